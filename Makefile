@@ -1,0 +1,61 @@
+# Every target does its own set-up. `make demo` and `make test` are all that a newcomer needs.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
+SHARED ?= ../shared
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types imports protos protos-check bench load wheels ci clean
+
+help:  ## Show what there is to make
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+setup: $(STAMP)  ## Create .venv with everything pinned
+
+$(STAMP): constraints.txt pyproject.toml clients/python/pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(CONSTRAINED) $(BIN)/python -m pip install --quiet pip
+	@# torch first: no resolver may pick another build of it
+	$(CONSTRAINED) $(BIN)/python -m pip install --quiet "$$(grep '^torch==' constraints.txt)"
+	$(CONSTRAINED) $(BIN)/python -m pip install --quiet --group dev --editable clients/python --editable .
+	touch $@
+
+demo: setup  ## Serve the embedded model, explain four sentences, show flags, evidence and metrics
+	$(BIN)/rollcall demo --out out/demo
+
+test: setup  ## Run every test
+	$(BIN)/python -m pytest
+
+lint: setup  ## Check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup  ## Check types, tests included
+	$(BIN)/mypy
+
+imports: setup  ## Check the direction of imports
+	$(BIN)/lint-imports
+
+protos: setup  ## Generate the stubs
+	$(BIN)/python protos/generate.py
+
+protos-check: setup  ## Check that the committed stubs are what protos/ says, and lint protos/
+	$(BIN)/python protos/generate.py --check
+	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf format --diff --exit-code
+
+bench: setup  ## Measure explanations against their rows on the stock model
+	$(BIN)/python -m tests.bench.bench_explain
+
+load: setup  ## 100 concurrent clients for 60 s against a real server
+	$(BIN)/python -m tests.bench.load --clients 100 --seconds 60
+
+wheels: setup  ## Build the wheels of service and client, and try them in empty environments
+	$(BIN)/python -m tests.contract.wheels
+
+ci: lint types imports protos-check test demo  ## What .ci/run calls
+
+clean:  ## Remove what was made
+	rm -rf $(VENV) out dist build

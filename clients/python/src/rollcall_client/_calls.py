@@ -1,0 +1,71 @@
+"""The four calls of the service, as values: where each goes, what comes back, and how that is read.
+
+The generated grpc stubs are not used: they refuse to load on a grpcio older than the one that made them, and all that
+they add is these four rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from rollcall_client import _answers
+from rollcall_client._v1 import explanation_pb2, explanation_service_pb2
+from rollcall_client.errors import InvalidAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from google.protobuf.message import Message
+
+    from rollcall_client.explanation import Explanation
+    from rollcall_client.types import Model, PredictResult
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method(Generic[Answer]):
+    """One method of the service: `read` turns its reply into a value, or raises ValueError."""
+
+    path: str
+    reply: type[Message]
+    read: Callable[[Any], Answer]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call(Generic[Answer]):
+    """One call to be made. `timeout` is in seconds and covers every retry."""
+
+    method: Method[Answer]
+    request: Message
+    request_id: str
+    timeout: float
+
+    def answer(self, reply: object) -> Answer:
+        """The reply as a value.
+
+        Raises:
+            InvalidAnswer: the reply contradicts itself.
+        """
+        try:
+            return self.method.read(reply)
+        except ValueError as error:
+            message = f"the service's answer contradicts itself: {error}"
+            raise InvalidAnswer(message, code="OK", request_id=self.request_id) from error
+
+
+_SERVICE = "/rollcall.v1.ExplanationService"
+EXPLAIN: Method[Explanation] = Method(
+    path=f"{_SERVICE}/Explain", reply=explanation_pb2.ExplainResponse, read=_answers.explanation
+)
+PREDICT: Method[PredictResult] = Method(
+    path=f"{_SERVICE}/Predict", reply=explanation_service_pb2.PredictResponse, read=_answers.prediction
+)
+LIST_MODELS: Method[tuple[Model, ...]] = Method(
+    path=f"{_SERVICE}/ListModels", reply=explanation_service_pb2.ListModelsResponse, read=_answers.models
+)
+GET_MODEL: Method[Model] = Method(
+    path=f"{_SERVICE}/GetModel", reply=explanation_service_pb2.GetModelResponse, read=_answers.model
+)
+METHODS: tuple[Method[Any], ...] = (EXPLAIN, PREDICT, LIST_MODELS, GET_MODEL)

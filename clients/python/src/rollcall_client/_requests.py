@@ -1,0 +1,148 @@
+"""Python values to requests: pure functions. An argument that is None, empty or UNSPECIFIED is left unset on the wire.
+
+All raise ValueError or TypeError where a value does not fit the wire, e.g. a class index of more than 32 bits. The
+keyword arguments are those of `PredictOptions` and `ExplainOptions`, with the same meaning.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rollcall_client._v1 import common_pb2, explanation_pb2, explanation_service_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rollcall_client.enums import CheckLevel, MapKind
+    from rollcall_client.options import AttentionSelection, RawAttentionOptions, RolloutOptions, Threshold
+
+_Map = explanation_pb2.MapKind.ValueType
+_Level = explanation_pb2.CheckLevel.ValueType
+_Reduction = explanation_pb2.HeadReduction.ValueType
+_Queries = explanation_pb2.QuerySelection.ValueType
+_Storage = common_pb2.DataType.ValueType
+
+
+def text_input(text: str, text_pair: str | None) -> common_pb2.TextInput:
+    """A text, or a pair of texts."""
+    return common_pb2.TextInput(text=text, text_pair=text_pair)
+
+
+def tokens_input(input_ids: Sequence[int]) -> common_pb2.TokensInput:
+    """A text that is already cut into the model's own pieces."""
+    return common_pb2.TokensInput(input_ids=input_ids)
+
+
+def predict_request(
+    content: common_pb2.TextInput | common_pb2.TokensInput,
+    *,
+    request_id: str,
+    model: str = "",
+    revision: str = "",
+    target: str | int | None = None,
+    foil: str | int | None = None,
+    threshold: Threshold | None = None,
+) -> explanation_service_pb2.PredictRequest:
+    """A request for a prediction."""
+    return explanation_service_pb2.PredictRequest(
+        request_id=request_id,
+        model=model,
+        revision=revision,
+        text=content if isinstance(content, common_pb2.TextInput) else None,
+        tokens=content if isinstance(content, common_pb2.TokensInput) else None,
+        target=_target(target, foil),
+        threshold=_threshold(threshold),
+    )
+
+
+def explain_request(
+    content: common_pb2.TextInput | common_pb2.TokensInput,
+    *,
+    request_id: str,
+    model: str = "",
+    revision: str = "",
+    target: str | int | None = None,
+    foil: str | int | None = None,
+    threshold: Threshold | None = None,
+    maps: Sequence[MapKind] = (),
+    primary_map: MapKind | None = None,
+    level: CheckLevel | None = None,
+    policy: str = "",
+    max_rows: int | None = None,
+    seed: int | None = None,
+    attention: AttentionSelection | None = None,
+    raw_attention: RawAttentionOptions | None = None,
+    rollout: RolloutOptions | None = None,
+    reported_label: str | None = None,
+    reported_score: float | None = None,
+) -> explanation_pb2.ExplainRequest:
+    """A request for an explanation."""
+    return explanation_pb2.ExplainRequest(
+        request_id=request_id,
+        model=model,
+        revision=revision,
+        text=content if isinstance(content, common_pb2.TextInput) else None,
+        tokens=content if isinstance(content, common_pb2.TokensInput) else None,
+        target=_target(target, foil),
+        threshold=_threshold(threshold),
+        maps=[_Map(kind.value) for kind in maps],
+        primary_map=_Map(0 if primary_map is None else primary_map.value),
+        raw_attention=_raw_attention(raw_attention),
+        rollout=_rollout(rollout),
+        attention=_attention(attention),
+        check_level=_Level(0 if level is None else level.value),
+        policy=policy,
+        max_rows=max_rows,
+        seed=seed,
+        reported_label=reported_label,
+        reported_score=reported_score,
+    )
+
+
+def _target(target: str | int | None, foil: str | int | None) -> common_pb2.Target | None:
+    if target is None and foil is None:
+        return None
+    message = common_pb2.Target()
+    match target:
+        case str():
+            message.label = target
+        case int():
+            message.class_index = target
+    match foil:
+        case str():
+            message.foil_label = foil
+        case int():
+            message.foil_class_index = foil
+    return message
+
+
+def _threshold(threshold: Threshold | None) -> common_pb2.Threshold | None:
+    return None if threshold is None else common_pb2.Threshold(label=threshold.label, probability=threshold.probability)
+
+
+def _raw_attention(options: RawAttentionOptions | None) -> explanation_pb2.RawAttentionOptions | None:
+    return None if options is None else explanation_pb2.RawAttentionOptions(layers=options.layers, heads=options.heads)
+
+
+def _rollout(options: RolloutOptions | None) -> explanation_pb2.RolloutOptions | None:
+    return (
+        None
+        if options is None
+        else explanation_pb2.RolloutOptions(
+            head_fusion=_Reduction(options.head_fusion.value), start_layer=options.start_layer
+        )
+    )
+
+
+def _attention(selection: AttentionSelection | None) -> explanation_pb2.AttentionSelection | None:
+    return (
+        None
+        if selection is None
+        else explanation_pb2.AttentionSelection(
+            layers=selection.layers,
+            heads=selection.heads,
+            head_reduction=_Reduction(selection.head_reduction.value),
+            queries=_Queries(selection.queries.value),
+            data_type=_Storage(selection.data_type.value),
+        )
+    )

@@ -1,0 +1,151 @@
+"""The service's vocabulary: one enum per enum of the wire.
+
+A member's value is its number on the wire. A newer service may send a number that this client does not know: it becomes
+a member named UNKNOWN_<number>, so nothing crashes, nothing is lost, and nothing unknown is mistaken for FAITHFUL.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class WireEnum(Enum):
+    """An enum that keeps numbers which it does not know."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> WireEnum | None:
+        if not isinstance(value, int):
+            return None
+        unknown = object.__new__(cls)
+        unknown._name_ = f"UNKNOWN_{value}"
+        unknown._value_ = value
+        # The same number is the same member from now on, as enum.Flag does it.
+        kept: WireEnum = cls._value2member_map_.setdefault(value, unknown)  # type: ignore[assignment]  # members of cls
+        return kept
+
+    @property
+    def words(self) -> str:
+        """The member's name as people read it: lower case, with spaces."""
+        return self.name.lower().replace("_", " ")
+
+
+class MapKind(WireEnum):
+    """A way to turn the inside of the model into one weight per unit."""
+
+    UNSPECIFIED = 0
+    RAW_ATTENTION = 1
+    ATTENTION_ROLLOUT = 2
+    NORM_ROLLOUT = 4
+    GRADIENT_ROLLOUT = 5
+
+
+class Flag(WireEnum):
+    """Whether a map may be relied on. Only FAITHFUL says yes."""
+
+    UNSPECIFIED = 0
+    FAITHFUL = 1
+    UNFAITHFUL = 2
+    INCONCLUSIVE = 3
+    NOT_CHECKED = 4
+
+
+class Reason(WireEnum):
+    """Why a flag is inconclusive; UNSPECIFIED for every other flag."""
+
+    UNSPECIFIED = 0
+    NO_EFFECT = 1
+    FLAT_MAP = 2
+    LOW_POWER = 3
+    OMISSION = 4
+    NOT_USED = 5
+    OPERATOR_DISAGREEMENT = 6
+    CONFLICT = 7
+    INSTRUMENT = 8
+    NUMERICS = 9
+    BUDGET = 10
+    UNCALIBRATED = 11
+
+
+class CheckLevel(WireEnum):
+    """How much to check; UNSPECIFIED is the service's default."""
+
+    UNSPECIFIED = 0
+    NONE = 1
+    STANDARD = 2
+    THOROUGH = 3
+
+
+class CheckKind(WireEnum):
+    """A counterfactual check."""
+
+    UNSPECIFIED = 0
+    INSTRUMENT = 1
+    REACH = 2
+    ALIGNMENT = 3
+    REWIRING = 4
+    UNIFORM_ATTENTION = 5
+    OMISSION = 6
+    SUPPORT = 7
+    CONTRADICTION = 8
+    DECISION_FLIP = 9
+
+
+class CheckOutcome(WireEnum):
+    """What one check found."""
+
+    UNSPECIFIED = 0
+    SUPPORTS = 1
+    CONTRADICTS = 2
+    INCONCLUSIVE = 3
+    SKIPPED = 4
+    ERRORED = 5
+
+
+class RemovalOperator(WireEnum):
+    """How a unit is removed."""
+
+    UNSPECIFIED = 0
+    MASK_TOKEN = 1
+    HIDDEN_KEYS = 2
+
+
+class Scope(WireEnum):
+    """Which counterfactuals a verdict rests on."""
+
+    UNSPECIFIED = 0
+    ALL_LAYERS = 1
+    INPUT_ONLY = 2
+
+
+class HeadReduction(WireEnum):
+    """How attention is reduced over heads; UNSPECIFIED means NONE in tensors and MEAN in rollout."""
+
+    UNSPECIFIED = 0
+    NONE = 1
+    MEAN = 2
+    MAX = 3
+
+
+class QuerySelection(WireEnum):
+    """Which query positions of an attention tensor are returned; UNSPECIFIED means READOUT."""
+
+    UNSPECIFIED = 0
+    ALL = 1
+    READOUT = 2
+
+
+class DataType(WireEnum):
+    """How a tensor's values are stored; UNSPECIFIED in a request means FLOAT32."""
+
+    UNSPECIFIED = 0
+    FLOAT32 = 1
+    FLOAT16 = 2
+    UINT8 = 3
+
+
+class Task(WireEnum):
+    """What a model's outputs mean."""
+
+    UNSPECIFIED = 0
+    SINGLE_LABEL = 1
+    MULTI_LABEL = 2

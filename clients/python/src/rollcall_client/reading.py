@@ -1,0 +1,179 @@
+"""What there is to say of an explanation, in the order of importance: shared by the terminal and the page.
+
+Texts returned here may hold characters of strangers: whoever prints them makes them visible first.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from rollcall_client.enums import Flag, MapKind
+from rollcall_client.phrases import OPERATORS, SCOPES, calibration_sentence
+
+if TYPE_CHECKING:
+    from rollcall_client.explanation import Explanation, Word
+    from rollcall_client.types import Attribution, CheckResult, Prediction, Unit, Verdict, Witness
+
+ABSENT = "—"
+_ALMOST_ONE = 0.9995
+# The order of DecisionFlip.margins.
+_OPERATORS = tuple(OPERATORS.values())
+
+
+def trusted(attribution: Attribution) -> bool:
+    """Whether the map may be drawn as something to rely on: FAITHFUL, and nothing else."""
+    return attribution.verdict.flag is Flag.FAITHFUL
+
+
+def looked_at(explanation: Explanation) -> tuple[Attribution, ...]:
+    """The maps whose evidence matters: the answer's, and the one that is shown if it is another."""
+    primary, shown = explanation.primary, explanation.shown
+    return (primary,) if shown is primary else (primary, shown)
+
+
+def share(value: float, largest: float) -> float:
+    """The value as a share of the largest, between 0 and 1; 0 for what is not a number."""
+    ratio = value / largest if largest else 0.0
+    return min(max(ratio, 0.0), 1.0) if math.isfinite(ratio) else 0.0
+
+
+def largest(values: tuple[float, ...]) -> float:
+    """The largest size among the values that are numbers, 0 if there is none."""
+    return max((abs(value) for value in values if math.isfinite(value)), default=0.0)
+
+
+def percent(probability: float) -> str:
+    """A probability in per cent, unbroken; never "100.0 %" for what is not certain."""
+    return (
+        "> 99.9\N{NO-BREAK SPACE}%" if _ALMOST_ONE <= probability < 1 else f"{100 * probability:.1f}\N{NO-BREAK SPACE}%"
+    )
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number, or a dash for an absent one."""
+    return ABSENT if value is None else f"{value:.{digits}f}"
+
+
+def signed(value: float) -> str:
+    """A number with its sign."""
+    return f"{value:+.2f}"
+
+
+def gap(before: Unit | None, unit: Unit) -> str:
+    """What stands between two units of a text: nothing, a space, or a line break between the texts of a pair."""
+    if before is None:
+        return ""
+    if unit.segment != before.segment:
+        return "\n"
+    touching = before.char_end > before.char_start and unit.char_start == before.char_end
+    return "" if touching else " "
+
+
+def strongest_first(words: tuple[Word, ...]) -> tuple[Word, ...]:
+    """The words with a measured effect, the largest effect of either sign first."""
+    measured = [(abs(word.effect.effect), word) for word in words if word.effect]
+    return tuple(word for _, word in sorted(measured, key=lambda pair: -pair[0] if math.isfinite(pair[0]) else 0.0))
+
+
+def target_words(prediction: Prediction) -> str:
+    """The class that margin and effects speak for."""
+    return f"not {prediction.target}" if prediction.target_negated else prediction.target
+
+
+def prediction_sentence(prediction: Prediction) -> str:
+    """Label, probability, margin, and the decision rule's answer if there is a rule."""
+    sentence = (
+        f"{prediction.predicted}, {percent(prediction.probability)}; "
+        f"margin {signed(prediction.margin)} log-odds for {target_words(prediction)}"
+    )
+    if prediction.threshold_met is None:
+        return sentence
+    return f"{sentence}; decision rule {'met' if prediction.threshold_met else 'not met'}"
+
+
+def shown_sentence(explanation: Explanation) -> str:
+    """Which map is shown, and why this one."""
+    if explanation.recommended_map is MapKind.UNSPECIFIED:
+        return f"{explanation.shown.map.words}, the answer's map; no map of this answer is known to be faithful"
+    if explanation.shown is explanation.primary:
+        return f"{explanation.shown.map.words}, the answer's map and the recommended one"
+    return f"{explanation.shown.map.words}, recommended in place of {explanation.primary_map.words}"
+
+
+def notices(explanation: Explanation) -> tuple[str, ...]:
+    """What a reader must know of the answer before drawing conclusions."""
+    cut = f"The text was cut: the model read {explanation.tokens_used} of {explanation.tokens_total} tokens."
+    return _applying(
+        (explanation.reported_mismatch, "The label or score that was acted on differs from this prediction."),
+        (explanation.truncated, cut),
+        (explanation.units_grouped, "The text is long: consecutive words were grouped and count as one."),
+    )
+
+
+def map_notices(attribution: Attribution) -> tuple[str, ...]:
+    """What a reader must know of a map before drawing conclusions."""
+    dropped = f"{percent(attribution.dropped_mass)} of this map lay on special tokens and was dropped."
+    return _applying(
+        (not attribution.class_specific, "This map does not depend on the class: it looks the same for every answer."),
+        (attribution.dropped_mass > 0, dropped),
+    )
+
+
+def _applying(*candidates: tuple[bool, str]) -> tuple[str, ...]:
+    return tuple(text for applies, text in candidates if applies)
+
+
+def flip_sentence(explanation: Explanation) -> str:
+    """Which words change the decision when they are removed."""
+    flip = explanation.decision_flip
+    if flip is None:
+        return "Not searched: the answer was not checked."
+    if not flip.found:
+        return (
+            f"None within budget: no set of words that was tried changes the decision ({flip.sets_tried} sets tried)."
+        )
+    words = quoted(flip.units, explanation.units)
+    margins = " and ".join(
+        f"{signed(margin)} {operator}" for margin, operator in zip(flip.margins, _OPERATORS, strict=False)
+    )
+    sentence = f"Without {words} the decision changes"
+    return f"{sentence}: the margin becomes {margins}." if margins else f"{sentence}."
+
+
+def comparison(check: CheckResult) -> str:
+    """A check's measured quantity, and what it is compared with."""
+    if check.value is None:
+        return ABSENT
+    measured = f"{check.statistic or 'value'} {_short(check.value)}"
+    return measured if check.threshold is None else f"{measured} against {_short(check.threshold)}"
+
+
+def _short(value: float | None) -> str:
+    return ABSENT if value is None else f"{value:.3g}"
+
+
+def policy_sentence(verdict: Verdict) -> str:
+    """What decided, what it promises, and which counterfactuals it rests on."""
+    parts = (
+        f"Policy {verdict.policy_id or 'not stated'}.",
+        calibration_sentence(verdict.calibration),
+        SCOPES.get(verdict.scope, ""),
+    )
+    return " ".join(part for part in parts if part)
+
+
+def witness_sentence(witness: Witness, units: tuple[Unit, ...]) -> str:
+    """A counterexample: what it shows, the words it removes, and how far apart maps and predictions are."""
+    parts = _applying(
+        (bool(witness.removed_units), f"Removed: {quoted(witness.removed_units, units)}."),
+        (bool(witness.control_units), f"Removed as a control: {quoted(witness.control_units, units)}."),
+        (witness.jsd is not None, f"The maps differ by {_short(witness.jsd)} nats, of at most 0.693."),
+        (witness.tvd is not None, f"The predictions differ by {_short(witness.tvd)}, of at most 1."),
+    )
+    return " ".join((witness.detail, *parts))
+
+
+def quoted(indices: tuple[int, ...], units: tuple[Unit, ...]) -> str:
+    """Units by their texts, in quotes."""
+    return ", ".join(f"“{units[index].text}”" for index in indices)

@@ -1,0 +1,286 @@
+"""What the service says, piece by piece: frozen values that mirror the wire, with no protobuf inside.
+
+Sequences are tuples. Units of a text are referred to by index. An absent optional number is None, never 0.
+`explanation.py` puts the pieces together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rollcall_client.enums import (
+        CheckKind,
+        CheckOutcome,
+        Flag,
+        MapKind,
+        Reason,
+        RemovalOperator,
+        Scope,
+        Task,
+    )
+    from rollcall_client.options import Threshold
+
+# Seeds have 64 bits. Many JSON readers round numbers above 2^53, and a rounded seed replays something else.
+AS_JSON_STRING: Mapping[str, bool] = {"json_string": True}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRef:
+    """Which weights answered, exactly; `digest` is "sha256:" and 64 hexadecimal digits over the model's files."""
+
+    name: str
+    revision: str
+    digest: str
+    backend: str
+    device: str
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What the model says of the input. Margins are log-odds in natural-log units; zero is the tipping point.
+
+    `target` is the label that margin, effects and maps speak of; with `target_negated` they speak for "not the target".
+
+    Raises:
+        ValueError: labels, probabilities and the predicted index do not fit together.
+    """
+
+    labels: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    predicted: str
+    predicted_index: int
+    margin: float
+    target: str
+    threshold_met: bool | None = None
+    target_negated: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse probabilities that could not be told apart."""
+        if len(self.labels) != len(self.probabilities) or not 0 <= self.predicted_index < len(self.labels):
+            message = (
+                f"{len(self.labels)} labels, {len(self.probabilities)} probabilities "
+                f"and predicted index {self.predicted_index} do not fit together"
+            )
+            raise ValueError(message)
+
+    @property
+    def probability(self) -> float:
+        """Probability of the predicted label, between 0 and 1."""
+        return self.probabilities[self.predicted_index]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageTiming:
+    """Wall-clock seconds of one step of the request."""
+
+    stage: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Where the service's time went, in wall-clock seconds; the network is not included."""
+
+    stages: tuple[StageTiming, ...]
+    total_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """What people read and what gets removed: a word, or consecutive words of a long text.
+
+    Token and character ranges end one past the last; characters are Unicode code points of the unit's own text
+    (`segment` 0, or 1 for the second text of a pair).
+    """
+
+    text: str
+    token_start: int
+    token_end: int
+    char_start: int
+    char_end: int
+    segment: int = 0
+    special: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """How much of the margin a unit carries, in log-odds; positive pushes towards the target."""
+
+    unit: int
+    effect: float
+    standard_error: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionFlip:
+    """The smallest set of units found whose removal changes the decision.
+
+    `margins` are the margins after removing it, by operator: mask token, hidden keys.
+    """
+
+    found: bool
+    units: tuple[int, ...]
+    margins: tuple[float, ...]
+    sets_tried: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorAlignment:
+    """Alignment under one removal operator."""
+
+    operator: RemovalOperator
+    value: float
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alignment:
+    """Do the map's weights follow the causal effects of the units.
+
+    `value` (A) is 1 for the best use of these very weights, 0 for what relabelling at random gives on average, -1 for
+    the worst; `width` is the half-width with which it was compared; `reliability` (0 to 1) is how well the effects are
+    known.
+    """
+
+    value: float
+    width: float
+    reliability: float
+    removals: int
+    p_up: float
+    p_low: float
+    per_operator: tuple[OperatorAlignment, ...]
+    ridge_lambda: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """The result of one check. `rows` are the forward rows that it used; `value` is None if it did not run."""
+
+    kind: CheckKind
+    outcome: CheckOutcome
+    statistic: str
+    value: float | None
+    threshold: float | None
+    p_value: float | None
+    rows: int
+    seed: int = field(metadata=AS_JSON_STRING)
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Witness:
+    """A counterfactual that can be replayed.
+
+    For REWIRING, `map` is the alternative map over units that gives the same prediction, `jsd` its Jensen-Shannon
+    divergence from the original in nats (at most ln 2), and `tvd` the total variation distance of the two predictions
+    (0 to 1).
+    """
+
+    kind: CheckKind
+    map: tuple[float, ...]
+    jsd: float | None
+    tvd: float | None
+    removed_units: tuple[int, ...]
+    control_units: tuple[int, ...]
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationRef:
+    """What the calibration promises; `id` is "NONE", "FAILED", "OUT_OF_RANGE" or the id of the calibration used.
+
+    `alpha` is the largest share of wrong flags promised, `confidence` that promise's confidence, both between 0 and 1.
+    """
+
+    id: str
+    alpha: float | None
+    confidence: float | None
+    statement: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """May this map be relied on, and why: every number needed to decide again.
+
+    `alignment` is None if no deciding measurement could be made; `jsd_from_uniform` is in nats.
+    """
+
+    flag: Flag
+    reason: Reason
+    scope: Scope
+    alignment: Alignment | None
+    calibration: CalibrationRef | None
+    checks: tuple[CheckResult, ...]
+    witnesses: tuple[Witness, ...]
+    policy_id: str
+    policy_digest: str
+    thresholds: Mapping[str, float]
+    jsd_from_uniform: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attribution:
+    """One map with its flag. `scores` are non-negative, one per unit, and sum to 1.
+
+    `dropped_mass` is the share of the map that lay on special tokens and was dropped.
+    """
+
+    map: MapKind
+    scores: tuple[float, ...]
+    class_specific: bool
+    dropped_mass: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictResult:
+    """The prediction alone: same inputs, same weights as an explanation."""
+
+    request_id: str
+    model: ModelRef
+    prediction: Prediction
+    truncated: bool
+    tokens_total: int
+    tokens_used: int
+    timing: Timing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelfTest:
+    """One test that the model went through when it was loaded."""
+
+    name: str
+    passed: bool
+    value: float
+    tolerance: float
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """Everything a caller can know about a model; limits count tokens, units, characters and forward rows."""
+
+    ref: ModelRef
+    family: str
+    task: Task
+    labels: tuple[str, ...]
+    layers: int
+    heads: int
+    max_tokens: int
+    max_units: int
+    max_characters: int
+    max_rows: int
+    explainable: bool
+    self_tests: tuple[SelfTest, ...]
+    maps: tuple[MapKind, ...]
+    checks: tuple[CheckKind, ...]
+    operators: tuple[RemovalOperator, ...]
+    calibration: CalibrationRef | None
+    threshold: Threshold | None
+    is_default: bool
+    text_pairs: bool

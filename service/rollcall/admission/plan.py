@@ -1,0 +1,74 @@
+"""The plan of one explanation: which maps, which is primary, how deep to check, under which policy. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rollcall.domain.errors import InvalidInput, Unsupported
+from rollcall.domain.explanation import ExplainRequest
+from rollcall.domain.maps import ALWAYS_RETURNED, MapKind
+from rollcall.domain.model import ModelCard
+from rollcall.domain.policy import Policy
+from rollcall.domain.verdicts import CheckLevel
+
+PRIMARY_ORDER = (MapKind.GRADIENT_ROLLOUT, MapKind.ATTENTION_ROLLOUT)
+"""The primary map where neither request nor calibration names one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerDefaults:
+    """What holds where a request says nothing. Replaced as a whole when the settings are read again."""
+
+    check_level: CheckLevel
+    policy: str
+    max_rows: int
+    """Largest `max_rows` that a request may ask for, and the cap on the policy's own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkPlan:
+    """What will be done for one request."""
+
+    maps: tuple[MapKind, ...]
+    primary: MapKind
+    level: CheckLevel
+    policy: Policy
+    max_rows: int
+
+
+def plan_work(
+    request: ExplainRequest,
+    card: ModelCard,
+    calibrated_primary: MapKind | None,
+    policies: Mapping[str, Policy],
+    defaults: ServerDefaults,
+) -> WorkPlan:
+    """Plan; raises InvalidInput for an unknown policy or row count, Unsupported for maps and levels that are not available."""
+    if not card.explainable:
+        failed = next((test for test in card.self_tests if not test.passed), None)
+        name = failed.name if failed else "missing"
+        raise Unsupported(f"self_test.{name}", f"model {card.ref.name} failed the self-test {name} at load: predictions only")
+    level = request.check_level or defaults.check_level
+    if level is CheckLevel.THOROUGH:
+        raise Unsupported("check_level.THOROUGH", "the THOROUGH checks are not available in this version")
+    policy = policies.get(request.policy or defaults.policy)
+    if policy is None:
+        raise InvalidInput.of("policy", f"unknown; available: {', '.join(sorted(policies))}")
+    if request.max_rows is not None and not 1 <= request.max_rows <= defaults.max_rows:
+        raise InvalidInput.of("max_rows", f"must be between 1 and {defaults.max_rows}")
+    wanted = set(request.maps or card.maps) | set(ALWAYS_RETURNED)
+    if request.primary_map is not None:
+        wanted.add(request.primary_map)
+    missing = wanted - set(card.maps)
+    if missing:
+        name = min(kind.name for kind in missing)
+        raise Unsupported(f"map.{name}", f"model {card.ref.name} cannot make the map {name}")
+    candidates = (request.primary_map, calibrated_primary, *PRIMARY_ORDER)
+    return WorkPlan(
+        maps=tuple(kind for kind in MapKind if kind in wanted),
+        primary=next(kind for kind in candidates if kind in wanted and kind is not None),
+        level=level,
+        policy=policy,
+        max_rows=request.max_rows or min(policy.max_rows, defaults.max_rows),
+    )

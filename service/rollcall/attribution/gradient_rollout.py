@@ -1,0 +1,21 @@
+"""GRADIENT_ROLLOUT: rollout of positive gradient times attention for the target (Chefer et al. 2021b, section 3.1)."""
+
+from __future__ import annotations
+
+import torch
+
+
+def gradient_rollout(gradients: torch.Tensor, readout: int) -> torch.Tensor:
+    """R = I, then R += C_l R for each layer's C_l = mean over heads of relu(gradient * attention); the read-out row of R - I.
+
+    `gradients` [B, L, Q, K]; returns [B, K], not normalised. The identity's own share stays out of the map, as in the authors' code: it
+    belongs to the read-out token, which is no unit.
+    """
+    row = torch.zeros_like(gradients[:, 0, 0])
+    row[:, readout] = 1
+    row = row.unsqueeze(1)
+    for layer in range(gradients.shape[1] - 1, -1, -1):
+        row = row + row @ gradients[:, layer]
+    row = row.squeeze(1).clone()
+    row[:, readout] -= 1
+    return row

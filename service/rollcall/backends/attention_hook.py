@@ -1,0 +1,39 @@
+"""The one standing change to transformers: an attention function of our own, and a mask function of the same name.
+
+Both are registered when this module is imported; a model uses them once its attention implementation is set to `IMPLEMENTATION`. A
+call without a plan is the stock SDPA call, bitwise. Without the mask function padding would leak, silently (transformers#45811).
+"""
+
+from __future__ import annotations
+
+import torch
+from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+from rollcall.backends.plan import BatchPlan
+
+IMPLEMENTATION = "rollcall"
+PLAN_ARGUMENT = "rollcall_plan"
+
+
+def attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    rollcall_plan: BatchPlan | None = None,
+    **extra: object,
+) -> tuple[torch.Tensor, None]:
+    """Stock SDPA without a plan; else what the plan says."""
+    if rollcall_plan is None:
+        context, _ = sdpa_attention_forward(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **extra)
+        return context, None
+    return rollcall_plan.attend(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, extra=extra)
+
+
+AttentionInterface.register(IMPLEMENTATION, attend)
+AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)

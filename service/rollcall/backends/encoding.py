@@ -1,0 +1,111 @@
+"""From a request's input to token ids and units, with the model's own tokenizer. Never re-tokenises a perturbed text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from transformers import BatchEncoding, PreTrainedTokenizerFast
+
+from rollcall.backends.units import Piece, find_units, group_units
+from rollcall.domain.errors import FieldViolation, InvalidInput
+from rollcall.domain.inputs import Encoding, ModelInput, TextInput, TokensInput, Unit
+from rollcall.domain.maps import Ints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoder:
+    """A tokenizer with the model's limits. Not for concurrent use: one thread encodes."""
+
+    tokenizer: PreTrainedTokenizerFast = field(repr=False)
+    max_tokens: int
+    max_units: int
+    vocabulary: int
+
+    @property
+    def removal_token(self) -> int:
+        """The mask token, or the unknown token where the vocabulary has no mask."""
+        mask: int | None = self.tokenizer.mask_token_id
+        return int(self.tokenizer.unk_token_id if mask is None else mask)
+
+    def encode(self, model_input: ModelInput) -> Encoding:
+        """Encode; raises InvalidInput where nothing readable is left or an id is wrong."""
+        if isinstance(model_input, TokensInput):
+            return self._encode_tokens(model_input)
+        return self._encode_text(model_input)
+
+    def _encode_text(self, text: TextInput) -> Encoding:
+        whole = self._tokenize(text, truncation=False)
+        total = len(whole["input_ids"])
+        batch = whole if total <= self.max_tokens else self._tokenize(text, truncation=True)
+        sides = []
+        for segment, (name, side) in enumerate((("text.text", text.text), ("text.text_pair", text.text_pair))):
+            if side is None:
+                continue
+            units = find_units(side, _pieces(batch, segment), segment)
+            if not units:
+                raise InvalidInput.of(name, "holds no word that the model can read")
+            sides.append((side, units))
+        ids = np.asarray(batch["input_ids"], dtype=np.int64)
+        types = np.asarray(batch.get("token_type_ids", np.zeros_like(ids)), dtype=np.int64)
+        return self._finish(ids, types, sides, total)
+
+    def _tokenize(self, text: TextInput, *, truncation: bool) -> BatchEncoding:
+        return self.tokenizer(
+            text.text,
+            text.text_pair,
+            truncation=truncation,
+            max_length=self.max_tokens if truncation else None,
+            return_offsets_mapping=True,
+            verbose=False,
+        )
+
+    def _encode_tokens(self, tokens: TokensInput) -> Encoding:
+        ids = np.asarray(tokens.input_ids, dtype=np.int64)
+        wrong = np.flatnonzero((ids < 0) | (ids >= self.vocabulary))
+        if len(wrong):
+            violations = [
+                FieldViolation(field=f"tokens.input_ids[{i}]", description=f"not in the vocabulary of 0 to {self.vocabulary - 1}")
+                for i in wrong[:20]
+            ]
+            raise InvalidInput(*violations)
+        if len(ids) > self.max_tokens:
+            raise InvalidInput.of("tokens.input_ids", f"{len(ids)} ids; the model reads at most {self.max_tokens}")
+        first = self.tokenizer.cls_token_id
+        if first is not None and (len(ids) == 0 or ids[0] != first):
+            raise InvalidInput.of("tokens.input_ids", f"must begin with the classification token, id {first}")
+        if self.tokenizer.pad_token_id is not None and (ids == self.tokenizer.pad_token_id).any():
+            raise InvalidInput.of("tokens.input_ids", f"holds the padding token, id {self.tokenizer.pad_token_id}")
+        special = set(self.tokenizer.all_special_ids) - {self.tokenizer.unk_token_id, self.tokenizer.mask_token_id}
+        pieces = self.tokenizer.convert_ids_to_tokens(ids.tolist())
+        units = [
+            Unit(text=piece, token_start=i, token_end=i + 1, char_start=0, char_end=0, segment=0)
+            for i, (piece, token) in enumerate(zip(pieces, ids.tolist(), strict=True))
+            if token not in special
+        ]
+        if not units:
+            raise InvalidInput.of("tokens.input_ids", "holds nothing but special tokens")
+        return self._finish(ids, np.zeros_like(ids), [("", units)], len(ids))
+
+    def _finish(self, ids: Ints, types: Ints, sides: list[tuple[str, list[Unit]]], total: int) -> Encoding:
+        units, grouped = group_units(sides, self.max_units)
+        unit_of_token = np.full(len(ids), -1, dtype=np.int64)
+        for number, unit in enumerate(units):
+            unit_of_token[unit.token_start : unit.token_end] = number
+        return Encoding(
+            input_ids=ids,
+            type_ids=types,
+            unit_of_token=unit_of_token,
+            units=tuple(units),
+            tokens_total=total,
+            grouped=grouped,
+        )
+
+
+def _pieces(batch: BatchEncoding, segment: int) -> list[Piece]:
+    offsets = batch["offset_mapping"]
+    return [
+        Piece(position=i, start=offsets[i][0], end=offsets[i][1])
+        for i, sequence in enumerate(batch.sequence_ids(0))
+        if sequence == segment
+    ]

@@ -1,0 +1,132 @@
+"""Reductions of attention inside the forward, so that full maps are kept only where somebody asked for them.
+
+Shapes: R rows, L layer, H head, Q query, K key, D width of a head, E width of the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from rollcall.backends.base import AttentionReductions
+from rollcall.domain.maps import HeadFusion
+
+Tensor = torch.Tensor
+
+
+@dataclass(slots=True, kw_only=True)
+class Reducer:
+    """Keeps head-fused maps and the read-out query's heads of every layer."""
+
+    rows: Tensor
+    readout: int
+    fusion: HeadFusion
+    fused: list[Tensor] = field(default_factory=list)
+    readouts: list[Tensor] = field(default_factory=list)
+
+    def observe(self, probabilities: Tensor, value: Tensor) -> None:  # noqa: ARG002 - the observer contract
+        """Reduce one layer."""
+        detached = probabilities.detach()
+        self.fused.append(fuse_heads(detached, self.fusion))
+        self.readouts.append(detached[:, :, self.readout])
+
+    def reductions(self) -> AttentionReductions:
+        """All layers."""
+        return AttentionReductions(fused=torch.stack(self.fused, dim=1), readout=torch.stack(self.readouts, dim=1))
+
+
+def fuse_heads(probabilities: Tensor, fusion: HeadFusion) -> Tensor:
+    """[R, H, Q, K] to [R, Q, K]."""
+    return probabilities.amax(dim=1) if fusion is HeadFusion.MAX else probabilities.mean(dim=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """The modules of one transformer block that value-aware maps need."""
+
+    attention: nn.Module
+    out_projection: nn.Linear
+    first_norm: nn.LayerNorm
+    second_norm: nn.LayerNorm
+
+
+@dataclass(slots=True, kw_only=True)
+class CaptureObserver:
+    """Everything that one untouched input's maps need, layer by layer; the batch is that one row."""
+
+    reducer: Reducer
+    blocks: tuple[Block, ...]
+    """Blocks by call ordinal, for norms; empty if they are not wanted."""
+    keep_probabilities: bool
+    """Whether probabilities are kept whole: for gradients, or because the caller asked for attention tensors."""
+    block_inputs: list[Tensor] = field(default_factory=list)
+    norms: list[Tensor] = field(default_factory=list)
+    probabilities: list[Tensor] = field(default_factory=list)
+    uniform: bool = True
+
+    @property
+    def rows(self) -> Tensor:
+        """The row observed."""
+        return self.reducer.rows
+
+    def observe(self, probabilities: Tensor, value: Tensor) -> None:
+        """Reduce one layer."""
+        layer = len(self.reducer.fused)
+        self.reducer.observe(probabilities, value)
+        detached = probabilities.detach()
+        self.uniform = self.uniform and bool((detached - 1 / detached.shape[-1]).abs().max() < UNIFORM_TOLERANCE)
+        if self.blocks:
+            with torch.no_grad():
+                self.norms.append(transformed_norms(detached[0], value.detach()[0], self.block_inputs[layer][0], self.blocks[layer]))
+        if self.keep_probabilities:
+            self.probabilities.append(probabilities)
+
+    @contextmanager
+    def watching_inputs(self) -> Iterator[None]:
+        """Record each attention module's input while the forward runs; the hooks are gone afterwards, also after a failure."""
+
+        def remember(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
+            self.block_inputs.append((args[0] if args else kwargs["hidden_states"]).detach())
+
+        modules = {id(block.attention): block.attention for block in self.blocks}
+        hooks = [module.register_forward_pre_hook(remember, with_kwargs=True) for module in modules.values()]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+
+UNIFORM_TOLERANCE = 1e-6
+"""Attention whose every weight is this close to 1/K is uniform up to rounding."""
+
+
+def transformed_norms(probabilities: Tensor, value: Tensor, block_input: Tensor, block: Block) -> Tensor:
+    """Norms of the transformed value vectors [Q, K], rows summing to 1: residual and both layer norms included, the FFN left out.
+
+    Kobayashi et al. 2021 (section 3) for attention block, residual and first norm; Modarressi et al. 2022 (GlobEnc, section 3.3) for
+    the second norm. A layer norm divides a row by one number, which cancels in the normalisation; what remains of it is
+    centring and the gain. The squared norm is a quadratic form in the heads' weights, so Q x K x E is never built.
+
+    `probabilities` [H, Q, K], `value` [H, K, D], `block_input` [K, E].
+    """
+    heads, _, width = value.shape
+    weight = block.out_projection.weight.view(-1, heads, width)
+    heads_out = _through_norms(torch.einsum("hkd,ehd->khe", value, weight), block)
+    gram = heads_out @ heads_out.transpose(1, 2)
+    squared = torch.einsum("hqk,khg,gqk->qk", probabilities, gram, probabilities)
+    residual = _through_norms(block_input, block)
+    own = torch.einsum("hk,khe->ke", probabilities.diagonal(dim1=1, dim2=2), heads_out) + residual
+    norms = squared.clamp(min=0).sqrt()
+    norms = norms.diagonal_scatter(own.norm(dim=-1))
+    return norms / norms.sum(dim=-1, keepdim=True)
+
+
+def _through_norms(vectors: Tensor, block: Block) -> Tensor:
+    for norm in (block.first_norm, block.second_norm):
+        vectors = (vectors - vectors.mean(dim=-1, keepdim=True)) * norm.weight
+    return vectors

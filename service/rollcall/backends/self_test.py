@@ -1,0 +1,183 @@
+"""The tests that a model goes through when it is loaded. A model that fails one serves predictions only, and says which.
+
+They run on synthetic ids, two rows of different length in one padded batch, against the stock model's own SDPA and eager outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import torch
+from transformers import PreTrainedModel
+
+from rollcall.backends.attention_hook import IMPLEMENTATION
+from rollcall.backends.plan import BatchPlan, Blend, LayerEdit, MapSource, Permutation
+from rollcall.backends.tensors import Inputs
+from rollcall.domain.model import SelfTest
+
+Tensor = torch.Tensor
+Forward = Callable[[Inputs, BatchPlan | None], Tensor]
+
+LENGTHS = (16, 9)
+EXACT = 1e-5
+"""Largest difference of probabilities that count as equal, float32."""
+CLOSE = 1e-4
+"""Largest relative difference of logits that count as equal, float32."""
+VISIBLE = 1e-3
+"""Smallest relative change of the read-out state that counts as one."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Recorder:
+    """Keeps every layer's probabilities [B, H, Q, K]."""
+
+    rows: Tensor
+    layers: list[Tensor] = field(default_factory=list)
+
+    def observe(self, probabilities: Tensor, value: Tensor) -> None:  # noqa: ARG002 - the observer contract
+        """Keep one layer."""
+        self.layers.append(probabilities)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelfTester:
+    """Runs the tests on one model; `special` are its classification and separator ids."""
+
+    model: PreTrainedModel
+    forward: Forward
+    layers: int
+    special: tuple[int, int]
+
+    def run(self) -> tuple[SelfTest, ...]:
+        """All tests, in order. Nobody else may use the model meanwhile: the attention implementation is switched and restored."""
+        with torch.no_grad():
+            return self._run()
+
+    def _run(self) -> tuple[SelfTest, ...]:
+        batch = self._batch()
+        stock, eager, attentions = self._stock(batch)
+        plain = self.forward(batch, None)
+        scale = max(1.0, float(plain.abs().max()))
+        recorder = Recorder(rows=torch.arange(len(LENGTHS), device=plain.device))
+        observed_plan = BatchPlan(observer=recorder)
+        self.forward(batch, observed_plan)
+        maps = recorder.layers
+        complete = len(maps) == len(attentions)
+        padded = torch.stack([m[1, :, :, LENGTHS[1] :] for m in maps])
+        capture_error = max(_difference(m, a) for m, a in zip(maps, attentions, strict=False)) if complete else float("inf")
+        shifted, isolated = self._uniform_second_row(batch)
+        alone = self.forward(_row(batch, 1, LENGTHS[1]), None)
+        return (
+            _at_most("call_count", abs(observed_plan.calls - self.layers), 0, "Attention calls per forward differ from the layers by"),
+            _at_most("rows_sum_to_one", _largest(m.sum(dim=-1) - 1 for m in maps), EXACT, "Largest error of a row's sum is"),
+            _at_most("masked_keys_are_zero", float(padded.max()), 0, "Largest weight on a masked key is"),
+            _at_most("pass_through_is_stock", _difference(plain, stock), 0, "Without a plan logits differ from stock SDPA by"),
+            _at_most("capture_is_stock_eager", capture_error, EXACT, "Captured attention differs from stock eager by"),
+            _at_most("eager_is_sdpa", _difference(plain, eager) / scale, CLOSE, "Stock eager and SDPA logits differ, relatively, by"),
+            _at_most("own_map_reproduces", self._replaced(batch, maps, plain) / scale, CLOSE, "Own maps put back change logits by"),
+            _at_most("permutation_is_gather", self._permuted(batch) / scale, CLOSE, "Fused and explicit permutation differ by"),
+            _at_most("key_bias_is_mask", self._knocked_out(batch) / scale, CLOSE, "Knock-out by bias and by mask differ by"),
+            _at_least("uniform_changes_state", shifted, VISIBLE, "Uniform attention changes the read-out state, relatively, by"),
+            _at_most("rows_are_isolated", isolated, CLOSE, "An edit of one row changes another row's state by"),
+            _at_most("padded_equals_alone", _difference(plain[1:2], alone) / scale, CLOSE, "A row alone and in a padded batch differ by"),
+        )
+
+    def _batch(self) -> Inputs:
+        """Two rows of synthetic ids, the second padded."""
+        config = self.model.config
+        pad = config.pad_token_id if config.pad_token_id is not None else 0
+        generator = torch.Generator().manual_seed(0)
+        ids = torch.randint(0, config.vocab_size, (len(LENGTHS), LENGTHS[0]), generator=generator)
+        ids[ids == pad] = self.special[1]
+        ids[:, 0] = self.special[0]
+        visible = torch.ones_like(ids)
+        for row, length in enumerate(LENGTHS):
+            ids[row, length - 1] = self.special[1]
+            ids[row, length:] = pad
+            visible[row, length:] = 0
+        device = next(self.model.parameters()).device
+        return Inputs(
+            input_ids=ids.to(device),
+            attention_mask=visible.to(device),
+            type_ids=torch.zeros_like(ids).to(device),
+        )
+
+    def _stock(self, batch: Inputs) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """Logits of stock SDPA and of stock eager, and the latter's attentions."""
+        try:
+            self.model.set_attn_implementation("sdpa")
+            sdpa = self.forward(batch, None)
+            self.model.set_attn_implementation("eager")
+            eager = self.forward(batch, None)
+            attentions = self.model.base_model(
+                input_ids=batch.input_ids, attention_mask=batch.attention_mask, output_attentions=True
+            ).attentions
+        finally:
+            self.model.set_attn_implementation(IMPLEMENTATION)
+        return sdpa, eager, tuple(attentions)
+
+    def _replaced(self, batch: Inputs, maps: list[Tensor], plain: Tensor) -> float:
+        rows = torch.arange(len(plain), device=plain.device)
+        edits = {i: LayerEdit(blends=(Blend(rows=rows, gate=1.0, source=m),)) for i, m in enumerate(maps)}
+        return _difference(self.forward(batch, BatchPlan(edits=edits)), plain)
+
+    def _permuted(self, batch: Inputs) -> float:
+        """Permute row 0's keys by the gather, and by putting the explicitly permuted maps in."""
+        row = torch.tensor([0], device=batch.input_ids.device)
+        heads = self.model.config.num_attention_heads
+        order = torch.stack([torch.randperm(LENGTHS[0], generator=torch.Generator().manual_seed(h)) for h in range(heads)])
+        permutation = Permutation(rows=row, order=order.unsqueeze(0).to(row.device))
+        recorder = Recorder(rows=row)
+        gathered = self.forward(
+            batch,
+            BatchPlan(edits={i: LayerEdit(permutation=permutation) for i in range(self.layers)}, observer=recorder),
+        )
+        edits = {i: LayerEdit(blends=(Blend(rows=row, gate=1.0, source=m),)) for i, m in enumerate(recorder.layers)}
+        return _difference(self.forward(batch, BatchPlan(edits=edits)), gathered)
+
+    def _knocked_out(self, batch: Inputs) -> float:
+        """Knock key 2 out of every row by a bias in all layers, and by the attention mask."""
+        visible = batch.attention_mask.clone()
+        visible[:, 2] = 0
+        masked = self.forward(Inputs(input_ids=batch.input_ids, attention_mask=visible, type_ids=batch.type_ids), None)
+        dtype = next(self.model.parameters()).dtype
+        bias = torch.zeros(len(LENGTHS), 1, 1, LENGTHS[0], dtype=dtype, device=visible.device)
+        bias[..., 2] = torch.finfo(dtype).min
+        edits = {i: LayerEdit(key_bias=bias.expand(-1, -1, LENGTHS[0], -1)) for i in range(self.layers)}
+        return _difference(self.forward(batch, BatchPlan(edits=edits)), masked)
+
+    def _uniform_second_row(self, batch: Inputs) -> tuple[float, float]:
+        """Relative change of the read-out states of the edited and of the other row."""
+        states: list[Tensor] = []
+        hook = self.model.base_model.register_forward_hook(lambda *a: states.append(a[2]["last_hidden_state"][:, 0]))
+        try:
+            self.forward(batch, None)
+            row = torch.tensor([1], device=batch.input_ids.device)
+            blend = Blend(rows=row, gate=1.0, source=MapSource.UNIFORM)
+            self.forward(batch, BatchPlan(edits={i: LayerEdit(blends=(blend,)) for i in range(self.layers)}))
+        finally:
+            hook.remove()
+        scale = float(states[0].abs().max()) or 1.0
+        return _difference(states[0][1], states[1][1]) / scale, _difference(states[0][0], states[1][0]) / scale
+
+
+def _row(batch: Inputs, row: int, length: int) -> Inputs:
+    cut = (slice(row, row + 1), slice(length))
+    return Inputs(input_ids=batch.input_ids[cut], attention_mask=batch.attention_mask[cut], type_ids=batch.type_ids[cut])
+
+
+def _difference(a: Tensor, b: Tensor) -> float:
+    return float((a - b).abs().max())
+
+
+def _largest(errors: Iterable[Tensor]) -> float:
+    return max(float(error.abs().max()) for error in errors)
+
+
+def _at_most(name: str, value: float, limit: float, says: str) -> SelfTest:
+    return SelfTest(name=name, passed=value <= limit, value=float(value), tolerance=float(limit), detail=f"{says} {value:.3g}.")
+
+
+def _at_least(name: str, value: float, limit: float, says: str) -> SelfTest:
+    return SelfTest(name=name, passed=value >= limit, value=float(value), tolerance=float(limit), detail=f"{says} {value:.3g}.")

@@ -1,0 +1,1 @@
+"""Counterfactual checks, one per file; none imports another. They yield rows and receive row results."""

@@ -1,0 +1,55 @@
+"""Does the decision depend on the input at all, as far as removal can tell?
+
+In a binary model one class is often the default: with everything removed the answer stands, and no map could be right or wrong
+about it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rollcall.checks.base import OPERATORS, Asking, Subject
+from rollcall.domain.maps import Floats
+from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReachFinding:
+    """Margins with every unit removed, by operator."""
+
+    margins: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean over the operators."""
+        return float(np.mean(self.margins))
+
+
+def reach(subject: Subject) -> Asking[ReachFinding]:
+    """Ask for the input with every unit removed, under each operator."""
+    results = yield [subject.removal(tuple(range(subject.n)), operator) for operator in OPERATORS]
+    return ReachFinding(margins=tuple(subject.decision.margin(result.logits) for result in results))
+
+
+def judge_reach(subject: Subject, finding: ReachFinding, removal_margins: Floats) -> CheckResult:
+    """Judge with the spread of the margins over the removals that have been run."""
+    policy = subject.policy
+    size = abs(subject.margin)
+    moved = max(abs(margin - subject.margin) for margin in finding.margins)
+    spread = float(np.std(removal_margins)) if len(removal_margins) else 0.0
+    reached = moved >= policy.reach_margin_share * size or spread >= policy.reach_spread_share * size
+    reached = reached and (moved > 0 or spread > 0)
+    return CheckResult(
+        kind=CheckKind.REACH,
+        outcome=CheckOutcome.SUPPORTS if reached else CheckOutcome.CONTRADICTS,
+        statistic="largest_margin_change_share",
+        value=moved / size if size else moved,
+        threshold=policy.reach_margin_share,
+        rows=len(OPERATORS),
+        seed=subject.seed,
+        detail="Removing the words moves the decision."
+        if reached
+        else "Removing every word hardly moves the decision: there is nothing for a map to explain.",
+    )

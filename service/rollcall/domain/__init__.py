@@ -1,0 +1,1 @@
+"""Nouns and errors. Standard library and numpy only; everything is frozen and keyword-only."""

@@ -1,0 +1,105 @@
+"""Decisions: what a model's logits mean, the margin, and when a counterfactual changes the answer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from rollcall.domain.maps import Floats
+
+
+class Task(Enum):
+    """What the logits mean."""
+
+    SINGLE_LABEL = "single_label"
+    MULTI_LABEL = "multi_label"
+
+
+def probabilities(logits: Floats, task: Task) -> Floats:
+    """Class probabilities [..., C] of logits [..., C]."""
+    z = np.asarray(logits, dtype=np.float64)
+    if task is Task.MULTI_LABEL:
+        return np.asarray(np.where(z >= 0, 1 / (1 + np.exp(-np.abs(z))), np.exp(-np.abs(z)) / (1 + np.exp(-np.abs(z)))))
+    shifted = np.exp(z - z.max(axis=-1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
+
+
+def total_variation(p: Floats, q: Floats, task: Task) -> float:
+    """Half the L1 distance; in a multi-label model the largest change of any one label's probability."""
+    difference = np.abs(p - q)
+    return float(difference.max() if task is Task.MULTI_LABEL else difference.sum() / 2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The question that the checks ask of each row: how far is the decision, and has it changed?
+
+    `target` and `foil` are class indices; `threshold` a probability of the target; `negated` means that margin and effects speak
+    for "not the target" (a threshold that was not met, with no explicit target).
+    """
+
+    task: Task
+    target: int
+    foil: int | None = None
+    threshold: float | None = None
+    negated: bool = False
+    by_sign: bool = False
+    """Flips are sign changes of the margin: an explicit target that was not predicted, a foil, a threshold, a multi-label model."""
+
+    def margins(self, logits: Floats) -> Floats:
+        """Log-odds of the target [...] for logits [..., C]; finite logits give finite margins."""
+        z = np.asarray(logits, dtype=np.float64)
+        if self.foil is not None:
+            return np.asarray(z[..., self.target] - z[..., self.foil])
+        if self.task is Task.MULTI_LABEL:
+            odds = z[..., self.target]
+        else:
+            others = np.delete(z, self.target, axis=-1)
+            top = others.max(axis=-1, keepdims=True)
+            odds = z[..., self.target] - (top[..., 0] + np.log(np.exp(others - top).sum(axis=-1)))
+        if self.threshold is not None:
+            odds = odds - math.log(self.threshold / (1 - self.threshold))
+        return np.asarray(-odds if self.negated else odds)
+
+    def margin(self, logits: Floats) -> float:
+        """Margin of one row's logits [C]."""
+        return float(self.margins(logits))
+
+    def gradient(self, logits: Floats) -> Floats:
+        """Gradient of the margin [C] with respect to the logits [C]."""
+        z = np.asarray(logits, dtype=np.float64)
+        direction = np.zeros(len(z))
+        if self.foil is not None:
+            direction[self.foil] = -1.0
+        elif self.task is Task.SINGLE_LABEL:
+            others = np.delete(np.arange(len(z)), self.target)
+            direction[others] = -probabilities(z[others], Task.SINGLE_LABEL)
+        direction[self.target] = 1.0
+        return -direction if self.negated else direction
+
+    def flipped(self, base: Floats, row: Floats) -> bool:
+        """Whether the decision on `row` differs from that on `base` (logits [C])."""
+        if self.by_sign:
+            return (self.margin(base) >= 0) != (self.margin(row) >= 0)
+        return int(np.argmax(base)) != int(np.argmax(row))
+
+    def tvd(self, base: Floats, row: Floats) -> float:
+        """Total variation distance between the two predictions."""
+        return total_variation(probabilities(base, self.task), probabilities(row, self.task), self.task)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What the model says: `probabilities` and `logits` [C]."""
+
+    labels: tuple[str, ...]
+    logits: Floats
+    probabilities: Floats
+    predicted: int
+    margin: float
+    target: int
+    threshold_met: bool | None
+    target_negated: bool

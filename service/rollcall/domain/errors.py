@@ -1,0 +1,108 @@
+"""Every error that Rollcall raises on purpose. Blame is in the type; nothing here knows of gRPC.
+
+RollcallError
+|- CallerError            the request is wrong, and repeating it unchanged will fail again
+|  |- InvalidInput        a field is wrong (names it)
+|  |- ModelNotFound       no such model or revision
+|  `- Unsupported         this model, backend or version cannot do what was asked
+|- CapacityError          the request is right, but not now
+|  |- Overloaded          the queue is full
+|  |- Draining            the server is stopping
+|  |- ModelNotReady       the model is loading
+|  |- DeadlineTooShort    the deadline cannot be met even without checks
+|  `- DeviceMemory        the device ran out of memory even for the smallest batch
+`- ServiceError           our fault
+   |- BackendError        the model failed while running
+   `- ModelRejected       a model cannot be loaded (names what is wrong; raised at load, never per request)
+
+Messages are written for callers: no input text, no internal detail.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class RollcallError(Exception):
+    """Base of the tree."""
+
+
+class CallerError(RollcallError):
+    """The request is wrong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldViolation:
+    """What is wrong with one field of a request, `field` being its path as in the protos, e.g. `text.text`."""
+
+    field: str
+    description: str
+
+
+class InvalidInput(CallerError):
+    """One or more fields are wrong; all that were found are reported together."""
+
+    def __init__(self, *violations: FieldViolation) -> None:
+        super().__init__("; ".join(f"{v.field}: {v.description}" for v in violations))
+        self.violations = violations
+
+    @classmethod
+    def of(cls, field: str, description: str) -> InvalidInput:
+        """Blame a single field."""
+        return cls(FieldViolation(field=field, description=description))
+
+
+class ModelNotFound(CallerError):
+    """No model of this name, or not in this revision."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
+class Unsupported(CallerError):
+    """A map, check or level that this model or version cannot do. `subject` names it in one token."""
+
+    def __init__(self, subject: str, message: str) -> None:
+        super().__init__(message)
+        self.subject = subject
+
+
+class CapacityError(RollcallError):
+    """Not now. `retry_after` is a hint in seconds."""
+
+    retry_after: float = 1.0
+
+
+class Overloaded(CapacityError):
+    """Too much is waiting."""
+
+
+class Draining(CapacityError):
+    """The server is stopping."""
+
+
+class ModelNotReady(CapacityError):
+    """The model is loading."""
+
+    retry_after = 5.0
+
+
+class DeadlineTooShort(CapacityError):
+    """Not even the prediction fits into the time left."""
+
+
+class DeviceMemory(CapacityError):
+    """One row alone does not fit on the device."""
+
+
+class ServiceError(RollcallError):
+    """Our fault."""
+
+
+class BackendError(ServiceError):
+    """The model raised while running; the cause is chained and only logged."""
+
+
+class ModelRejected(ServiceError):
+    """A model directory cannot be served; the message says why and what is supported."""

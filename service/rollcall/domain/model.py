@@ -1,0 +1,61 @@
+"""What can be known about a served model without running it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rollcall.domain.decision import Task
+from rollcall.domain.inputs import Threshold
+from rollcall.domain.maps import MapKind
+from rollcall.domain.rows import RemovalOperator
+from rollcall.domain.verdicts import CalibrationRef, CheckKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRef:
+    """Which weights, exactly. `digest` is "sha256:" and 64 hexadecimal digits over the model's files."""
+
+    name: str
+    revision: str
+    digest: str
+    backend: str
+    device: str
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelfTest:
+    """One test at load. `value` is compared with `tolerance` as `detail` says."""
+
+    name: str
+    passed: bool
+    value: float
+    tolerance: float
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCard:
+    """Everything that GetModel tells."""
+
+    ref: ModelRef
+    family: str
+    task: Task
+    labels: tuple[str, ...]
+    layers: int
+    heads: int
+    max_tokens: int
+    max_units: int
+    max_characters: int
+    self_tests: tuple[SelfTest, ...]
+    maps: tuple[MapKind, ...]
+    checks: tuple[CheckKind, ...]
+    operators: tuple[RemovalOperator, ...]
+    calibration: CalibrationRef
+    threshold: Threshold | None
+    text_pairs: bool
+
+    @property
+    def explainable(self) -> bool:
+        """Whether every self-test passed, so that explanations are available."""
+        return bool(self.self_tests) and all(test.passed for test in self.self_tests)

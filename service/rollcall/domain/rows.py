@@ -1,0 +1,64 @@
+"""Rows: counterfactual variants of one input, and the few numbers that come back for each.
+
+A check yields rows and receives row results; it knows neither batches nor tensors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+
+from rollcall.domain.maps import Bools, Floats, MapKind
+
+
+class RemovalOperator(Enum):
+    """How a unit is removed. Positions never shift."""
+
+    MASK_TOKEN = "mask_token"
+    HIDDEN_KEYS = "hidden_keys"
+
+
+class AttentionEdit(Enum):
+    """What a row does to the attention of all layers."""
+
+    NONE = "none"
+    IDENTITY = "identity"
+    """The input's own maps, computed explicitly and put back: must change nothing."""
+    UNIFORM = "uniform"
+    """Every query attends equally to every visible key."""
+    PERMUTED = "permuted"
+    """The keys of every layer and head permuted independently (Jain and Wallace 2019, generalised); maps are recomputed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One counterfactual: units removed by one operator, or an edit of the attention. The empty row is the input itself."""
+
+    removed: Bools | None = field(default=None, repr=False)
+    operator: RemovalOperator = RemovalOperator.MASK_TOKEN
+    edit: AttentionEdit = AttentionEdit.NONE
+    seed: int = 0
+    """Seed of the permutations; 0 to 2**64 - 1."""
+    readout: bool = False
+    """Whether the result carries the read-out state."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowResult:
+    """What one row gave.
+
+    `logits` [C], as the model's head gives them. `readout` [D]: the last hidden state at the position that the classifier reads,
+    where the row asked for it. `maps`: attention-only maps recomputed under the row's edit, [n] each, only for PERMUTED rows.
+    """
+
+    logits: Floats
+    readout: Floats | None = None
+    maps: dict[MapKind, Floats] = field(default_factory=dict)
+
+    @property
+    def finite(self) -> bool:
+        """Whether every number of the row is one."""
+        values = (self.logits, *self.maps.values(), *(() if self.readout is None else (self.readout,)))
+        return all(bool(np.isfinite(v).all()) for v in values)

@@ -1,0 +1,152 @@
+"""What the checks measured, and what was decided from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from rollcall.domain.maps import Floats
+from rollcall.domain.rows import RemovalOperator
+
+
+class Flag(Enum):
+    """Whether a map may be relied on."""
+
+    FAITHFUL = "faithful"
+    UNFAITHFUL = "unfaithful"
+    INCONCLUSIVE = "inconclusive"
+    NOT_CHECKED = "not_checked"
+
+
+class Reason(Enum):
+    """Why a flag is inconclusive; NONE for the other flags."""
+
+    NONE = "none"
+    NO_EFFECT = "no_effect"
+    FLAT_MAP = "flat_map"
+    LOW_POWER = "low_power"
+    OMISSION = "omission"
+    NOT_USED = "not_used"
+    OPERATOR_DISAGREEMENT = "operator_disagreement"
+    CONFLICT = "conflict"
+    INSTRUMENT = "instrument"
+    NUMERICS = "numerics"
+    BUDGET = "budget"
+    UNCALIBRATED = "uncalibrated"
+
+
+class CheckLevel(Enum):
+    """How much to check."""
+
+    NONE = "none"
+    STANDARD = "standard"
+    THOROUGH = "thorough"
+
+
+class CheckKind(Enum):
+    """A counterfactual check."""
+
+    INSTRUMENT = "instrument"
+    REACH = "reach"
+    ALIGNMENT = "alignment"
+    REWIRING = "rewiring"
+    UNIFORM_ATTENTION = "uniform_attention"
+    OMISSION = "omission"
+    SUPPORT = "support"
+    CONTRADICTION = "contradiction"
+    DECISION_FLIP = "decision_flip"
+
+
+class CheckOutcome(Enum):
+    """What a check found."""
+
+    SUPPORTS = "supports"
+    CONTRADICTS = "contradicts"
+    INCONCLUSIVE = "inconclusive"
+    SKIPPED = "skipped"
+    ERRORED = "errored"
+
+
+class Scope(Enum):
+    """Which counterfactuals a verdict rests on."""
+
+    ALL_LAYERS = "all_layers"
+    INPUT_ONLY = "input_only"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """The result of one check; `detail` is one sentence for people that never quotes the input."""
+
+    kind: CheckKind
+    outcome: CheckOutcome
+    statistic: str
+    value: float | None = None
+    threshold: float | None = None
+    p_value: float | None = None
+    rows: int = 0
+    seed: int = 0
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Witness:
+    """A counterfactual that can be replayed; the strongest evidence for people."""
+
+    kind: CheckKind
+    detail: str
+    map_scores: Floats | None = None
+    jsd: float | None = None
+    tvd: float | None = None
+    removed_units: tuple[int, ...] = ()
+    control_units: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorAlignment:
+    """A fitted on one operator's rows alone."""
+
+    operator: RemovalOperator
+    value: float
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alignment:
+    """Do the map's weights follow the causal effects (DESIGN section 2)? `width` is what the policy or calibration sets."""
+
+    value: float
+    width: float
+    reliability: float
+    removals: int
+    p_up: float
+    p_low: float
+    per_operator: tuple[OperatorAlignment, ...]
+    ridge_lambda: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationRef:
+    """Which calibration set the widths. `id` is NONE, FAILED, OUT_OF_RANGE or the calibration's id."""
+
+    id: str
+    alpha: float | None = None
+    confidence: float | None = None
+    statement: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """May this map be relied on, and every number needed to decide again."""
+
+    flag: Flag
+    reason: Reason
+    scope: Scope
+    alignment: Alignment | None
+    calibration: CalibrationRef
+    checks: tuple[CheckResult, ...]
+    witnesses: tuple[Witness, ...]
+    policy_id: str
+    policy_digest: str
+    thresholds: dict[str, float] = field(default_factory=dict)
+    jsd_from_uniform: float | None = None

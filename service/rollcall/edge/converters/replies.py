@@ -1,0 +1,256 @@
+"""Replies, from domain values to protobuf."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rollcall.domain.errors import InvalidInput
+from rollcall.domain.maps import MAX_ATTENTION_BYTES
+from rollcall.edge.converters import enums
+from rollcall.v1 import common_pb2, explanation_pb2, explanation_service_pb2, model_pb2
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from rollcall.domain import verdicts
+    from rollcall.domain.decision import Prediction
+    from rollcall.domain.explanation import Attribution, DecisionFlip, Explanation, Predicted, Timing
+    from rollcall.domain.inputs import Threshold, Unit
+    from rollcall.domain.maps import AttentionTensor
+    from rollcall.domain.model import ModelCard, ModelRef
+    from rollcall.edge.port import Limits
+
+
+def predict_response(answer: Predicted) -> explanation_service_pb2.PredictResponse:
+    """Write a prediction."""
+    return explanation_service_pb2.PredictResponse(
+        request_id=answer.request_id,
+        model=_model_ref(answer.model),
+        prediction=_prediction(answer.prediction),
+        truncated=answer.tokens_used < answer.tokens_total,
+        tokens_total=answer.tokens_total,
+        tokens_used=answer.tokens_used,
+        timing=_timing(answer.timing),
+    )
+
+
+def explain_response(answer: Explanation) -> explanation_pb2.ExplainResponse:
+    """Write an explanation. Raises InvalidInput if its attention would make the reply larger than clients accept."""
+    primary, recommended = answer.primary, answer.recommended_map
+    return explanation_pb2.ExplainResponse(
+        explanation_id=answer.explanation_id,
+        request_id=answer.request_id,
+        model=_model_ref(answer.model),
+        prediction=_prediction(answer.prediction),
+        units=[_unit(unit) for unit in answer.units],
+        attributions=[_attribution(attribution) for attribution in answer.attributions],
+        effects=[
+            explanation_pb2.Effect(unit=e.unit, effect=e.effect, standard_error=e.standard_error)
+            for e in answer.effects
+        ],
+        decision_flip=_decision_flip(answer.decision_flip) if answer.decision_flip else None,
+        primary_map=enums.MAP_KINDS[answer.primary_map],
+        verdict=_verdict(primary.verdict),
+        recommended_map=enums.MAP_KINDS[recommended] if recommended else explanation_pb2.MAP_KIND_UNSPECIFIED,
+        truncated=answer.tokens_used < answer.tokens_total,
+        tokens_total=answer.tokens_total,
+        tokens_used=answer.tokens_used,
+        dropped_mass=primary.map.dropped_mass,
+        reported_mismatch=answer.reported_mismatch,
+        attention=_attention(answer.attention) if answer.attention else None,
+        timing=_timing(answer.timing),
+        rows=answer.rows,
+        seed=answer.seed,
+        units_grouped=answer.units_grouped,
+    )
+
+
+def model(card: ModelCard, *, limits: Limits, default_model: str | None) -> model_pb2.Model:
+    """Write a model's card."""
+    return model_pb2.Model(
+        ref=_model_ref(card.ref),
+        family=card.family,
+        task=enums.TASKS[card.task],
+        labels=card.labels,
+        layers=card.layers,
+        heads=card.heads,
+        max_tokens=card.max_tokens,
+        max_units=card.max_units,
+        max_characters=card.max_characters,
+        max_rows=limits.max_rows,
+        explainable=card.explainable,
+        self_tests=[
+            model_pb2.SelfTest(
+                name=test.name, passed=test.passed, value=test.value, tolerance=test.tolerance, detail=test.detail
+            )
+            for test in card.self_tests
+        ],
+        maps=[enums.MAP_KINDS[kind] for kind in card.maps],
+        checks=[enums.CHECK_KINDS[kind] for kind in card.checks],
+        operators=[enums.OPERATORS[operator] for operator in card.operators],
+        calibration=_calibration(card.calibration),
+        threshold=_threshold(card.threshold) if card.threshold else None,
+        is_default=card.ref.name == default_model,
+        text_pairs=card.text_pairs,
+    )
+
+
+def describe(reply: Message) -> dict[str, str | int | float | bool]:
+    """Pick what a log line tells of a reply: ids, flags and counts, nothing of the input."""
+    if isinstance(reply, explanation_pb2.ExplainResponse):
+        return {
+            "explanation_id": reply.explanation_id,
+            "tokens": reply.tokens_used,
+            "units": len(reply.units),
+            "rows": reply.rows,
+            "map": explanation_pb2.MapKind.Name(reply.primary_map).removeprefix("MAP_KIND_"),
+            "flag": explanation_pb2.Flag.Name(reply.verdict.flag).removeprefix("FLAG_"),
+            "reason": explanation_pb2.Reason.Name(reply.verdict.reason).removeprefix("REASON_"),
+        }
+    if isinstance(reply, explanation_service_pb2.PredictResponse):
+        return {"tokens": reply.tokens_used}
+    return {}
+
+
+def _model_ref(ref: ModelRef) -> common_pb2.ModelRef:
+    return common_pb2.ModelRef(
+        name=ref.name,
+        revision=ref.revision,
+        digest=ref.digest,
+        backend=ref.backend,
+        device=ref.device,
+        dtype=ref.dtype,
+    )
+
+
+def _prediction(prediction: Prediction) -> common_pb2.Prediction:
+    return common_pb2.Prediction(
+        labels=prediction.labels,
+        probabilities=prediction.probabilities.tolist(),
+        predicted=prediction.labels[prediction.predicted],
+        predicted_index=prediction.predicted,
+        margin=prediction.margin,
+        target=prediction.labels[prediction.target],
+        threshold_met=prediction.threshold_met,
+        target_negated=prediction.target_negated,
+    )
+
+
+def _timing(timing: Timing) -> common_pb2.Timing:
+    stages = [common_pb2.StageTiming(stage=stage, seconds=seconds) for stage, seconds in timing.stages]
+    return common_pb2.Timing(stages=stages, total_seconds=timing.total_seconds)
+
+
+def _threshold(threshold: Threshold) -> common_pb2.Threshold:
+    return common_pb2.Threshold(label=threshold.label, probability=threshold.probability)
+
+
+def _unit(unit: Unit) -> explanation_pb2.Unit:
+    return explanation_pb2.Unit(
+        text=unit.text,
+        token_start=unit.token_start,
+        token_end=unit.token_end,
+        char_start=unit.char_start,
+        char_end=unit.char_end,
+        segment=unit.segment,
+    )
+
+
+def _decision_flip(flip: DecisionFlip) -> explanation_pb2.DecisionFlip:
+    return explanation_pb2.DecisionFlip(
+        found=flip.found, units=flip.units, margins=flip.margins, sets_tried=flip.sets_tried
+    )
+
+
+def _attribution(attribution: Attribution) -> explanation_pb2.Attribution:
+    return explanation_pb2.Attribution(
+        map=enums.MAP_KINDS[attribution.map.kind],
+        scores=attribution.map.scores.tolist(),
+        class_specific=attribution.map.kind.class_specific,
+        dropped_mass=attribution.map.dropped_mass,
+        verdict=_verdict(attribution.verdict),
+    )
+
+
+def _verdict(verdict: verdicts.Verdict) -> explanation_pb2.Verdict:
+    return explanation_pb2.Verdict(
+        flag=enums.FLAGS[verdict.flag],
+        reason=enums.REASONS[verdict.reason],
+        scope=enums.SCOPES[verdict.scope],
+        alignment=_alignment(verdict.alignment) if verdict.alignment else None,
+        calibration=_calibration(verdict.calibration),
+        checks=[_check(check) for check in verdict.checks],
+        witnesses=[_witness(witness) for witness in verdict.witnesses],
+        policy_id=verdict.policy_id,
+        policy_digest=verdict.policy_digest,
+        thresholds=verdict.thresholds,
+        jsd_from_uniform=verdict.jsd_from_uniform,
+    )
+
+
+def _alignment(alignment: verdicts.Alignment) -> explanation_pb2.Alignment:
+    return explanation_pb2.Alignment(
+        value=alignment.value,
+        width=alignment.width,
+        reliability=alignment.reliability,
+        removals=alignment.removals,
+        p_up=alignment.p_up,
+        p_low=alignment.p_low,
+        per_operator=[
+            explanation_pb2.OperatorAlignment(operator=enums.OPERATORS[one.operator], value=one.value, rows=one.rows)
+            for one in alignment.per_operator
+        ],
+        ridge_lambda=alignment.ridge_lambda,
+    )
+
+
+def _calibration(calibration: verdicts.CalibrationRef) -> explanation_pb2.CalibrationRef:
+    return explanation_pb2.CalibrationRef(
+        id=calibration.id,
+        alpha=calibration.alpha,
+        confidence=calibration.confidence,
+        statement=calibration.statement,
+    )
+
+
+def _check(check: verdicts.CheckResult) -> explanation_pb2.CheckResult:
+    return explanation_pb2.CheckResult(
+        kind=enums.CHECK_KINDS[check.kind],
+        outcome=enums.CHECK_OUTCOMES[check.outcome],
+        statistic=check.statistic,
+        value=check.value,
+        threshold=check.threshold,
+        p_value=check.p_value,
+        rows=check.rows,
+        seed=check.seed,
+        detail=check.detail,
+    )
+
+
+def _witness(witness: verdicts.Witness) -> explanation_pb2.Witness:
+    return explanation_pb2.Witness(
+        kind=enums.CHECK_KINDS[witness.kind],
+        map=None if witness.map_scores is None else witness.map_scores.tolist(),
+        jsd=witness.jsd,
+        tvd=witness.tvd,
+        removed_units=witness.removed_units,
+        control_units=witness.control_units,
+        detail=witness.detail,
+    )
+
+
+def _attention(attention: AttentionTensor) -> explanation_pb2.AttentionTensor:
+    if len(attention.data) > MAX_ATTENTION_BYTES:
+        raise InvalidInput.of(
+            "attention",
+            f"asks for {len(attention.data)} bytes, at most {MAX_ATTENTION_BYTES} fit into a reply: "
+            "select fewer layers or heads, QUERY_SELECTION_READOUT, or DATA_TYPE_FLOAT16",
+        )
+    return explanation_pb2.AttentionTensor(
+        layers=attention.layers,
+        heads=attention.heads,
+        tensor=common_pb2.Tensor(
+            data_type=enums.TENSOR_TYPES[attention.tensor_type], shape=attention.shape, data=attention.data
+        ),
+        readout=attention.readout,
+    )

@@ -1,0 +1,259 @@
+"""Requests, from protobuf to domain values.
+
+Every field is looked at; whatever is wrong is reported together, each field by its path in the protos. What needs the
+model to judge (labels, layers, ids) is judged in the pipeline, with the same paths. Descriptions never quote a text.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+from rollcall.domain import explanation as domain
+from rollcall.domain.errors import FieldViolation, InvalidInput
+from rollcall.domain.inputs import ClassRef, ModelInput, Target, TextInput, Threshold, TokensInput
+from rollcall.domain.maps import AttentionSelection, HeadFusion, HeadReduction, MapKind, MapOptions, TensorType
+from rollcall.edge.converters import enums
+from rollcall.v1 import explanation_pb2, explanation_service_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from enum import Enum
+
+    from rollcall.edge.port import Limits
+
+    E = TypeVar("E", bound=Enum)
+    AnyRequest: TypeAlias = explanation_pb2.ExplainRequest | explanation_service_pb2.PredictRequest
+
+MAX_VIOLATIONS = 20
+MAX_NAME_CHARACTERS = 128
+MAX_LABEL_CHARACTERS = 1_000
+MAX_LIST_ENTRIES = 1_000
+"""Of maps, layers and heads: more than any model has."""
+REQUEST_ID = re.compile(r"[\x20-\x7e]{1,128}")
+
+_FUSIONS = {HeadReduction.MEAN: HeadFusion.MEAN, HeadReduction.MAX: HeadFusion.MAX}
+_HEAD_FUSIONS = {enums.HEAD_REDUCTIONS[reduction]: fusion for reduction, fusion in _FUSIONS.items()}
+_READOUT_ONLY = {
+    explanation_pb2.QUERY_SELECTION_UNSPECIFIED: True,
+    explanation_pb2.QUERY_SELECTION_READOUT: True,
+    explanation_pb2.QUERY_SELECTION_ALL: False,
+}
+
+
+def predict_request(
+    message: explanation_service_pb2.PredictRequest, *, limits: Limits, deadline: float | None
+) -> domain.PredictRequest:
+    """Read a request. Raises InvalidInput with everything that is wrong."""
+    read = _Reader()
+    request = domain.PredictRequest(
+        request_id=read.request_id(message.request_id),
+        model=read.name("model", message.model),
+        revision=read.name("revision", message.revision),
+        input=read.input(message, limits),
+        target=read.target(message),
+        threshold=read.threshold(message),
+        deadline=deadline,
+    )
+    read.finish()
+    return request
+
+
+def explain_request(
+    message: explanation_pb2.ExplainRequest, *, limits: Limits, deadline: float | None
+) -> domain.ExplainRequest:
+    """Read a request. Raises InvalidInput with everything that is wrong."""
+    read = _Reader()
+    request = domain.ExplainRequest(
+        request_id=read.request_id(message.request_id),
+        model=read.name("model", message.model),
+        revision=read.name("revision", message.revision),
+        input=read.input(message, limits),
+        target=read.target(message),
+        threshold=read.threshold(message),
+        deadline=deadline,
+        maps=read.maps(message),
+        primary_map=read.enum("primary_map", message.primary_map, enums.MAP_KINDS),
+        map_options=read.map_options(message),
+        attention=read.attention(message),
+        check_level=read.enum("check_level", message.check_level, enums.CHECK_LEVELS),
+        policy=read.name("policy", message.policy),
+        max_rows=read.max_rows(message, limits),
+        seed=message.seed if message.HasField("seed") else None,
+        reported_label=read.reported_label(message),
+        reported_score=read.reported_score(message),
+    )
+    read.finish()
+    return request
+
+
+def model_name(message: explanation_service_pb2.GetModelRequest) -> str:
+    """Read the name of the model that is asked for. Raises InvalidInput."""
+    read = _Reader()
+    name = read.name("model", message.model)
+    read.finish()
+    return name
+
+
+class _Reader:
+    """Reads fields and notes what is wrong; what it returns for a wrong field is never used, since `finish` raises."""
+
+    def __init__(self) -> None:
+        self._violations: list[FieldViolation] = []
+
+    def finish(self) -> None:
+        """Raise InvalidInput if anything was wrong."""
+        if self._violations:
+            raise InvalidInput(*self._violations)
+
+    def refuse(self, field: str, description: str) -> None:
+        if len(self._violations) < MAX_VIOLATIONS:
+            self._violations.append(FieldViolation(field=field, description=description))
+
+    def request_id(self, value: str) -> str:
+        if value and not REQUEST_ID.fullmatch(value):
+            self.refuse("request_id", "must be at most 128 printable ASCII characters")
+        return value
+
+    def name(self, field: str, value: str) -> str:
+        if len(value) > MAX_NAME_CHARACTERS:
+            self.refuse(field, f"must have at most {MAX_NAME_CHARACTERS} characters")
+        return value
+
+    def label(self, field: str, value: str) -> str:
+        if not value:
+            self.refuse(field, "must not be empty")
+        elif len(value) > MAX_LABEL_CHARACTERS:
+            self.refuse(field, f"must have at most {MAX_LABEL_CHARACTERS} characters")
+        return value
+
+    def not_negative(self, field: str, value: int) -> int:
+        if value < 0:
+            self.refuse(field, "must not be negative")
+        return value
+
+    def enum(self, field: str, number: int, numbers: Mapping[E, int]) -> E | None:
+        """Find a member by the wire's number; 0 means None, which stands for the default."""
+        member = next((member for member, known in numbers.items() if known == number), None)
+        if member is None and number != 0:
+            self.refuse(field, f"has no value {number} in this version")
+        return member
+
+    def input(self, message: AnyRequest, limits: Limits) -> ModelInput:
+        kind = message.WhichOneof("input")
+        if kind == "text":
+            pair = message.text.text_pair if message.text.HasField("text_pair") else None
+            self._text("text.text", message.text.text, limits)
+            if pair is not None:
+                self._text("text.text_pair", pair, limits)
+            return TextInput(text=message.text.text, text_pair=pair)
+        if kind == "tokens":
+            return TokensInput(input_ids=self._input_ids(message.tokens.input_ids, limits))
+        self.refuse("input", "exactly one of text and tokens must be set")
+        return TokensInput(input_ids=())
+
+    def _text(self, field: str, value: str, limits: Limits) -> None:
+        if len(value) > limits.max_characters:
+            self.refuse(field, f"must have at most {limits.max_characters} characters, has {len(value)}")
+        elif not value.strip():
+            self.refuse(field, "must contain at least one word")
+
+    def _input_ids(self, ids: Iterable[int], limits: Limits) -> tuple[int, ...]:
+        values = tuple(ids)
+        if not values:
+            self.refuse("tokens.input_ids", "must not be empty")
+        elif len(values) > limits.max_characters:
+            self.refuse("tokens.input_ids", f"must have at most {limits.max_characters} ids, has {len(values)}")
+        elif min(values) < 0:
+            for position in (position for position, value in enumerate(values) if value < 0):
+                self.refuse(f"tokens.input_ids[{position}]", "must not be negative")
+        return values
+
+    def target(self, message: AnyRequest) -> Target:
+        target = message.target
+        return Target(
+            target=self._class(target.WhichOneof("target"), target.class_index, target.label),
+            foil=self._class(target.WhichOneof("foil"), target.foil_class_index, target.foil_label),
+        )
+
+    def _class(self, member: str | None, index: int, label: str) -> ClassRef | None:
+        if member is None:
+            return None
+        path = f"target.{member}"
+        return self.label(path, label) if member.endswith("label") else self.not_negative(path, index)
+
+    def threshold(self, message: AnyRequest) -> Threshold | None:
+        if not message.HasField("threshold"):
+            return None
+        label, probability = message.threshold.label, message.threshold.probability
+        self.label("threshold.label", label)
+        if not 0 < probability < 1:
+            self.refuse("threshold.probability", "must lie between 0 and 1, both excluded")
+        return Threshold(label=label, probability=probability)
+
+    def maps(self, message: explanation_pb2.ExplainRequest) -> tuple[MapKind, ...]:
+        """Read the maps; a map named twice counts once."""
+        if len(message.maps) > MAX_LIST_ENTRIES:
+            self.refuse("maps", f"must have at most {MAX_LIST_ENTRIES} entries")
+            return ()
+        read = [self.enum(f"maps[{i}]", number, enums.MAP_KINDS) for i, number in enumerate(message.maps)]
+        for i, kind in enumerate(read):
+            if kind is None and message.maps[i] == explanation_pb2.MAP_KIND_UNSPECIFIED:
+                self.refuse(f"maps[{i}]", "must not be MAP_KIND_UNSPECIFIED")
+        return tuple(dict.fromkeys(kind for kind in read if kind is not None))
+
+    def map_options(self, message: explanation_pb2.ExplainRequest) -> MapOptions:
+        fusion = message.rollout.head_fusion
+        if fusion and fusion not in _HEAD_FUSIONS:
+            self.refuse("rollout.head_fusion", "must be HEAD_REDUCTION_MEAN or HEAD_REDUCTION_MAX")
+        return MapOptions(
+            raw_layers=self._indices("raw_attention.layers", message.raw_attention.layers),
+            raw_heads=self._indices("raw_attention.heads", message.raw_attention.heads),
+            rollout_fusion=_HEAD_FUSIONS.get(fusion, HeadFusion.MEAN),
+            rollout_start_layer=self.not_negative("rollout.start_layer", message.rollout.start_layer),
+        )
+
+    def attention(self, message: explanation_pb2.ExplainRequest) -> AttentionSelection | None:
+        if not message.HasField("attention"):
+            return None
+        chosen = message.attention
+        reduction = self.enum("attention.head_reduction", chosen.head_reduction, enums.HEAD_REDUCTIONS)
+        tensor_type = self.enum("attention.data_type", chosen.data_type, enums.TENSOR_TYPES)
+        if chosen.queries not in _READOUT_ONLY:
+            self.refuse("attention.queries", f"has no value {chosen.queries} in this version")
+        return AttentionSelection(
+            layers=self._indices("attention.layers", chosen.layers),
+            heads=self._indices("attention.heads", chosen.heads),
+            head_reduction=reduction or HeadReduction.NONE,
+            readout_only=_READOUT_ONLY.get(chosen.queries, True),
+            tensor_type=tensor_type or TensorType.FLOAT32,
+        )
+
+    def _indices(self, field: str, indices: Iterable[int]) -> tuple[int, ...]:
+        """Read layers or heads: each once, because each becomes one entry of an axis or of a mean."""
+        values = tuple(indices)
+        if len(values) > MAX_LIST_ENTRIES:
+            self.refuse(field, f"must have at most {MAX_LIST_ENTRIES} entries")
+            return ()
+        for i, value in enumerate(values):
+            self.not_negative(f"{field}[{i}]", value)
+        if len(set(values)) < len(values):
+            self.refuse(field, "must not name an index twice")
+        return values
+
+    def max_rows(self, message: explanation_pb2.ExplainRequest, limits: Limits) -> int | None:
+        if not message.HasField("max_rows"):
+            return None
+        if not 1 <= message.max_rows <= limits.max_rows:
+            self.refuse("max_rows", f"must lie between 1 and {limits.max_rows}")
+        return message.max_rows
+
+    def reported_label(self, message: explanation_pb2.ExplainRequest) -> str | None:
+        return self.label("reported_label", message.reported_label) if message.HasField("reported_label") else None
+
+    def reported_score(self, message: explanation_pb2.ExplainRequest) -> float | None:
+        if not message.HasField("reported_score"):
+            return None
+        if not 0 <= message.reported_score <= 1:
+            self.refuse("reported_score", "must be a probability, between 0 and 1")
+        return message.reported_score

@@ -1,0 +1,179 @@
+"""What surrounds every call of ExplanationService: its id, its count, its log line, and how an error leaves.
+
+One interceptor, because order matters: a call is counted whichever way it ends, also where the caller cancels, the
+deadline passes, or the request cannot be decoded. Health and reflection pass through uncounted. A request above the
+inbound limit never gets here; the library refuses it with RESOURCE_EXHAUSTED.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+import grpc
+from grpc import aio
+
+from rollcall.domain import errors
+from rollcall.edge import status, wire
+from rollcall.edge.converters.replies import describe
+from rollcall.edge.converters.requests import REQUEST_ID
+from rollcall.telemetry import logs
+from rollcall.telemetry.series import OTHER
+from rollcall.v1 import explanation_service_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from google.protobuf.message import Message
+
+    from rollcall.telemetry.metrics import Metrics, RejectReason
+
+    Handler: TypeAlias = grpc.RpcMethodHandler[Any, Any]
+    Context: TypeAlias = aio.ServicerContext[Any, Any]
+    Behaviour: TypeAlias = Callable[[Message, Context], Awaitable[Message]]
+
+SERVICE = explanation_service_pb2.DESCRIPTOR.services_by_name["ExplanationService"]
+REQUEST_ID_KEY = "x-request-id"
+DEADLINE_TOLERANCE_SECONDS = 0.05
+
+REJECTED: dict[type[errors.RollcallError], RejectReason] = {
+    errors.Overloaded: "queue_full",
+    errors.DeadlineTooShort: "deadline",
+    errors.Draining: "draining",
+    errors.ModelNotReady: "not_ready",
+    errors.DeviceMemory: "memory",
+}
+"""Which refusals are for want of capacity, and what the metric calls them."""
+
+_log = logging.getLogger("rollcall.edge")
+
+
+class CallInterceptor(aio.ServerInterceptor[Any, Any]):
+    """Wraps the methods of ExplanationService."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._wrapped: dict[str, Handler] = {}
+
+    async def intercept_service(
+        self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]], details: grpc.HandlerCallDetails
+    ) -> Handler:
+        """Find the handler; wrap it once."""
+        handler = await continuation(details)
+        service, _, method = details.method.lstrip("/").partition("/")
+        if handler is None or service != SERVICE.full_name:
+            return handler
+        if method not in self._wrapped:
+            self._wrapped[method] = self._wrap(method, handler)
+        return self._wrapped[method]
+
+    def _wrap(self, method: str, handler: Handler) -> Handler:
+        behaviour = cast("Behaviour", handler.unary_unary)
+
+        async def call(request: Message | wire.Undecodable, context: Context) -> Message | None:
+            return await self._call(method, behaviour, request, context)
+
+        return grpc.unary_unary_rpc_method_handler(
+            call,
+            request_deserializer=wire.decoder(SERVICE.methods_by_name[method].input_type),
+            response_serializer=handler.response_serializer,
+        )
+
+    async def _call(
+        self, method: str, behaviour: Behaviour, request: Message | wire.Undecodable, context: Context
+    ) -> Message | None:
+        # 1. Count the call and give it an id, which the caller may have chosen.
+        started = time.monotonic()
+        model: str = getattr(request, "model", OTHER)
+        request_id = _name(request, context)
+        self._metrics.rpc_started(method)
+        outcome = _Outcome(code=grpc.StatusCode.UNKNOWN)
+        # 2. Answer it, or learn what ended it.
+        try:
+            await context.send_initial_metadata(((REQUEST_ID_KEY, request_id),))
+            outcome = await _answer(behaviour, request, context)
+        except asyncio.CancelledError:
+            outcome = _Outcome(code=_cancelled_by(context))
+            raise
+        # 3. Count and log the end, whichever it was.
+        finally:
+            seconds = time.monotonic() - started
+            self._metrics.rpc_handled(method, model=model, code=outcome.code.name, seconds=seconds)
+            for reason in (reason for kind, reason in REJECTED.items() if isinstance(outcome.error, kind)):
+                self._metrics.rejected(model, reason)
+            _report(
+                outcome, method=method, model=self._metrics.model_label(model), request_id=request_id, seconds=seconds
+            )
+        # 4. Reply; abort raises.
+        if outcome.rejection is not None:
+            rejection = outcome.rejection
+            await context.abort(rejection.code, rejection.message, ((status.DETAILS_KEY, rejection.details),))
+        return outcome.reply
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outcome:
+    """How a call ended: with a reply, with a rejection and the error behind it, or with neither by cancellation."""
+
+    code: grpc.StatusCode
+    reply: Message | None = None
+    rejection: status.Rejection | None = None
+    error: Exception | None = None
+
+
+async def _answer(behaviour: Behaviour, request: Message | wire.Undecodable, context: Context) -> _Outcome:
+    if isinstance(request, wire.Undecodable):
+        return _refuse(errors.InvalidInput(*request.violations))
+    try:
+        reply = await behaviour(request, context)
+    except Exception as error:  # noqa: BLE001 - the edge: whatever happened, the caller gets a status and no inner text
+        return _refuse(error)
+    return _Outcome(code=grpc.StatusCode.OK, reply=reply)
+
+
+def _refuse(error: Exception) -> _Outcome:
+    rejection = status.rejection(error)
+    return _Outcome(code=rejection.code, rejection=rejection, error=error)
+
+
+def _name(request: Message | wire.Undecodable, context: Context) -> str:
+    """Choose the call's id: the request's own, that of the metadata, or a new one, and give it to a request without."""
+    given = {key: str(value) for key, value in context.invocation_metadata() or ()}
+    own: str = getattr(request, "request_id", "")
+    request_id = next(
+        (one for one in (own, given.get(REQUEST_ID_KEY, "")) if REQUEST_ID.fullmatch(one)), uuid.uuid4().hex
+    )
+    if not own and hasattr(request, "request_id"):
+        request.request_id = request_id
+    return request_id
+
+
+def _cancelled_by(context: Context) -> grpc.StatusCode:
+    """Tell a deadline from a caller who gave up. Peers' clocks differ, so the last moment counts as the deadline."""
+    remaining: float | None = context.time_remaining()
+    expired = remaining is not None and remaining <= DEADLINE_TOLERANCE_SECONDS
+    return grpc.StatusCode.DEADLINE_EXCEEDED if expired else grpc.StatusCode.CANCELLED
+
+
+def _report(outcome: _Outcome, *, method: str, model: str, request_id: str, seconds: float) -> None:
+    """Write the call's log line; an error that is ours comes with its id and its trace."""
+    error_id = outcome.rejection.error_id if outcome.rejection else None
+    told = describe(outcome.reply) if outcome.reply is not None else {}
+    ours = {} if error_id is None else {"error_id": error_id}
+    logs.event(
+        _log,
+        logging.INFO if error_id is None else logging.ERROR,
+        "request",
+        error=None if error_id is None else outcome.error,
+        method=method,
+        code=outcome.code.name,
+        model=model,
+        request_id=request_id,
+        seconds=round(seconds, 6),
+        **told,
+        **ours,
+    )

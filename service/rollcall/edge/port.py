@@ -1,0 +1,41 @@
+"""What the doors need from the house behind them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
+    from rollcall.domain.model import ModelCard
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The most that a request may bring or ask for."""
+
+    max_characters: int
+    max_rows: int
+
+
+class ServicePort(Protocol):
+    """The service behind the edge. Its methods raise errors of `rollcall.domain.errors`, or CancelledError."""
+
+    @property
+    def default_model(self) -> str | None:
+        """Name of the model for requests without one; None where the caller must choose."""
+
+    async def predict(self, request: PredictRequest) -> Predicted:
+        """Classify. Cancelling the call stops the work."""
+
+    async def explain(self, request: ExplainRequest) -> Explanation:
+        """Classify, map, check and decide. Cancelling the call drops rows that have not run."""
+
+    def models(self) -> tuple[ModelCard, ...]:
+        """List the models that are served, by name."""
+
+    def model(self, name: str) -> ModelCard:
+        """Find one model; "" means the default. Raises ModelNotFound or ModelNotReady."""
+
+    def limits(self) -> Limits:
+        """Tell what is in force now."""

@@ -1,0 +1,79 @@
+"""ExplanationService: convert, ask the house, convert back. Errors, ids and counts are the interceptor's."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from rollcall.edge.converters import replies, requests
+from rollcall.v1 import explanation_service_pb2, explanation_service_pb2_grpc
+
+if TYPE_CHECKING:
+    from grpc import aio
+
+    from rollcall.edge.port import ServicePort
+    from rollcall.telemetry.metrics import Metrics
+    from rollcall.v1 import explanation_pb2
+
+    Context = aio.ServicerContext[Any, Any]
+
+REPLY_RESERVE_SECONDS = 0.02
+"""Kept back from a deadline for writing and sending the reply; at most a tenth of the time left."""
+
+
+class ExplanationServicer(explanation_service_pb2_grpc.ExplanationServiceServicer):
+    """The service's methods over a `ServicePort`."""
+
+    def __init__(self, port: ServicePort, metrics: Metrics) -> None:
+        self._port = port
+        self._metrics = metrics
+
+    async def Predict(  # noqa: N802 - the proto's name
+        self, request: explanation_service_pb2.PredictRequest, context: Context
+    ) -> explanation_service_pb2.PredictResponse:
+        """Answer with the prediction alone."""
+        asked = requests.predict_request(request, limits=self._port.limits(), deadline=_deadline(context))
+        answer = await self._port.predict(asked)
+        started = time.perf_counter()
+        reply = replies.predict_response(answer)
+        self._metrics.predicted(answer)
+        self._metrics.stage(answer.model.name, "serialize", time.perf_counter() - started)
+        return reply
+
+    async def Explain(  # noqa: N802 - the proto's name
+        self, request: explanation_pb2.ExplainRequest, context: Context
+    ) -> explanation_pb2.ExplainResponse:
+        """Answer with the prediction, its maps, and a verdict for each map."""
+        asked = requests.explain_request(request, limits=self._port.limits(), deadline=_deadline(context))
+        answer = await self._port.explain(asked)
+        started = time.perf_counter()
+        reply = replies.explain_response(answer)
+        self._metrics.explained(answer)
+        self._metrics.stage(answer.model.name, "serialize", time.perf_counter() - started)
+        return reply
+
+    async def ListModels(  # noqa: N802 - the proto's name
+        self, request: explanation_service_pb2.ListModelsRequest, context: Context
+    ) -> explanation_service_pb2.ListModelsResponse:
+        """List the models that are served."""
+        del request, context
+        limits, default = self._port.limits(), self._port.default_model
+        cards = (replies.model(card, limits=limits, default_model=default) for card in self._port.models())
+        return explanation_service_pb2.ListModelsResponse(models=cards)
+
+    async def GetModel(  # noqa: N802 - the proto's name
+        self, request: explanation_service_pb2.GetModelRequest, context: Context
+    ) -> explanation_service_pb2.GetModelResponse:
+        """Describe one model."""
+        del context
+        card = self._port.model(requests.model_name(request))
+        described = replies.model(card, limits=self._port.limits(), default_model=self._port.default_model)
+        return explanation_service_pb2.GetModelResponse(model=described)
+
+
+def _deadline(context: Context) -> float | None:
+    """Turn the call's deadline into a reading of time.monotonic(), less what the reply needs."""
+    remaining: float | None = context.time_remaining()
+    if remaining is None:
+        return None
+    return time.monotonic() + remaining - min(REPLY_RESERVE_SECONDS, remaining / 10)

@@ -1,0 +1,1 @@
+"""One thread per device: rows and captures run here, and only plain numbers leave."""

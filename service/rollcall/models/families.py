@@ -1,0 +1,60 @@
+"""The architecture families, as rows. Adding a family is adding a row, with a test in the family matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from rollcall.backends.base import Layout
+
+_BERT_LAYOUT = Layout(
+    attention="attention.self",
+    out_projection="attention.output.dense",
+    first_norm="attention.output.LayerNorm",
+    second_norm="output.LayerNorm",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """One row: `model_type` as in config.json; positions the model reserves below the first token; whether it takes type ids."""
+
+    model_type: str
+    title: str
+    layout: Layout
+    position_offset: int = 0
+    takes_type_ids: bool = True
+
+
+_ROWS = (
+    Family(model_type="bert", title="BERT", layout=_BERT_LAYOUT),
+    Family(
+        model_type="distilbert",
+        title="DistilBERT",
+        layout=Layout(
+            attention="attention",
+            out_projection="attention.out_lin",
+            first_norm="sa_layer_norm",
+            second_norm="output_layer_norm",
+        ),
+        takes_type_ids=False,
+    ),
+    # RoBERTa numbers positions from padding_idx + 1 = 2 on: max_position_embeddings counts two that no token gets.
+    Family(model_type="roberta", title="RoBERTa", layout=_BERT_LAYOUT, position_offset=2, takes_type_ids=False),
+    Family(model_type="xlm-roberta", title="XLM-R", layout=_BERT_LAYOUT, position_offset=2, takes_type_ids=False),
+    Family(model_type="electra", title="ELECTRA", layout=_BERT_LAYOUT),
+    Family(
+        model_type="albert",
+        title="ALBERT",
+        layout=Layout(
+            attention="attention",
+            out_projection="attention.dense",
+            first_norm="attention.LayerNorm",
+            second_norm="full_layer_layer_norm",
+        ),
+    ),
+)
+
+FAMILIES: Mapping[str, Family] = MappingProxyType({row.model_type: row for row in _ROWS})
+"""By model type."""

@@ -1,0 +1,162 @@
+"""Load a Hugging Face sequence classifier from a local directory: safetensors only, never pickle, never remote code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerFast
+
+from rollcall.backends.base import Backend
+from rollcall.backends.encoding import Encoder
+from rollcall.backends.torch_backend import TorchBackend
+from rollcall.domain.decision import Task
+from rollcall.domain.errors import ModelRejected
+from rollcall.domain.maps import MapKind
+from rollcall.domain.model import SelfTest
+from rollcall.models.families import FAMILIES, Family
+
+MIN_CLASSES = 2
+DIGESTED = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model")
+"""Files that decide what a model answers: weights, configuration, tokenizer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """A model that can run, with what is known about it."""
+
+    backend: Backend
+    family: Family
+    labels: tuple[str, ...]
+    digest: str
+    self_tests: tuple[SelfTest, ...]
+    maps: tuple[MapKind, ...] = tuple(MapKind)
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Names of the self-tests that failed."""
+        return tuple(test.name for test in self.self_tests if not test.passed)
+
+
+def load_model(directory: Path, *, device: str = "cpu", max_units: int = 64) -> LoadedModel:
+    """Load and prove the model in `directory`; raises ModelRejected, saying what is wrong and what is supported."""
+    if not directory.is_dir():
+        message = f"{directory} is not a directory"
+        raise ModelRejected(message)
+    family = _family(directory)
+    if not any(directory.glob("*.safetensors")):
+        message = f"{directory} holds no .safetensors file; weights in other formats are not loaded"
+        raise ModelRejected(message)
+    try:
+        config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+        task, labels = _task(config), _labels(config)
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            directory,
+            config=config,
+            dtype=torch.float32,
+            attn_implementation="sdpa",
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except ModelRejected:
+        raise
+    except Exception as error:
+        message = f"{directory} cannot be loaded: {type(error).__name__}: {error}"
+        raise ModelRejected(message) from error
+    if report["missing_keys"]:
+        message = f"{directory} lacks weights, {sorted(report['missing_keys'])[0]} among them: is it a sequence classifier?"
+        raise ModelRejected(message)
+    encoder = _encoder(tokenizer, config, family, max_units)
+    backend = TorchBackend(
+        model,
+        encoder,
+        family.layout,
+        task=task,
+        takes_type_ids=family.takes_type_ids,
+        device=device,
+    )
+    return LoadedModel(
+        backend=backend,
+        family=family,
+        labels=labels,
+        digest=directory_digest(directory),
+        self_tests=backend.self_test(),
+    )
+
+
+def directory_digest(directory: Path) -> str:
+    """SHA-256 over names, sizes and bytes of the files that decide what the model answers."""
+    digest = hashlib.sha256()
+    for path in sorted({path for pattern in DIGESTED for path in directory.glob(pattern)}):
+        digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return "sha256:" + digest.hexdigest()
+
+
+def _family(directory: Path) -> Family:
+    try:
+        raw: dict[str, Any] = json.loads((directory / "config.json").read_text())
+    except (OSError, ValueError) as error:
+        message = f"{directory / 'config.json'} cannot be read: {error}"
+        raise ModelRejected(message) from error
+    supported = ", ".join(row.title for row in FAMILIES.values())
+    family = FAMILIES.get(str(raw.get("model_type")))
+    if family is None:
+        message = f"{directory}: model type {raw.get('model_type')!r} is not supported; supported: {supported}"
+        raise ModelRejected(message)
+    architectures = raw.get("architectures") or []
+    if not any(str(name).endswith("ForSequenceClassification") for name in architectures):
+        message = f"{directory}: {architectures or 'no architecture'} is not a sequence classifier; supported: {supported} classifiers"
+        raise ModelRejected(message)
+    if raw.get("is_decoder"):
+        message = f"{directory}: decoders are not supported; supported: {supported} encoders"
+        raise ModelRejected(message)
+    return family
+
+
+def _task(config: PreTrainedConfig) -> Task:
+    if config.problem_type == "multi_label_classification":
+        return Task.MULTI_LABEL
+    if config.problem_type == "regression" or config.num_labels < MIN_CLASSES:
+        message = "regression models are not supported: a decision needs classes"
+        raise ModelRejected(message)
+    return Task.SINGLE_LABEL
+
+
+def _labels(config: PreTrainedConfig) -> tuple[str, ...]:
+    labels = tuple(str(config.id2label[index]) for index in range(config.num_labels))
+    if len(set(labels)) != len(labels):
+        message = "two classes have the same label"
+        raise ModelRejected(message)
+    return labels
+
+
+def _encoder(tokenizer: object, config: PreTrainedConfig, family: Family, max_units: int) -> Encoder:
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        message = "the tokenizer has no fast implementation, and so no character offsets"
+        raise ModelRejected(message)
+    if tokenizer.cls_token_id is None or tokenizer.sep_token_id is None:
+        message = "the tokenizer has no classification or separator token"
+        raise ModelRejected(message)
+    if tokenizer.mask_token_id is None and tokenizer.unk_token_id is None:
+        message = "the tokenizer has neither a mask nor an unknown token to replace words by"
+        raise ModelRejected(message)
+    if len(tokenizer) > config.vocab_size:
+        message = f"the tokenizer has {len(tokenizer)} tokens, the model only {config.vocab_size}"
+        raise ModelRejected(message)
+    positions = int(config.max_position_embeddings) - family.position_offset
+    return Encoder(
+        tokenizer=tokenizer,
+        max_tokens=min(positions, int(tokenizer.model_max_length)),
+        max_units=max_units,
+        vocabulary=int(config.vocab_size),
+    )

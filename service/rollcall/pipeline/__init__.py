@@ -1,0 +1,1 @@
+"""One request, in one direction. Free of tensors: what runs models is handed in by `app`."""

@@ -1,0 +1,54 @@
+"""Join every map with its verdict. No map leaves the service without one."""
+
+from __future__ import annotations
+
+from math import isfinite
+
+from rollcall.checks.base import Subject
+from rollcall.domain.explanation import Attribution
+from rollcall.domain.maps import UnitMap
+from rollcall.domain.verdicts import CalibrationRef, Flag, Reason, Scope, Verdict
+from rollcall.pipeline.checking import Checked, CheckedMap
+from rollcall.verdict.calibration import UNCALIBRATED, Calibration
+
+
+def attribute(
+    maps: tuple[UnitMap, ...], checked: Checked | None, subject: Subject, calibration: Calibration | None
+) -> tuple[Attribution, ...]:
+    """Attributions in the order of `maps`; without checks every flag is NOT_CHECKED."""
+    reference = calibration.reference(subject.n) if calibration else UNCALIBRATED
+    if checked is None:
+        return tuple(Attribution(map=unit_map, verdict=_not_checked(subject, reference)) for unit_map in maps)
+    return tuple(Attribution(map=found.assessment.map, verdict=_verdict(found, subject, reference)) for found in checked.maps)
+
+
+def _verdict(found: CheckedMap, subject: Subject, reference: CalibrationRef) -> Verdict:
+    distance = found.assessment.jsd_from_uniform
+    return Verdict(
+        flag=found.ruling.flag,
+        reason=found.ruling.reason,
+        scope=Scope.ALL_LAYERS,
+        alignment=found.assessment.alignment,
+        calibration=reference,
+        checks=found.checks,
+        witnesses=found.witnesses,
+        policy_id=subject.policy.id,
+        policy_digest=subject.policy.digest,
+        thresholds=subject.policy.thresholds(),
+        jsd_from_uniform=distance if isfinite(distance) else None,
+    )
+
+
+def _not_checked(subject: Subject, reference: CalibrationRef) -> Verdict:
+    return Verdict(
+        flag=Flag.NOT_CHECKED,
+        reason=Reason.NONE,
+        scope=Scope.ALL_LAYERS,
+        alignment=None,
+        calibration=reference,
+        checks=(),
+        witnesses=(),
+        policy_id=subject.policy.id,
+        policy_digest=subject.policy.digest,
+        thresholds=subject.policy.thresholds(),
+    )

@@ -1,0 +1,39 @@
+"""The models being served, as the pipeline knows them: cards, calibrations and a default."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rollcall.domain.errors import InvalidInput, ModelNotFound
+from rollcall.domain.model import ModelCard
+from rollcall.verdict.calibration import Calibration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One model."""
+
+    card: ModelCard
+    calibration: Calibration | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalog:
+    """Models by name; `default` takes requests without a model."""
+
+    entries: Mapping[str, Entry]
+    default: str | None
+
+    def resolve(self, name: str, revision: str = "") -> Entry:
+        """Find a model; raises ModelNotFound, InvalidInput if a name is needed and missing."""
+        wanted = name or self.default
+        if not wanted:
+            raise InvalidInput.of("model", f"required: this server has several models and no default ({', '.join(sorted(self.entries))})")
+        entry = self.entries.get(wanted)
+        if entry is None:
+            raise ModelNotFound(wanted[:64], f"no such model; available: {', '.join(sorted(self.entries))}")
+        serving = entry.card.ref.revision
+        if revision and revision != serving:
+            raise ModelNotFound(wanted, f"model {wanted} is serving revision {serving or '(none)'}")
+        return entry

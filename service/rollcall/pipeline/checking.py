@@ -1,0 +1,290 @@
+"""The checks of one explanation, in rounds: looks until every map is decided, then witnesses for the maps that matter.
+
+The rows of all checks that run in a round go out as one batch. A crash of a check stays within that check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from rollcall.admission.budget import Budget
+from rollcall.checks.alignment import Look, plan_looks
+from rollcall.checks.base import Asking, Subject, WitnessFinding, WitnessSubject
+from rollcall.checks.contradiction import contradiction
+from rollcall.checks.decision_flip import FlipFinding, decision_flip
+from rollcall.checks.instrument import instrument
+from rollcall.checks.omission import omission
+from rollcall.checks.reach import ReachFinding, reach
+from rollcall.checks.rewiring import rewiring_rows
+from rollcall.checks.support import support
+from rollcall.domain.errors import DeviceMemory, ServiceError
+from rollcall.domain.explanation import DecisionFlip, Effect
+from rollcall.domain.maps import MapKind, UnitMap
+from rollcall.domain.rows import Row, RowResult
+from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult, Flag, Reason, Witness
+from rollcall.pipeline.stopwatch import Stopwatch
+from rollcall.verdict.assess import Assessment, Estimates, Measurements, assess, estimate_all, with_counterexample
+from rollcall.verdict.calibration import Calibration
+from rollcall.verdict.decide import Ruling
+
+RunRows = Callable[[list[Row]], Awaitable[list[RowResult]]]
+
+WITNESS_CHECKS = {CheckKind.OMISSION: omission, CheckKind.SUPPORT: support, CheckKind.CONTRADICTION: contradiction}
+COUNTEREXAMPLES = (CheckKind.OMISSION, CheckKind.CONTRADICTION)
+"""Witness checks whose witness takes FAITHFUL back."""
+UNMEASURED = (Reason.INSTRUMENT, Reason.NUMERICS, Reason.NO_EFFECT, Reason.BUDGET)
+"""Reasons after which witnesses and the decision flip would mean nothing, or cannot be paid for."""
+_SHARED_ROWS = 5
+"""Rows of instrument and reach, in the first round."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedMap:
+    """One map with everything that was found about it."""
+
+    assessment: Assessment
+    ruling: Ruling
+    checks: tuple[CheckResult, ...]
+    witnesses: tuple[Witness, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """The outcome of all checks, after `looks` looks."""
+
+    maps: tuple[CheckedMap, ...]
+    recommended: MapKind | None
+    effects: tuple[Effect, ...]
+    flip: DecisionFlip | None
+    looks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checker:
+    """Runs the checks on one subject. `run` runs rows as one batch."""
+
+    subject: Subject
+    maps: tuple[UnitMap, ...]
+    primary: MapKind
+    attention_is_uniform: bool
+    calibration: Calibration | None
+    budget: Budget
+    run: RunRows
+    stopwatch: Stopwatch = field(repr=False)
+
+    async def check(self) -> Checked:
+        """Looks, then witnesses."""
+        with self.stopwatch.stage("look"):
+            assessments, measured, estimates, looks = await self._looks()
+        effects = self._effects(measured, estimates)
+        with self.stopwatch.stage("witness"):
+            return await self._witnesses(assessments, effects, estimates, looks)
+
+    async def _looks(self) -> tuple[tuple[Assessment, ...], Measurements, Estimates, int]:
+        """Look until every map is decided, the looks are over, or the budget is. What was decided stays decided."""
+        policy = self.subject.policy
+        planned = plan_looks(self.subject.n, self.subject.seed, policy)
+        rounds: list[Look | None] = [*planned] or [None]
+        measured = Measurements(
+            subject=self.subject,
+            calibration=self.calibration,
+            removed=np.zeros((0, self.subject.n), dtype=np.bool_),
+            margins=np.zeros(0),
+            finite=self.subject.base.finite,
+        )
+        estimates = estimate_all(measured)
+        assessments: dict[MapKind, Assessment] = {}
+        looks = 0
+        for number, look in enumerate(rounds):
+            still_open = [m for m in self.maps if m.kind not in assessments or assessments[m.kind].ruling is None]
+            asks_rewiring = any(m.kind.attention_only for m in still_open) and number < len(policy.rewiring_draws)
+            draws = rewiring_rows(self.subject, len(measured.draws), policy.rewiring_draws[number]) if asks_rewiring else []
+            needed = (_SHARED_ROWS if number == 0 else 0) + (len(look.removed) if look else 0) + len(draws)
+            if self.budget.affords(needed):
+                measured = await self._round(number, look, draws, measured)
+                measured = replace(measured, last=measured.crash is not None or number == len(rounds) - 1)
+                estimates = estimate_all(measured)
+                looks += look is not None
+            else:
+                measured = replace(measured, cut=True)
+            assessments |= {m.kind: assess(m, measured, estimates) for m in still_open}
+            if all(assessment.ruling for assessment in assessments.values()):
+                break
+        return tuple(assessments[m.kind] for m in self.maps), measured, estimates, looks
+
+    async def _round(self, number: int, look: Look | None, draws: list[Row], measured: Measurements) -> Measurements:
+        """Run one round's rows as one batch and add what they measured; if the batch itself fails, remember the crash."""
+        askings: dict[str, Asking[Any]] = {}
+        if number == 0:
+            askings["instrument"] = instrument(self.subject, attention_is_uniform=self.attention_is_uniform)
+            askings["reach"] = reach(self.subject)
+        if look is not None:
+            askings["removals"] = _plain(look.rows())
+        askings["draws"] = _plain(draws)
+        found, finite = await run_together(self.run, askings)
+        measured = replace(measured, finite=measured.finite and finite)
+        if number == 0:
+            measured = replace(measured, instrument=found["instrument"], reach=found["reach"])
+        removals, drawn = found.get("removals", []), found["draws"]
+        crash = next((f for f in (removals, drawn) if isinstance(f, Exception)), None)
+        if crash is not None:
+            return replace(measured, crash=crash)
+        margins = [self.subject.decision.margin(result.logits) for result in removals]
+        return replace(
+            measured,
+            removed=measured.removed if look is None else np.concatenate([measured.removed, look.removed]),
+            operators=measured.operators + (look.operators if look else ()),
+            margins=np.concatenate([measured.margins, np.array(margins)]),
+            width_index=look.width_index if look else measured.width_index,
+            draws=(*measured.draws, *drawn),
+        )
+
+    def _effects(self, measured: Measurements, estimates: Estimates) -> tuple[Effect, ...]:
+        """Effects that people read: shifted so that they sum to what removing everything does."""
+        if not measured.finite or not isinstance(measured.reach, ReachFinding):
+            return ()
+        total = self.subject.margin - measured.reach.mean
+        if estimates.overall is None:
+            if self.subject.n > 1:
+                return ()
+            return (Effect(unit=0, effect=total, standard_error=float(np.std(measured.reach.margins))),)
+        values = zip(estimates.overall.shifted(total), estimates.overall.standard_errors, strict=True)
+        return tuple(Effect(unit=i, effect=float(e), standard_error=float(s)) for i, (e, s) in enumerate(values))
+
+    async def _witnesses(
+        self, assessments: tuple[Assessment, ...], effects: tuple[Effect, ...], estimates: Estimates, looks: int
+    ) -> Checked:
+        """Witnesses for the primary and the recommended map, and the decision flip, together."""
+        rulings = {assessment.map.kind: _ruled(assessment) for assessment in assessments}
+        faithful = [a for a in assessments if rulings[a.map.kind].flag is Flag.FAITHFUL]
+        recommended = max(faithful, key=lambda a: a.strength).map.kind if faithful else None
+        shown = {self.primary, recommended}
+        shifted = np.array([effect.effect for effect in effects])
+        worthwhile = len(shifted) > 1 and estimates.overall is not None and rulings[self.primary].reason not in UNMEASURED
+        askings: dict[Any, Asking[Any]] = {}
+        if worthwhile:
+            for a in assessments:
+                if a.map.kind in shown and rulings[a.map.kind].reason not in UNMEASURED:
+                    case = WitnessSubject(subject=self.subject, map=a.map, effects=shifted)
+                    askings |= {(a.map.kind, kind): make(case) for kind, make in WITNESS_CHECKS.items()}
+            askings[CheckKind.DECISION_FLIP] = decision_flip(self.subject, shifted)
+        found, _ = await run_together(self.run, askings, affords=self.budget.affords, finite_only=True)
+        flip = found.get(CheckKind.DECISION_FLIP)
+        maps = tuple(self._checked(a, rulings[a.map.kind], found, flip) for a in assessments)
+        cleared = next((m.ruling.flag for m in maps if m.assessment.map.kind is recommended), None) is not Flag.FAITHFUL
+        return Checked(
+            maps=maps,
+            recommended=None if cleared else recommended,
+            effects=effects,
+            flip=flip.flip if isinstance(flip, FlipFinding) else None,
+            looks=looks,
+        )
+
+    def _checked(self, assessment: Assessment, ruling: Ruling, found: dict[Any, Any], flip: object) -> CheckedMap:
+        """Join one map's witnesses to its assessment; a counterexample takes FAITHFUL back."""
+        findings = {kind: found.get((assessment.map.kind, kind)) for kind in WITNESS_CHECKS}
+        witnesses = {kind: f.witness for kind, f in findings.items() if isinstance(f, WitnessFinding) and f.witness}
+        if any(kind in witnesses for kind in COUNTEREXAMPLES):
+            ruling = with_counterexample(ruling)
+        results = [f.result if isinstance(f, WitnessFinding) else _absent(kind, f) for kind, f in findings.items()]
+        results.append(flip.result if isinstance(flip, FlipFinding) else _absent(CheckKind.DECISION_FLIP, flip))
+        ordered = [witnesses[kind] for kind in (*COUNTEREXAMPLES, CheckKind.SUPPORT) if kind in witnesses]
+        return CheckedMap(
+            assessment=assessment,
+            ruling=ruling,
+            checks=(*assessment.checks, *results),
+            witnesses=(*ordered, *([assessment.twin] if assessment.twin else [])),
+        )
+
+
+def _ruled(assessment: Assessment) -> Ruling:
+    """The last look always rules; a map without a ruling is a bug, and must not pass for anything."""
+    if assessment.ruling is None:
+        message = "a map left the looks without a ruling"
+        raise RuntimeError(message)
+    return assessment.ruling
+
+
+def _absent(kind: CheckKind, found: object) -> CheckResult:
+    crashed = isinstance(found, Exception) and not isinstance(found, OutOfBudgetError)
+    if crashed:
+        detail = "The check crashed or met values that are not numbers; it is no evidence."
+    elif isinstance(found, OutOfBudgetError):
+        detail = "The budget was spent."
+    else:
+        detail = "Only run where it can matter: for the primary and the recommended map of a measurable decision."
+    return CheckResult(
+        kind=kind,
+        outcome=CheckOutcome.ERRORED if crashed else CheckOutcome.SKIPPED,
+        statistic="none",
+        detail=detail,
+    )
+
+
+class OutOfBudgetError(Exception):
+    """A check asked for rows that the budget does not allow."""
+
+
+def _plain(rows: list[Row]) -> Asking[list[RowResult]]:
+    """Ask for rows and return their results."""
+    return (yield rows)
+
+
+async def run_together(
+    run: RunRows,
+    askings: dict[Any, Asking[Any]],
+    *,
+    affords: Callable[[int], bool] = lambda _: True,
+    finite_only: bool = False,
+) -> tuple[dict[Any, Any], bool]:
+    """Drive checks in lockstep, the rows of each step as one batch.
+
+    Returns what each found, or the exception that it died of, and whether all rows were finite. With `finite_only` a check whose rows
+    are not all finite gets an exception instead of them; one whose rows `affords` refuses ends with OutOfBudgetError.
+    """
+    found: dict[Any, Any] = {}
+    waiting: dict[Any, tuple[Asking[Any], list[Row]]] = {}
+    all_finite = True
+
+    def step(key: object, asking: Asking[Any], answer: list[RowResult] | Exception | None) -> None:
+        try:
+            rows = asking.throw(answer) if isinstance(answer, Exception) else asking.send(answer)  # type: ignore[arg-type]
+        except StopIteration as finished:
+            found[key] = finished.value
+        except Exception as error:  # noqa: BLE001 - the boundary of a check: a crash is its result
+            found[key] = error
+        else:
+            waiting[key] = (asking, rows)
+
+    for key, asking in askings.items():
+        step(key, asking, None)
+    while waiting:
+        current, waiting = waiting, {}
+        allowed: dict[Any, tuple[Asking[Any], list[Row]]] = {}
+        total = 0
+        for key, (asking, rows) in current.items():
+            if affords(total + len(rows)):
+                allowed[key] = (asking, rows)
+                total += len(rows)
+            else:
+                asking.close()
+                found[key] = OutOfBudgetError()
+        try:
+            results = iter(await run(_all_rows(rows for _, rows in allowed.values())) if total else [])
+        except (ServiceError, DeviceMemory) as error:
+            found |= dict.fromkeys(allowed, error)
+            break
+        for key, (asking, rows) in allowed.items():
+            answer = [next(results) for _ in rows]
+            finite = all(result.finite for result in answer)
+            all_finite = all_finite and finite
+            step(key, asking, FloatingPointError("not a number") if finite_only and not finite else answer)
+    return found, all_finite
+
+
+def _all_rows(groups: Iterable[list[Row]]) -> list[Row]:
+    return [row for group in groups for row in group]

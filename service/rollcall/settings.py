@@ -1,0 +1,518 @@
+"""Everything an operator can set, read once from a TOML file, the environment and the command line.
+
+Later sources win: file, then environment, then command line. A key is written `section.key` here and in messages; its
+variable is `ROLLCALL_` and the same words in capitals joined by underscores: `grpc.port` is `ROLLCALL_GRPC_PORT`,
+`default_model` is `ROLLCALL_DEFAULT_MODEL`, `models.fraud.threshold.label` is `ROLLCALL_MODELS_FRAUD_THRESHOLD_LABEL`.
+Relative paths in a file start at the file's directory.
+
+On the way out a `Settings` value is whole and consistent. Whatever is wrong is collected first, each mistake with its
+place, and raised together as one `SettingsError`. While the service runs only `Settings.live` may change; `reread` says
+what else would have to.
+
+A new key is one line: its type, its kind and its default give its variable, its checks and its messages.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeAlias, TypeVar, get_type_hints
+
+from rollcall.domain.inputs import Threshold
+from rollcall.domain.verdicts import CheckLevel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+T = TypeVar("T")
+E = TypeVar("E", bound=Enum)
+
+Key: TypeAlias = tuple[str, ...]
+"""Path of a key, e.g. ("grpc", "port")."""
+
+Plain: TypeAlias = "str | int | float | bool | dict[str, Plain] | None"
+"""A value that JSON can hold."""
+
+ENVIRONMENT_PREFIX = "ROLLCALL_"
+SERVICE_LINK_NAME = re.compile(r"_SERVICE_(HOST|PORT\w*)$|_PORT_\d+_(TCP|UDP|SCTP)\w*$")
+"""Variables that Kubernetes adds for a Service named "rollcall" or "rollcall-..."; not settings."""
+SERVICE_LINK_VALUE = re.compile(r"(tcp|udp|sctp)://")
+MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class LogFormat(Enum):
+    """How log lines are written."""
+
+    JSON = "json"
+    TEXT = "text"
+
+
+class LogLevel(Enum):
+    """The least severe events that are logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mistake:
+    """One thing that is wrong: where it was written, and what was expected there."""
+
+    place: str
+    problem: str
+
+    def __str__(self) -> str:
+        """Write it as one line."""
+        return f"{self.place}: {self.problem}"
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; `mistakes` holds everything that was found."""
+
+    def __init__(self, *mistakes: Mistake) -> None:
+        super().__init__("\n".join(str(mistake) for mistake in mistakes))
+        self.mistakes = mistakes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind(Generic[T]):
+    """What a key accepts: `parse` makes the value of what TOML or a variable holds, or raises ValueError."""
+
+    expected: str
+    parse: Callable[[object], T]
+
+
+def number(of: Callable[[str | float], T], expected: str, accepts: Callable[[T], bool]) -> Kind[T]:
+    """Numbers for which `accepts` holds; text is read with `of`, booleans are not numbers."""
+
+    def parse(value: object) -> T:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (str, int, float))
+            or (of is int and isinstance(value, float))
+        ):
+            raise ValueError
+        parsed = of(value)
+        if not accepts(parsed):
+            raise ValueError
+        return parsed
+
+    return Kind(expected=expected, parse=parse)
+
+
+def whole(least: int, most: int) -> Kind[int]:
+    """Whole numbers from `least` to `most`."""
+    return number(int, f"a whole number from {least} to {most}", lambda n: least <= n <= most)
+
+
+def seconds(most: float) -> Kind[float]:
+    """Durations up to `most`."""
+    return number(float, f"seconds from 0 to {most:g}", lambda x: 0 <= x <= most)
+
+
+def text(expected: str, pattern: str = r".*\S.*") -> Kind[str]:
+    """Text that matches `pattern` from start to end."""
+
+    def parse(value: object) -> str:
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise ValueError
+        return value
+
+    return Kind(expected=expected, parse=parse)
+
+
+def choice(members: type[E]) -> Kind[E]:
+    """One of an enum's members, named by its value in any case."""
+    by_name = {str(member.value).lower(): member for member in members}
+
+    def parse(value: object) -> E:
+        if not isinstance(value, str) or value.lower() not in by_name:
+            raise ValueError
+        return by_name[value.lower()]
+
+    return Kind(expected="one of " + ", ".join(by_name), parse=parse)
+
+
+def _boolean(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, str) or value.lower() not in {"true", "false"}:
+        raise ValueError
+    return value.lower() == "true"
+
+
+def _path(value: object) -> Path:
+    if not isinstance(value, (str, Path)) or not str(value).strip():
+        raise ValueError
+    return Path(value)
+
+
+BOOLEAN = Kind(expected="true or false", parse=_boolean)
+PATH = Kind(expected="a path", parse=_path)
+HOST = text("a host name or address")
+NAME = text("a model's name: letters, digits, dot, underscore, hyphen, at most 64", MODEL_NAME.pattern)
+DEVICE = text('"cpu" or "cuda:N"', r"cpu|cuda(:\d+)?")
+PORT = whole(0, 65_535)
+SHARE = number(float, "a share above 0 and at most 1", lambda x: 0 < x <= 1)
+PROBABILITY = number(float, "a probability above 0 and below 1", lambda x: 0 < x < 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrpcSettings:
+    """The gRPC port. Port 0 picks a free one."""
+
+    host: Annotated[str, HOST] = "127.0.0.1"
+    port: Annotated[int, PORT] = 8001
+    reflection: Annotated[bool, BOOLEAN] = False
+    max_inbound_bytes: Annotated[int, whole(1024, 2**31 - 1)] = 4 * 1024 * 1024
+    max_concurrent_streams: Annotated[int, whole(1, 2**31 - 1)] = 1000
+    """Calls in progress on one connection; more wait at the client."""
+    propagation_seconds: Annotated[float, seconds(600)] = 0.0
+    """Time between "not ready" and refusing connections, for load balancers to notice."""
+    drain_seconds: Annotated[float, seconds(3600)] = 30.0
+    """Time that calls in progress get to finish when the server stops."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminSettings:
+    """The HTTP port for metrics and probes. Port 0 picks a free one."""
+
+    host: Annotated[str, HOST] = "127.0.0.1"
+    port: Annotated[int, PORT] = 8002
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainSettings:
+    """Defaults and bounds of explanations."""
+
+    check_level: Annotated[CheckLevel, choice(CheckLevel)] = CheckLevel.STANDARD
+    policy: Annotated[str, text("the name of a policy")] = "standard"
+    max_rows: Annotated[int, whole(1, 1_000_000)] = 128
+    """Counterfactual rows of a request that sets no max_rows; the standard policy never needs more than 114."""
+    share: Annotated[float, SHARE] = 0.75
+    """Largest share of the permits that explanations may hold, so that predictions keep a way in."""
+    require_calibration: Annotated[bool, BOOLEAN] = False
+    """Without a calibration every flag is INCONCLUSIVE (UNCALIBRATED)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitSettings:
+    """What one request, and all requests together, may take."""
+
+    max_characters: Annotated[int, whole(1, 100_000_000)] = 100_000
+    max_in_flight: Annotated[int, whole(1, 1_000_000)] = 256
+    max_units: Annotated[int, whole(2, 256)] = 64
+    max_batch_tokens: Annotated[int, whole(16, 2**31 - 1)] = 8192
+    max_rows: Annotated[int, whole(1, 1_000_000)] = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """What is logged, and how."""
+
+    level: Annotated[LogLevel, choice(LogLevel)] = LogLevel.INFO
+    format: Annotated[LogFormat, choice(LogFormat)] = LogFormat.JSON
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """One model to serve: an existing directory, and what the operator says about it."""
+
+    name: str
+    path: Path
+    revision: str = ""
+    threshold: Threshold | None = None
+    calibration: Path | None = None
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveSettings:
+    """What SIGHUP may change."""
+
+    check_level: CheckLevel
+    max_rows: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One key as some source gives it. `place` is what a message calls it; `base` is where a relative path starts."""
+
+    place: str
+    key: Key
+    value: object
+    base: Path = Path()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Where settings come from; `load` may be called again."""
+
+    config: Path | None = None
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    overrides: tuple[Entry, ...] = ()
+
+    def load(self) -> Settings:
+        """Read everything. Raises SettingsError with all mistakes."""
+        return _load(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings, consistent with each other; `models` by name, at least one."""
+
+    grpc: GrpcSettings
+    admin: AdminSettings
+    explain: ExplainSettings
+    limits: LimitSettings
+    log: LogSettings
+    models: tuple[ModelSpec, ...]
+    default_model: str | None
+    """Where requests without a name go: as configured, or the only model."""
+    sources: Sources = field(repr=False, compare=False)
+
+    @property
+    def live(self) -> LiveSettings:
+        """The part that SIGHUP may change."""
+        return LiveSettings(**{live.name: getattr(self.explain, live.name) for live in fields(LiveSettings)})
+
+    def public(self) -> dict[str, Plain]:
+        """Everything an operator may see, ready for JSON."""
+        return {item.name: _plain(getattr(self, item.name)) for item in fields(self) if item.name != "sources"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reload:
+    """What a second reading came to: the settings now in force, and the keys that changed or would need a restart."""
+
+    settings: Settings
+    changed: tuple[str, ...] = ()
+    needs_restart: tuple[str, ...] = ()
+    mistakes: tuple[Mistake, ...] = ()
+
+
+def reread(current: Settings, read: Callable[[], Settings]) -> Reload:
+    """Read again while running: take over the live part only, and nothing at all if `read` raises SettingsError."""
+    try:
+        fresh = read()
+    except SettingsError as error:
+        return Reload(settings=current, mistakes=error.mistakes)
+    live = {f"explain.{item.name}": getattr(fresh.explain, item.name) for item in fields(LiveSettings)}
+    before, after = dict(_flatten(current.public())), dict(_flatten(fresh.public()))
+    differing = [".".join(path) for path in sorted(before.keys() | after.keys()) if before.get(path) != after.get(path)]
+    explain = replace(current.explain, **{name.removeprefix("explain."): value for name, value in live.items()})
+    return Reload(
+        settings=replace(current, explain=explain),
+        changed=tuple(name for name in differing if name in live),
+        needs_restart=tuple(name for name in differing if name not in live),
+    )
+
+
+SECTIONS: dict[str, type[Any]] = {
+    "grpc": GrpcSettings,
+    "admin": AdminSettings,
+    "explain": ExplainSettings,
+    "limits": LimitSettings,
+    "log": LogSettings,
+}
+KEYS: dict[Key, Kind[Any]] = {("default_model",): NAME} | {
+    (name, item): annotated.__metadata__[0]
+    for name, section in SECTIONS.items()
+    for item, annotated in get_type_hints(section, include_extras=True).items()
+}
+MODEL_KEYS: dict[Key, Kind[Any]] = {
+    ("path",): PATH,
+    ("revision",): text("a revision"),
+    ("threshold", "label"): text("a label of the model"),
+    ("threshold", "probability"): PROBABILITY,
+    ("calibration",): PATH,
+    ("device",): DEVICE,
+}
+
+
+def _load(sources: Sources) -> Settings:
+    mistakes: list[Mistake] = []
+    # 1. Gather what each source says; a later one replaces an earlier one.
+    from_file = list(_file_entries(sources.config, mistakes))
+    readable = not mistakes
+    models = {entry.key[1] for entry in from_file if _is_model(entry.key)}
+    entries = [*from_file, *_environment_entries(sources.environ, models, mistakes), *sources.overrides]
+    winners = {entry.key: entry for entry in entries}
+    # 2. Check each value by itself.
+    values: dict[Key, Any] = {path: value for path, entry in winners.items() for value in _parsed(entry, mistakes)}
+    # 3. Build the sections, whose other keys have defaults, and the models, which must be complete.
+    sections = {
+        name: section(**{path[1]: value for path, value in values.items() if path[0] == name})
+        for name, section in SECTIONS.items()
+    }
+    names = sorted({path[1] for path in winners if path[0] == "models" and path[1:]})
+    specs = [spec for name in names for spec in _model(name, winners, values, mistakes)]
+    # 4. Check what must hold between keys.
+    only = names[0] if len(names) == 1 else None
+    settings = Settings(
+        **sections,
+        models=tuple(specs),
+        default_model=values.get(("default_model",), only),
+        sources=sources,
+    )
+    if readable:
+        mistakes.extend(_contradictions(settings, names, winners))
+    if mistakes:
+        raise SettingsError(*mistakes)
+    return settings
+
+
+def _is_model(path: Key) -> bool:
+    return path[0] == "models" and len(path[1:]) > 1
+
+
+def _is_section(path: Key) -> bool:
+    return path in {(name,) for name in (*SECTIONS, "models")} or (path[0] == "models" and len(path[1:]) == 1)
+
+
+def _file_entries(config: Path | None, mistakes: list[Mistake]) -> Iterator[Entry]:
+    if config is None:
+        return
+    try:
+        table = tomllib.loads(config.read_text(encoding="utf-8"))
+    except OSError as error:
+        mistakes.append(Mistake(place=str(config), problem=f"cannot be read: {error.strerror}"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        mistakes.append(Mistake(place=str(config), problem=f"is not valid TOML: {error}"))
+    else:
+        for path, value in _flatten(table):
+            yield Entry(place=f"{config}: {'.'.join(path)}", key=path, value=value, base=config.parent)
+
+
+def _flatten(table: Mapping[str, object], prefix: Key = ()) -> Iterator[tuple[Key, object]]:
+    for name, value in table.items():
+        path = (*prefix, name)
+        if isinstance(value, dict) and value:
+            yield from _flatten(value, path)
+        else:
+            yield path, value
+
+
+def _environment_entries(environ: Mapping[str, str], models: set[str], mistakes: list[Mistake]) -> Iterator[Entry]:
+    known = {_variable(path): path for path in KEYS}
+    spelt = {_variable((name,)): name for name in models}
+    for variable, value in sorted(environ.items()):
+        if (
+            not variable.startswith(ENVIRONMENT_PREFIX)
+            or SERVICE_LINK_NAME.search(variable)
+            or SERVICE_LINK_VALUE.match(value)
+        ):
+            continue
+        path = known.get(variable) or _model_key(variable, spelt)
+        if path is None:
+            mistakes.append(Mistake(place=variable, problem="is not a setting" + _suggestion(variable, known)))
+        else:
+            yield Entry(place=variable, key=path, value=value)
+
+
+def _variable(path: Key) -> str:
+    return ENVIRONMENT_PREFIX + re.sub(r"\W", "_", "_".join(path)).upper()
+
+
+def _model_key(variable: str, spelt: Mapping[str, str]) -> Key | None:
+    """Find the model's key; a name that the file spells differently (case, hyphens) is the file's."""
+    for path in MODEL_KEYS:
+        suffix = "_" + "_".join(path).upper()
+        name = variable.removeprefix(ENVIRONMENT_PREFIX + "MODELS_").removesuffix(suffix)
+        if variable == f"{ENVIRONMENT_PREFIX}MODELS_{name}{suffix}" and name:
+            return ("models", spelt.get(ENVIRONMENT_PREFIX + name, name.lower()), *path)
+    return None
+
+
+def _suggestion(wrong: str, known: Mapping[str, object]) -> str:
+    close = difflib.get_close_matches(wrong, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _parsed(entry: Entry, mistakes: list[Mistake]) -> Iterator[object]:
+    """Yield the value, or nothing after noting what is wrong with it."""
+    kind = MODEL_KEYS.get(entry.key[2:]) if _is_model(entry.key) else KEYS.get(entry.key)
+    if kind is None and _is_section(entry.key):
+        if entry.value != {}:
+            mistakes.append(Mistake(place=entry.place, problem="is a section, expected keys below it"))
+        return
+    if kind is None:
+        known = [(*entry.key[:2], *path) for path in MODEL_KEYS] if _is_model(entry.key) else KEYS
+        close = _suggestion(".".join(entry.key), {".".join(path): path for path in known})
+        mistakes.append(Mistake(place=entry.place, problem="is not a setting" + close))
+        return
+    try:
+        value = kind.parse(entry.value)
+    except ValueError:
+        mistakes.append(Mistake(place=entry.place, problem=f"expected {kind.expected}, got {str(entry.value)[:60]!r}"))
+    else:
+        yield entry.base / value.expanduser() if isinstance(value, Path) else value
+
+
+def _model(
+    name: str, winners: Mapping[Key, Entry], values: Mapping[Key, Any], mistakes: list[Mistake]
+) -> Iterator[ModelSpec]:
+    """Yield the model, or nothing after noting what is wrong with it."""
+    given = {path[2:]: value for path, value in values.items() if path[:2] == ("models", name)}
+    places = {path[2:]: entry.place for path, entry in winners.items() if path[:2] == ("models", name)}
+    before = len(mistakes)
+
+    def blame(path: Key, problem: str) -> None:
+        mistakes.append(Mistake(place=places.get(path, ".".join(("models", name, *path))), problem=problem))
+
+    if not MODEL_NAME.fullmatch(name):
+        blame((), f"expected {NAME.expected}")
+    if ("path",) not in places:
+        blame(("path",), "is missing: the directory of the model")
+    elif ("path",) in given and not given["path",].is_dir():
+        blame(("path",), f"no directory {given['path',]}")
+    if ("calibration",) in given and not given["calibration",].is_file():
+        blame(("calibration",), f"no file {given['calibration',]}")
+    label, probability = (("threshold", part) in places for part in ("label", "probability"))
+    if label != probability:
+        blame(
+            ("threshold", "probability" if label else "label"),
+            "is missing: a threshold needs a label and a probability",
+        )
+    if len(mistakes) > before or places.keys() - given.keys():
+        return
+    threshold = {path[1]: value for path, value in given.items() if path[0] == "threshold"}
+    others = {path[0]: value for path, value in given.items() if path[0] != "threshold"}
+    yield ModelSpec(name=name, **others, threshold=Threshold(**threshold) if threshold else None)
+
+
+def _contradictions(settings: Settings, names: list[str], winners: Mapping[Key, Entry]) -> Iterator[Mistake]:
+    def at(*path: str) -> str:
+        return winners[path].place if path in winners else ".".join(path)
+
+    if not names:
+        yield Mistake(
+            place="models",
+            problem="expected at least one model: a section [models.NAME] with a path, or --model NAME=DIRECTORY",
+        )
+    if settings.default_model is not None and settings.default_model not in names:
+        close = _suggestion(settings.default_model, dict.fromkeys(names))
+        yield Mistake(place=at("default_model"), problem=f"no model of this name is configured{close}")
+    grpc, admin = settings.grpc, settings.admin
+    if grpc.port == admin.port != 0 and grpc.host == admin.host:
+        yield Mistake(place=at("admin", "port"), problem=f"expected another port than grpc.port, both are {admin.port}")
+    if settings.explain.max_rows > settings.limits.max_rows:
+        problem = f"expected at most limits.max_rows, which is {settings.limits.max_rows}"
+        yield Mistake(place=at("explain", "max_rows"), problem=problem)
+
+
+def _plain(value: object) -> Plain:
+    if isinstance(value, Enum):
+        return str(value.value)
+    if isinstance(value, tuple):
+        return {model.name: _plain(model) for model in value}
+    if is_dataclass(value):
+        return {item.name: _plain(getattr(value, item.name)) for item in fields(value) if item.name != "name"}
+    return value if isinstance(value, (bool, int, float, str)) or value is None else str(value)

@@ -1,0 +1,356 @@
+"""Every metric of the service, each declared once, on the registry that is handed in.
+
+What others see are methods named for what happened; metric objects and names stay here. Labels take values known in
+advance: methods, codes, stages, checks, flags, reasons, and the configured models (`series.OTHER` for the rest).
+Buckets are part of the contract with dashboards and alerts and hold every objective exactly.
+
+Who calls what: the edge calls `rpc_*`, `explained`, `predicted`, `rejected` and the stage `serialize`, once per
+request; the batcher `queue_depth`, `queue_waited`, `batch` and `rows`; the pipeline `looked` and `looks_cut`; the
+composition root `model_loaded`, `model_ready` and `config_reloaded`. Methods may be called from any thread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.metrics import MetricWrapperBase
+
+from rollcall.domain.verdicts import CheckKind
+from rollcall.telemetry.series import OTHER, Family
+from rollcall.telemetry.versions import versions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rollcall.domain.explanation import Explanation, Predicted, Timing
+    from rollcall.domain.model import ModelCard
+
+SERVICE: Final = "rollcall.v1.ExplanationService"
+METHODS: Final = ("Predict", "Explain", "ListModels", "GetModel")
+CODES: Final = (
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+)
+STAGES: Final = frozenset(
+    {"encode", "queue", "capture", "attribute", "instrument", "look", "witness", "decide", "serialize", "predict"}
+)
+OTHER_STAGE: Final = "other"
+CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
+
+CutReason: TypeAlias = Literal["deadline", "max_rows", "load"]
+RejectReason: TypeAlias = Literal["queue_full", "deadline", "draining", "not_ready", "memory"]
+RowKind: TypeAlias = Literal["predict", "base", "removal", "permuted", "uniform", "identity"]
+
+SHARED_CHECKS: Final = frozenset(
+    {CheckKind.INSTRUMENT, CheckKind.REACH, CheckKind.UNIFORM_ATTENTION, CheckKind.DECISION_FLIP}
+)
+"""Checks that run once for all maps; counted once per explanation, from the primary map's verdict."""
+
+REQUEST_SECONDS: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+STAGE_SECONDS: Final = (0.001, 0.005, 0.02, 0.1, 0.5, 5)
+HANDLING_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+QUEUE_SECONDS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
+TOKENS: Final = (16, 32, 64, 128, 256, 512, 1024, 4096)
+EXPLANATION_ROWS: Final = (1, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+BATCH_ROWS: Final = (1, 4, 16, 64, 256)
+
+Metric = TypeVar("Metric", bound=MetricWrapperBase)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What is going on at this moment."""
+
+    in_flight: int
+    queued_rows: int
+
+
+class Metrics:
+    """The service's metrics. `models` are the configured names; requests without a name count for `default_model`."""
+
+    def __init__(self, registry: CollectorRegistry, *, models: Iterable[str], default_model: str | None) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call] # upstream leaves it unannotated
+        self._registry = registry
+        self._models = frozenset(models)
+        self._default_model = default_model or ""
+        self._folded = Counter(
+            "rollcall_series_folded_total",
+            "Label sets counted under the model other for want of room.",
+            registry=registry,
+        )
+        self._declare_rpcs()
+        self._declare_requests()
+        self._declare_evidence()
+        self._declare_queue()
+        self._declare_state()
+        ProcessCollector(registry=registry)
+
+    def model_label(self, name: str) -> str:
+        """Return the value of the label `model` for a name that a request gave."""
+        name = name or self._default_model
+        return name if name in self._models else OTHER
+
+    # --- one request -------------------------------------------------------------------------------------------------
+
+    def rpc_started(self, method: str) -> None:
+        """Count a call of one of METHODS that has arrived, and its message."""
+        self._grpc_started[method].inc()
+        self._grpc_received[method].inc()
+        self._in_flight[method].inc()
+
+    def rpc_handled(self, method: str, *, model: str, code: str, seconds: float) -> None:
+        """Count the end of a started call: a gRPC code by name, the model as the request gave it."""
+        model = model or self._default_model
+        self._in_flight[method].dec()
+        self._grpc_handled[method, code].inc()
+        self._grpc_handling[method].observe(seconds)
+        if code == "OK":
+            self._grpc_sent[method].inc()
+        self._requests.child(model, method, code).inc()
+        self._request_seconds.child(model, method).observe(seconds)
+
+    def rejected(self, model: str, reason: RejectReason) -> None:
+        """Count a request that was right, but not now."""
+        self._rejected.child(model or self._default_model, reason).inc()
+
+    def predicted(self, answer: Predicted) -> None:
+        """Count a prediction that leaves."""
+        self._tokens.observe(answer.tokens_used)
+        self._stages_of(answer.model.name, answer.timing)
+
+    def explained(self, answer: Explanation) -> None:
+        """Count an explanation that leaves: its verdicts, checks, rows and stages."""
+        model = answer.model.name
+        self._tokens.observe(answer.tokens_used)
+        self._explanation_rows.observe(answer.rows)
+        self._stages_of(model, answer.timing)
+        if answer.reported_mismatch:
+            self._mismatches.child(model).inc()
+        for attribution in answer.attributions:
+            kind, verdict = attribution.map.kind, attribution.verdict
+            self._verdicts.child(model, kind.value, verdict.flag.value, verdict.reason.value).inc()
+            for check in verdict.checks:
+                if kind is answer.primary_map or check.kind not in SHARED_CHECKS:
+                    self._checks.child(model, check.kind.value, check.outcome.value).inc()
+
+    def stage(self, model: str, stage: str, seconds: float) -> None:
+        """Observe how long one step of a request took."""
+        self._stage_seconds.child(model, stage if stage in STAGES else OTHER_STAGE).observe(seconds)
+
+    # --- rows --------------------------------------------------------------------------------------------------------
+
+    def rows(self, model: str, kind: RowKind, count: int) -> None:
+        """Count rows that have run."""
+        self._rows.child(model, kind).inc(count)
+
+    def batch(self, model: str, rows: int) -> None:
+        """Observe the size of a batch that has run."""
+        self._batch_rows.child(model).observe(rows)
+
+    def queue_depth(self, model: str, rows: int) -> None:
+        """Set how many rows are waiting now."""
+        self._queue_depth.child(model).set(rows)
+
+    def queue_waited(self, seconds: float) -> None:
+        """Observe how long a group of rows waited until its batch started."""
+        self._queue_seconds.observe(seconds)
+
+    def looked(self, model: str) -> None:
+        """Count a look at more removals."""
+        self._looks.child(model).inc()
+
+    def looks_cut(self, model: str, reason: CutReason) -> None:
+        """Count an undecided explanation that got no further look."""
+        self._looks_cut.child(model, reason).inc()
+
+    # --- the process -------------------------------------------------------------------------------------------------
+
+    def model_loaded(self, card: ModelCard, seconds: float) -> None:
+        """Record a model that is ready to serve."""
+        ref = card.ref
+        self._model_info.labels(
+            ref.name, ref.revision, ref.digest.removeprefix("sha256:")[:12], ref.backend, ref.device, ref.dtype
+        ).set(1)
+        self._model_load_seconds.child(ref.name).set(seconds)
+        self.model_ready(ref.name, ready=True)
+
+    def model_ready(self, model: str, *, ready: bool) -> None:
+        """Set whether a configured model takes requests."""
+        self._model_ready.child(model).set(int(ready))
+
+    def config_reloaded(self, timestamp: float) -> None:
+        """Set the Unix time at which the settings in force were read."""
+        self._config_reloaded.set(timestamp)
+
+    def load(self) -> Load:
+        """Read how much is in progress and waiting."""
+        values = {"rollcall_requests_in_flight": 0.0, "rollcall_queue_depth": 0.0}
+        for family in self._registry.restricted_registry(list(values)).collect():
+            values[family.name] = sum(sample.value for sample in family.samples)
+        in_flight, queued = values.values()
+        return Load(in_flight=int(in_flight), queued_rows=int(queued))
+
+    def exposition(self) -> bytes:
+        """Write everything in the text format of CONTENT_TYPE. Takes tens of microseconds per line: not for a loop."""
+        return generate_latest(self._registry)
+
+    # --- declarations ------------------------------------------------------------------------------------------------
+
+    def _stages_of(self, model: str, timing: Timing) -> None:
+        for name, seconds in timing.stages:
+            self.stage(model, name, seconds)
+
+    def _family(self, metric: Metric, *, quota: int) -> Family[Metric]:
+        return Family(metric, models=self._models, quota=quota, folded=self._folded)
+
+    def _counter(self, name: str, text: str, *labels: str, quota: int) -> Family[Counter]:
+        return self._family(Counter(name, text, ("model", *labels), registry=self._registry), quota=quota)
+
+    def _gauge(self, name: str, text: str) -> Family[Gauge]:
+        return self._family(Gauge(name, text, ("model",), registry=self._registry), quota=len(self._models))
+
+    def _histogram(
+        self, name: str, text: str, *labels: str, buckets: tuple[float, ...], quota: int
+    ) -> Family[Histogram]:
+        metric = Histogram(name, text, ("model", *labels), buckets=buckets, registry=self._registry)
+        return self._family(metric, quota=quota)
+
+    def _declare_rpcs(self) -> None:
+        """Names and labels of grpc-prometheus, so that its dashboards work; all series exist from the start."""
+        labels = ("grpc_type", "grpc_service", "grpc_method")
+        r = self._registry
+        started = Counter("grpc_server_started_total", "Calls started on the server.", labels, registry=r)
+        handled = Counter(
+            "grpc_server_handled_total", "Calls completed on the server, by code.", (*labels, "grpc_code"), registry=r
+        )
+        received = Counter("grpc_server_msg_received_total", "Messages received from clients.", labels, registry=r)
+        sent = Counter("grpc_server_msg_sent_total", "Messages sent to clients.", labels, registry=r)
+        handling = Histogram(
+            "grpc_server_handling_seconds",
+            "Seconds from the start of a call to its end.",
+            labels,
+            buckets=HANDLING_SECONDS,
+            registry=r,
+        )
+        self._grpc_started = {m: started.labels("unary", SERVICE, m) for m in METHODS}
+        self._grpc_handled = {(m, c): handled.labels("unary", SERVICE, m, _pascal(c)) for m in METHODS for c in CODES}
+        self._grpc_received = {m: received.labels("unary", SERVICE, m) for m in METHODS}
+        self._grpc_sent = {m: sent.labels("unary", SERVICE, m) for m in METHODS}
+        self._grpc_handling = {m: handling.labels("unary", SERVICE, m) for m in METHODS}
+
+    def _declare_requests(self) -> None:
+        in_flight = Gauge(
+            "rollcall_requests_in_flight", "Requests being handled now.", ("method",), registry=self._registry
+        )
+        self._in_flight = {method: in_flight.labels(method) for method in METHODS}
+        self._requests = self._counter(
+            "rollcall_requests_total", "Requests handled, by gRPC code.", "method", "code", quota=90
+        )
+        self._request_seconds = self._histogram(
+            "rollcall_request_duration_seconds",
+            "Seconds from the arrival of a request to its reply.",
+            "method",
+            buckets=REQUEST_SECONDS,
+            quota=20,
+        )
+        self._tokens = Histogram(
+            "rollcall_request_tokens",
+            "Tokens that the model read of one input.",
+            buckets=TOKENS,
+            registry=self._registry,
+        )
+        self._stage_seconds = self._histogram(
+            "rollcall_stage_duration_seconds",
+            "Seconds that one step of a request took.",
+            "stage",
+            buckets=STAGE_SECONDS,
+            quota=50,
+        )
+        self._rejected = self._counter(
+            "rollcall_admission_rejected_total", "Requests refused for want of capacity or time.", "reason", quota=30
+        )
+        self._mismatches = self._counter(
+            "rollcall_prediction_mismatch_total",
+            "Explanations whose prediction differs from what the caller reported.",
+            quota=10,
+        )
+
+    def _declare_evidence(self) -> None:
+        self._verdicts = self._counter(
+            "rollcall_verdicts_total", "Verdicts, one for each map returned.", "map", "flag", "reason", quota=130
+        )
+        self._checks = self._counter(
+            "rollcall_check_results_total", "Results of counterfactual checks.", "check", "outcome", quota=120
+        )
+        self._rows = self._counter("rollcall_rows_total", "Rows run through a model.", "kind", quota=60)
+        self._explanation_rows = Histogram(
+            "rollcall_rows_per_explanation",
+            "Rows of one explanation.",
+            buckets=EXPLANATION_ROWS,
+            registry=self._registry,
+        )
+        self._looks = self._counter("rollcall_looks_total", "Looks at removals taken.", quota=10)
+        self._looks_cut = self._counter(
+            "rollcall_looks_cut_total", "Explanations left undecided by deadline, max_rows or load.", "reason", quota=30
+        )
+
+    def _declare_queue(self) -> None:
+        self._queue_depth = self._gauge("rollcall_queue_depth", "Rows waiting for the device.")
+        self._queue_seconds = Histogram(
+            "rollcall_queue_wait_seconds",
+            "Seconds that rows waited for the device.",
+            buckets=QUEUE_SECONDS,
+            registry=self._registry,
+        )
+        self._batch_rows = self._histogram("rollcall_batch_rows", "Rows of one batch.", buckets=BATCH_ROWS, quota=10)
+
+    def _declare_state(self) -> None:
+        labels = ("model", "revision", "digest", "backend", "device", "dtype")
+        self._model_info = Gauge(
+            "rollcall_model_info", "Which weights are served; always 1.", labels, registry=self._registry
+        )
+        self._model_ready = self._gauge("rollcall_model_ready", "Whether the model takes requests, 0 or 1.")
+        self._model_load_seconds = self._gauge("rollcall_model_load_seconds", "Seconds that loading the model took.")
+        for model in sorted(self._models):
+            self.model_ready(model, ready=False)
+        running = {name.replace("rollcall", "version"): version for name, version in versions().items()}
+        Gauge("rollcall_build_info", "Which software runs; always 1.", tuple(running), registry=self._registry).labels(
+            *running.values()
+        ).set(1)
+        self._config_reloaded = Gauge(
+            "rollcall_config_reload_timestamp_seconds",
+            "Unix time at which the settings in force were read.",
+            registry=self._registry,
+        )
+
+
+def _pascal(code: str) -> str:
+    """Write a code as grpc-prometheus does, in Go's spelling: DEADLINE_EXCEEDED is DeadlineExceeded, OK stays."""
+    special = {"OK": "OK", "CANCELLED": "Canceled"}
+    return special.get(code) or code.title().replace("_", "")

@@ -1,0 +1,1 @@
+"""Rollcall's tests mirror its rooms."""

@@ -1,0 +1,123 @@
+"""Tiny random models of every family with tokenizers of their own kind, made on the spot: real loading code, no downloads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import (
+    AlbertConfig,
+    AlbertForSequenceClassification,
+    BertConfig,
+    BertForSequenceClassification,
+    DistilBertConfig,
+    DistilBertForSequenceClassification,
+    ElectraConfig,
+    ElectraForSequenceClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+    XLMRobertaConfig,
+    XLMRobertaForSequenceClassification,
+)
+
+CORPUS = (
+    "the film is a quiet triumph and I loved every minute of it",
+    "a dull, lifeless story; I did not like the ending at all!",
+    "it isn't bad, but the acting could have been better.",
+    "wonderful music, terrible dialogue, unforgettable pictures",
+    "nobody expected such a moving and funny little comedy",
+    "我喜欢这部电影。 これはペンです",
+)
+"""What the tokenizers are trained on; tests speak this language so that words are not all unknown."""
+
+TEXT = "I did not like the film, but the music is wonderful!"
+FAMILIES = ("bert", "distilbert", "roberta", "xlm-roberta", "electra", "albert")
+VOCABULARY = 300
+POSITIONS = 512
+
+
+def make_model(family: str, directory: Path, *, classes: int = 3, seed: int = 0, **overrides: Any) -> Path:  # noqa: ANN401 - config fields
+    """Save a tiny random model and its tokenizer into `directory`; weights are sharpened so that attention is not flat."""
+    tokenizer = make_tokenizer(family)
+    torch.manual_seed(seed)
+    model = _architecture(family, len(tokenizer), classes, tokenizer.pad_token_id, overrides)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.dim() > 1 and "embeddings" not in name:
+                weight.mul_(4)
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return directory
+
+
+def make_tokenizer(family: str) -> PreTrainedTokenizerFast:
+    """WordPiece for the BERT family, byte-level BPE for RoBERTa, Unigram with metaspace for XLM-R and ALBERT."""
+    if family == "roberta":
+        specials = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+        tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer: Any = trainers.BpeTrainer(
+            vocab_size=VOCABULARY + 256, special_tokens=specials, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        )
+    elif family in {"xlm-roberta", "albert"}:
+        specials = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+        tokenizer = Tokenizer(models.Unigram())
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+        tokenizer.decoder = decoders.Metaspace()
+        trainer = trainers.UnigramTrainer(vocab_size=VOCABULARY, special_tokens=specials, unk_token="<unk>", show_progress=False)
+    else:
+        specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        tokenizer.decoder = decoders.WordPiece()
+        trainer = trainers.WordPieceTrainer(vocab_size=VOCABULARY, special_tokens=specials, show_progress=False)
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    by_name = {name.strip("[]<>").lower(): name for name in specials}
+    cls, sep = by_name.get("cls", "<s>"), by_name.get("sep", "</s>")
+    ids = {name: tokenizer.token_to_id(name) for name in (cls, sep)}
+    double = f"{sep} {sep}" if family in {"roberta", "xlm-roberta"} else sep
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{cls} $A {sep}",
+        pair=f"{cls} $A {double} $B:1 {sep}:1" if sep == "[SEP]" else f"{cls} $A {double} $B {sep}",
+        special_tokens=[(cls, ids[cls]), (sep, ids[sep])],
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        cls_token=cls,
+        sep_token=sep,
+        pad_token=by_name["pad"],
+        unk_token=by_name["unk"],
+        mask_token=by_name["mask"],
+        model_max_length=POSITIONS,
+        model_input_names=["input_ids", "attention_mask"] + (["token_type_ids"] if sep == "[SEP]" else []),
+    )
+
+
+def _architecture(family: str, vocabulary: int, classes: int, pad: int, overrides: dict[str, Any]) -> PreTrainedModel:
+    common: dict[str, Any] = {"vocab_size": vocabulary, "num_labels": classes, "pad_token_id": pad}
+    bert: dict[str, Any] = {
+        "hidden_size": 32,
+        "num_attention_heads": 4,
+        "num_hidden_layers": 3,
+        "intermediate_size": 64,
+        "max_position_embeddings": POSITIONS,
+    }
+    if family == "distilbert":
+        distil = {"dim": 32, "n_heads": 4, "n_layers": 3, "hidden_dim": 64, "max_position_embeddings": POSITIONS}
+        return DistilBertForSequenceClassification(DistilBertConfig(**{**common, **distil, **overrides}))
+    if family == "bert":
+        return BertForSequenceClassification(BertConfig(**{**common, **bert, **overrides}))
+    if family == "electra":
+        return ElectraForSequenceClassification(ElectraConfig(**{**common, **bert, "embedding_size": 16, **overrides}))
+    if family == "albert":
+        return AlbertForSequenceClassification(AlbertConfig(**{**common, **bert, "embedding_size": 16, **overrides}))
+    offset = {"max_position_embeddings": POSITIONS + 2}
+    if family == "roberta":
+        return RobertaForSequenceClassification(RobertaConfig(**{**common, **bert, **offset, **overrides}))
+    return XLMRobertaForSequenceClassification(XLMRobertaConfig(**{**common, **bert, **offset, **overrides}))
