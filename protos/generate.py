@@ -1,8 +1,8 @@
 """Generate the committed Python stubs of the service and of the Python client from one recipe.
 
-`python protos/generate.py` writes them; `python protos/generate.py --check` fails, and names the files, where the committed
-stubs differ from what the recipe makes. The client's stubs come from the same descriptors under the same file names, so both
-packages can be imported in one process; only the imports between stubs are made relative.
+`python protos/generate.py` writes them; `python protos/generate.py --check` fails, and names the files, where the
+committed stubs differ from what the recipe makes. The client's stubs come from the same descriptors under the same file
+names, so both packages can be imported in one process; only the imports between stubs are made relative.
 """
 
 from __future__ import annotations

@@ -44,11 +44,13 @@ def plan_work(
     policies: Mapping[str, Policy],
     defaults: ServerDefaults,
 ) -> WorkPlan:
-    """Plan; raises InvalidInput for an unknown policy or row count, Unsupported for maps and levels that are not available."""
+    """Plan; raises InvalidInput for an unknown policy or row count, Unsupported for what is not available."""
     if not card.explainable:
         failed = next((test for test in card.self_tests if not test.passed), None)
         name = failed.name if failed else "missing"
-        raise Unsupported(f"self_test.{name}", f"model {card.ref.name} failed the self-test {name} at load: predictions only")
+        raise Unsupported(
+            f"self_test.{name}", f"model {card.ref.name} failed the self-test {name} at load: predictions only"
+        )
     level = request.check_level or defaults.check_level
     if level is CheckLevel.THOROUGH:
         raise Unsupported("check_level.THOROUGH", "the THOROUGH checks are not available in this version")

@@ -6,10 +6,10 @@ import torch
 
 
 def gradient_rollout(gradients: torch.Tensor, readout: int) -> torch.Tensor:
-    """R = I, then R += C_l R for each layer's C_l = mean over heads of relu(gradient * attention); the read-out row of R - I.
+    """Start from R = I, then R += C_l R for each layer's C_l; return the read-out row of R - I.
 
-    `gradients` [B, L, Q, K]; returns [B, K], not normalised. The identity's own share stays out of the map, as in the authors' code: it
-    belongs to the read-out token, which is no unit.
+    C_l, `gradients` [B, L, Q, K], is the mean over heads of relu(gradient * attention); returns [B, K], not normalised.
+    The identity's own share stays out of the map, as in the authors' code: it belongs to the read-out token, no unit.
     """
     row = torch.zeros_like(gradients[:, 0, 0])
     row[:, readout] = 1

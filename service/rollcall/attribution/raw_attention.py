@@ -1,4 +1,7 @@
-"""RAW_ATTENTION: the read-out query's attention in the last layer, averaged over heads. Layers and heads are selectable."""
+"""RAW_ATTENTION: the read-out query's attention in the last layer, averaged over heads.
+
+Layers and heads are selectable.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,6 @@ import torch
 
 
 def raw_attention(readout: torch.Tensor, layers: tuple[int, ...] = (), heads: tuple[int, ...] = ()) -> torch.Tensor:
-    """Weights per token [B, K] from the read-out query's attention [B, L, H, K]; empty layers mean the last, empty heads all."""
+    """Weights per token [B, K] from `readout` [B, L, H, K]; no layers mean the last, no heads all."""
     selected = readout[:, list(layers) or [readout.shape[1] - 1]]
     return selected[:, :, list(heads) if heads else slice(None)].mean(dim=(1, 2))

@@ -1,4 +1,4 @@
-"""From tokens to units: sub-words are summed, special tokens dropped, the rest renormalised, the dropped mass reported."""
+"""From tokens to units: sub-words summed, special tokens dropped, the rest renormalised, dropped mass reported."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rollcall.domain.maps import Floats
 
 
 def to_units(weights: Floats, encoding: Encoding) -> tuple[Floats, float]:
-    """Sum token weights [T] over units [n]; return them renormalised, with the share of mass that lay on special tokens.
+    """Sum token weights [T] over units [n]; return them renormalised, with the share of mass dropped.
 
     Where no mass is left on any unit, the weights are uniform: the map says nothing. NaN stays NaN.
     """

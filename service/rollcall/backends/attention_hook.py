@@ -1,10 +1,13 @@
 """The one standing change to transformers: an attention function of our own, and a mask function of the same name.
 
-Both are registered when this module is imported; a model uses them once its attention implementation is set to `IMPLEMENTATION`. A
-call without a plan is the stock SDPA call, bitwise. Without the mask function padding would leak, silently (transformers#45811).
+Both are registered when this module is imported; a model uses them once its attention implementation is set to
+`IMPLEMENTATION`. A call without a plan is the stock SDPA call, bitwise. Without the mask function padding would leak,
+silently (transformers#45811).
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from transformers import AttentionInterface
@@ -26,13 +29,17 @@ def attend(
     dropout: float = 0.0,
     scaling: float | None = None,
     rollcall_plan: BatchPlan | None = None,
-    **extra: object,
+    **extra: Any,  # noqa: ANN401 - whatever the architecture passes, handed on
 ) -> tuple[torch.Tensor, None]:
     """Stock SDPA without a plan; else what the plan says."""
     if rollcall_plan is None:
-        context, _ = sdpa_attention_forward(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **extra)
+        context, _ = sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **extra
+        )
         return context, None
-    return rollcall_plan.attend(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, extra=extra)
+    return rollcall_plan.attend(
+        module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, extra=extra
+    )
 
 
 AttentionInterface.register(IMPLEMENTATION, attend)

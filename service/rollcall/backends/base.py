@@ -1,4 +1,6 @@
-"""The contract of a backend: encode an input, run rows, capture attention. Tensors on its device leave only in these values.
+"""The contract of a backend: encode an input, run rows, capture attention.
+
+Tensors on its device leave only in these values.
 
 Shapes: B batch, L layer, H head, Q query, K key, T token, D width, C class, P permuted row.
 """
@@ -50,7 +52,7 @@ class CaptureRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttentionReductions:
-    """Attention reduced inside the forward: `fused` [B, L, Q, K] over heads, `readout` [B, L, H, K] at the read-out query."""
+    """Reduced attention: `fused` [B, L, Q, K] over heads, `readout` [B, L, H, K] at the read-out query."""
 
     fused: torch.Tensor = field(repr=False)
     readout: torch.Tensor = field(repr=False)

@@ -1,4 +1,7 @@
-"""From a request's input to token ids and units, with the model's own tokenizer. Never re-tokenises a perturbed text."""
+"""From a request's input to token ids and units, with the model's own tokenizer.
+
+Never re-tokenises a perturbed text.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,7 @@ class Encoder:
         return self._finish(ids, types, sides, total)
 
     def _tokenize(self, text: TextInput, *, truncation: bool) -> BatchEncoding:
-        return self.tokenizer(
+        batch: BatchEncoding = self.tokenizer(
             text.text,
             text.text_pair,
             truncation=truncation,
@@ -59,13 +62,16 @@ class Encoder:
             return_offsets_mapping=True,
             verbose=False,
         )
+        return batch
 
     def _encode_tokens(self, tokens: TokensInput) -> Encoding:
         ids = np.asarray(tokens.input_ids, dtype=np.int64)
         wrong = np.flatnonzero((ids < 0) | (ids >= self.vocabulary))
         if len(wrong):
             violations = [
-                FieldViolation(field=f"tokens.input_ids[{i}]", description=f"not in the vocabulary of 0 to {self.vocabulary - 1}")
+                FieldViolation(
+                    field=f"tokens.input_ids[{i}]", description=f"not in the vocabulary of 0 to {self.vocabulary - 1}"
+                )
                 for i in wrong[:20]
             ]
             raise InvalidInput(*violations)

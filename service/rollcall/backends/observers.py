@@ -81,13 +81,15 @@ class CaptureObserver:
         self.uniform = self.uniform and bool((detached - 1 / detached.shape[-1]).abs().max() < UNIFORM_TOLERANCE)
         if self.blocks:
             with torch.no_grad():
-                self.norms.append(transformed_norms(detached[0], value.detach()[0], self.block_inputs[layer][0], self.blocks[layer]))
+                self.norms.append(
+                    transformed_norms(detached[0], value.detach()[0], self.block_inputs[layer][0], self.blocks[layer])
+                )
         if self.keep_probabilities:
             self.probabilities.append(probabilities)
 
     @contextmanager
     def watching_inputs(self) -> Iterator[None]:
-        """Record each attention module's input while the forward runs; the hooks are gone afterwards, also after a failure."""
+        """Record each attention module's input; the hooks are gone afterwards, also after a failure."""
 
         def remember(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
             self.block_inputs.append((args[0] if args else kwargs["hidden_states"]).detach())
@@ -106,11 +108,12 @@ UNIFORM_TOLERANCE = 1e-6
 
 
 def transformed_norms(probabilities: Tensor, value: Tensor, block_input: Tensor, block: Block) -> Tensor:
-    """Norms of the transformed value vectors [Q, K], rows summing to 1: residual and both layer norms included, the FFN left out.
+    """Norms of the transformed value vectors [Q, K], rows summing to 1.
 
-    Kobayashi et al. 2021 (section 3) for attention block, residual and first norm; Modarressi et al. 2022 (GlobEnc, section 3.3) for
-    the second norm. A layer norm divides a row by one number, which cancels in the normalisation; what remains of it is
-    centring and the gain. The squared norm is a quadratic form in the heads' weights, so Q x K x E is never built.
+    Residual and both layer norms are included, the FFN is left out: Kobayashi et al. 2021 (section 3) for attention
+    block, residual and first norm, Modarressi et al. 2022 (GlobEnc, section 3.3) for the second norm. A layer norm
+    divides a row by one number, which cancels in the normalisation; what remains of it is centring and the gain. The
+    squared norm is a quadratic form in the heads' weights, so Q x K x E is never built.
 
     `probabilities` [H, Q, K], `value` [H, K, D], `block_input` [K, E].
     """

@@ -1,8 +1,8 @@
 """What one forward call does to attention: a plan travels as a keyword argument of the call and is gone with it.
 
-Operators never build Q x K where algebra avoids it: a bias per key goes into the mask, a permutation of the keys is a gather on the
-values, a blend with another map is a correction after the fused kernel. Explicit probabilities are computed only for rows whose
-attention is observed or replaced by itself.
+Operators never build Q x K where algebra avoids it: a bias per key goes into the mask, a permutation of the keys is a
+gather on the values, a blend with another map is a correction after the fused kernel. Explicit probabilities are
+computed only for rows whose attention is observed or replaced by itself.
 
 Shapes: B batch, H head, Q query, K key, D width of a head, R selected rows.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -31,7 +31,10 @@ class MapSource(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blend:
-    """Mix another map into some rows: (1 - gate) * own + gate * map. `gate` [R, H or 1, 1, 1]; a given map [R, H or 1, Q or 1, K]."""
+    """Mix another map into some rows: (1 - gate) * own + gate * map.
+
+    `gate` [R, H or 1, 1, 1]; a given map [R, H or 1, Q or 1, K].
+    """
 
     rows: Tensor
     gate: Tensor | float
@@ -48,7 +51,10 @@ class Permutation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerEdit:
-    """Edits of one layer. `key_bias` [B, H or 1, Q or 1, K] is added to the logits; finfo.min knocks a key out, renormalised."""
+    """Edits of one layer.
+
+    `key_bias` [B, H or 1, Q or 1, K] is added to the logits; finfo.min knocks a key out, renormalised.
+    """
 
     key_bias: Tensor | None = None
     permutation: Permutation | None = None
@@ -58,7 +64,10 @@ class LayerEdit:
 class Observer(Protocol):
     """Sees the explicit probabilities of `rows` in each layer, after permutation."""
 
-    rows: Tensor
+    @property
+    def rows(self) -> Tensor:
+        """Rows that are observed, ascending."""
+        ...
 
     def observe(self, probabilities: Tensor, value: Tensor) -> None:
         """Take one layer's `probabilities` [R, H, Q, K] and `value` [R, H, K, D], in the order of the calls."""
@@ -69,7 +78,8 @@ class Observer(Protocol):
 class BatchPlan:
     """The plan of one call. Layers are numbered by the order of the attention calls within the forward.
 
-    `explicit`: all rows go through explicit probabilities, so that gradients can be taken at them; then edits are not allowed.
+    `explicit`: all rows go through explicit probabilities, so that gradients can be taken at them; then edits are not
+    allowed.
     """
 
     edits: Mapping[int, LayerEdit] = field(default_factory=dict)
@@ -87,7 +97,7 @@ class BatchPlan:
         *,
         dropout: float,
         scaling: float | None,
-        extra: Mapping[str, object],
+        extra: Mapping[str, Any],
     ) -> tuple[Tensor, None]:
         """Attention of one layer: context [B, Q, H, D]."""
         edit = self.edits.get(self.calls, _NO_EDIT)
@@ -120,7 +130,7 @@ _NO_EDIT = LayerEdit()
 
 
 def attention_probabilities(query: Tensor, key: Tensor, mask: Tensor | None, scale: float) -> Tensor:
-    """Explicit softmax [B, H, Q, K]; masked keys get exactly 0 unless all are masked, then uniform weights, never NaN."""
+    """Explicit softmax [B, H, Q, K]; masked keys get exactly 0; if all are masked, uniform, never NaN."""
     scores = query @ key.transpose(2, 3) * scale
     if mask is not None:
         scores = scores + additive(mask, scores.dtype)

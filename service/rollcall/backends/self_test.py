@@ -1,6 +1,9 @@
-"""The tests that a model goes through when it is loaded. A model that fails one serves predictions only, and says which.
+"""The tests that a model goes through when it is loaded.
 
-They run on synthetic ids, two rows of different length in one padded batch, against the stock model's own SDPA and eager outputs.
+A model that fails one serves predictions only, and says which.
+
+They run on synthetic ids, two rows of different length in one padded batch, against the stock model's own SDPA and
+eager outputs.
 """
 
 from __future__ import annotations
@@ -50,7 +53,10 @@ class SelfTester:
     special: tuple[int, int]
 
     def run(self) -> tuple[SelfTest, ...]:
-        """All tests, in order. Nobody else may use the model meanwhile: the attention implementation is switched and restored."""
+        """All tests, in order.
+
+        Nobody else may use the model meanwhile: the attention implementation is switched and restored.
+        """
         with torch.no_grad():
             return self._run()
 
@@ -65,22 +71,60 @@ class SelfTester:
         maps = recorder.layers
         complete = len(maps) == len(attentions)
         padded = torch.stack([m[1, :, :, LENGTHS[1] :] for m in maps])
-        capture_error = max(_difference(m, a) for m, a in zip(maps, attentions, strict=False)) if complete else float("inf")
+        capture_error = (
+            max(_difference(m, a) for m, a in zip(maps, attentions, strict=False)) if complete else float("inf")
+        )
         shifted, isolated = self._uniform_second_row(batch)
         alone = self.forward(_row(batch, 1, LENGTHS[1]), None)
         return (
-            _at_most("call_count", abs(observed_plan.calls - self.layers), 0, "Attention calls per forward differ from the layers by"),
-            _at_most("rows_sum_to_one", _largest(m.sum(dim=-1) - 1 for m in maps), EXACT, "Largest error of a row's sum is"),
+            _at_most(
+                "call_count",
+                abs(observed_plan.calls - self.layers),
+                0,
+                "Attention calls per forward differ from the layers by",
+            ),
+            _at_most(
+                "rows_sum_to_one", _largest(m.sum(dim=-1) - 1 for m in maps), EXACT, "Largest error of a row's sum is"
+            ),
             _at_most("masked_keys_are_zero", float(padded.max()), 0, "Largest weight on a masked key is"),
-            _at_most("pass_through_is_stock", _difference(plain, stock), 0, "Without a plan logits differ from stock SDPA by"),
+            _at_most(
+                "pass_through_is_stock", _difference(plain, stock), 0, "Without a plan logits differ from stock SDPA by"
+            ),
             _at_most("capture_is_stock_eager", capture_error, EXACT, "Captured attention differs from stock eager by"),
-            _at_most("eager_is_sdpa", _difference(plain, eager) / scale, CLOSE, "Stock eager and SDPA logits differ, relatively, by"),
-            _at_most("own_map_reproduces", self._replaced(batch, maps, plain) / scale, CLOSE, "Own maps put back change logits by"),
-            _at_most("permutation_is_gather", self._permuted(batch) / scale, CLOSE, "Fused and explicit permutation differ by"),
-            _at_most("key_bias_is_mask", self._knocked_out(batch) / scale, CLOSE, "Knock-out by bias and by mask differ by"),
-            _at_least("uniform_changes_state", shifted, VISIBLE, "Uniform attention changes the read-out state, relatively, by"),
+            _at_most(
+                "eager_is_sdpa",
+                _difference(plain, eager) / scale,
+                CLOSE,
+                "Stock eager and SDPA logits differ, relatively, by",
+            ),
+            _at_most(
+                "own_map_reproduces",
+                self._replaced(batch, maps, plain) / scale,
+                CLOSE,
+                "Own maps put back change logits by",
+            ),
+            _at_most(
+                "permutation_is_gather",
+                self._permuted(batch) / scale,
+                CLOSE,
+                "Fused and explicit permutation differ by",
+            ),
+            _at_most(
+                "key_bias_is_mask", self._knocked_out(batch) / scale, CLOSE, "Knock-out by bias and by mask differ by"
+            ),
+            _at_least(
+                "uniform_changes_state",
+                shifted,
+                VISIBLE,
+                "Uniform attention changes the read-out state, relatively, by",
+            ),
             _at_most("rows_are_isolated", isolated, CLOSE, "An edit of one row changes another row's state by"),
-            _at_most("padded_equals_alone", _difference(plain[1:2], alone) / scale, CLOSE, "A row alone and in a padded batch differ by"),
+            _at_most(
+                "padded_equals_alone",
+                _difference(plain[1:2], alone) / scale,
+                CLOSE,
+                "A row alone and in a padded batch differ by",
+            ),
         )
 
     def _batch(self) -> Inputs:
@@ -126,7 +170,9 @@ class SelfTester:
         """Permute row 0's keys by the gather, and by putting the explicitly permuted maps in."""
         row = torch.tensor([0], device=batch.input_ids.device)
         heads = self.model.config.num_attention_heads
-        order = torch.stack([torch.randperm(LENGTHS[0], generator=torch.Generator().manual_seed(h)) for h in range(heads)])
+        order = torch.stack(
+            [torch.randperm(LENGTHS[0], generator=torch.Generator().manual_seed(h)) for h in range(heads)]
+        )
         permutation = Permutation(rows=row, order=order.unsqueeze(0).to(row.device))
         recorder = Recorder(rows=row)
         gathered = self.forward(
@@ -164,7 +210,9 @@ class SelfTester:
 
 def _row(batch: Inputs, row: int, length: int) -> Inputs:
     cut = (slice(row, row + 1), slice(length))
-    return Inputs(input_ids=batch.input_ids[cut], attention_mask=batch.attention_mask[cut], type_ids=batch.type_ids[cut])
+    return Inputs(
+        input_ids=batch.input_ids[cut], attention_mask=batch.attention_mask[cut], type_ids=batch.type_ids[cut]
+    )
 
 
 def _difference(a: Tensor, b: Tensor) -> float:
@@ -176,8 +224,12 @@ def _largest(errors: Iterable[Tensor]) -> float:
 
 
 def _at_most(name: str, value: float, limit: float, says: str) -> SelfTest:
-    return SelfTest(name=name, passed=value <= limit, value=float(value), tolerance=float(limit), detail=f"{says} {value:.3g}.")
+    return SelfTest(
+        name=name, passed=value <= limit, value=float(value), tolerance=float(limit), detail=f"{says} {value:.3g}."
+    )
 
 
 def _at_least(name: str, value: float, limit: float, says: str) -> SelfTest:
-    return SelfTest(name=name, passed=value >= limit, value=float(value), tolerance=float(limit), detail=f"{says} {value:.3g}.")
+    return SelfTest(
+        name=name, passed=value >= limit, value=float(value), tolerance=float(limit), detail=f"{says} {value:.3g}."
+    )

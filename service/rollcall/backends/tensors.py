@@ -9,6 +9,7 @@ import torch
 from rollcall.domain.maps import AttentionSelection, AttentionTensor, HeadReduction, TensorType
 
 UINT8_LEVELS = 255
+_DTYPES = {TensorType.FLOAT32: torch.float32, TensorType.FLOAT16: torch.float16, TensorType.UINT8: torch.uint8}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +32,9 @@ def select_attention(layers: list[torch.Tensor], selection: AttentionSelection, 
         values = values.mean(dim=1, keepdim=True)
     elif selection.head_reduction is HeadReduction.MAX:
         values = values.amax(dim=1, keepdim=True)
-    stored = {
-        TensorType.FLOAT32: lambda: values.float(),
-        TensorType.FLOAT16: lambda: values.half(),
-        TensorType.UINT8: lambda: (values.float() * UINT8_LEVELS).round().to(torch.uint8),
-    }[selection.tensor_type]()
+    stored = values.to(_DTYPES[selection.tensor_type])
+    if selection.tensor_type is TensorType.UINT8:
+        stored = (values * UINT8_LEVELS).round().to(torch.uint8)
     return AttentionTensor(
         layers=tuple(chosen),
         heads=tuple(heads) if selection.head_reduction is HeadReduction.NONE else (),

@@ -38,9 +38,11 @@ class TorchBackend:
     name = "torch"
     readout = 0
 
-    def __init__(self, model: PreTrainedModel, encoder: Encoder, layout: Layout, *, task: Task, takes_type_ids: bool, device: str) -> None:
-        """Take over a model that nobody else uses: sets its attention implementation, freezes it, and probes its layers."""
-        self._model = model.eval().requires_grad_(requires_grad=False).to(device)
+    def __init__(
+        self, model: PreTrainedModel, encoder: Encoder, layout: Layout, *, task: Task, takes_type_ids: bool, device: str
+    ) -> None:
+        """Take over a model that nobody else uses: set its attention implementation, freeze and probe it."""
+        self._model = model.train(mode=False).requires_grad_(requires_grad=False).to(device)
         self._encoder = encoder
         self._takes_type_ids = takes_type_ids
         self.task = task
@@ -48,7 +50,7 @@ class TorchBackend:
         self.dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
         model.set_attn_implementation(IMPLEMENTATION)
         self._blocks = self._probe(layout)
-        config = model.config
+        config: Any = model.config
         self.shape = Shape(
             layers=len(self._blocks),
             heads=int(config.num_attention_heads),
@@ -94,7 +96,9 @@ class TorchBackend:
 
     def self_test(self) -> tuple[SelfTest, ...]:
         """Prove the hooks on these weights, on synthetic ids."""
-        return SelfTester(model=self._model, forward=self.forward, layers=self.shape.layers, special=self._special_ids()).run()
+        return SelfTester(
+            model=self._model, forward=self.forward, layers=self.shape.layers, special=self._special_ids()
+        ).run()
 
     def forward(self, inputs: Inputs, plan: BatchPlan | None = None) -> Tensor:
         """Logits [B, C] of a batch under a plan; without one, the stock model bitwise."""
@@ -110,7 +114,9 @@ class TorchBackend:
         """Mean over heads of relu(gradient of the margin * attention), [L, Q, K]."""
         direction = request.decision.gradient(logits[0].detach().double().cpu().numpy())
         seed = torch.as_tensor(direction, dtype=logits.dtype, device=logits.device).unsqueeze(0)
-        gradients = torch.autograd.grad(logits, probabilities, grad_outputs=seed, allow_unused=True, materialize_grads=True)
+        gradients = torch.autograd.grad(
+            logits, probabilities, grad_outputs=seed, allow_unused=True, materialize_grads=True
+        )
         with torch.no_grad():
             return torch.stack([(g * p).relu().mean(dim=1)[0] for g, p in zip(gradients, probabilities, strict=True)])
 
@@ -132,9 +138,13 @@ class TorchBackend:
             type_ids=types,
         )
 
-    def _plan(self, encoding: Encoding, rows: list[Row], options: MapOptions) -> tuple[BatchPlan | None, Reducer | None]:
+    def _plan(
+        self, encoding: Encoding, rows: list[Row], options: MapOptions
+    ) -> tuple[BatchPlan | None, Reducer | None]:
         by_edit = {edit: [i for i, row in enumerate(rows) if row.edit is edit] for edit in AttentionEdit}
-        identity, uniform, permuted = (by_edit[e] for e in (AttentionEdit.IDENTITY, AttentionEdit.UNIFORM, AttentionEdit.PERMUTED))
+        identity, uniform, permuted = (
+            by_edit[e] for e in (AttentionEdit.IDENTITY, AttentionEdit.UNIFORM, AttentionEdit.PERMUTED)
+        )
         if not (identity or uniform or permuted):
             return None, None
         blends = tuple(
@@ -187,9 +197,13 @@ class TorchBackend:
         cls, sep = self._special_ids()
         ids = torch.tensor([[cls, sep]], device=self.device)
         with torch.no_grad():
-            self.forward(Inputs(input_ids=ids, attention_mask=torch.ones_like(ids), type_ids=torch.zeros_like(ids)), probe)
+            self.forward(
+                Inputs(input_ids=ids, attention_mask=torch.ones_like(ids), type_ids=torch.zeros_like(ids)), probe
+            )
         if not probe.modules:
-            message = "the attention hook was never called: this architecture does not go through the attention interface"
+            message = (
+                "the attention hook was never called: this architecture does not go through the attention interface"
+            )
             raise ModelRejected(message)
         return tuple(self._block(names[module], layout) for module in probe.modules)
 

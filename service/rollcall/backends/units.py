@@ -1,14 +1,14 @@
 """Units: words by Unicode word boundaries (UAX #29), mapped to tokens through the tokenizer's own offsets.
 
-Scripts without spaces fall into their characters or short runs, so a Chinese sentence does not collapse into one unit. Every content
-token belongs to exactly one unit; a token that spans several words makes them one unit.
+Scripts without spaces fall into their characters or short runs, so a Chinese sentence does not collapse into one unit.
+Every content token belongs to exactly one unit; a token that spans several words makes them one unit.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import regex
 
@@ -29,7 +29,7 @@ class Piece:
 def words(text: str) -> list[tuple[int, int]]:
     """Characters [start, end) of each word or punctuation mark; white space is none."""
     cuts = sorted({0, len(text), *(match.start() for match in WORD_BOUNDARY.finditer(text))})
-    spans = zip(cuts, cuts[1:], strict=False)
+    spans = pairwise(cuts)
     return [(start, end) for start, end in spans if not text[start:end].isspace()]
 
 
@@ -84,7 +84,7 @@ def _join(first: list[int], last: list[int]) -> list[int]:
 
 
 def group_units(sides: list[tuple[str, list[Unit]]], most: int) -> tuple[list[Unit], bool]:
-    """Group consecutive units evenly, never across the sides of a pair, until at most `most` are left; say whether it was needed."""
+    """Group consecutive units evenly, within each side, until at most `most` are left; say if it was needed."""
     size = 1
     while sum(-(-len(units) // size) for _, units in sides) > most:
         size += 1

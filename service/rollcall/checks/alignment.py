@@ -1,8 +1,8 @@
 """Do a map's weights follow the causal effects of the units? The check that decides (DESIGN section 2).
 
-Effects come from a Bayesian ridge of the margins on the 0/1 removal indicators, with intercept and operator unpenalised and the
-penalty chosen by restricted maximum likelihood. A compares the map's agreement with the effects to the best, the worst and the
-random assignment of these very weights to the units.
+Effects come from a Bayesian ridge of the margins on the 0/1 removal indicators, with intercept and operator unpenalised
+and the penalty chosen by restricted maximum likelihood. A compares the map's agreement with the effects to the best,
+the worst and the random assignment of these very weights to the units.
 """
 
 from __future__ import annotations
@@ -60,12 +60,12 @@ class EffectEstimate:
 
     def shifted(self, total: float) -> Floats:
         """Effects shifted so that they sum to `total` (efficiency, as Shapley values)."""
-        return self.effects - self.effects.mean() + total / len(self.effects)
+        return np.asarray(self.effects - self.effects.mean() + total / len(self.effects))
 
     @property
     def standard_errors(self) -> Floats:
         """Posterior standard deviations [n]."""
-        return np.sqrt(np.diag(self.covariance).clip(min=0))
+        return np.asarray(np.sqrt(np.diag(self.covariance).clip(min=0)))
 
 
 def plan_looks(n: int, seed: int, policy: Policy) -> tuple[Look, ...]:
@@ -109,9 +109,21 @@ def _half_sets(n: int, seed: int) -> Iterator[Bools]:
                 yield removed
 
 
-def estimate_effects(removed: Bools, operators: tuple[RemovalOperator, ...], margins: Floats) -> EffectEstimate | None:
-    """Estimate the effects from `removed` [R, n] and `margins` [R]; None where the margins are constant or too few."""
-    if len(margins) < MINIMUM_ROWS or not np.isfinite(margins).all() or np.ptp(margins) <= 1e-9 * (1 + np.abs(margins).max()):
+def estimate_effects(
+    removed: Bools,
+    operators: tuple[RemovalOperator, ...],
+    margins: Floats,
+    lambdas: Floats = RIDGE_LAMBDAS,
+) -> EffectEstimate | None:
+    """Estimate the effects from `removed` [R, n] and `margins` [R]; None where the margins are constant or too few.
+
+    The penalty is the most likely of `lambdas`; a single one fixes it.
+    """
+    if (
+        len(margins) < MINIMUM_ROWS
+        or not np.isfinite(margins).all()
+        or np.ptp(margins) <= 1e-9 * (1 + np.abs(margins).max())
+    ):
         return None
     codes = np.array([OPERATORS.index(o) for o in operators], dtype=np.float64) - 0.5
     columns = [np.ones(len(margins))] + ([codes] if np.ptp(codes) > 0 else [])
@@ -124,7 +136,7 @@ def estimate_effects(removed: Bools, operators: tuple[RemovalOperator, ...], mar
     rotated = left.T @ response
     squared = np.zeros(len(response))
     squared[:rank] = singular**2
-    ridge_lambda, noise = _restricted_maximum_likelihood(squared, rotated)
+    ridge_lambda, noise = _restricted_maximum_likelihood(squared, rotated, lambdas)
     prior = np.zeros(removed.shape[1])
     prior[:rank] = singular**2
     coefficients = np.zeros(removed.shape[1])
@@ -136,15 +148,18 @@ def estimate_effects(removed: Bools, operators: tuple[RemovalOperator, ...], mar
     )
 
 
-def _restricted_maximum_likelihood(squared: Floats, rotated: Floats) -> tuple[float, float]:
-    """Choose lambda from the grid; return it with the profiled noise variance. Both arguments [m], in the SVD's basis."""
+def _restricted_maximum_likelihood(squared: Floats, rotated: Floats, lambdas: Floats) -> tuple[float, float]:
+    """Choose a lambda; return it with the profiled noise variance.
+
+    `squared` and `rotated` [m] are in the SVD's basis.
+    """
     m = len(rotated)
-    ratio = squared[None, :] / RIDGE_LAMBDAS[:, None]
+    ratio = squared[None, :] / lambdas[:, None]
     noise = (rotated**2 / (1 + ratio)).sum(axis=1) / m
     with np.errstate(divide="ignore"):
         likelihood = -(m * np.log(noise) + np.log1p(ratio).sum(axis=1)) / 2
     best = int(np.argmax(likelihood))
-    return float(RIDGE_LAMBDAS[best]), float(noise[best])
+    return float(lambdas[best]), float(noise[best])
 
 
 def alignment_value(weights: Floats, effects: Floats) -> float | None:
@@ -160,7 +175,7 @@ def alignment_value(weights: Floats, effects: Floats) -> float | None:
 
 
 def relabelling_p_values(weights: Floats, effects: Floats, permutations: int) -> tuple[float, float]:
-    """Share of random relabellings of the weights that do at least (p_up) and at most (p_low) as well, the observed one included."""
+    """Share of relabellings of the weights that do at least and at most as well, the observed one included."""
     agreement = float(weights @ effects)
     null = weights[_relabellings(len(weights), permutations)] @ effects
     tolerance = 1e-12 * (1 + abs(agreement))

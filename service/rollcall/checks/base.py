@@ -1,7 +1,7 @@
 """What every check sees, and how a check that asks for rows is written.
 
-A check is a generator: it yields a list of rows, receives their results in the same order, may ask again, and returns its
-finding. It knows neither batches nor tensors; whoever drives it may put the rows of several checks into one batch.
+A check is a generator: it yields a list of rows, receives their results in the same order, may ask again, and returns
+its finding. It knows neither batches nor tensors; whoever drives it may put the rows of several checks into one batch.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OPERATORS = (RemovalOperator.MASK_TOKEN, RemovalOperator.HIDDEN_KEYS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """What is being checked: one input, its untouched row (`base` holds logits and read-out state), and the question asked."""
+    """What is being checked: one input, its untouched row `base` with read-out state, and the question."""
 
     encoding: Encoding
     decision: Decision

@@ -1,4 +1,7 @@
-"""Can the map's top be removed without effect while removing its bottom changes the decision? A replayable counterexample."""
+"""Can the map's top be removed without effect while removing its bottom changes the decision?
+
+A replayable counterexample.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,13 @@ def contradiction(case: WitnessSubject) -> Asking[WitnessFinding]:
     rows = [subject.removal(units, operator) for pair in pairs for units in pair for operator in OPERATORS]
     results = iter((yield rows))
     for top, bottom in pairs:
-        harmless = all([subject.same(next(results)) for _ in OPERATORS])
-        decisive = all([subject.flips(next(results)) for _ in OPERATORS])
+        on_top, on_bottom = [[next(results) for _ in OPERATORS] for _ in range(2)]
+        harmless = all(subject.same(result) for result in on_top)
+        decisive = all(subject.flips(result) for result in on_bottom)
         if harmless and decisive:
-            detail = f"Removing the map's top {len(top)} unit(s) changes nothing; removing its bottom {len(bottom)} changes the decision."
+            detail = (
+                f"Removing the top {len(top)} unit(s) changes nothing, removing as many at the bottom the decision."
+            )
             return WitnessFinding(
                 result=_result(case, CheckOutcome.CONTRADICTS, len(rows), detail, len(top)),
                 witness=Witness(kind=CheckKind.CONTRADICTION, detail=detail, removed_units=bottom, control_units=top),
@@ -30,7 +36,9 @@ def contradiction(case: WitnessSubject) -> Asking[WitnessFinding]:
     )
 
 
-def _result(case: WitnessSubject, outcome: CheckOutcome, rows: int, detail: str, size: int | None = None) -> CheckResult:
+def _result(
+    case: WitnessSubject, outcome: CheckOutcome, rows: int, detail: str, size: int | None = None
+) -> CheckResult:
     return CheckResult(
         kind=CheckKind.CONTRADICTION,
         outcome=outcome,

@@ -1,7 +1,7 @@
 """The smallest set of units found whose removal changes the decision, verified by real forwards under both operators.
 
-Sets are prefixes of the units in order of their estimated effect on the decision as it stands; sizes are searched in two rounds of
-two sets.
+Sets are prefixes of the units in order of their estimated effect on the decision as it stands; sizes are searched in
+two rounds of two sets.
 """
 
 from __future__ import annotations
@@ -69,5 +69,7 @@ def _result(subject: Subject, flip: DecisionFlip) -> CheckResult:
         value=float(len(flip.units)) if flip.found else None,
         rows=flip.sets_tried * len(OPERATORS),
         seed=subject.seed,
-        detail=f"Removing {len(flip.units)} unit(s) changes the decision." if flip.found else "No such set within the budget.",
+        detail=f"Removing {len(flip.units)} unit(s) changes the decision."
+        if flip.found
+        else "No such set within the budget.",
     )

@@ -1,7 +1,9 @@
-"""Are the hooks live? The input's own maps put back must change nothing; uniform attention in all layers must change something.
+"""Are the hooks live?
 
-The changes are measured on the read-out state, so that a classifier that ignores it cannot hide dead hooks, relative to its
-largest entry. The numerical floor is what a second run of the untouched input, in another batch, differs by.
+The input's own maps put back must change nothing; uniform attention in all layers must change something.
+
+The changes are measured on the read-out state, so that a classifier that ignores it cannot hide dead hooks, relative to
+its largest entry. The numerical floor is what a second run of the untouched input, in another batch, differs by.
 """
 
 from __future__ import annotations
@@ -18,7 +20,10 @@ from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstrumentFinding:
-    """`passed`: the hooks are live. `vacuous`: attention is uniform already, so the positive control cannot move anything."""
+    """`passed`: the hooks are live.
+
+    `vacuous`: attention is uniform already, so the positive control cannot move anything.
+    """
 
     passed: bool
     vacuous: bool
@@ -42,11 +47,20 @@ def instrument(subject: Subject, *, attention_is_uniform: bool) -> Asking[Instru
     moves = control_shift > policy.control_factor * floor
     vacuous = replays and not moves and attention_is_uniform
     if replays and moves:
-        outcome, detail = CheckOutcome.SUPPORTS, "Identity replay changed nothing and uniform attention changed the state."
+        outcome, detail = (
+            CheckOutcome.SUPPORTS,
+            "Identity replay changed nothing and uniform attention changed the state.",
+        )
     elif vacuous:
-        outcome, detail = CheckOutcome.INCONCLUSIVE, "Attention is uniform already: the positive control cannot show anything."
+        outcome, detail = (
+            CheckOutcome.INCONCLUSIVE,
+            "Attention is uniform already: the positive control cannot show anything.",
+        )
     elif replays:
-        outcome, detail = CheckOutcome.CONTRADICTS, "Uniform attention in all layers left the read-out state where it was."
+        outcome, detail = (
+            CheckOutcome.CONTRADICTS,
+            "Uniform attention in all layers left the read-out state where it was.",
+        )
     else:
         outcome, detail = CheckOutcome.CONTRADICTS, "Putting the input's own attention back changed the read-out state."
     return InstrumentFinding(

@@ -1,7 +1,9 @@
-"""Does the map call negligible what the decision hangs on? Up to three such units are removed, and as a control the map's top.
+"""Does the map call negligible what the decision hangs on?
 
-A witness: removing the units that the map calls negligible changes the decision under both operators, removing as many of its
-most important ones does not.
+Up to three such units are removed, and as a control the map's top.
+
+A witness: removing the units that the map calls negligible changes the decision under both operators, removing as many
+of its most important ones does not.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ def omission(case: WitnessSubject) -> Asking[WitnessFinding]:
     candidates = [int(i) for i in np.argsort(-oriented, kind="stable") if negligible[i] and oriented[i] > 0]
     sizes = range(1, min(policy.omission_units, len(candidates)) + 1)
     if not sizes:
-        return WitnessFinding(result=_result(case, CheckOutcome.SKIPPED, 0, "The map calls no unit negligible that carries the decision."))
+        return WitnessFinding(
+            result=_result(case, CheckOutcome.SKIPPED, 0, "The map calls no unit negligible that carries the decision.")
+        )
     rows = [
         subject.removal(units, operator)
         for size in sizes
@@ -32,20 +36,30 @@ def omission(case: WitnessSubject) -> Asking[WitnessFinding]:
     for size, (removed, control) in zip(sizes, flips, strict=True):
         if removed.all() and not control.any():
             return WitnessFinding(
-                result=_result(case, CheckOutcome.CONTRADICTS, len(rows), f"Removing {size} negligible unit(s) changes the decision.", size),
+                result=_result(
+                    case,
+                    CheckOutcome.CONTRADICTS,
+                    len(rows),
+                    f"Removing {size} negligible unit(s) changes the decision.",
+                    size,
+                ),
                 witness=Witness(
                     kind=CheckKind.OMISSION,
-                    detail="Removing units that the map calls negligible changes the decision; removing its top does not.",
+                    detail="Removing units that the map calls negligible changes the decision; removing its top not.",
                     removed_units=tuple(candidates[:size]),
                     control_units=case.ranked[:size],
                 ),
             )
     return WitnessFinding(
-        result=_result(case, CheckOutcome.INCONCLUSIVE, len(rows), "Removing what the map calls negligible gave no counterexample."),
+        result=_result(
+            case, CheckOutcome.INCONCLUSIVE, len(rows), "Removing what the map calls negligible gave no counterexample."
+        ),
     )
 
 
-def _result(case: WitnessSubject, outcome: CheckOutcome, rows: int, detail: str, size: int | None = None) -> CheckResult:
+def _result(
+    case: WitnessSubject, outcome: CheckOutcome, rows: int, detail: str, size: int | None = None
+) -> CheckResult:
     return CheckResult(
         kind=CheckKind.OMISSION,
         outcome=outcome,

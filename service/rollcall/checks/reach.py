@@ -1,7 +1,7 @@
 """Does the decision depend on the input at all, as far as removal can tell?
 
-In a binary model one class is often the default: with everything removed the answer stands, and no map could be right or wrong
-about it.
+In a binary model one class is often the default: with everything removed the answer stands, and no map could be right
+or wrong about it.
 """
 
 from __future__ import annotations

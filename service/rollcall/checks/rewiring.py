@@ -1,7 +1,8 @@
-"""How probable is it that very different attention gives the same answer (Jain and Wallace 2019, generalised to all layers)?
+"""How probable is it that very different attention gives the same answer?
 
-Each draw permutes the keys of every layer and head independently. A draw counts for a map if the map recomputed under it is far
-from the original. That one twin exists proves nothing, twins exist for every long input: the probability does.
+Jain and Wallace 2019, generalised: each draw permutes the keys of every layer and head independently. A draw counts for
+a map if the map recomputed under it is far from the original. That one twin exists proves nothing, twins exist for
+every long input: the probability does.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ def judge_rewiring(subject: Subject, unit_map: UnitMap, draws: list[RowResult]) 
     distances = [jensen_shannon(draw.maps[unit_map.kind], unit_map.scores) for draw in draws]
     counting = [(jsd, draw) for jsd, draw in zip(distances, draws, strict=True) if jsd >= policy.rewiring_jsd]
     if len(counting) < policy.rewiring_minimum:
-        return _skipped(subject, len(draws), f"Only {len(counting)} of {len(draws)} draws moved the map far enough to count.")
+        return _skipped(
+            subject, len(draws), f"Only {len(counting)} of {len(draws)} draws moved the map far enough to count."
+        )
     twins = [(jsd, draw) for jsd, draw in counting if subject.same(draw)]
     bound = lower_bound(len(twins), len(counting), policy.rewiring_confidence)
     certified = bound > policy.rewiring_probability

@@ -1,7 +1,7 @@
 """Does what the map calls important carry the decision alone? Remove it, then keep only it.
 
-The set is the smallest top set with half the map's mass, at most a third of the units. A positive witness is a demonstration that
-people understand; its absence is no evidence against the map.
+The set is the smallest top set with half the map's mass, at most a third of the units. A positive witness is a
+demonstration that people understand; its absence is no evidence against the map.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ def support(case: WitnessSubject) -> Asking[WitnessFinding]:
         detail = "Removing the map's top " + ("changes" if necessary else "does not change") + " the decision; "
         detail += "keeping only it " + ("preserves" if sufficient else "does not preserve") + " it."
         return WitnessFinding(result=_result(case, CheckOutcome.INCONCLUSIVE, distance, len(rows), detail))
-    detail = f"The map's top {len(top)} unit(s) carry the decision alone: without them it changes, with only them it stays."
+    detail = (
+        f"The map's top {len(top)} unit(s) carry the decision alone: without them it changes, with only them it stays."
+    )
     return WitnessFinding(
         result=_result(case, CheckOutcome.SUPPORTS, distance, len(rows), detail),
         witness=Witness(kind=CheckKind.SUPPORT, detail=detail, tvd=distance, removed_units=top, control_units=rest),
@@ -37,7 +39,7 @@ def support(case: WitnessSubject) -> Asking[WitnessFinding]:
 
 
 def support_set(case: WitnessSubject) -> tuple[int, ...]:
-    """The smallest top set with the policy's share of the mass, capped at the policy's share of the units, at least one."""
+    """Smallest top set with the policy's share of the mass, within its share of the units, at least one."""
     policy = case.subject.policy
     mass = np.cumsum(case.map.scores[list(case.ranked)])
     smallest = int(np.searchsorted(mass, policy.support_mass - 1e-12)) + 1

@@ -30,7 +30,10 @@ class Captured:
 
 
 class Compute(Protocol):
-    """Encodes, runs rows and captures. Cancelling an await drops what has not started. Raises BackendError, DeviceMemory."""
+    """Encodes, runs rows and captures. Cancelling an await drops what has not started.
+
+    Raises BackendError, DeviceMemory.
+    """
 
     async def encode(self, model: str, model_input: ModelInput) -> Encoding:
         """Tokenise and find the units; raises InvalidInput."""

@@ -37,8 +37,8 @@ def total_variation(p: Floats, q: Floats, task: Task) -> float:
 class Decision:
     """The question that the checks ask of each row: how far is the decision, and has it changed?
 
-    `target` and `foil` are class indices; `threshold` a probability of the target; `negated` means that margin and effects speak
-    for "not the target" (a threshold that was not met, with no explicit target).
+    `target` and `foil` are class indices; `threshold` a probability of the target; `negated` means that margin and
+    effects speak for "not the target" (a threshold that was not met, with no explicit target).
     """
 
     task: Task
@@ -47,7 +47,7 @@ class Decision:
     threshold: float | None = None
     negated: bool = False
     by_sign: bool = False
-    """Flips are sign changes of the margin: an explicit target that was not predicted, a foil, a threshold, a multi-label model."""
+    """Flips are sign changes of the margin: another target than the predicted, a foil, a threshold, multi-label."""
 
     def margins(self, logits: Floats) -> Floats:
         """Log-odds of the target [...] for logits [..., C]; finite logits give finite margins."""

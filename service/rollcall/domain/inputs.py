@@ -47,7 +47,7 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
-    """A word, or consecutive words of a long text: tokens [token_start, token_end), characters [char_start, char_end)."""
+    """A word, or consecutive words of a long text; ends are exclusive, characters are code points."""
 
     text: str = field(repr=False)
     token_start: int

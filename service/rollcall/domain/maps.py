@@ -46,7 +46,10 @@ class HeadFusion(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MapOptions:
-    """Options of the maps; the defaults are the maps' usual definitions. Layers and heads count from 0; empty means default."""
+    """Options of the maps; the defaults are the maps' usual definitions.
+
+    Layers and heads count from 0; empty means default.
+    """
 
     raw_layers: tuple[int, ...] = ()
     raw_heads: tuple[int, ...] = ()

@@ -32,7 +32,7 @@ class Policy:
     """A unit is negligible to a map where its weight is below this share of 1/n."""
 
     reach_margin_share: float = 0.10
-    """No reach where removing everything moves the margin by less than this share of its size under both operators ..."""
+    """No reach where removing all moves the margin by less than this share of its size under both operators ..."""
     reach_spread_share: float = 0.05
     """... and the removals' margins have a standard deviation below this share of it."""
 

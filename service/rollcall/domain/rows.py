@@ -16,7 +16,7 @@ from rollcall.domain.maps import Bools, Floats, MapKind
 class RemovalOperator(Enum):
     """How a unit is removed. Positions never shift."""
 
-    MASK_TOKEN = "mask_token"
+    MASK_TOKEN = "mask_token"  # noqa: S105 - a vocabulary token
     HIDDEN_KEYS = "hidden_keys"
 
 
@@ -29,12 +29,15 @@ class AttentionEdit(Enum):
     UNIFORM = "uniform"
     """Every query attends equally to every visible key."""
     PERMUTED = "permuted"
-    """The keys of every layer and head permuted independently (Jain and Wallace 2019, generalised); maps are recomputed."""
+    """The keys of every layer and head permuted independently (Jain and Wallace 2019); maps are recomputed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One counterfactual: units removed by one operator, or an edit of the attention. The empty row is the input itself."""
+    """One counterfactual: units removed by one operator, or an edit of the attention.
+
+    The empty row is the input itself.
+    """
 
     removed: Bools | None = field(default=None, repr=False)
     operator: RemovalOperator = RemovalOperator.MASK_TOKEN
@@ -49,8 +52,9 @@ class Row:
 class RowResult:
     """What one row gave.
 
-    `logits` [C], as the model's head gives them. `readout` [D]: the last hidden state at the position that the classifier reads,
-    where the row asked for it. `maps`: attention-only maps recomputed under the row's edit, [n] each, only for PERMUTED rows.
+    `logits` [C], as the model's head gives them. `readout` [D]: the last hidden state at the position that the
+    classifier reads, where the row asked for it. `maps`: attention-only maps recomputed under the row's edit, [n] each,
+    only for PERMUTED rows.
     """
 
     logits: Floats

@@ -1,6 +1,7 @@
 """Randomness that a record can be replayed from, years later and on any backend.
 
-Everything random is a sort of raw Philox words, whose stream numpy guarantees never to change, keyed by a seed and a purpose.
+Everything random is a sort of raw Philox words, whose stream numpy guarantees never to change, keyed by a seed and a
+purpose.
 """
 
 from __future__ import annotations

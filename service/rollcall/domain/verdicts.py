@@ -113,7 +113,10 @@ class OperatorAlignment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alignment:
-    """Do the map's weights follow the causal effects (DESIGN section 2)? `width` is what the policy or calibration sets."""
+    """Do the map's weights follow the causal effects (DESIGN section 2)?
+
+    `width` is what the policy or calibration sets.
+    """
 
     value: float
     width: float

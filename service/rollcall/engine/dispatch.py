@@ -20,7 +20,10 @@ from rollcall.engine.worker import Worker
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dispatcher:
-    """Implements `rollcall.domain.compute.Compute`. `ran` is told model and rows of each batch; `texts` has one thread."""
+    """Implements `rollcall.domain.compute.Compute`.
+
+    `ran` is told model and rows of each batch; `texts` has one thread.
+    """
 
     engine: Engine
     worker: Worker
@@ -57,5 +60,3 @@ class Dispatcher:
         captured = await self.worker.submit(Priority.BASE, lambda: self.engine.capture(model, encoding, request))
         self.ran(model, 1)
         return captured
-
-

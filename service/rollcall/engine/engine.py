@@ -32,7 +32,7 @@ class Engine:
     max_batch_tokens: int
 
     def chunks(self, rows: list[Row], length: int) -> list[list[Row]]:
-        """Cut rows of one input of `length` tokens into batches; the cut depends on nothing else, so neither do the results."""
+        """Cut rows of `length` tokens into batches; the cut depends on nothing else, so neither do results."""
         size = max(1, self.max_batch_tokens // length)
         return [rows[i : i + size] for i in range(0, len(rows), size)]
 
@@ -89,11 +89,13 @@ def _token_weights(kind: MapKind, capture: Capture, options: MapOptions, readout
     """Weights per token [T] of one map of the untouched input."""
     weights = {
         MapKind.RAW_ATTENTION: lambda: raw_attention(capture.attention.readout, options.raw_layers, options.raw_heads),
-        MapKind.ATTENTION_ROLLOUT: lambda: attention_rollout(capture.attention.fused, readout, options.rollout_start_layer),
+        MapKind.ATTENTION_ROLLOUT: lambda: attention_rollout(
+            capture.attention.fused, readout, options.rollout_start_layer
+        ),
         MapKind.NORM_ROLLOUT: lambda: norm_rollout(_captured(capture.norms).unsqueeze(0), readout),
         MapKind.GRADIENT_ROLLOUT: lambda: gradient_rollout(_captured(capture.gradients).unsqueeze(0), readout),
     }[kind]()
-    return _host(weights)[0]
+    return np.asarray(_host(weights)[0])
 
 
 def _captured(tensor: torch.Tensor | None) -> torch.Tensor:

@@ -1,7 +1,9 @@
-"""One thread that owns a device. Callers await their job's result; a caller that stops waiting takes its job out of the queue.
+"""One thread that owns a device.
 
-Order: the smaller priority first, then first come, first served. Rows of one explanation wait for each other, so first come, first
-served takes turns between explanations.
+Callers await their job's result; a caller that stops waiting takes its job out of the queue.
+
+Order: the smaller priority first, then first come, first served. Rows of one explanation wait for each other, so first
+come, first served takes turns between explanations.
 """
 
 from __future__ import annotations

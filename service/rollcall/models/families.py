@@ -18,7 +18,7 @@ _BERT_LAYOUT = Layout(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """One row: `model_type` as in config.json; positions the model reserves below the first token; whether it takes type ids."""
+    """One row: `model_type` as in config.json, positions reserved below the first token, and quirks."""
 
     model_type: str
     title: str

@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedTokenizerFast,
+)
 
 from rollcall.backends.base import Backend
 from rollcall.backends.encoding import Encoder
@@ -71,7 +76,7 @@ def load_model(directory: Path, *, device: str = "cpu", max_units: int = 64) -> 
         message = f"{directory} cannot be loaded: {type(error).__name__}: {error}"
         raise ModelRejected(message) from error
     if report["missing_keys"]:
-        message = f"{directory} lacks weights, {sorted(report['missing_keys'])[0]} among them: is it a sequence classifier?"
+        message = f"{directory} lacks weights, {min(report['missing_keys'])} among them: is it a sequence classifier?"
         raise ModelRejected(message)
     encoder = _encoder(tokenizer, config, family, max_units)
     backend = TorchBackend(
@@ -115,7 +120,7 @@ def _family(directory: Path) -> Family:
         raise ModelRejected(message)
     architectures = raw.get("architectures") or []
     if not any(str(name).endswith("ForSequenceClassification") for name in architectures):
-        message = f"{directory}: {architectures or 'no architecture'} is not a sequence classifier; supported: {supported} classifiers"
+        message = f"{directory}: {architectures or 'nothing'} is no sequence classifier; supported: {supported}"
         raise ModelRejected(message)
     if raw.get("is_decoder"):
         message = f"{directory}: decoders are not supported; supported: {supported} encoders"
@@ -123,7 +128,7 @@ def _family(directory: Path) -> Family:
     return family
 
 
-def _task(config: PreTrainedConfig) -> Task:
+def _task(config: Any) -> Task:  # noqa: ANN401 - every family has a class of its own
     if config.problem_type == "multi_label_classification":
         return Task.MULTI_LABEL
     if config.problem_type == "regression" or config.num_labels < MIN_CLASSES:
@@ -132,7 +137,7 @@ def _task(config: PreTrainedConfig) -> Task:
     return Task.SINGLE_LABEL
 
 
-def _labels(config: PreTrainedConfig) -> tuple[str, ...]:
+def _labels(config: Any) -> tuple[str, ...]:  # noqa: ANN401
     labels = tuple(str(config.id2label[index]) for index in range(config.num_labels))
     if len(set(labels)) != len(labels):
         message = "two classes have the same label"
@@ -140,7 +145,7 @@ def _labels(config: PreTrainedConfig) -> tuple[str, ...]:
     return labels
 
 
-def _encoder(tokenizer: object, config: PreTrainedConfig, family: Family, max_units: int) -> Encoder:
+def _encoder(tokenizer: object, config: Any, family: Family, max_units: int) -> Encoder:  # noqa: ANN401
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         message = "the tokenizer has no fast implementation, and so no character offsets"
         raise ModelRejected(message)

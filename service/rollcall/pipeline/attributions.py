@@ -19,7 +19,9 @@ def attribute(
     reference = calibration.reference(subject.n) if calibration else UNCALIBRATED
     if checked is None:
         return tuple(Attribution(map=unit_map, verdict=_not_checked(subject, reference)) for unit_map in maps)
-    return tuple(Attribution(map=found.assessment.map, verdict=_verdict(found, subject, reference)) for found in checked.maps)
+    return tuple(
+        Attribution(map=found.assessment.map, verdict=_verdict(found, subject, reference)) for found in checked.maps
+    )
 
 
 def _verdict(found: CheckedMap, subject: Subject, reference: CalibrationRef) -> Verdict:

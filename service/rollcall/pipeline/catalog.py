@@ -29,7 +29,9 @@ class Catalog:
         """Find a model; raises ModelNotFound, InvalidInput if a name is needed and missing."""
         wanted = name or self.default
         if not wanted:
-            raise InvalidInput.of("model", f"required: this server has several models and no default ({', '.join(sorted(self.entries))})")
+            raise InvalidInput.of(
+                "model", f"required: this server has several models and no default ({', '.join(sorted(self.entries))})"
+            )
         entry = self.entries.get(wanted)
         if entry is None:
             raise ModelNotFound(wanted[:64], f"no such model; available: {', '.join(sorted(self.entries))}")

@@ -5,7 +5,7 @@ The rows of all checks that run in a round go out as one batch. A crash of a che
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -54,13 +54,25 @@ class CheckedMap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """The outcome of all checks, after `looks` looks."""
+    """The outcome of all checks after `looks` looks; `trace` has every map's assessment after each round."""
 
     maps: tuple[CheckedMap, ...]
     recommended: MapKind | None
     effects: tuple[Effect, ...]
     flip: DecisionFlip | None
     looks: int
+    trace: tuple[Mapping[MapKind, Assessment], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """What the looks gave: the final assessments in the order of the maps, and all that was measured."""
+
+    assessments: tuple[Assessment, ...]
+    measured: Measurements
+    estimates: Estimates
+    looks: int
+    trace: tuple[Mapping[MapKind, Assessment], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,12 +91,11 @@ class Checker:
     async def check(self) -> Checked:
         """Looks, then witnesses."""
         with self.stopwatch.stage("look"):
-            assessments, measured, estimates, looks = await self._looks()
-        effects = self._effects(measured, estimates)
+            looked = await self._looks()
         with self.stopwatch.stage("witness"):
-            return await self._witnesses(assessments, effects, estimates, looks)
+            return await self._witnesses(looked, self._effects(looked))
 
-    async def _looks(self) -> tuple[tuple[Assessment, ...], Measurements, Estimates, int]:
+    async def _looks(self) -> Looked:
         """Look until every map is decided, the looks are over, or the budget is. What was decided stays decided."""
         policy = self.subject.policy
         planned = plan_looks(self.subject.n, self.subject.seed, policy)
@@ -99,10 +110,13 @@ class Checker:
         estimates = estimate_all(measured)
         assessments: dict[MapKind, Assessment] = {}
         looks = 0
+        trace: list[Mapping[MapKind, Assessment]] = []
         for number, look in enumerate(rounds):
             still_open = [m for m in self.maps if m.kind not in assessments or assessments[m.kind].ruling is None]
             asks_rewiring = any(m.kind.attention_only for m in still_open) and number < len(policy.rewiring_draws)
-            draws = rewiring_rows(self.subject, len(measured.draws), policy.rewiring_draws[number]) if asks_rewiring else []
+            draws = (
+                rewiring_rows(self.subject, len(measured.draws), policy.rewiring_draws[number]) if asks_rewiring else []
+            )
             needed = (_SHARED_ROWS if number == 0 else 0) + (len(look.removed) if look else 0) + len(draws)
             if self.budget.affords(needed):
                 measured = await self._round(number, look, draws, measured)
@@ -112,12 +126,14 @@ class Checker:
             else:
                 measured = replace(measured, cut=True)
             assessments |= {m.kind: assess(m, measured, estimates) for m in still_open}
+            trace.append(dict(assessments))
             if all(assessment.ruling for assessment in assessments.values()):
                 break
-        return tuple(assessments[m.kind] for m in self.maps), measured, estimates, looks
+        final = tuple(assessments[m.kind] for m in self.maps)
+        return Looked(assessments=final, measured=measured, estimates=estimates, looks=looks, trace=tuple(trace))
 
     async def _round(self, number: int, look: Look | None, draws: list[Row], measured: Measurements) -> Measurements:
-        """Run one round's rows as one batch and add what they measured; if the batch itself fails, remember the crash."""
+        """Run one round's rows as one batch and add what they measured, or the crash of the batch."""
         askings: dict[str, Asking[Any]] = {}
         if number == 0:
             askings["instrument"] = instrument(self.subject, attention_is_uniform=self.attention_is_uniform)
@@ -143,8 +159,9 @@ class Checker:
             draws=(*measured.draws, *drawn),
         )
 
-    def _effects(self, measured: Measurements, estimates: Estimates) -> tuple[Effect, ...]:
+    def _effects(self, looked: Looked) -> tuple[Effect, ...]:
         """Effects that people read: shifted so that they sum to what removing everything does."""
+        measured, estimates = looked.measured, looked.estimates
         if not measured.finite or not isinstance(measured.reach, ReachFinding):
             return ()
         total = self.subject.margin - measured.reach.mean
@@ -155,16 +172,17 @@ class Checker:
         values = zip(estimates.overall.shifted(total), estimates.overall.standard_errors, strict=True)
         return tuple(Effect(unit=i, effect=float(e), standard_error=float(s)) for i, (e, s) in enumerate(values))
 
-    async def _witnesses(
-        self, assessments: tuple[Assessment, ...], effects: tuple[Effect, ...], estimates: Estimates, looks: int
-    ) -> Checked:
+    async def _witnesses(self, looked: Looked, effects: tuple[Effect, ...]) -> Checked:
         """Witnesses for the primary and the recommended map, and the decision flip, together."""
+        assessments = looked.assessments
         rulings = {assessment.map.kind: _ruled(assessment) for assessment in assessments}
         faithful = [a for a in assessments if rulings[a.map.kind].flag is Flag.FAITHFUL]
         recommended = max(faithful, key=lambda a: a.strength).map.kind if faithful else None
         shown = {self.primary, recommended}
         shifted = np.array([effect.effect for effect in effects])
-        worthwhile = len(shifted) > 1 and estimates.overall is not None and rulings[self.primary].reason not in UNMEASURED
+        worthwhile = (
+            len(shifted) > 1 and looked.estimates.overall is not None and rulings[self.primary].reason not in UNMEASURED
+        )
         askings: dict[Any, Asking[Any]] = {}
         if worthwhile:
             for a in assessments:
@@ -181,7 +199,8 @@ class Checker:
             recommended=None if cleared else recommended,
             effects=effects,
             flip=flip.flip if isinstance(flip, FlipFinding) else None,
-            looks=looks,
+            looks=looked.looks,
+            trace=looked.trace,
         )
 
     def _checked(self, assessment: Assessment, ruling: Ruling, found: dict[Any, Any], flip: object) -> CheckedMap:
@@ -243,48 +262,65 @@ async def run_together(
 ) -> tuple[dict[Any, Any], bool]:
     """Drive checks in lockstep, the rows of each step as one batch.
 
-    Returns what each found, or the exception that it died of, and whether all rows were finite. With `finite_only` a check whose rows
-    are not all finite gets an exception instead of them; one whose rows `affords` refuses ends with OutOfBudgetError.
+    Returns what each found, or the exception that it died of, and whether all rows were finite. With `finite_only` a
+    check whose rows are not all finite gets an exception instead of them; one whose rows `affords` refuses ends with
+    OutOfBudgetError.
     """
-    found: dict[Any, Any] = {}
-    waiting: dict[Any, tuple[Asking[Any], list[Row]]] = {}
-    all_finite = True
+    drive = _Lockstep(run=run, affords=affords, finite_only=finite_only)
+    for key, asking in askings.items():
+        drive.step(key, asking, None)
+    while drive.waiting:
+        await drive.round()
+    return drive.found, drive.all_finite
 
-    def step(key: object, asking: Asking[Any], answer: list[RowResult] | Exception | None) -> None:
+
+@dataclass(slots=True, kw_only=True)
+class _Lockstep:
+    """State of `run_together`: what has been found, and who waits for which rows."""
+
+    run: RunRows
+    affords: Callable[[int], bool]
+    finite_only: bool
+    found: dict[Any, Any] = field(default_factory=dict)
+    waiting: dict[Any, tuple[Asking[Any], list[Row]]] = field(default_factory=dict)
+    all_finite: bool = True
+
+    def step(self, key: object, asking: Asking[Any], answer: list[RowResult] | Exception | None) -> None:
+        """Give one check its answer; note what it asks for next, what it found, or what it died of."""
         try:
             rows = asking.throw(answer) if isinstance(answer, Exception) else asking.send(answer)  # type: ignore[arg-type]
         except StopIteration as finished:
-            found[key] = finished.value
+            self.found[key] = finished.value
         except Exception as error:  # noqa: BLE001 - the boundary of a check: a crash is its result
-            found[key] = error
+            self.found[key] = error
         else:
-            waiting[key] = (asking, rows)
+            self.waiting[key] = (asking, rows)
 
-    for key, asking in askings.items():
-        step(key, asking, None)
-    while waiting:
-        current, waiting = waiting, {}
+    async def round(self) -> None:
+        """Run what all who wait have asked for, as far as it is affordable."""
+        current, self.waiting = self.waiting, {}
+        allowed = self._allow(current)
+        batch = [row for _, rows in allowed.values() for row in rows]
+        try:
+            results = iter(await self.run(batch) if batch else [])
+        except (ServiceError, DeviceMemory) as error:
+            self.found |= dict.fromkeys(allowed, error)
+            return
+        for key, (asking, rows) in allowed.items():
+            answer = [next(results) for _ in rows]
+            finite = all(result.finite for result in answer)
+            self.all_finite = self.all_finite and finite
+            self.step(key, asking, FloatingPointError("not a number") if self.finite_only and not finite else answer)
+
+    def _allow(self, asked: dict[Any, tuple[Asking[Any], list[Row]]]) -> dict[Any, tuple[Asking[Any], list[Row]]]:
+        """Refuse, in order, what does not fit into the budget beside what was allowed before it."""
         allowed: dict[Any, tuple[Asking[Any], list[Row]]] = {}
         total = 0
-        for key, (asking, rows) in current.items():
-            if affords(total + len(rows)):
+        for key, (asking, rows) in asked.items():
+            if self.affords(total + len(rows)):
                 allowed[key] = (asking, rows)
                 total += len(rows)
             else:
                 asking.close()
-                found[key] = OutOfBudgetError()
-        try:
-            results = iter(await run(_all_rows(rows for _, rows in allowed.values())) if total else [])
-        except (ServiceError, DeviceMemory) as error:
-            found |= dict.fromkeys(allowed, error)
-            break
-        for key, (asking, rows) in allowed.items():
-            answer = [next(results) for _ in rows]
-            finite = all(result.finite for result in answer)
-            all_finite = all_finite and finite
-            step(key, asking, FloatingPointError("not a number") if finite_only and not finite else answer)
-    return found, all_finite
-
-
-def _all_rows(groups: Iterable[list[Row]]) -> list[Row]:
-    return [row for group in groups for row in group]
+                self.found[key] = OutOfBudgetError()
+        return allowed

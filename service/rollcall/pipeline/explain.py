@@ -18,7 +18,7 @@ from rollcall.checks.base import Subject
 from rollcall.domain.compute import Captured, Compute, Priority
 from rollcall.domain.decision import Decision, Prediction
 from rollcall.domain.errors import BackendError, DeadlineTooShort
-from rollcall.domain.explanation import Explanation, ExplainRequest, Predicted, PredictRequest
+from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
 from rollcall.domain.inputs import Encoding
 from rollcall.domain.maps import MapOptions
 from rollcall.domain.model import ModelCard
@@ -26,8 +26,8 @@ from rollcall.domain.policy import Policy
 from rollcall.domain.rows import Row, RowResult
 from rollcall.domain.seeds import digest_seed
 from rollcall.domain.verdicts import CheckLevel
-from rollcall.pipeline.catalog import Catalog, Entry
 from rollcall.pipeline.attributions import attribute
+from rollcall.pipeline.catalog import Catalog, Entry
 from rollcall.pipeline.checking import Checked, Checker
 from rollcall.pipeline.question import check_question, make_decision, make_prediction, reported_mismatch
 from rollcall.pipeline.selection import check_attention_size, check_layers_and_heads
@@ -89,7 +89,10 @@ class Pipeline:
         return predicted
 
     async def explain(self, request: ExplainRequest) -> Explanation:
-        """Explain. Raises CallerError, CapacityError, ServiceError; what cannot be decided is an answer, not an error."""
+        """Explain.
+
+        Raises CallerError, CapacityError, ServiceError; what cannot be decided is an answer, not an error.
+        """
         stopwatch = Stopwatch()
         # 1 resolve: which model, and can it be asked this?
         entry = self.catalog.resolve(request.model, request.revision)

@@ -101,7 +101,10 @@ def _class_index(reference: ClassRef | None, field: str, card: ModelCard) -> int
     """Index of a class; an index is named field_class_index or class_index as on the wire, a label likewise."""
     if reference is None:
         return None
-    wire = {"target": ("target.class_index", "target.label"), "target.foil": ("target.foil_class_index", "target.foil_label")}
+    wire = {
+        "target": ("target.class_index", "target.label"),
+        "target.foil": ("target.foil_class_index", "target.foil_label"),
+    }
     by_index, by_label = wire.get(field, (field, field))
     if isinstance(reference, int):
         if not 0 <= reference < len(card.labels):

@@ -7,6 +7,7 @@ from rollcall.domain.explanation import ExplainRequest
 from rollcall.domain.maps import MAX_ATTENTION_BYTES, AttentionSelection, attention_bytes
 from rollcall.domain.model import ModelCard
 
+
 def check_layers_and_heads(request: ExplainRequest, card: ModelCard) -> None:
     """Check every layer and head that is named; raises InvalidInput with all that are out of range."""
     options, attention = request.map_options, request.attention or AttentionSelection()
@@ -39,5 +40,6 @@ def check_attention_size(selection: AttentionSelection | None, card: ModelCard, 
     if size > MAX_ATTENTION_BYTES:
         raise InvalidInput.of(
             "attention",
-            f"would take {size} bytes, more than {MAX_ATTENTION_BYTES}: select fewer layers or heads, READOUT queries or FLOAT16",
+            f"would take {size} bytes, more than {MAX_ATTENTION_BYTES}: "
+            "select fewer layers or heads, READOUT queries or FLOAT16",
         )

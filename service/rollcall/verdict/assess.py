@@ -38,8 +38,9 @@ from rollcall.verdict.decide import MapEvidence, Ruling, decide, right, wrong
 class Measurements:
     """All rows so far. A finding is None where its check has not run, and an exception where it crashed.
 
-    `removed` [R, n] and `margins` [R] are the removals of all looks; `draws` the permuted rows. `width_index` is the policy's for
-    the last look; `last` means that no look is left, `cut` that the budget ended them, `crash` that the device failed under a look.
+    `removed` [R, n] and `margins` [R] are the removals of all looks; `draws` the permuted rows. `width_index` is the
+    policy's for the last look; `last` means that no look is left, `cut` that the budget ended them, `crash` that the
+    device failed under a look.
     """
 
     subject: Subject
@@ -67,9 +68,11 @@ class Estimates:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assessment:
-    """One map after a look: what was ruled (None: undecided), and the numbers that say why."""
+    """One map after a look: the evidence, what was ruled (None: undecided), and the numbers that say why."""
 
     map: UnitMap
+    evidence: MapEvidence
+    width_index: int
     ruling: Ruling | None
     alignment: Alignment | None
     checks: tuple[CheckResult, ...]
@@ -88,7 +91,11 @@ def estimate_all(measured: Measurements) -> Estimates:
     by_operator = []
     for index, operator in enumerate(OPERATORS):
         rows = np.flatnonzero(codes == index)
-        estimate = estimate_effects(measured.removed[rows], (operator,) * len(rows), measured.margins[rows]) if len(rows) else None
+        estimate = (
+            estimate_effects(measured.removed[rows], (operator,) * len(rows), measured.margins[rows])
+            if len(rows)
+            else None
+        )
         by_operator.append((operator, estimate, len(rows)))
     overall = estimate_effects(measured.removed, measured.operators, measured.margins) if measured.finite else None
     return Estimates(overall=overall, by_operator=tuple(by_operator))
@@ -121,6 +128,8 @@ def assess(unit_map: UnitMap, measured: Measurements, estimates: Estimates) -> A
     )
     return Assessment(
         map=unit_map,
+        evidence=evidence,
+        width_index=measured.width_index,
         ruling=decide(evidence, policy),
         alignment=alignment,
         checks=(*instrument, reach, _alignment_result(alignment, evidence, measured), rewiring.result),

@@ -1,6 +1,7 @@
 """What a calibration file says: the widths that keep the promise, and the promise in words.
 
-A calibration belongs to one set of weights and one policy; for inputs longer than it saw the policy's default widths hold.
+A calibration belongs to one set of weights and one policy; for inputs longer than it saw the policy's default widths
+hold.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ class Calibration:
         if self.c is None:
             return CalibrationRef(id="FAILED", statement=self.statement)
         if n is not None and n > self.longest:
-            return CalibrationRef(id="OUT_OF_RANGE", statement=f"Longer than the calibrated {self.longest} units: default widths.")
+            return CalibrationRef(
+                id="OUT_OF_RANGE", statement=f"Longer than the calibrated {self.longest} units: default widths."
+            )
         return CalibrationRef(id=self.id, alpha=self.alpha, confidence=self.confidence, statement=self.statement)
 
     def covers(self, n: int) -> bool:
@@ -44,7 +47,9 @@ class Calibration:
         return self.c is not None and n <= self.longest
 
 
-UNCALIBRATED = CalibrationRef(id="NONE", statement="No calibration: the policy's default widths, with no promise for this model.")
+UNCALIBRATED = CalibrationRef(
+    id="NONE", statement="No calibration: the policy's default widths, with no promise for this model."
+)
 
 
 def width_after(look: int, n: int, policy: Policy, calibration: Calibration | None) -> float:

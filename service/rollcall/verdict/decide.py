@@ -13,8 +13,9 @@ from rollcall.domain.verdicts import CheckOutcome, Flag, Reason
 class MapEvidence:
     """What is known about one map after a look.
 
-    `alignment` is None where no A exists. The booleans are drawn from the numbers beforehand, so that the table below reads as the
-    design does. `cut` means that deadline, rows or load ended the looks early; `last` that no look is left.
+    `alignment` is None where no A exists. The booleans are drawn from the numbers beforehand, so that the table below
+    reads as the design does. `cut` means that deadline, rows or load ended the looks early; `last` that no look is
+    left.
     """
 
     finite: bool
