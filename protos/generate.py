@@ -68,7 +68,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         stubs = compile_protos(Path(scratch))
     wanted = {SERVICE / name: text for name, text in stubs.items()}
-    wanted |= {CLIENT / name: relative(text) for name, text in stubs.items()}
+    # The client calls its channel directly: generated service stubs would tie it to the newest grpcio.
+    wanted |= {CLIENT / name: relative(text) for name, text in stubs.items() if "_pb2_grpc" not in name}
     wanted |= {folder / "__init__.py": PACKAGE_DOC for folder in (SERVICE, CLIENT)}
     stale = {path for folder in (SERVICE, CLIENT) for path in folder.glob("*.py*") if path not in wanted}
     if arguments.check:

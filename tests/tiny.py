@@ -1,15 +1,21 @@
-"""Tiny random models of every family with tokenizers of their own kind, made on the spot: real loading code, no downloads."""
+"""Tiny random models of every family with tokenizers of their own kind: real loading code, no downloads."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+from rollcall.backends.torch_backend import TorchBackend
+from rollcall.engine.engine import Engine
+from rollcall.models.loading import LoadedModel, load_model
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     AlbertConfig,
     AlbertForSequenceClassification,
+    AutoModelForSequenceClassification,
     BertConfig,
     BertForSequenceClassification,
     DistilBertConfig,
@@ -36,43 +42,119 @@ CORPUS = (
 
 TEXT = "I did not like the film, but the music is wonderful!"
 FAMILIES = ("bert", "distilbert", "roberta", "xlm-roberta", "electra", "albert")
+_ATTENDING = ("query", "key", "q_lin", "k_lin")
 VOCABULARY = 300
 POSITIONS = 512
 
 
 def make_model(family: str, directory: Path, *, classes: int = 3, seed: int = 0, **overrides: Any) -> Path:  # noqa: ANN401 - config fields
-    """Save a tiny random model and its tokenizer into `directory`; weights are sharpened so that attention is not flat."""
+    """Save a tiny random model and its tokenizer into `directory`.
+
+    Its attention is sharp, and no bias is 0 and no gain 1: whoever forgets one gets other numbers.
+    """
     tokenizer = make_tokenizer(family)
     torch.manual_seed(seed)
     model = _architecture(family, len(tokenizer), classes, tokenizer.pad_token_id, overrides)
     with torch.no_grad():
         for name, weight in model.named_parameters():
-            if weight.dim() > 1 and "embeddings" not in name:
-                weight.mul_(4)
+            if weight.dim() == 1:
+                weight.add_(torch.randn_like(weight) * 0.3)
+            elif "embeddings" not in name:
+                weight.mul_(8 if any(part in name for part in _ATTENDING) else 4)
     model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     return directory
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tiny:
+    """One tiny model as the service loads it, and beside it the stock library's own view of the same files."""
+
+    family: str
+    directory: Path
+    dtype: torch.dtype = torch.float32
+
+    @cached_property
+    def loaded(self) -> LoadedModel:
+        """Loaded and proved by the service; in another dtype only after that."""
+        loaded = load_model(self.directory)
+        assert isinstance(loaded.backend, TorchBackend)
+        loaded.backend._model.to(self.dtype)
+        return loaded
+
+    @cached_property
+    def sdpa(self) -> PreTrainedModel:
+        """The stock model with its fused attention."""
+        return self.stock("sdpa")
+
+    @cached_property
+    def eager(self) -> PreTrainedModel:
+        """The stock model with explicit attention."""
+        return self.stock("eager")
+
+    def stock(self, attention: str) -> PreTrainedModel:
+        """Load the stock model, knowing nothing of the service."""
+        model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
+            self.directory, attn_implementation=attention, dtype=self.dtype
+        )
+        return model
+
+    @property
+    def backend(self) -> TorchBackend:
+        """What runs it."""
+        assert isinstance(self.loaded.backend, TorchBackend)
+        return self.loaded.backend
+
+    def engine(self) -> Engine:
+        """Run it under the name "tiny"."""
+        return Engine(models={"tiny": self.loaded}, max_batch_tokens=8192)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Zoo:
+    """Tiny models made when first asked for, each in a folder of its own below `root`."""
+
+    root: Path
+    kept: dict[str, Tiny] = field(default_factory=dict)
+
+    def __getitem__(self, family: str) -> Tiny:
+        """The family's model."""
+        if family not in self.kept:
+            self.kept[family] = Tiny(family=family, directory=make_model(family, self.root / family))
+        return self.kept[family]
+
+    def precise(self, family: str) -> Tiny:
+        """The same model in double precision, on both sides."""
+        key = f"{family} in double"
+        if key not in self.kept:
+            self.kept[key] = Tiny(family=family, directory=self[family].directory, dtype=torch.float64)
+        return self.kept[key]
 
 
 def make_tokenizer(family: str) -> PreTrainedTokenizerFast:
     """WordPiece for the BERT family, byte-level BPE for RoBERTa, Unigram with metaspace for XLM-R and ALBERT."""
     if family == "roberta":
         specials = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-        tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+        tokenizer = Tokenizer(models.BPE(unk_token=specials[3]))
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         tokenizer.decoder = decoders.ByteLevel()
         trainer: Any = trainers.BpeTrainer(
-            vocab_size=VOCABULARY + 256, special_tokens=specials, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+            vocab_size=VOCABULARY + 256,
+            special_tokens=specials,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
         )
     elif family in {"xlm-roberta", "albert"}:
         specials = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
         tokenizer = Tokenizer(models.Unigram())
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
         tokenizer.decoder = decoders.Metaspace()
-        trainer = trainers.UnigramTrainer(vocab_size=VOCABULARY, special_tokens=specials, unk_token="<unk>", show_progress=False)
+        trainer = trainers.UnigramTrainer(
+            vocab_size=VOCABULARY, special_tokens=specials, unk_token=specials[3], show_progress=False
+        )
     else:
         specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        tokenizer = Tokenizer(models.WordPiece(unk_token=specials[1]))
         tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         tokenizer.decoder = decoders.WordPiece()
@@ -87,7 +169,7 @@ def make_tokenizer(family: str) -> PreTrainedTokenizerFast:
         pair=f"{cls} $A {double} $B:1 {sep}:1" if sep == "[SEP]" else f"{cls} $A {double} $B {sep}",
         special_tokens=[(cls, ids[cls]), (sep, ids[sep])],
     )
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # its constructor has no annotations
         tokenizer_object=tokenizer,
         cls_token=cls,
         sep_token=sep,

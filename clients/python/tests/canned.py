@@ -20,18 +20,17 @@ TWIN = (0.21, 0.02, 0.05, 0.21, 0.03, 0.10, 0.11, 0.06, 0.11, 0.06, 0.04)
 DIGEST = "sha256:" + "5f" * 32
 
 _UNSPECIFIED = explanation_pb2.REASON_UNSPECIFIED
-_Flag = explanation_pb2.Flag.ValueType
-_Reason = explanation_pb2.Reason.ValueType
-_Map = explanation_pb2.MapKind.ValueType
 
 
 def model_ref() -> common_pb2.ModelRef:
+    """The weights that answered."""
     return common_pb2.ModelRef(
         name="reviews", revision="2026-10", digest=DIGEST, backend="torch", device="cpu", dtype="float32"
     )
 
 
 def prediction() -> common_pb2.Prediction:
+    """Rather positive."""
     return common_pb2.Prediction(
         labels=["negative", "positive"],
         probabilities=[0.127, 0.873],
@@ -43,6 +42,7 @@ def prediction() -> common_pb2.Prediction:
 
 
 def timing() -> common_pb2.Timing:
+    """Most time goes into the checks."""
     stages = {
         "encode": 0.0006,
         "wait": 0.0021,
@@ -71,8 +71,13 @@ def units(words: tuple[str, ...] = WORDS) -> list[explanation_pb2.Unit]:
 
 
 def verdict(
-    flag: _Flag, reason: _Reason = _UNSPECIFIED, *, value: float = 0.88, witness: bool = False
+    flag: explanation_pb2.Flag.ValueType,
+    reason: explanation_pb2.Reason.ValueType = _UNSPECIFIED,
+    *,
+    value: float = 0.88,
+    witness: bool = False,
 ) -> explanation_pb2.Verdict:
+    """A calibrated verdict with this flag; `value` is its A, `witness` adds a twin with the same answer."""
     outcome = {
         explanation_pb2.FLAG_FAITHFUL: explanation_pb2.CHECK_OUTCOME_SUPPORTS,
         explanation_pb2.FLAG_UNFAITHFUL: explanation_pb2.CHECK_OUTCOME_CONTRADICTS,
@@ -168,6 +173,7 @@ def verdict(
 
 
 def unchecked() -> explanation_pb2.Verdict:
+    """The verdict where no check was asked for."""
     return explanation_pb2.Verdict(flag=explanation_pb2.FLAG_NOT_CHECKED, policy_id="standard@1")
 
 
@@ -177,7 +183,8 @@ def attention(layers: int = 4, heads: int = 4, keys: int = len(WORDS) + 2) -> ex
     for layer in range(layers):
         for head in range(heads):
             row = [1.0 + 6.0 * (key == (3 * layer + 2 * head) % keys) + 0.5 * (key == 0) for key in range(keys)]
-            values += [value / sum(row) for value in row]
+            total = sum(row)
+            values += [value / total for value in row]
     return explanation_pb2.AttentionTensor(
         layers=range(layers),
         heads=range(heads),
@@ -191,7 +198,11 @@ def attention(layers: int = 4, heads: int = 4, keys: int = len(WORDS) + 2) -> ex
 
 
 def _attribution(
-    kind: _Map, scores: tuple[float, ...], verdict: explanation_pb2.Verdict, *, class_specific: bool = False
+    kind: explanation_pb2.MapKind.ValueType,
+    scores: tuple[float, ...],
+    verdict: explanation_pb2.Verdict,
+    *,
+    class_specific: bool = False,
 ) -> explanation_pb2.Attribution:
     return explanation_pb2.Attribution(
         map=kind, scores=scores, class_specific=class_specific, dropped_mass=0.12, verdict=verdict
@@ -201,7 +212,7 @@ def _attribution(
 def explain_reply(
     primary: explanation_pb2.Verdict | None = None, *, words: tuple[str, ...] = WORDS
 ) -> explanation_pb2.ExplainResponse:
-    """An answer whose primary map, gradient rollout, has this verdict (FAITHFUL if None) and is recommended if FAITHFUL."""
+    """An answer whose primary map, gradient rollout, has this verdict: FAITHFUL if None, and then recommended."""
     primary = primary or verdict(explanation_pb2.FLAG_FAITHFUL)
     faithful = primary.flag == explanation_pb2.FLAG_FAITHFUL
     return explanation_pb2.ExplainResponse(
@@ -264,10 +275,12 @@ def not_checked() -> explanation_pb2.ExplainResponse:
 
 
 def explanation(reply: explanation_pb2.ExplainResponse | None = None) -> Explanation:
+    """A reply as callers get it."""
     return _answers.explanation(reply or explain_reply())
 
 
 def predict_reply() -> explanation_service_pb2.PredictResponse:
+    """A prediction alone."""
     return explanation_service_pb2.PredictResponse(
         request_id="order-4711",
         model=model_ref(),
@@ -279,6 +292,7 @@ def predict_reply() -> explanation_service_pb2.PredictResponse:
 
 
 def model() -> model_pb2.Model:
+    """All about one model."""
     return model_pb2.Model(
         ref=model_ref(),
         family="bert",

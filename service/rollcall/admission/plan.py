@@ -23,7 +23,9 @@ class ServerDefaults:
     check_level: CheckLevel
     policy: str
     max_rows: int
-    """Largest `max_rows` that a request may ask for, and the cap on the policy's own."""
+    """Rows of a request that does not say; never more than the policy can use."""
+    most_rows: int
+    """Largest `max_rows` that a request may ask for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +59,8 @@ def plan_work(
     policy = policies.get(request.policy or defaults.policy)
     if policy is None:
         raise InvalidInput.of("policy", f"unknown; available: {', '.join(sorted(policies))}")
-    if request.max_rows is not None and not 1 <= request.max_rows <= defaults.max_rows:
-        raise InvalidInput.of("max_rows", f"must be between 1 and {defaults.max_rows}")
+    if request.max_rows is not None and not 1 <= request.max_rows <= defaults.most_rows:
+        raise InvalidInput.of("max_rows", f"must be between 1 and {defaults.most_rows}")
     wanted = set(request.maps or card.maps) | set(ALWAYS_RETURNED)
     if request.primary_map is not None:
         wanted.add(request.primary_map)

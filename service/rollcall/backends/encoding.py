@@ -6,6 +6,7 @@ Never re-tokenises a perturbed text.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import numpy as np
 from transformers import BatchEncoding, PreTrainedTokenizerFast
@@ -45,10 +46,13 @@ class Encoder:
         for segment, (name, side) in enumerate((("text.text", text.text), ("text.text_pair", text.text_pair))):
             if side is None:
                 continue
-            units = find_units(side, _pieces(batch, segment), segment)
+            pieces = _pieces(batch, segment)
+            # Of a text that is cut, units show what the model reads: not the rest of a word cut in the middle.
+            read = side if batch is whole else side[: max((piece.end for piece in pieces), default=0)]
+            units = find_units(read, pieces, segment)
             if not units:
                 raise InvalidInput.of(name, "holds no word that the model can read")
-            sides.append((side, units))
+            sides.append((read, units))
         ids = np.asarray(batch["input_ids"], dtype=np.int64)
         types = np.asarray(batch.get("token_type_ids", np.zeros_like(ids)), dtype=np.int64)
         return self._finish(ids, types, sides, total)
@@ -83,15 +87,24 @@ class Encoder:
         if self.tokenizer.pad_token_id is not None and (ids == self.tokenizer.pad_token_id).any():
             raise InvalidInput.of("tokens.input_ids", f"holds the padding token, id {self.tokenizer.pad_token_id}")
         special = set(self.tokenizer.all_special_ids) - {self.tokenizer.unk_token_id, self.tokenizer.mask_token_id}
-        pieces = self.tokenizer.convert_ids_to_tokens(ids.tolist())
-        units = [
-            Unit(text=piece, token_start=i, token_end=i + 1, char_start=0, char_end=0, segment=0)
-            for i, (piece, token) in enumerate(zip(pieces, ids.tolist(), strict=True))
-            if token not in special
+        names = self.tokenizer.convert_ids_to_tokens(ids.tolist())
+        # Special tokens part the ids, as they part a pair: what is grouped into one unit must not hold one. A model
+        # may have more embeddings than its tokenizer has tokens: such an id has no name.
+        parts = [
+            [
+                Unit(text=name or f"<{ids[i]}>", token_start=i, token_end=i + 1, char_start=0, char_end=0, segment=0)
+                for i, name in part
+            ]
+            for is_special, part in groupby(enumerate(names), key=lambda item: int(ids[item[0]]) in special)
+            if not is_special
         ]
-        if not units:
+        if not parts:
             raise InvalidInput.of("tokens.input_ids", "holds nothing but special tokens")
-        return self._finish(ids, np.zeros_like(ids), [("", units)], len(ids))
+        if len(parts) > self.max_units:
+            raise InvalidInput.of(
+                "tokens.input_ids", f"falls into {len(parts)} parts between special tokens, more than {self.max_units}"
+            )
+        return self._finish(ids, np.zeros_like(ids), [("", part) for part in parts], len(ids))
 
     def _finish(self, ids: Ints, types: Ints, sides: list[tuple[str, list[Unit]]], total: int) -> Encoding:
         units, grouped = group_units(sides, self.max_units)

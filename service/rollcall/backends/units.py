@@ -15,6 +15,9 @@ import regex
 from rollcall.domain.inputs import Unit
 
 WORD_BOUNDARY = regex.compile(r"\b", flags=regex.V1 | regex.WORD)
+_JOINED = r"[\p{WB=Extend}\p{WB=Format}\p{WB=ZWJ}]*+"
+FLAG = regex.compile(rf"\p{{RI}}{_JOINED}\p{{RI}}{_JOINED}(?=(?P<next>\p{{RI}}))?", flags=regex.V1)
+"""Two regional indicators with what joins them (WB4, WB15); `next` where another one follows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,9 +31,15 @@ class Piece:
 
 def words(text: str) -> list[tuple[int, int]]:
     """Characters [start, end) of each word or punctuation mark; white space is none."""
-    cuts = sorted({0, len(text), *(match.start() for match in WORD_BOUNDARY.finditer(text))})
-    spans = pairwise(cuts)
-    return [(start, end) for start, end in spans if not text[start:end].isspace()]
+    cuts = {0, len(text)}
+    for start, end in pairwise([0, *_between_flags(text), len(text)]):
+        cuts.update(start + match.start() for match in WORD_BOUNDARY.finditer(text[start:end]))
+    return [(start, end) for start, end in pairwise(sorted(cuts)) if not text[start:end].isspace()]
+
+
+def _between_flags(text: str) -> list[int]:
+    """Places between two flags: the boundary search, quadratic in a row of flags, never gets to see a long one."""
+    return [match.end() for match in FLAG.finditer(text) if match.start("next") >= 0]
 
 
 def find_units(text: str, pieces: list[Piece], segment: int) -> list[Unit]:
@@ -84,9 +93,9 @@ def _join(first: list[int], last: list[int]) -> list[int]:
 
 
 def group_units(sides: list[tuple[str, list[Unit]]], most: int) -> tuple[list[Unit], bool]:
-    """Group consecutive units evenly, within each side, until at most `most` are left; say if it was needed."""
+    """Group consecutive units evenly until at most `most` are left, one per side at least; say if it was needed."""
     size = 1
-    while sum(-(-len(units) // size) for _, units in sides) > most:
+    while sum(-(-len(units) // size) for _, units in sides) > max(most, len(sides)):
         size += 1
     grouped = [_merged(text, units[i : i + size]) for text, units in sides for i in range(0, len(units), size)]
     return grouped, size > 1

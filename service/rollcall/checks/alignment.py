@@ -24,6 +24,9 @@ from rollcall.domain.seeds import random_permutations
 RIDGE_LAMBDAS = np.geomspace(0.02, 50.0, 15)
 MINIMUM_ROWS = 3
 """Intercept, operator, and one row to learn from."""
+ROUNDING = 1e-5
+"""Effects that all lie within this share of 1 + the largest margin are equal: float32 logits from batches of different
+sizes differ by up to a tenth of it, and chance would decide the order."""
 _NULL_SEED = 0
 _DRAWS_AT_ONCE = 64
 
@@ -117,7 +120,7 @@ def estimate_effects(
 ) -> EffectEstimate | None:
     """Estimate the effects from `removed` [R, n] and `margins` [R]; None where the margins are constant or too few.
 
-    The penalty is the most likely of `lambdas`; a single one fixes it.
+    The penalty is the most likely of `lambdas`; a single one fixes it. Effects that are equal up to rounding are all 0.
     """
     if (
         len(margins) < MINIMUM_ROWS
@@ -141,8 +144,11 @@ def estimate_effects(
     prior[:rank] = singular**2
     coefficients = np.zeros(removed.shape[1])
     coefficients[:rank] = singular / (singular**2 + ridge_lambda) * rotated[:rank]
+    effects = -(right.T @ coefficients)
+    if np.ptp(effects) <= ROUNDING * (1 + np.abs(margins).max()):
+        effects = np.zeros_like(effects)
     return EffectEstimate(
-        effects=-(right.T @ coefficients),
+        effects=effects,
         covariance=(right.T * (noise / (prior + ridge_lambda))) @ right,
         ridge_lambda=ridge_lambda,
     )

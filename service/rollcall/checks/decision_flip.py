@@ -26,9 +26,9 @@ class FlipFinding:
 
 def decision_flip(subject: Subject, effects: Floats) -> Asking[FlipFinding]:
     """Search with `effects` [n] (shifted, so that they sum to what removing everything does)."""
-    oriented = effects * (np.sign(subject.margin) or 1.0)
+    oriented = effects * subject.decision.carried_by(subject.base.logits)
     order = tuple(int(i) for i in np.argsort(-oriented, kind="stable"))
-    reached = np.cumsum(oriented[list(order)]) > abs(subject.margin)
+    reached = np.cumsum(oriented[list(order)]) > subject.decision.distance(subject.base.logits)
     predicted = int(np.argmax(reached)) + 1 if reached.any() else subject.n
     carrying = max(predicted, int((oriented > 0).sum()))
     tried: dict[int, tuple[float, ...] | None] = {}

@@ -37,8 +37,10 @@ def instrument(subject: Subject, *, attention_is_uniform: bool) -> Asking[Instru
         Row(edit=AttentionEdit.IDENTITY, readout=True),
         Row(edit=AttentionEdit.UNIFORM, readout=True),
     ]
-    policy = subject.policy
     base = _readout(subject.base)
+    if not all(row.finite for row in (subject.base, plain, identity, uniform)):
+        return _not_numbers(subject)
+    policy = subject.policy
     scale = float(np.abs(base).max()) or 1.0
     floor = max(_shift(plain, base) / scale, policy.minimum_floor)
     identity_shift = _shift(identity, base) / scale
@@ -90,6 +92,24 @@ def instrument(subject: Subject, *, attention_is_uniform: bool) -> Asking[Instru
             ),
         ),
     )
+
+
+def _not_numbers(subject: Subject) -> InstrumentFinding:
+    results = tuple(
+        CheckResult(
+            kind=kind,
+            outcome=CheckOutcome.ERRORED,
+            statistic=statistic,
+            rows=rows,
+            seed=subject.seed,
+            detail="The rows are not all numbers; this is no evidence.",
+        )
+        for kind, statistic, rows in (
+            (CheckKind.INSTRUMENT, "control_shift_in_floors", 3),
+            (CheckKind.UNIFORM_ATTENTION, "tvd", 0),
+        )
+    )
+    return InstrumentFinding(passed=False, vacuous=False, results=results)
 
 
 def _readout(row: RowResult) -> Floats:

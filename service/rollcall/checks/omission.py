@@ -17,7 +17,7 @@ from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult, Witne
 def omission(case: WitnessSubject) -> Asking[WitnessFinding]:
     """Ask for the removals and judge them, smallest set first."""
     subject, policy = case.subject, case.subject.policy
-    oriented = case.effects * np.sign(subject.margin)
+    oriented = case.effects * subject.decision.carried_by(subject.base.logits)
     negligible = case.map.scores < policy.negligible_share / subject.n
     candidates = [int(i) for i in np.argsort(-oriented, kind="stable") if negligible[i] and oriented[i] > 0]
     sizes = range(1, min(policy.omission_units, len(candidates)) + 1)

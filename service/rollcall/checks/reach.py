@@ -35,21 +35,29 @@ def reach(subject: Subject) -> Asking[ReachFinding]:
 
 def judge_reach(subject: Subject, finding: ReachFinding, removal_margins: Floats) -> CheckResult:
     """Judge with the spread of the margins over the removals that have been run."""
+    if not np.isfinite([subject.margin, *finding.margins, *removal_margins]).all():
+        return _result(subject, CheckOutcome.ERRORED, None, "The margins are not all numbers; this is no evidence.")
     policy = subject.policy
     size = abs(subject.margin)
     moved = max(abs(margin - subject.margin) for margin in finding.margins)
     spread = float(np.std(removal_margins)) if len(removal_margins) else 0.0
     reached = moved >= policy.reach_margin_share * size or spread >= policy.reach_spread_share * size
     reached = reached and (moved > 0 or spread > 0)
+    share = moved / size if size else moved
+    if reached:
+        return _result(subject, CheckOutcome.SUPPORTS, share, "Removing the words moves the decision.")
+    detail = "Removing every word hardly moves the decision: there is nothing for a map to explain."
+    return _result(subject, CheckOutcome.CONTRADICTS, share, detail)
+
+
+def _result(subject: Subject, outcome: CheckOutcome, value: float | None, detail: str) -> CheckResult:
     return CheckResult(
         kind=CheckKind.REACH,
-        outcome=CheckOutcome.SUPPORTS if reached else CheckOutcome.CONTRADICTS,
+        outcome=outcome,
         statistic="largest_margin_change_share",
-        value=moved / size if size else moved,
-        threshold=policy.reach_margin_share,
+        value=value,
+        threshold=subject.policy.reach_margin_share,
         rows=len(OPERATORS),
         seed=subject.seed,
-        detail="Removing the words moves the decision."
-        if reached
-        else "Removing every word hardly moves the decision: there is nothing for a map to explain.",
+        detail=detail,
     )

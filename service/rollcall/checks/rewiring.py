@@ -21,7 +21,10 @@ from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult, Witne
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RewiringFinding:
-    """`certified`: the answer stays the same with probability above one half, whatever the attention says."""
+    """`certified`: the answer stays the same with probability above one half, whatever the attention says.
+
+    The check supports the map where the answer certainly changes with probability above one half; else we cannot tell.
+    """
 
     certified: bool
     result: CheckResult
@@ -50,11 +53,13 @@ def judge_rewiring(subject: Subject, unit_map: UnitMap, draws: list[RowResult]) 
     twins = [(jsd, draw) for jsd, draw in counting if subject.same(draw)]
     bound = lower_bound(len(twins), len(counting), policy.rewiring_confidence)
     certified = bound > policy.rewiring_probability
+    most = 1 - lower_bound(len(counting) - len(twins), len(counting), policy.rewiring_confidence)
+    outcome = CheckOutcome.SUPPORTS if most < policy.rewiring_probability else CheckOutcome.INCONCLUSIVE
     return RewiringFinding(
         certified=certified,
         result=CheckResult(
             kind=CheckKind.REWIRING,
-            outcome=CheckOutcome.CONTRADICTS if certified else CheckOutcome.SUPPORTS,
+            outcome=CheckOutcome.CONTRADICTS if certified else outcome,
             statistic="same_answer_lower_bound",
             value=bound,
             threshold=policy.rewiring_probability,

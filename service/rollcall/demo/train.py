@@ -31,6 +31,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+import transformers
 from numpy.typing import NDArray
 from tokenizers import (
     Tokenizer,
@@ -729,10 +730,8 @@ def hits_by_kind(checked: Sequence[HandChecked]) -> dict[str, str]:
     return {kind: f"{sum(rights)}/{len(rights)}" for kind, rights in groups.items()}
 
 
-def measured(
-    directory: Path, *, data: Path, customer_reviews: Path | None, handcheck: Path
-) -> dict[str, Any]:
-    """Measure the model as written, opened the way a user opens it."""
+def measured(directory: Path, *, files: Mapping[str, Path], handcheck: Path) -> dict[str, Any]:
+    """Measure the model as written, opened the way a user opens it, on each of ``files``."""
     student = BertForSequenceClassification.from_pretrained(directory, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(directory)
 
@@ -744,9 +743,7 @@ def measured(
     checked = hand_check(handcheck, student, tokenizer)
     weights = directory / "model.safetensors"
     return {
-        "dev_accuracy": share_right(data / "dev.tsv"),
-        "test_accuracy": share_right(data / "test.tsv"),
-        "customer_reviews_accuracy": share_right(customer_reviews) if customer_reviews else None,
+        "accuracy": {name: share_right(path) for name, path in files.items()},
         "hand_check": hits_by_kind(checked),
         "hand_check_failures": [
             {"text": c.text, "positive": c.positive, "probability": c.probability}
@@ -790,6 +787,11 @@ def arguments() -> argparse.Namespace:
         "--customer-reviews",
         type=Path,
         help="labelled sentences of another domain, measured and never trained on",
+    )
+    parser.add_argument(
+        "--long-reviews",
+        type=Path,
+        help="labelled long texts, measured and never trained on",
     )
     parser.add_argument(
         "--handcheck",
@@ -915,17 +917,26 @@ def main() -> None:
     )
 
     # 5. What was written is what is measured.
+    files = {
+        "dev": options.data / "dev.tsv",
+        "test": options.data / "test.tsv",
+        "customer_reviews": options.customer_reviews,
+        "long_reviews": options.long_reviews,
+    }
     report = measured(
         out,
-        data=options.data,
-        customer_reviews=options.customer_reviews,
+        files={name: path for name, path in files.items() if path},
         handcheck=options.handcheck,
     )
     report |= {
         "teacher_dev_accuracy": teacher_dev,
         "seed": options.seed,
         "seconds": round(time.monotonic() - started),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
     }
     metrics.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     say(json.dumps(report, indent=2, ensure_ascii=False))

@@ -83,8 +83,27 @@ class Decision:
     def flipped(self, base: Floats, row: Floats) -> bool:
         """Whether the decision on `row` differs from that on `base` (logits [C])."""
         if self.by_sign:
-            return (self.margin(base) >= 0) != (self.margin(row) >= 0)
+            return self._met(base) != self._met(row)
         return int(np.argmax(base)) != int(np.argmax(row))
+
+    def _met(self, logits: Floats) -> bool:
+        """Whether the margin speaks for the target; on the line itself a threshold is met."""
+        margin = self.margin(logits)
+        return margin > 0 if self.negated else margin >= 0
+
+    def distance(self, logits: Floats) -> float:
+        """How far the margin may move before the decision changes: to 0, or as far as the runner-up is behind."""
+        if self.by_sign:
+            return abs(self.margin(logits))
+        first, second = np.sort(np.asarray(logits, dtype=np.float64))[:-3:-1]
+        return float(first - second)
+
+    def carried_by(self, logits: Floats) -> float:
+        """Sign of the effects that hold the decision where it is.
+
+        The arg max is held by what speaks for it, however improbable it is; a margin below 0 by what speaks against.
+        """
+        return -1.0 if self.by_sign and self.margin(logits) < 0 else 1.0
 
     def tvd(self, base: Floats, row: Floats) -> float:
         """Total variation distance between the two predictions."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,17 +85,27 @@ class Policy:
 
     def thresholds(self) -> dict[str, float]:
         """Every number by name; tuples are spread as name.0, name.1, ..."""
-        numbers: dict[str, float] = {}
-        for name, value in asdict(self).items():
-            if isinstance(value, tuple):
-                numbers |= {f"{name}.{i}": float(v) for i, v in enumerate(value)}
-            elif not isinstance(value, str):
-                numbers[name] = float(value)
-        del numbers["version"]
-        return numbers
+        return dict(_numbers(self))
 
     @property
     def digest(self) -> str:
         """SHA-256 over the thresholds, "sha256:" and 64 hexadecimal digits."""
-        canonical = json.dumps(self.thresholds(), sort_keys=True, separators=(",", ":"))
-        return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
+        return _digest(self)
+
+
+@lru_cache(maxsize=16)
+def _numbers(policy: Policy) -> tuple[tuple[str, float], ...]:
+    numbers: dict[str, float] = {}
+    for name, value in asdict(policy).items():
+        if isinstance(value, tuple):
+            numbers |= {f"{name}.{i}": float(v) for i, v in enumerate(value)}
+        elif not isinstance(value, str):
+            numbers[name] = float(value)
+    del numbers["version"]
+    return tuple(numbers.items())
+
+
+@lru_cache(maxsize=16)
+def _digest(policy: Policy) -> str:
+    canonical = json.dumps(dict(_numbers(policy)), sort_keys=True, separators=(",", ":"))
+    return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()

@@ -52,7 +52,7 @@ REJECTED: dict[type[errors.RollcallError], RejectReason] = {
 _log = logging.getLogger("rollcall.edge")
 
 
-class CallInterceptor(aio.ServerInterceptor[Any, Any]):
+class CallInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # generic in the stubs only
     """Wraps the methods of ExplanationService."""
 
     def __init__(self, metrics: Metrics) -> None:
@@ -111,7 +111,8 @@ class CallInterceptor(aio.ServerInterceptor[Any, Any]):
         # 4. Reply; abort raises.
         if outcome.rejection is not None:
             rejection = outcome.rejection
-            await context.abort(rejection.code, rejection.message, ((status.DETAILS_KEY, rejection.details),))
+            trailers = ((REQUEST_ID_KEY, request_id), (status.DETAILS_KEY, rejection.details))
+            await context.abort(rejection.code, rejection.message, trailers)
         return outcome.reply
 
 

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
     Context = aio.ServicerContext[Any, Any]
 
-REPLY_RESERVE_SECONDS = 0.02
-"""Kept back from a deadline for writing and sending the reply; at most a tenth of the time left."""
-
 
 class ExplanationServicer(explanation_service_pb2_grpc.ExplanationServiceServicer):
     """The service's methods over a `ServicePort`."""
@@ -36,7 +33,6 @@ class ExplanationServicer(explanation_service_pb2_grpc.ExplanationServiceService
         answer = await self._port.predict(asked)
         started = time.perf_counter()
         reply = replies.predict_response(answer)
-        self._metrics.predicted(answer)
         self._metrics.stage(answer.model.name, "serialize", time.perf_counter() - started)
         return reply
 
@@ -48,7 +44,6 @@ class ExplanationServicer(explanation_service_pb2_grpc.ExplanationServiceService
         answer = await self._port.explain(asked)
         started = time.perf_counter()
         reply = replies.explain_response(answer)
-        self._metrics.explained(answer)
         self._metrics.stage(answer.model.name, "serialize", time.perf_counter() - started)
         return reply
 
@@ -72,8 +67,6 @@ class ExplanationServicer(explanation_service_pb2_grpc.ExplanationServiceService
 
 
 def _deadline(context: Context) -> float | None:
-    """Turn the call's deadline into a reading of time.monotonic(), less what the reply needs."""
+    """Turn the call's deadline into a reading of time.monotonic()."""
     remaining: float | None = context.time_remaining()
-    if remaining is None:
-        return None
-    return time.monotonic() + remaining - min(REPLY_RESERVE_SECONDS, remaining / 10)
+    return None if remaining is None else time.monotonic() + remaining

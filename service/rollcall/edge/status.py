@@ -57,7 +57,7 @@ class Rejection:
 
 def _bad_request(error: errors.RollcallError) -> Message:
     violations = error.violations[:MAX_VIOLATIONS] if isinstance(error, errors.InvalidInput) else ()
-    return error_details_pb2.BadRequest(
+    details: Message = error_details_pb2.BadRequest(
         field_violations=[
             error_details_pb2.BadRequest.FieldViolation(
                 field=_cut(violation.field, MAX_FIELD_CHARACTERS),
@@ -66,13 +66,15 @@ def _bad_request(error: errors.RollcallError) -> Message:
             for violation in violations
         ]
     )
+    return details
 
 
 def _missing_model(error: errors.RollcallError) -> Message:
     name = error.name if isinstance(error, errors.ModelNotFound) else ""
-    return error_details_pb2.ResourceInfo(
+    details: Message = error_details_pb2.ResourceInfo(
         resource_type="model", resource_name=_cut(name, MAX_FIELD_CHARACTERS), description="not served here"
     )
+    return details
 
 
 def _unmet(error: errors.RollcallError) -> Message:
@@ -82,14 +84,16 @@ def _unmet(error: errors.RollcallError) -> Message:
         subject=_cut(subject, MAX_FIELD_CHARACTERS),
         description=_cut(str(error), MAX_DESCRIPTION_CHARACTERS),
     )
-    return error_details_pb2.PreconditionFailure(violations=[violation])
+    details: Message = error_details_pb2.PreconditionFailure(violations=[violation])
+    return details
 
 
 def _retry(error: errors.RollcallError) -> Message:
     seconds = error.retry_after if isinstance(error, errors.CapacityError) else 0.0
     delay = Duration()
     delay.FromNanoseconds(round(seconds * 1e9))
-    return error_details_pb2.RetryInfo(retry_delay=delay)
+    details: Message = error_details_pb2.RetryInfo(retry_delay=delay)
+    return details
 
 
 _CODE = grpc.StatusCode

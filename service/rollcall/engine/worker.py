@@ -2,19 +2,19 @@
 
 Callers await their job's result; a caller that stops waiting takes its job out of the queue.
 
-Order: the smaller priority first, then first come, first served. Rows of one explanation wait for each other, so first
-come, first served takes turns between explanations.
+Order: the smaller priority first, then first come, first served; but after a few urgent jobs in a row the longest
+waiting other one is let through, so that predictions cannot starve explanations. Rows of one explanation wait for each
+other, so first come, first served takes turns between explanations.
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
-import itertools
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from rollcall.domain.compute import Priority
@@ -22,14 +22,16 @@ from rollcall.domain.compute import Priority
 T = TypeVar("T")
 
 
-@dataclass(order=True, slots=True)
+MOST_URGENT_IN_A_ROW = 4
+"""Urgent jobs that run one after the other while others wait."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
-    priority: int
-    number: int
-    call: Callable[[], Any] = field(compare=False)
-    future: asyncio.Future[Any] = field(compare=False)
-    loop: asyncio.AbstractEventLoop = field(compare=False)
-    queued_at: float = field(compare=False)
+    call: Callable[[], Any]
+    future: asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop
+    queued_at: float
 
 
 class Worker:
@@ -38,8 +40,8 @@ class Worker:
     def __init__(self, name: str, waited: Callable[[float], None]) -> None:
         """Prepare; nothing runs before `start`."""
         self._waited = waited
-        self._jobs: list[_Job] = []
-        self._numbers = itertools.count()
+        self._queues: dict[Priority, deque[_Job]] = {priority: deque() for priority in Priority}
+        self._urgent_in_a_row = 0
         self._condition = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
@@ -52,7 +54,9 @@ class Worker:
         """Finish the running job, cancel the waiting ones, and end the thread."""
         with self._condition:
             self._closed = True
-            waiting, self._jobs = self._jobs, []
+            waiting = [job for queue in self._queues.values() for job in queue]
+            for queue in self._queues.values():
+                queue.clear()
             self._condition.notify()
         for job in waiting:
             job.loop.call_soon_threadsafe(job.future.cancel)
@@ -60,31 +64,47 @@ class Worker:
             self._thread.join()
 
     @property
+    def alive(self) -> bool:
+        """Whether the thread is running."""
+        return self._thread.is_alive()
+
+    @property
     def depth(self) -> int:
         """Jobs waiting, those whose caller has left included until they are dropped."""
-        return len(self._jobs)
+        return sum(map(len, self._queues.values()))
 
     async def submit(self, priority: Priority, call: Callable[[], T]) -> T:
         """Run `call` on the thread; cancelling the await drops it if it has not started."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        job = _Job(int(priority), next(self._numbers), call, future, loop, time.monotonic())
+        job = _Job(call=call, future=future, loop=loop, queued_at=time.monotonic())
         with self._condition:
             if self._closed:
                 future.cancel()
             else:
-                heapq.heappush(self._jobs, job)
+                self._queues[priority].append(job)
                 self._condition.notify()
         return await future
+
+    def _next(self) -> _Job:
+        """Take the job that is next; at least one is waiting."""
+        waiting = [priority for priority in Priority if self._queues[priority]]
+        urgent = waiting[0]
+        if self._urgent_in_a_row >= MOST_URGENT_IN_A_ROW and len(waiting) > 1:
+            chosen = min(waiting[1:], key=lambda priority: self._queues[priority][0].queued_at)
+        else:
+            chosen = urgent
+        self._urgent_in_a_row = self._urgent_in_a_row + 1 if chosen is urgent and len(waiting) > 1 else 0
+        return self._queues[chosen].popleft()
 
     def _work(self) -> None:
         while True:
             with self._condition:
-                while not self._jobs and not self._closed:
+                while not self.depth and not self._closed:
                     self._condition.wait()
                 if self._closed:
                     return
-                job = heapq.heappop(self._jobs)
+                job = self._next()
             if job.future.cancelled():
                 continue
             self._waited(time.monotonic() - job.queued_at)

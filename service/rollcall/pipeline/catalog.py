@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from rollcall.domain.errors import InvalidInput, ModelNotFound
+from rollcall.domain.errors import InvalidInput, ModelNotFound, ModelNotReady
 from rollcall.domain.model import ModelCard
 from rollcall.verdict.calibration import Calibration
 
@@ -20,18 +20,27 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:
-    """Models by name; `default` takes requests without a model."""
+    """Models by name; `default` takes requests without a model; `loading` names those that are not ready yet."""
 
     entries: Mapping[str, Entry]
     default: str | None
+    loading: frozenset[str] = frozenset()
+
+    def with_model(self, entry: Entry) -> Catalog:
+        """Add a model that has been loaded."""
+        name = entry.card.ref.name
+        return replace(self, entries={**self.entries, name: entry}, loading=self.loading - {name})
 
     def resolve(self, name: str, revision: str = "") -> Entry:
-        """Find a model; raises ModelNotFound, InvalidInput if a name is needed and missing."""
+        """Find a model; raises ModelNotFound, ModelNotReady, InvalidInput if a name is needed and missing."""
         wanted = name or self.default
         if not wanted:
             raise InvalidInput.of(
                 "model", f"required: this server has several models and no default ({', '.join(sorted(self.entries))})"
             )
+        if wanted in self.loading:
+            message = f"model {wanted} is loading"
+            raise ModelNotReady(message)
         entry = self.entries.get(wanted)
         if entry is None:
             raise ModelNotFound(wanted[:64], f"no such model; available: {', '.join(sorted(self.entries))}")

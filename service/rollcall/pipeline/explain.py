@@ -138,12 +138,16 @@ class Pipeline:
         self.telemetry.explained(explanation, looks=checked.looks if checked else 0, cut=budget.cut)
         return explanation
 
+    def add_model(self, entry: Entry) -> None:
+        """Serve a model that has been loaded."""
+        self.catalog = self.catalog.with_model(entry)
+
     def models(self) -> tuple[ModelCard, ...]:
         """Every model, by name."""
         return tuple(self.catalog.entries[name].card for name in sorted(self.catalog.entries))
 
     def model(self, name: str) -> ModelCard:
-        """One model; raises ModelNotFound, InvalidInput."""
+        """One model; raises ModelNotFound, ModelNotReady, InvalidInput."""
         return self.catalog.resolve(name).card
 
     @property

@@ -4,9 +4,9 @@ What others see are methods named for what happened; metric objects and names st
 advance: methods, codes, stages, checks, flags, reasons, and the configured models (`series.OTHER` for the rest).
 Buckets are part of the contract with dashboards and alerts and hold every objective exactly.
 
-Who calls what: the edge calls `rpc_*`, `explained`, `predicted`, `rejected` and the stage `serialize`, once per
-request; the batcher `queue_depth`, `queue_waited`, `batch` and `rows`; the pipeline `looked` and `looks_cut`; the
-composition root `model_loaded`, `model_ready` and `config_reloaded`. Methods may be called from any thread.
+Who calls what: the edge calls `rpc_*`, `rejected` and the stage `serialize`; the pipeline `predicted` and `explained`,
+once per answer; the engine `batch` and `queue_waited`; the composition root the rest. Methods may be called from any
+thread.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from rollcall.telemetry.series import OTHER, Family
 from rollcall.telemetry.versions import versions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from enum import Enum
 
     from rollcall.domain.explanation import Explanation, Predicted, Timing
     from rollcall.domain.model import ModelCard
@@ -63,9 +64,7 @@ STAGES: Final = frozenset(
 OTHER_STAGE: Final = "other"
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 
-CutReason: TypeAlias = Literal["deadline", "max_rows", "load"]
 RejectReason: TypeAlias = Literal["queue_full", "deadline", "draining", "not_ready", "memory"]
-RowKind: TypeAlias = Literal["predict", "base", "removal", "permuted", "uniform", "identity"]
 
 SHARED_CHECKS: Final = frozenset(
     {CheckKind.INSTRUMENT, CheckKind.REACH, CheckKind.UNIFORM_ATTENTION, CheckKind.DECISION_FLIP}
@@ -85,10 +84,10 @@ Metric = TypeVar("Metric", bound=MetricWrapperBase)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What is going on at this moment."""
+    """What is going on at this moment: requests being handled, and jobs waiting for the device."""
 
     in_flight: int
-    queued_rows: int
+    queued: int
 
 
 class Metrics:
@@ -139,55 +138,49 @@ class Metrics:
         """Count a request that was right, but not now."""
         self._rejected.child(model or self._default_model, reason).inc()
 
-    def predicted(self, answer: Predicted) -> None:
-        """Count a prediction that leaves."""
-        self._tokens.observe(answer.tokens_used)
-        self._stages_of(answer.model.name, answer.timing)
+    def predicted(self, predicted: Predicted) -> None:
+        """Count a prediction that is answered: its row, tokens and stages."""
+        model = predicted.model.name
+        self._tokens.observe(predicted.tokens_used)
+        self._rows.child(model, "predict").inc()
+        self._stages_of(model, predicted.timing)
 
-    def explained(self, answer: Explanation) -> None:
-        """Count an explanation that leaves: its verdicts, checks, rows and stages."""
-        model = answer.model.name
-        self._tokens.observe(answer.tokens_used)
-        self._explanation_rows.observe(answer.rows)
-        self._stages_of(model, answer.timing)
-        if answer.reported_mismatch:
+    def explained(self, explanation: Explanation, looks: int, cut: Enum | None) -> None:
+        """Count an explanation that is answered: verdicts, checks, rows, stages, looks, and why looks were cut."""
+        model = explanation.model.name
+        self._tokens.observe(explanation.tokens_used)
+        self._rows.child(model, "explain").inc(explanation.rows)
+        self._explanation_rows.observe(explanation.rows)
+        self._stages_of(model, explanation.timing)
+        self._looks.child(model).inc(looks)
+        if cut is not None:
+            self._looks_cut.child(model, str(cut.value)).inc()
+        if explanation.reported_mismatch:
             self._mismatches.child(model).inc()
-        for attribution in answer.attributions:
+        for attribution in explanation.attributions:
             kind, verdict = attribution.map.kind, attribution.verdict
             self._verdicts.child(model, kind.value, verdict.flag.value, verdict.reason.value).inc()
             for check in verdict.checks:
-                if kind is answer.primary_map or check.kind not in SHARED_CHECKS:
+                if kind is explanation.primary_map or check.kind not in SHARED_CHECKS:
                     self._checks.child(model, check.kind.value, check.outcome.value).inc()
 
     def stage(self, model: str, stage: str, seconds: float) -> None:
         """Observe how long one step of a request took."""
         self._stage_seconds.child(model, stage if stage in STAGES else OTHER_STAGE).observe(seconds)
 
-    # --- rows --------------------------------------------------------------------------------------------------------
-
-    def rows(self, model: str, kind: RowKind, count: int) -> None:
-        """Count rows that have run."""
-        self._rows.child(model, kind).inc(count)
+    # --- the device --------------------------------------------------------------------------------------------------
 
     def batch(self, model: str, rows: int) -> None:
         """Observe the size of a batch that has run."""
         self._batch_rows.child(model).observe(rows)
 
-    def queue_depth(self, model: str, rows: int) -> None:
-        """Set how many rows are waiting now."""
-        self._queue_depth.child(model).set(rows)
-
     def queue_waited(self, seconds: float) -> None:
-        """Observe how long a group of rows waited until its batch started."""
+        """Observe how long a job waited for the device."""
         self._queue_seconds.observe(seconds)
 
-    def looked(self, model: str) -> None:
-        """Count a look at more removals."""
-        self._looks.child(model).inc()
-
-    def looks_cut(self, model: str, reason: CutReason) -> None:
-        """Count an undecided explanation that got no further look."""
-        self._looks_cut.child(model, reason).inc()
+    def watch_queue(self, depth: Callable[[], int]) -> None:
+        """Ask `depth` at each scrape how many jobs wait for the device."""
+        self._queue_depth.set_function(depth)
 
     # --- the process -------------------------------------------------------------------------------------------------
 
@@ -210,11 +203,11 @@ class Metrics:
 
     def load(self) -> Load:
         """Read how much is in progress and waiting."""
-        values = {"rollcall_requests_in_flight": 0.0, "rollcall_queue_depth": 0.0}
-        for family in self._registry.restricted_registry(list(values)).collect():
-            values[family.name] = sum(sample.value for sample in family.samples)
-        in_flight, queued = values.values()
-        return Load(in_flight=int(in_flight), queued_rows=int(queued))
+        per_method = (
+            self._registry.get_sample_value("rollcall_requests_in_flight", {"method": method}) for method in METHODS
+        )
+        queued = self._registry.get_sample_value("rollcall_queue_depth")
+        return Load(in_flight=int(sum(value or 0 for value in per_method)), queued=int(queued or 0))
 
     def exposition(self) -> bytes:
         """Write everything in the text format of CONTENT_TYPE. Takes tens of microseconds per line: not for a loop."""
@@ -308,7 +301,7 @@ class Metrics:
         self._checks = self._counter(
             "rollcall_check_results_total", "Results of counterfactual checks.", "check", "outcome", quota=120
         )
-        self._rows = self._counter("rollcall_rows_total", "Rows run through a model.", "kind", quota=60)
+        self._rows = self._counter("rollcall_rows_total", "Rows behind the answers given.", "kind", quota=20)
         self._explanation_rows = Histogram(
             "rollcall_rows_per_explanation",
             "Rows of one explanation.",
@@ -321,10 +314,12 @@ class Metrics:
         )
 
     def _declare_queue(self) -> None:
-        self._queue_depth = self._gauge("rollcall_queue_depth", "Rows waiting for the device.")
+        self._queue_depth = Gauge(
+            "rollcall_queue_depth", "Jobs of one or more rows waiting for the device.", registry=self._registry
+        )
         self._queue_seconds = Histogram(
             "rollcall_queue_wait_seconds",
-            "Seconds that rows waited for the device.",
+            "Seconds that a job waited for the device.",
             buckets=QUEUE_SECONDS,
             registry=self._registry,
         )

@@ -10,10 +10,10 @@ from rollcall import __version__
 PACKAGES = ("torch", "transformers", "grpcio", "protobuf")
 
 
-def versions() -> dict[str, str]:
+def versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
     """Map Rollcall, the interpreter and each package that decides what a request gets to its version, or to "none"."""
     own = {"rollcall": __version__, "python": platform.python_version()}
-    return own | {package: _version(package) for package in PACKAGES}
+    return own | {package: _version(package) for package in packages}
 
 
 def _version(package: str) -> str:

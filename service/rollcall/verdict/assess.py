@@ -15,7 +15,7 @@ from rollcall.checks.alignment import (
 from rollcall.checks.base import OPERATORS, Subject
 from rollcall.checks.instrument import InstrumentFinding
 from rollcall.checks.reach import ReachFinding, judge_reach
-from rollcall.checks.rewiring import judge_rewiring
+from rollcall.checks.rewiring import RewiringFinding, judge_rewiring
 from rollcall.domain.distances import jsd_from_uniform
 from rollcall.domain.maps import Bools, Floats, UnitMap
 from rollcall.domain.policy import Policy
@@ -103,13 +103,13 @@ def estimate_all(measured: Measurements) -> Estimates:
 
 def assess(unit_map: UnitMap, measured: Measurements, estimates: Estimates) -> Assessment:
     """Draw the evidence for one map and apply the rules."""
-    subject, policy, n = measured.subject, measured.subject.policy, measured.subject.n
+    policy, n = measured.subject.policy, measured.subject.n
     finite = measured.finite and bool(np.isfinite(unit_map.scores).all())
     width = width_after(measured.width_index, n, policy, measured.calibration)
     alignment = _align(unit_map, estimates, width, len(measured.margins), policy) if finite else None
     instrument = _instrument(measured)
     reach = _reach(measured)
-    rewiring = judge_rewiring(subject, unit_map, list(measured.draws))
+    rewiring = _rewiring(unit_map, measured)
     distance = jsd_from_uniform(unit_map.scores) if finite else float("nan")
     evidence = MapEvidence(
         finite=finite,
@@ -192,6 +192,13 @@ def _reach(measured: Measurements) -> CheckResult:
     if isinstance(measured.reach, ReachFinding):
         return judge_reach(measured.subject, measured.reach, measured.margins)
     return _missing(CheckKind.REACH, measured.reach)
+
+
+def _rewiring(unit_map: UnitMap, measured: Measurements) -> RewiringFinding:
+    try:
+        return judge_rewiring(measured.subject, unit_map, list(measured.draws))
+    except Exception as error:  # noqa: BLE001 - the boundary of a check: a crash is its result
+        return RewiringFinding(certified=False, result=_missing(CheckKind.REWIRING, error), witness=None)
 
 
 def _alignment_result(alignment: Alignment | None, evidence: MapEvidence, measured: Measurements) -> CheckResult:

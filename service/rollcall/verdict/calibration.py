@@ -6,7 +6,9 @@ hold.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from rollcall.domain.maps import MapKind
 from rollcall.domain.policy import Policy
@@ -45,6 +47,39 @@ class Calibration:
     def covers(self, n: int) -> bool:
         """Whether the calibrated widths hold for `n` units."""
         return self.c is not None and n <= self.longest
+
+
+class CalibrationError(ValueError):
+    """A calibration file cannot be used; the message says why."""
+
+
+def parse_calibration(raw: Mapping[str, Any], *, model_digest: str, policy: Policy) -> Calibration:
+    """Read a calibration's JSON for these weights and this policy; raises CalibrationError."""
+    try:
+        primary = raw["primary_map"]
+        calibration = Calibration(
+            id=str(raw["id"]),
+            model_digest=str(raw["model_digest"]),
+            policy_digest=str(raw["policy_digest"]),
+            c=None if raw["c"] is None else float(raw["c"]),
+            alpha=float(raw["alpha"]),
+            confidence=float(raw["confidence"]),
+            inputs=int(raw["inputs"]),
+            shortest=int(raw["shortest"]),
+            longest=int(raw["longest"]),
+            primary_map=None if primary is None else MapKind(primary),
+            statement=str(raw["statement"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        message = f"not a calibration: {type(error).__name__} {error}"
+        raise CalibrationError(message) from error
+    if calibration.model_digest != model_digest:
+        message = f"made for other weights, {calibration.model_digest[:19]}...; these are {model_digest[:19]}..."
+        raise CalibrationError(message)
+    if calibration.policy_digest != policy.digest:
+        message = f"made under another policy than {policy.id} with the digest {policy.digest[:19]}..."
+        raise CalibrationError(message)
+    return calibration
 
 
 UNCALIBRATED = CalibrationRef(

@@ -77,6 +77,7 @@ RULES: tuple[Rule, ...] = (
     (lambda e, _: e.reach is not CheckOutcome.SUPPORTS, _inconclusive(Reason.INSTRUMENT)),
     (lambda e, _: e.alignment is None, _inconclusive(Reason.LOW_POWER)),
     (lambda e, p: p.require_calibration and not e.calibrated, _inconclusive(Reason.UNCALIBRATED)),
+    (lambda e, p: right(e, p) and e.rewiring is CheckOutcome.ERRORED, _inconclusive(Reason.INSTRUMENT)),
     (lambda e, p: right(e, p) and e.omits_top_effect, _inconclusive(Reason.OMISSION)),
     (lambda e, p: right(e, p) and e.rewiring is CheckOutcome.CONTRADICTS, _inconclusive(Reason.NOT_USED)),
     (lambda e, p: right(e, p) and e.operators_disagree, _inconclusive(Reason.OPERATOR_DISAGREEMENT)),

@@ -37,7 +37,8 @@ _TABLE: Mapping[grpc.StatusCode, tuple[Callable[..., errors.RollcallError], tupl
 def failure_from(error: grpc.RpcError, *, request_id: str) -> errors.RollcallError:
     """The typed error of a failed call, to be raised `from` it. The service's own request id wins over `request_id`."""
     pairs: Any = error.trailing_metadata() or ()  # The published types say neither pairs nor None.
-    trailers: dict[str, str | bytes] = dict(pairs)
+    # Through an iterator: the metadata of older grpc.aio looks like a mapping to dict() but is none.
+    trailers: dict[str, str | bytes] = dict(iter(pairs))
     trailer = trailers.get(_DETAILS_KEY)
     details = read_details(trailer if isinstance(trailer, bytes) else None)
     kind, wanted = _TABLE.get(error.code(), (errors.Unknown, ()))

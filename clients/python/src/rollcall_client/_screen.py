@@ -111,7 +111,7 @@ def _clumps(chunks: Iterable[tuple[str, Span]]) -> Iterable[tuple[Span, list[Spa
     gap, clump = _START, list[Span]()
     for before, span in chunks:
         first, *others = span.text.split(" ")
-        # A space inside of a span looks like the span; one between two spans looks like nothing.
+        # A space inside of a span looks like the span, one between two spans like nothing. A newline breaks: no space.
         pieces = [(Span(before), Span(first, span.style))]
         pieces += [(Span(" ", span.style), Span(other, span.style)) for other in others]
         for piece_gap, piece in pieces:

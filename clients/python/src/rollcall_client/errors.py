@@ -132,7 +132,7 @@ class Internal(ServiceError):
 
 
 class InvalidAnswer(ServiceError):
-    """The service answered, but its answer contradicts itself, so that it cannot be relied on."""
+    """The service answered (`code` is "OK"), but its answer contradicts itself, so that it cannot be relied on."""
 
 
 class Unknown(ServiceError):

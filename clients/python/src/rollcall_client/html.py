@@ -15,12 +15,16 @@ from typing import TYPE_CHECKING
 from rollcall_client import phrases
 from rollcall_client._page.attention import attention
 from rollcall_client._page.bars import bar_cell
-from rollcall_client._page.evidence import checks, decision_flip, flag_badge, maps, twins
+from rollcall_client._page.checks import checks
+from rollcall_client._page.effects import decision_flip, effects
+from rollcall_client._page.maps import maps, twins
 from rollcall_client._page.markup import NOTHING, Markup, element, foreign, join
-from rollcall_client._page.words import effects, notes, picture
+from rollcall_client._page.tables import row, table
+from rollcall_client._page.words import flag_badge, notes, picture
 from rollcall_client.explanation import Explanation
 from rollcall_client.reading import (
     gap,
+    instead_sentence,
     looked_at,
     notices,
     percent,
@@ -51,7 +55,7 @@ def render_page(explanations: Explanation | Sequence[Explanation], *, title: str
     body = join(
         element("header", element("p", "Rollcall", class_="brand"), element("h1", foreign(title)), class_="page"),
         _overview(answers) if len(answers) != 1 else NOTHING,
-        element("main", *(_answer(answer, f"answer-{position}") for position, answer in enumerate(answers, 1))),
+        element("main", *(_answer(answer, position) for position, answer in enumerate(answers, 1))),
     )
     return (
         "<!doctype html>\n"
@@ -69,13 +73,9 @@ def _resource(name: str) -> str:
 
 
 def _overview(answers: Sequence[Explanation]) -> Markup:
-    header = element(
-        "tr", *(element("th", text, scope="col") for text in ("Answer", "Flag", "Map shown", "Prediction", "Text"))
-    )
     rows = [
-        element(
-            "tr",
-            element("th", element("a", str(position), href=f"#answer-{position}"), scope="row"),
+        row(
+            element("a", str(position), href=f"#answer-{position}"),
             element("td", flag_badge(answer.flag)),
             element("td", f"{answer.shown.map.words} ", flag_badge(answer.shown.verdict.flag)),
             element("td", foreign(answer.prediction.predicted), f", {percent(answer.prediction.probability)}"),
@@ -83,8 +83,9 @@ def _overview(answers: Sequence[Explanation]) -> Markup:
         )
         for position, answer in enumerate(answers, 1)
     ]
-    table = element("table", element("thead", header), element("tbody", *rows), class_="plain")
-    return element("nav", element("h2", f"{len(answers)} answers"), table, aria_label="Overview", class_="card")
+    titles = dict.fromkeys(("Answer", "Flag", "Map shown", "Prediction", "Text"), "")
+    content = table(titles, rows, class_="plain")
+    return element("nav", element("h2", f"{len(answers)} answers"), content, aria_label="Overview", class_="card")
 
 
 def _excerpt(answer: Explanation) -> str:
@@ -93,11 +94,11 @@ def _excerpt(answer: Explanation) -> str:
     return text if len(text) <= _EXCERPT_CHARACTERS else f"{text[:_EXCERPT_CHARACTERS]}…"
 
 
-def _answer(answer: Explanation, anchor: str) -> Markup:
+def _answer(answer: Explanation, position: int) -> Markup:
     target = target_words(answer.prediction)
     return element(
         "article",
-        _verdict(answer),
+        _verdict(answer, position),
         _prediction(answer),
         _section("Map shown", shown_sentence(answer), picture(answer, answer.shown)),
         _section(
@@ -111,7 +112,7 @@ def _answer(answer: Explanation, anchor: str) -> Markup:
         _section("Checks", "", *(checks(answer, attribution) for attribution in looked_at(answer))),
         _section("Attention by layer and head", "", attention(answer)) if answer.attention else NOTHING,
         _section("Time", "", _timing(answer.timing), _identity(answer)),
-        id=anchor,
+        id=f"answer-{position}",
     )
 
 
@@ -121,12 +122,14 @@ def _section(title: str, remark: str, *content: Markup) -> Markup:
     )
 
 
-def _verdict(answer: Explanation) -> Markup:
+def _verdict(answer: Explanation, position: int) -> Markup:
     verdict = answer.verdict
+    sentence = phrases.flag_sentence(verdict.flag, verdict.reason)
     return element(
         "section",
+        element("p", f"Answer {position}", class_="brand"),
         element("h2", flag_badge(verdict.flag), f" {answer.primary_map.words}"),
-        element("p", phrases.flag_sentence(verdict.flag, verdict.reason), class_="sentence"),
+        element("p", f"{sentence} {instead_sentence(answer)}", class_="sentence"),
         element("p", policy_sentence(verdict), class_="promise"),
         class_="verdict",
         data_flag=verdict.flag.name,
@@ -150,28 +153,21 @@ def _prediction(answer: Explanation) -> Markup:
 def _classes(prediction: Prediction) -> Markup:
     pairs = sorted(zip(prediction.probabilities, prediction.labels, strict=True), key=lambda pair: -pair[0])
     rows = [
-        element("tr", element("th", foreign(label), scope="row"), bar_cell(probability, 1.0, percent(probability)))
+        row(foreign(label), bar_cell(probability, 1.0, percent(probability)))
         for probability, label in pairs[:_CLASSES_IN_SIGHT]
     ]
     hidden = len(pairs) - len(rows)
     more = element("p", f"and {hidden} less probable labels", class_="remark") if hidden else NOTHING
-    return join(element("table", element("tbody", *rows), class_="twins classes"), more)
+    return join(table({}, rows, class_="twins classes"), more)
 
 
 def _timing(timing: Timing) -> Markup:
     longest = max((stage.seconds for stage in timing.stages), default=0.0)
     rows = [
-        element(
-            "tr",
-            element("th", stage.stage, scope="row"),
-            bar_cell(stage.seconds, longest, f"{1000 * stage.seconds:.1f} ms"),
-        )
-        for stage in timing.stages
+        row(stage.stage, bar_cell(stage.seconds, longest, f"{1000 * stage.seconds:.1f} ms")) for stage in timing.stages
     ]
-    total = element(
-        "tr", element("th", "total", scope="row"), element("td", element("b", f"{1000 * timing.total_seconds:.1f} ms"))
-    )
-    return element("table", element("tbody", *rows, total), class_="twins")
+    total = row("total", element("td", element("b", f"{1000 * timing.total_seconds:.1f} ms")))
+    return table({}, [*rows, total], class_="twins")
 
 
 def _identity(answer: Explanation) -> Markup:

@@ -9,7 +9,7 @@ import math
 from typing import TYPE_CHECKING
 
 from rollcall_client.enums import Flag, MapKind
-from rollcall_client.phrases import OPERATORS, SCOPES, calibration_sentence
+from rollcall_client.phrases import CHECKS, OPERATORS, SCOPES, UNKNOWN_CHECK, calibration_sentence
 
 if TYPE_CHECKING:
     from rollcall_client.explanation import Explanation, Word
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 ABSENT = "—"
 _ALMOST_ONE = 0.9995
+_LARGE = 1000
 # The order of DecisionFlip.margins.
 _OPERATORS = tuple(OPERATORS.values())
 
@@ -94,11 +95,23 @@ def prediction_sentence(prediction: Prediction) -> str:
 
 def shown_sentence(explanation: Explanation) -> str:
     """Which map is shown, and why this one."""
+    shown, primary = explanation.shown, explanation.primary
     if explanation.recommended_map is MapKind.UNSPECIFIED:
-        return f"{explanation.shown.map.words}, the answer's map; no map of this answer is known to be faithful"
-    if explanation.shown is explanation.primary:
-        return f"{explanation.shown.map.words}, the answer's map and the recommended one"
-    return f"{explanation.shown.map.words}, recommended in place of {explanation.primary_map.words}"
+        return f"{shown.map.words}, the answer's map; no map of this answer is known to be faithful"
+    if shown is primary:
+        return f"{shown.map.words}, the answer's map and the recommended one"
+    comparison = "its evidence is stronger than that of" if trusted(primary) else "it is faithful, in place of"
+    return f"{shown.map.words}, the recommended map: {comparison} {primary.map.words}"
+
+
+def instead_sentence(explanation: Explanation) -> str:
+    """Where to look if not at the answer's own map; empty if that is shown."""
+    shown, primary = explanation.shown, explanation.primary
+    if shown is primary:
+        return ""
+    if trusted(primary):
+        return f"Shown below is {shown.map.words}, whose evidence is stronger still."
+    return f"Shown below in its place is {shown.map.words}, which may be relied on."
 
 
 def notices(explanation: Explanation) -> tuple[str, ...]:
@@ -135,22 +148,29 @@ def flip_sentence(explanation: Explanation) -> str:
         )
     words = quoted(flip.units, explanation.units)
     margins = " and ".join(
-        f"{signed(margin)} {operator}" for margin, operator in zip(flip.margins, _OPERATORS, strict=False)
+        f"{signed(margin)} with them {operator}" for margin, operator in zip(flip.margins, _OPERATORS, strict=False)
     )
     sentence = f"Without {words} the decision changes"
     return f"{sentence}: the margin becomes {margins}." if margins else f"{sentence}."
 
 
-def comparison(check: CheckResult) -> str:
+def measurement(check: CheckResult) -> str:
     """A check's measured quantity, and what it is compared with."""
     if check.value is None:
         return ABSENT
-    measured = f"{check.statistic or 'value'} {_short(check.value)}"
+    measured = f"{check.statistic.replace('_', ' ') or 'value'} {_short(check.value)}"
     return measured if check.threshold is None else f"{measured} against {_short(check.threshold)}"
 
 
+def check_sentence(check: CheckResult) -> str:
+    """What the check asks, and what it says."""
+    return f"{CHECKS.get(check.kind, UNKNOWN_CHECK)} {check.detail}"
+
+
 def _short(value: float | None) -> str:
-    return ABSENT if value is None else f"{value:.3g}"
+    if value is None:
+        return ABSENT
+    return f"{value:,.0f}" if abs(value) >= _LARGE else f"{value:.3g}"
 
 
 def policy_sentence(verdict: Verdict) -> str:

@@ -14,12 +14,14 @@ from rollcall_client._screen import Line, Span, Style, clip, flow, paint, prose,
 from rollcall_client.enums import Flag
 from rollcall_client.reading import (
     ABSENT,
-    comparison,
+    check_sentence,
     flip_sentence,
     gap,
+    instead_sentence,
     largest,
     looked_at,
     map_notices,
+    measurement,
     notices,
     number,
     policy_sentence,
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from rollcall_client.explanation import Explanation, Word
     from rollcall_client.types import Attribution
 
-_NARROWEST = 48
+_NARROWEST = 64
 _MOST_ROWS = 20
 _MOST_BAR_COLUMNS = 24
 _WIDEST_WORD = 24
@@ -53,7 +55,7 @@ _BADGES = {
 
 
 def render(explanation: Explanation, *, color: bool, width: int) -> str:
-    """The explanation as lines of at most `width` columns (at least 48), with ANSI colours if `color`.
+    """The explanation as lines of at most `width` columns (at least 64), with ANSI colours if `color`.
 
     Single words that are longer than a line overflow. Characters that could command the terminal, or reorder or hide
     text, are shown as escapes.
@@ -76,6 +78,7 @@ def _lines(explanation: Explanation, width: int) -> Iterator[Line]:
     for attribution in looked_at(explanation):
         yield from _section("Checks", f"of {attribution.map.words}", width)
         yield from _checks(explanation, attribution, width)
+    yield from _questions(explanation, width)
     yield from _section("Time", "", width)
     yield from _timing(explanation, width)
 
@@ -89,14 +92,16 @@ def _verdict(explanation: Explanation, width: int) -> Iterator[Line]:
     verdict = explanation.verdict
     badge = Span(f" {verdict.flag.words.upper()} ", _BADGES.get(verdict.flag, Style.BAD))
     yield (badge, Span(f" {explanation.primary_map.words}", Style.BOLD))
-    yield from prose(phrases.flag_sentence(verdict.flag, verdict.reason), width, Style.BOLD)
+    sentence = f"{phrases.flag_sentence(verdict.flag, verdict.reason)} {instead_sentence(explanation)}"
+    yield from prose(sentence.rstrip(), width, Style.BOLD)
     yield from prose(policy_sentence(verdict), width, Style.DIM)
     yield ()
     yield from flow(
         [("", Span("Prediction:", Style.BOLD)), (" ", Span(prediction_sentence(explanation.prediction)))], width
     )
     model = explanation.model
-    yield from prose(f"Model {model.name} {model.revision} {model.digest}", width, Style.DIM)
+    name = " ".join(part for part in ("Model", model.name, model.revision, model.digest) if part)
+    yield from prose(name, width, Style.DIM)
     yield from _notes(notices(explanation), width)
 
 
@@ -216,18 +221,22 @@ def _checks(explanation: Explanation, attribution: Attribution, width: int) -> I
         (
             Span(check.kind.words),
             Span(phrases.OUTCOMES.get(check.outcome, check.outcome.words)),
-            Span(comparison(check)),
+            Span(measurement(check)),
             Span(str(check.rows)),
         )
         for check in verdict.checks
     ]
     yield from table([header, *rows], width, numbers=frozenset({3}))
-    for check in verdict.checks:
-        question = phrases.CHECKS.get(check.kind, phrases.UNKNOWN_CHECK)
-        yield from prose(f"{check.kind.words}: {question} {check.detail}", width, Style.DIM, indent="  ")
     for witness in verdict.witnesses:
         sentence = witness_sentence(witness, explanation.units)
         yield from prose(f"Counterexample ({witness.kind.words}): {sentence}", width, indent="  ")
+
+
+def _questions(explanation: Explanation, width: int) -> Iterator[Line]:
+    checks = [check for attribution in looked_at(explanation) for check in attribution.verdict.checks]
+    # The maps share most checks: what two of them say alike is said once.
+    for sentence in dict.fromkeys(f"{check.kind.words}: {check_sentence(check)}" for check in checks):
+        yield from prose(sentence, width, Style.DIM, indent="  ")
 
 
 def _timing(explanation: Explanation, width: int) -> Iterator[Line]:

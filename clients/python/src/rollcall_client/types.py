@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from rollcall_client._json import JsonValue, plain
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -249,6 +251,10 @@ class PredictResult:
     tokens_used: int
     timing: Timing
 
+    def to_dict(self) -> dict[str, JsonValue]:
+        """The result as values that `json.dumps` takes, by the rules of `Explanation.to_dict`."""
+        return plain(self)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelfTest:
@@ -284,3 +290,7 @@ class Model:
     threshold: Threshold | None
     is_default: bool
     text_pairs: bool
+
+    def to_dict(self) -> dict[str, JsonValue]:
+        """The model as values that `json.dumps` takes, by the rules of `Explanation.to_dict`."""
+        return plain(self)

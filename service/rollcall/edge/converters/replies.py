@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rollcall.domain.errors import InvalidInput
 from rollcall.domain.maps import MAX_ATTENTION_BYTES
@@ -10,6 +10,9 @@ from rollcall.edge.converters import enums
 from rollcall.v1 import common_pb2, explanation_pb2, explanation_service_pb2, model_pb2
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from enum import Enum
+
     from google.protobuf.message import Message
 
     from rollcall.domain import verdicts
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from rollcall.domain.maps import AttentionTensor
     from rollcall.domain.model import ModelCard, ModelRef
     from rollcall.edge.port import Limits
+
+    E = TypeVar("E", bound=Enum)
 
 
 def predict_response(answer: Predicted) -> explanation_service_pb2.PredictResponse:
@@ -96,20 +101,24 @@ def model(card: ModelCard, *, limits: Limits, default_model: str | None) -> mode
 
 
 def describe(reply: Message) -> dict[str, str | int | float | bool]:
-    """Pick what a log line tells of a reply: ids, flags and counts, nothing of the input."""
+    """Pick what a log line tells of a reply: ids, counts, and flags as the metrics name them; nothing of the input."""
     if isinstance(reply, explanation_pb2.ExplainResponse):
         return {
             "explanation_id": reply.explanation_id,
             "tokens": reply.tokens_used,
             "units": len(reply.units),
             "rows": reply.rows,
-            "map": explanation_pb2.MapKind.Name(reply.primary_map).removeprefix("MAP_KIND_"),
-            "flag": explanation_pb2.Flag.Name(reply.verdict.flag).removeprefix("FLAG_"),
-            "reason": explanation_pb2.Reason.Name(reply.verdict.reason).removeprefix("REASON_"),
+            "map": _name(enums.MAP_KINDS, reply.primary_map),
+            "flag": _name(enums.FLAGS, reply.verdict.flag),
+            "reason": _name(enums.REASONS, reply.verdict.reason),
         }
     if isinstance(reply, explanation_service_pb2.PredictResponse):
         return {"tokens": reply.tokens_used}
     return {}
+
+
+def _name(numbers: Mapping[E, int], number: int) -> str:
+    return next(str(member.value) for member, known in numbers.items() if known == number)
 
 
 def _model_ref(ref: ModelRef) -> common_pb2.ModelRef:

@@ -1,6 +1,6 @@
 """The model's attention by layer and head, on demand. No check speaks for single heads, and the page says so.
 
-The numbers travel as JSON in a data block, weights summed over each unit's tokens, with what lies on no unit as the last;
+The numbers travel as JSON in a data block: weights summed over each unit's tokens, and last what lies on no unit.
 script.js draws them.
 """
 
@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING
 
 from rollcall_client._page.markup import NOTHING, Markup, element
+from rollcall_client._page.tables import on_demand
 from rollcall_client.visible import visible
 
 if TYPE_CHECKING:
@@ -31,9 +32,8 @@ def attention(explanation: Explanation) -> Markup:
         return NOTHING
     layers, heads, _, keys = tensor.shape
     summary = f"Attention of the read-out position: {layers} layers, {heads} heads, {keys} tokens"
-    return element(
-        "details",
-        element("summary", summary),
+    return on_demand(
+        summary,
         element("p", element("b", "Not checked. "), _WARNING, class_="warning"),
         element("noscript", "Drawing attention by head needs scripts to be allowed for this page."),
         element("div", class_="heads"),

@@ -1,22 +1,27 @@
-"""The words of a text with one map's weights: a picture if the map is FAITHFUL, and visibly none if not."""
+"""The text under one map: a picture if the map is FAITHFUL, and visibly none if not."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from rollcall_client import phrases
-from rollcall_client._page.bars import signed_bar
-from rollcall_client._page.markup import NOTHING, Markup, element, foreign, join
-from rollcall_client.reading import gap, largest, map_notices, number, percent, share, signed, strongest_first, trusted
+from rollcall_client._page.markup import Markup, element, foreign, join
+from rollcall_client._page.tables import number_cell, on_demand, row, table
+from rollcall_client.reading import gap, largest, map_notices, number, percent, share, signed, trusted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from rollcall_client.enums import Flag
     from rollcall_client.explanation import Explanation, Word
-    from rollcall_client.types import Attribution, Effect, Unit
+    from rollcall_client.types import Attribution, Unit
 
-_ROWS_IN_SIGHT = 12
 _PAIR = element("span", class_="pair")
+
+
+def flag_badge(flag: Flag) -> Markup:
+    """The flag as a word with a sign; colour only repeats what they say."""
+    return element("span", flag.words.upper(), class_="badge", data_flag=flag.name)
 
 
 def picture(explanation: Explanation, attribution: Attribution) -> Markup:
@@ -25,23 +30,21 @@ def picture(explanation: Explanation, attribution: Attribution) -> Markup:
     flag = attribution.verdict.flag
     label = phrases.flag_label(flag)
     if trusted(attribution):
+        class_ = "trusted"
         caption = "The stronger a word's colour, the more weight it has."
         top = largest(attribution.scores)
         text = running_text(explanation.units, lambda index, _: _coloured(words[index], top))
         summary = "Weights as numbers"
     else:
+        class_ = "untrusted"
         caption = "Its weights are not drawn. They stand below as numbers, for the record only."
         text = running_text(explanation.units, lambda _, unit: foreign(unit.text))
         summary = f"Weights for the record ({label})"
     headline = element("b", f"{flag.words.upper()}: {label}.")
+    weights = [row(foreign(word.unit.text), number_cell(number(word.score))) for word in words]
     return join(
-        element(
-            "figure",
-            element("figcaption", headline, f" {caption}"),
-            text,
-            class_="map trusted" if trusted(attribution) else "map untrusted",
-        ),
-        element("details", element("summary", summary), _weights(words)),
+        element("figure", element("figcaption", headline, f" {caption}"), text, class_=class_, data_flag=flag.name),
+        on_demand(summary, table({"Word": "", "Weight": "number"}, weights, class_="plain narrow")),
         notes(map_notices(attribution)),
     )
 
@@ -63,57 +66,5 @@ def running_text(units: Sequence[Unit], draw: Callable[[int, Unit], Markup], cla
 
 def _coloured(word: Word, top: float) -> Markup:
     effect = f", effect {signed(word.effect.effect)} log-odds" if word.effect else ""
-    return element(
-        "mark",
-        foreign(word.unit.text),
-        style=f"--weight:{share(word.score, top):.3f}",
-        title=f"weight {percent(word.score)}{effect}",
-    )
-
-
-def _weights(words: Sequence[Word]) -> Markup:
-    header = element("tr", element("th", "Word", scope="col"), element("th", "Weight", scope="col", class_="number"))
-    rows = [
-        element("tr", element("th", foreign(word.unit.text), scope="row"), _number(number(word.score)))
-        for word in words
-    ]
-    return element("table", element("thead", header), element("tbody", *rows), class_="plain narrow")
-
-
-def _number(text: str) -> Markup:
-    return element("td", text, class_="number")
-
-
-def effects(explanation: Explanation) -> Markup:
-    """What each word measurably does to the margin: signed bars, the largest first; beside it a trusted map."""
-    words = strongest_first(explanation.words_of(explanation.shown))
-    if not words:
-        return element("p", "Not measured: the answer was not checked.")
-    longest = largest(tuple(abs(effect.effect) + effect.standard_error for effect in explanation.effects))
-    with_weights = trusted(explanation.shown)
-    rows = [
-        _effect_row(word.unit, word.effect, longest, word.score if with_weights else None)
-        for word in words
-        if word.effect
-    ]
-    titles = {"Word": "", "against | towards": "axis", "Effect": "number", "±": "number"}
-    titles |= {"Map weight": "number"} if with_weights else {}
-    header = element("tr", *(element("th", text, scope="col", class_=name or None) for text, name in titles.items()))
-    sight, rest = (_effect_table(header, part) for part in (rows[:_ROWS_IN_SIGHT], rows[_ROWS_IN_SIGHT:]))
-    weaker = element("summary", f"{len(rows) - _ROWS_IN_SIGHT} weaker words")
-    return join(sight, element("details", weaker, rest)) if len(rows) > _ROWS_IN_SIGHT else sight
-
-
-def _effect_table(header: Markup, rows: Sequence[Markup]) -> Markup:
-    return element("table", element("thead", header), element("tbody", *rows), class_="effects")
-
-
-def _effect_row(unit: Unit, effect: Effect, longest: float, score: float | None) -> Markup:
-    return element(
-        "tr",
-        element("th", foreign(unit.text), scope="row"),
-        element("td", signed_bar(effect.effect, effect.standard_error, longest), class_="axis"),
-        _number(signed(effect.effect)),
-        _number(number(effect.standard_error, 2)),
-        NOTHING if score is None else _number(percent(score)),
-    )
+    title = f"weight {percent(word.score)}{effect}"
+    return element("mark", foreign(word.unit.text), style=f"--weight:{share(word.score, top):.3f}", title=title)

@@ -1,0 +1,360 @@
+"""What callers of either client see."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import TYPE_CHECKING, Any, assert_type
+
+import grpc
+import pytest
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import error_details_pb2, status_pb2
+
+import canned
+from fake_service import Failure, FakeService, Silence
+from rollcall_client import (
+    AsyncClient,
+    AttentionSelection,
+    CallerError,
+    Cancelled,
+    CheckLevel,
+    Client,
+    DeadlineExceeded,
+    Explanation,
+    FailedPrecondition,
+    Flag,
+    Internal,
+    InvalidAnswer,
+    InvalidArgument,
+    MapKind,
+    Model,
+    NotFound,
+    PredictResult,
+    Reason,
+    RollcallError,
+    Threshold,
+    Unavailable,
+)
+from rollcall_client._v1 import explanation_service_pb2
+
+if TYPE_CHECKING:
+    from conftest import Ask
+
+BUSY = Failure(code=grpc.StatusCode.UNAVAILABLE, message="loading")
+
+
+def rich(*details: Any) -> bytes:  # noqa: ANN401 - the published details have no types
+    """The trailer of a failure with these details."""
+    status = status_pb2.Status(code=3, message="refused")
+    for detail in details:
+        packed = any_pb2.Any()
+        packed.Pack(detail)
+        status.details.append(packed)
+    return bytes(status.SerializeToString())
+
+
+def retry_after(seconds: float) -> bytes:
+    """The trailer of a failure that says when to come back."""
+    delay = duration_pb2.Duration()
+    delay.FromMilliseconds(round(1000 * seconds))
+    return rich(error_details_pb2.RetryInfo(retry_delay=delay))
+
+
+def test_explains_a_text(ask: Ask) -> None:
+    """A caller gets the answer's flag, reason, words and maps as plain Python values."""
+    with FakeService.serving(canned.explain_reply()) as service:
+        explanation = ask(service.target, lambda client: client.explain("The plot was thin"))
+    assert isinstance(explanation, Explanation)
+    assert (explanation.flag, explanation.reason) == (Flag.FAITHFUL, Reason.UNSPECIFIED)
+    assert [word.unit.text for word in explanation.words] == list(canned.WORDS)
+    assert explanation.shown.map is MapKind.GRADIENT_ROLLOUT
+
+
+def test_sends_what_was_asked_for(ask: Ask) -> None:
+    """Every option that a caller names reaches the service, and none that was left out."""
+    with FakeService.serving(canned.explain_reply()) as service:
+        ask(
+            service.target,
+            lambda client: client.explain(
+                "a text",
+                text_pair="another",
+                request_id="order-7",
+                model="reviews",
+                target="positive",
+                foil=0,
+                threshold=Threshold(label="positive", probability=0.93),
+                maps=(MapKind.NORM_ROLLOUT,),
+                level=CheckLevel.STANDARD,
+                max_rows=40,
+                seed=2**64 - 1,
+                attention=AttentionSelection(layers=(3,)),
+            ),
+            metadata=(("authorization", "Bearer of news"),),
+        )
+    request = service.requests[0]
+    assert (request.text.text, request.text.text_pair, request.model) == ("a text", "another", "reviews")
+    assert (request.target.label, request.target.foil_class_index) == ("positive", 0)
+    assert (request.maps[0], request.max_rows, request.seed) == (MapKind.NORM_ROLLOUT.value, 40, 2**64 - 1)
+    assert request.request_id == "order-7"
+    assert not request.HasField("reported_label")
+    assert service.metadata[0]["authorization"] == "Bearer of news"
+
+
+def test_explains_token_ids(ask: Ask) -> None:
+    """Ids go out as they are, and the request gets an id of its own."""
+    with FakeService.serving(canned.explain_reply()) as service:
+        ask(service.target, lambda client: client.explain_tokens([101, 7592, 102]))
+    assert list(service.requests[0].tokens.input_ids) == [101, 7592, 102]
+    assert len(service.requests[0].request_id) == 32
+
+
+def test_predicts(ask: Ask) -> None:
+    """A prediction alone has no maps and the same prediction."""
+    with FakeService.serving(canned.predict_reply()) as service:
+        result = ask(service.target, lambda client: client.predict("a text", model="reviews"))
+        ask(service.target, lambda client: client.predict_tokens([101, 102]))
+    assert isinstance(result, PredictResult)
+    assert (result.prediction.predicted, round(result.prediction.probability, 3)) == ("positive", 0.873)
+    assert list(service.requests[1].tokens.input_ids) == [101, 102]
+
+
+def test_lists_and_describes_models(ask: Ask) -> None:
+    """A caller can learn each model's labels, limits and calibration."""
+    listed = explanation_service_pb2.ListModelsResponse(models=[canned.model()])
+    described = explanation_service_pb2.GetModelResponse(model=canned.model())
+    with FakeService.serving(listed, described) as service:
+        models = ask(service.target, lambda client: client.models())
+        model = ask(service.target, lambda client: client.model("reviews"))
+    assert models == (model,)
+    assert isinstance(model, Model)
+    assert (model.labels, model.max_rows, model.threshold) == (
+        ("negative", "positive"),
+        512,
+        Threshold(label="positive", probability=0.93),
+    )
+
+
+def test_asks_again_when_the_service_is_unavailable(ask: Ask) -> None:
+    """Two refusals cost two growing waits, and then the answer comes."""
+    with FakeService.serving(BUSY, BUSY, canned.explain_reply()) as service:
+        explanation = ask(service.target, lambda client: client.explain("a text"), jitter=lambda: 1.0)
+    assert explanation.flag is Flag.FAITHFUL
+    assert ask.waits == [0.1, 0.2]
+
+
+def test_waits_as_long_as_the_service_asks(ask: Ask) -> None:
+    """The service's advice is the least wait."""
+    busy = Failure(code=grpc.StatusCode.UNAVAILABLE, details=retry_after(1.5))
+    with FakeService.serving(busy, canned.explain_reply()) as service:
+        ask(service.target, lambda client: client.explain("a text"), jitter=lambda: 1.0)
+    assert ask.waits == [1.5]
+
+
+def test_gives_up_after_the_last_retry(ask: Ask) -> None:
+    """The caller is told how long to wait before asking again by itself."""
+    busy = Failure(code=grpc.StatusCode.UNAVAILABLE, message="queue full", details=retry_after(0.25))
+    with FakeService.serving(busy) as service, pytest.raises(Unavailable, match="queue full") as caught:
+        ask(service.target, lambda client: client.explain("a text", request_id="r-1"), retries=2)
+    assert (len(service.requests), caught.value.retry_after) == (3, 0.25)
+    assert (caught.value.code, caught.value.request_id) == ("UNAVAILABLE", "r-1")
+    assert isinstance(caught.value.__cause__, grpc.RpcError)
+
+
+def test_never_waits_past_the_deadline(ask: Ask) -> None:
+    """A wait that would end too late is not begun."""
+    busy = Failure(code=grpc.StatusCode.UNAVAILABLE, details=retry_after(60))
+    with FakeService.serving(busy) as service, pytest.raises(Unavailable):
+        ask(service.target, lambda client: client.explain("a text", timeout=2.0))
+    assert (ask.waits, len(service.requests)) == ([], 1)
+    assert service.remaining[0] <= 2.1
+
+
+def test_a_late_answer_is_a_missed_deadline(ask: Ask) -> None:
+    """The time given covers the call; then the caller is told so."""
+    with FakeService.serving(Silence()) as service, pytest.raises(DeadlineExceeded) as caught:
+        ask(service.target, lambda client: client.explain("a text"), timeout=0.2)
+    assert caught.value.code == "DEADLINE_EXCEEDED"
+
+
+def test_an_unreachable_service_is_unavailable(ask: Ask) -> None:
+    """Nobody listening is the same to the caller as too busy."""
+    with pytest.raises(Unavailable):
+        ask("127.0.0.1:1", lambda client: client.models(), retries=0)
+
+
+@pytest.mark.parametrize(
+    "code", [code for code in grpc.StatusCode if code not in {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE}]
+)
+def test_nothing_else_is_asked_again(code: grpc.StatusCode) -> None:
+    """Every other failure is raised at once, with its status by name."""
+    with FakeService.serving(Failure(code=code)) as service, Client(service.target) as client:
+        with pytest.raises(RollcallError) as caught:
+            client.explain("a text")
+        assert (caught.value.code, len(service.requests)) == (code.name, 1)
+
+
+def test_names_the_field_at_fault(ask: Ask) -> None:
+    """A refused request says which field was wrong and why."""
+    violations = [
+        error_details_pb2.BadRequest.FieldViolation(field="text.text", description="has no words"),
+        error_details_pb2.BadRequest.FieldViolation(field="max_rows", description="must be at least 1"),
+    ]
+    failure = Failure(
+        code=grpc.StatusCode.INVALID_ARGUMENT,
+        message="2 fields are wrong",
+        details=rich(error_details_pb2.BadRequest(field_violations=violations)),
+        request_id="made-by-the-service",
+    )
+    with FakeService.serving(failure) as service, pytest.raises(InvalidArgument) as caught:
+        ask(service.target, lambda client: client.explain(""))
+    assert caught.value.violations == (("text.text", "has no words"), ("max_rows", "must be at least 1"))
+    assert str(caught.value) == "INVALID_ARGUMENT: 2 fields are wrong (request made-by-the-service)"
+    assert isinstance(caught.value, CallerError)
+
+
+def test_names_what_was_not_found(ask: Ask) -> None:
+    """An unknown model is named."""
+    details = rich(error_details_pb2.ResourceInfo(resource_type="model", resource_name="reviews-2"))
+    with (
+        FakeService.serving(Failure(code=grpc.StatusCode.NOT_FOUND, details=details)) as service,
+        pytest.raises(NotFound) as caught,
+    ):
+        ask(service.target, lambda client: client.model("reviews-2"))
+    assert (caught.value.resource, caught.value.request_id) == ("reviews-2", "")
+
+
+def test_says_what_is_missing(ask: Ask) -> None:
+    """What a model cannot do is a fault of the request."""
+    violation = error_details_pb2.PreconditionFailure.Violation(subject="check_level", description="not available")
+    details = rich(error_details_pb2.PreconditionFailure(violations=[violation]))
+    with (
+        FakeService.serving(Failure(code=grpc.StatusCode.FAILED_PRECONDITION, details=details)) as service,
+        pytest.raises(FailedPrecondition) as caught,
+    ):
+        ask(service.target, lambda client: client.explain("a text", level=CheckLevel.THOROUGH))
+    assert caught.value.violations == (("check_level", "not available"),)
+
+
+def test_gives_the_id_of_a_bug(ask: Ask) -> None:
+    """A bug can be found in the service's log."""
+    details = rich(error_details_pb2.ErrorInfo(reason="INTERNAL", metadata={"error_id": "e-99"}))
+    with (
+        FakeService.serving(Failure(code=grpc.StatusCode.INTERNAL, details=details)) as service,
+        pytest.raises(Internal) as caught,
+    ):
+        ask(service.target, lambda client: client.explain("a text"))
+    assert caught.value.error_id == "e-99"
+
+
+def test_an_answer_that_contradicts_itself_is_refused(ask: Ask) -> None:
+    """A map with too few weights is never shown to anybody."""
+    reply = canned.explain_reply()
+    del reply.attributions[0].scores[-1]
+    with FakeService.serving(reply) as service, pytest.raises(InvalidAnswer, match="weight") as caught:
+        ask(service.target, lambda client: client.explain("a text", request_id="r-2"))
+    assert caught.value.request_id == "r-2"
+
+
+def test_large_answers_fit(ask: Ask) -> None:
+    """Attention of more than gRPC's default 4 MiB arrives."""
+    reply = canned.explain_reply()
+    reply.attention.CopyFrom(canned.attention(layers=12, heads=12, keys=8192))
+    assert reply.ByteSize() > 4 * 2**20
+    with FakeService.serving(reply) as service:
+        explanation = ask(service.target, lambda client: client.explain("a text"))
+    assert explanation.attention.shape == (12, 12, 1, 8192)
+
+
+def test_an_argument_that_does_not_fit_is_refused_before_sending(ask: Ask) -> None:
+    """What the wire cannot carry is a ValueError, what does not exist a TypeError."""
+    with FakeService.serving(canned.explain_reply()) as service:
+        with pytest.raises(ValueError, match="out of range"):
+            ask(service.target, lambda client: client.explain("a text", target=2**40))
+        with pytest.raises(TypeError, match="polcy"):
+            ask(service.target, lambda client: client.explain("a text", polcy="strict"))  # type: ignore[call-arg]  # a slip
+    assert service.requests == []
+
+
+def test_closing_ends_calls_under_way() -> None:
+    """A caller that waits in another thread is told that the call was cancelled."""
+    caught: list[RollcallError] = []
+
+    def wait(client: Client) -> None:
+        with pytest.raises(RollcallError) as failure:
+            client.explain("a text", timeout=20.0)
+        caught.append(failure.value)
+
+    with FakeService.serving(Silence()) as service:
+        client = Client(service.target)
+        thread = threading.Thread(target=wait, args=(client,))
+        thread.start()
+        _until_asked(service)
+        client.close()
+        thread.join(timeout=10)
+    assert [type(error) for error in caught] == [Cancelled]
+
+
+def test_an_abandoned_call_raises_cancelled_error() -> None:
+    """Cancelling a task cancels the call, and asyncio's own exception is left alone."""
+
+    async def abandon(target: str, service: FakeService) -> None:
+        async with AsyncClient(target) as client:
+            task = asyncio.create_task(client.explain("a text"))
+            await asyncio.to_thread(_until_asked, service)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    with FakeService.serving(Silence()) as service:
+        asyncio.run(abandon(service.target, service))
+
+
+def test_many_calls_at_once() -> None:
+    """One asynchronous client serves many callers at a time."""
+
+    async def ask_all(target: str) -> list[Explanation]:
+        async with AsyncClient(target) as client:
+            return await asyncio.gather(*(client.explain(f"text {number}") for number in range(8)))
+
+    with FakeService.serving(canned.explain_reply()) as service:
+        explanations = asyncio.run(ask_all(service.target))
+    assert len(explanations) == len(service.requests) == 8
+
+
+def test_an_asynchronous_client_needs_a_loop() -> None:
+    """Making one outside of a loop fails at once, not later and elsewhere."""
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        AsyncClient("127.0.0.1:1")
+
+
+def test_a_secure_channel_is_used_with_credentials(ask: Ask) -> None:
+    """With credentials, nothing is said to a service that does not speak TLS."""
+    with FakeService.serving(canned.explain_reply()) as service, pytest.raises(Unavailable):
+        ask(
+            service.target,
+            lambda client: client.explain("a text"),
+            credentials=grpc.ssl_channel_credentials(),
+            retries=0,
+        )
+    assert service.requests == []
+
+
+def test_types_are_exact() -> None:
+    """A type checker knows what each client returns."""
+
+    async def explain(target: str) -> None:
+        async with AsyncClient(target) as client:
+            assert_type(await client.explain("a text"), Explanation)
+
+    with FakeService.serving(canned.explain_reply()) as service, Client(service.target) as client:
+        assert_type(client.explain("a text"), Explanation)
+        asyncio.run(explain(service.target))
+
+
+def _until_asked(service: FakeService) -> None:
+    end = time.monotonic() + 10
+    while not service.requests:
+        assert time.monotonic() < end, "the call never arrived"
+        threading.Event().wait(0.001)

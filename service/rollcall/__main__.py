@@ -1,0 +1,335 @@
+"""The command line: `rollcall serve`, `explain`, `models`, `check-config`.
+
+Exit codes: 0 done, 1 it failed, 2 the options or the settings are wrong. What fails says so on stderr, one line for
+each thing that is wrong. Heavy packages are imported by the command that needs them, so that help is instant.
+
+A new command is a row of COMMANDS: its name, what it does, its options, and the function that does it.
+"""
+# ruff: noqa: PLC0415 - imports wait for their command
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from rollcall import __version__
+from rollcall.domain.errors import RollcallError
+from rollcall.domain.maps import MapKind
+from rollcall.domain.verdicts import CheckLevel
+from rollcall.settings import Entry, SettingsError, Sources
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from enum import Enum
+
+    from rollcall_client import Client, Model
+    from rollcall_client import RollcallError as CallFailed
+
+Answer = TypeVar("Answer")
+
+DONE, FAILED, WRONG = 0, 1, 2
+DEFAULT_TARGET = "127.0.0.1:8001"
+DEFAULT_TIMEOUT_SECONDS = 30.0
+
+
+class CommandError(Exception):
+    """A command cannot do what it was asked: its exit code, and one line for each reason."""
+
+    def __init__(self, code: int, *lines: str) -> None:
+        super().__init__("; ".join(lines))
+        self.code = code
+        self.lines = lines
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One command; `run` returns the exit code."""
+
+    name: str
+    help: str
+    options: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    options = parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return run(options)
+    except SettingsError as error:
+        return _complain(WRONG, *map(str, error.mistakes))
+    except CommandError as error:
+        return _complain(error.code, *error.lines)
+    except RollcallError as error:
+        return _complain(FAILED, str(error))
+    except OSError as error:
+        return _complain(FAILED, f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except KeyboardInterrupt:
+        return _complain(FAILED, "interrupted")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the parser from COMMANDS."""
+    whole = argparse.ArgumentParser(
+        prog="rollcall", description="Explanations of decisions that say whether they may be relied on."
+    )
+    whole.add_argument("--version", action="version", version=f"rollcall {__version__}")
+    commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        own = commands.add_parser(command.name, help=command.help, description=command.help)
+        command.options(own)
+        own.set_defaults(run=command.run)
+    return whole
+
+
+def _complain(code: int, *lines: str) -> int:
+    for line in lines:
+        print(f"rollcall: {line}", file=sys.stderr)
+    return code
+
+
+# --- serve and check-config ------------------------------------------------------------------------------------------
+
+
+def _serve_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--demo", action="store_true", help="serve the packaged model as 'demo', with reflection on")
+    parser.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        type=_named_directory,
+        metavar="NAME=DIRECTORY",
+        help="serve this model; may be repeated",
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings in TOML; ROLLCALL_* variables win over it"
+    )
+    parser.add_argument("--grpc-port", type=int, metavar="N", help="port for gRPC, 0 for a free one (default 8001)")
+    parser.add_argument("--admin-port", type=int, metavar="N", help="port for metrics and probes (default 8002)")
+
+
+def _named_directory(text: str) -> Entry:
+    name, separator, directory = text.partition("=")
+    if not (name and separator and directory):
+        message = f"expected NAME=DIRECTORY, got {text!r}"
+        raise argparse.ArgumentTypeError(message)
+    return Entry(place=f"--model {text}", key=("models", name, "path"), value=directory)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    settings = serve_sources(options, os.environ).load()
+    from rollcall import app
+
+    return app.serve(settings)
+
+
+def serve_sources(options: argparse.Namespace, environ: Mapping[str, str]) -> Sources:
+    """Collect what `serve` takes its settings from."""
+    ports = {"grpc": options.grpc_port, "admin": options.admin_port}
+    overrides = (
+        *(_demo() if options.demo else ()),
+        *options.model,
+        *(Entry(place=f"--{s}-port", key=(s, "port"), value=n) for s, n in ports.items() if n is not None),
+    )
+    return Sources(config=options.config, environ=dict(environ), overrides=overrides)
+
+
+def _demo() -> list[Entry]:
+    from rollcall import demo
+
+    directory = demo.model_directory()
+    calibration = directory.with_name("calibration.json")
+    entries = [
+        Entry(place="--demo", key=("models", "demo", "path"), value=directory),
+        Entry(place="--demo", key=("grpc", "reflection"), value=True),
+    ]
+    if calibration.is_file():
+        entries.append(Entry(place="--demo", key=("models", "demo", "calibration"), value=calibration))
+    return entries
+
+
+def _check_config_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", type=Path, metavar="FILE", help="settings in TOML")
+
+
+def _check_config(options: argparse.Namespace) -> int:
+    settings = Sources(config=options.config, environ=dict(os.environ)).load()
+    names = ", ".join(model.name for model in settings.models)
+    print(f"{options.config}: no mistakes; models: {names}")
+    return DONE
+
+
+# --- explain and models ----------------------------------------------------------------------------------------------
+
+
+def _target_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--target", default=DEFAULT_TARGET, metavar="HOST:PORT", help="the server to ask (default %(default)s)"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=DEFAULT_TIMEOUT_SECONDS,
+        metavar="S",
+        help="seconds to wait (default %(default)g)",
+    )
+    parser.add_argument("--json", action="store_true", help="write JSON")
+
+
+def _explain_options(parser: argparse.ArgumentParser) -> None:
+    maps = [kind.value.replace("_", "-") for kind in MapKind]
+    parser.add_argument("text", help="what to classify and explain")
+    parser.add_argument("--text-pair", metavar="TEXT", help="second text, for models that read pairs")
+    parser.add_argument("--model", default="", metavar="NAME", help="which model (default: the server's default)")
+    parser.add_argument(
+        "--map", action="append", default=[], choices=maps, help="a map to return; may be repeated (default: all)"
+    )
+    parser.add_argument("--primary", choices=maps, help="the map whose flag is the answer's flag")
+    parser.add_argument("--level", choices=[level.value for level in CheckLevel], help="how much to check")
+    parser.add_argument(
+        "--class", dest="target_class", metavar="LABEL|INDEX", help="explain this class, not the predicted one"
+    )
+    parser.add_argument(
+        "--threshold", type=_labelled_probability, metavar="LABEL=P", help="decide by: probability of LABEL at least P"
+    )
+    parser.add_argument("--max-rows", type=int, metavar="N", help="most counterfactual rows to spend")
+    parser.add_argument("--seed", type=int, metavar="N", help="seed of all random draws")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="also write a page for the browser")
+    _target_options(parser)
+
+
+def _labelled_probability(text: str) -> tuple[str, float]:
+    label, separator, probability = text.rpartition("=")
+    try:
+        value = float(probability)
+    except ValueError:
+        value = -1.0
+    if not (label and separator and 0 < value < 1):
+        message = f"expected LABEL=P with P between 0 and 1, got {text!r}"
+        raise argparse.ArgumentTypeError(message)
+    return label, value
+
+
+def _explain(options: argparse.Namespace) -> int:
+    explanation = _ask(options, lambda client: client.explain(options.text, **_question(options)))
+    if options.html is not None:
+        from rollcall_client.html import render_page
+
+        options.html.write_text(render_page([explanation]), encoding="utf-8")
+    if options.json:
+        print(json.dumps(explanation.to_dict(), ensure_ascii=False, indent=2))
+        return DONE
+    from rollcall_client.terminal import render
+
+    color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    print(render(explanation, color=color, width=shutil.get_terminal_size().columns))
+    return DONE
+
+
+def _question(options: argparse.Namespace) -> dict[str, Any]:
+    """Turn options into keyword arguments of the client; what was left out stays out."""
+    from rollcall_client import CheckLevel as WireLevel
+    from rollcall_client import MapKind as WireMap
+    from rollcall_client import Threshold
+
+    def kind(name: str) -> WireMap:
+        return WireMap[name.upper().replace("-", "_")]
+
+    asked = options.target_class
+    question = {
+        "text_pair": options.text_pair,
+        "model": options.model or None,
+        "maps": [kind(name) for name in options.map] or None,
+        "primary_map": options.primary and kind(options.primary),
+        "level": options.level and WireLevel[options.level.upper()],
+        "target": int(asked) if asked is not None and asked.isdecimal() else asked,
+        "threshold": options.threshold and Threshold(label=options.threshold[0], probability=options.threshold[1]),
+        "max_rows": options.max_rows,
+        "seed": options.seed,
+    }
+    return {name: value for name, value in question.items() if value is not None}
+
+
+def _models(options: argparse.Namespace) -> int:
+    models = _ask(options, lambda client: client.models())
+    if options.json:
+        print(json.dumps([asdict(model) for model in models], ensure_ascii=False, indent=2, default=_enum_name))
+    else:
+        print("\n\n".join(_described(model) for model in models))
+    return DONE
+
+
+def _enum_name(member: Enum) -> str:
+    return member.name
+
+
+def _described(model: Model) -> str:
+    ref, calibration = model.ref, model.calibration
+    failed = [test for test in model.self_tests if not test.passed]
+    facts = {
+        "decides": f"{model.task.words}: {', '.join(model.labels)}",
+        "by": f"{model.threshold.label} at {model.threshold.probability:g} or more"
+        if model.threshold
+        else "the largest",
+        "weights": f"{ref.digest} {ref.revision}".strip(),
+        "runs on": f"{ref.backend}, {ref.device}, {ref.dtype} ({model.family})",
+        "reads": f"{model.max_tokens} tokens, {model.max_characters} characters"
+        + ("; pairs" if model.text_pairs else ""),
+        "maps": ", ".join(kind.words for kind in model.maps),
+        "flags": f"calibration {calibration.id} {calibration.statement}".strip() if calibration else "not calibrated",
+        "explains": "yes"
+        if model.explainable
+        else "no: " + "; ".join(f"{test.name}: {test.detail}" for test in failed),
+    }
+    head = ref.name + (" (default)" if model.is_default else "")
+    return "\n".join([head, *(f"  {name:9}{fact}" for name, fact in facts.items())])
+
+
+def _ask(options: argparse.Namespace, question: Callable[[Client], Answer]) -> Answer:
+    """Put a question to the server. Raises CommandError with what is wrong, and with whom."""
+    from rollcall_client import Client
+    from rollcall_client import RollcallError as CallFailed
+
+    try:
+        with Client(options.target, timeout=options.timeout) as client:
+            return question(client)
+    except CallFailed as error:
+        raise CommandError(FAILED, *_reasons(error, options)) from error
+    except (TypeError, ValueError) as error:
+        raise CommandError(WRONG, str(error)) from error
+
+
+def _reasons(error: CallFailed, options: argparse.Namespace) -> list[str]:
+    """Say what a failed call means here. A service that is there but busy says when to come back; nobody does not."""
+    from rollcall_client import DeadlineExceeded, InvalidArgument, Unavailable
+
+    if isinstance(error, Unavailable) and error.retry_after is None:
+        return [f"nothing answers at {options.target}; start a server with: rollcall serve --demo"]
+    if isinstance(error, DeadlineExceeded):
+        return [f"no answer from {options.target} within {options.timeout:g} s"]
+    if isinstance(error, InvalidArgument) and error.violations:
+        return [f"{field}: {description}" for field, description in error.violations]
+    return [error.message]
+
+
+COMMANDS = (
+    Command(name="serve", help="serve models until stopped", options=_serve_options, run=_serve),
+    Command(name="explain", help="explain one decision of a running server", options=_explain_options, run=_explain),
+    Command(name="models", help="list the models of a running server", options=_target_options, run=_models),
+    Command(
+        name="check-config",
+        help="say what is wrong with a settings file",
+        options=_check_config_options,
+        run=_check_config,
+    ),
+)
+
+if __name__ == "__main__":
+    raise SystemExit(main())

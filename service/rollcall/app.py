@@ -1,0 +1,276 @@
+"""The composition root: settings become objects, objects become a server. The only file that knows every room.
+
+Start: doors open first (not ready), then the models are loaded one after the other. Stop: from the outside in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from rollcall.admission.gate import Gate
+from rollcall.admission.plan import ServerDefaults
+from rollcall.domain.compute import Priority
+from rollcall.domain.errors import ModelRejected
+from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
+from rollcall.domain.model import ModelCard, ModelRef
+from rollcall.domain.policy import Policy
+from rollcall.domain.rows import RemovalOperator
+from rollcall.domain.verdicts import CheckKind
+from rollcall.edge.health import Health
+from rollcall.edge.http import AdminServer
+from rollcall.edge.port import Limits
+from rollcall.edge.server import GrpcServer
+from rollcall.engine.dispatch import Dispatcher
+from rollcall.engine.engine import Engine
+from rollcall.engine.threads import configure_threads
+from rollcall.engine.worker import Worker
+from rollcall.models.loading import LoadedModel, load_model
+from rollcall.pipeline.catalog import Catalog, Entry
+from rollcall.pipeline.explain import Pipeline
+from rollcall.settings import ModelSpec, Settings, reread
+from rollcall.telemetry import logs
+from rollcall.telemetry.metrics import Metrics
+from rollcall.verdict.calibration import UNCALIBRATED, Calibration, parse_calibration
+from rollcall.verdict.policies import POLICIES, STANDARD
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class Service:
+    """What the edge serves: the pipeline under the settings in force. Implements `rollcall.edge.port.ServicePort`."""
+
+    settings: Settings
+    pipeline: Pipeline
+
+    @property
+    def default_model(self) -> str | None:
+        """Name of the model for requests without one."""
+        return self.pipeline.default_model
+
+    async def predict(self, request: PredictRequest) -> Predicted:
+        """Classify."""
+        return await self.pipeline.predict(request)
+
+    async def explain(self, request: ExplainRequest) -> Explanation:
+        """Classify, map, check and decide."""
+        return await self.pipeline.explain(request)
+
+    def models(self) -> tuple[ModelCard, ...]:
+        """List the models that are loaded."""
+        return self.pipeline.models()
+
+    def model(self, name: str) -> ModelCard:
+        """Find one model."""
+        return self.pipeline.model(name)
+
+    def limits(self) -> Limits:
+        """Tell what is in force now."""
+        return Limits(max_characters=self.settings.limits.max_characters, max_rows=self.settings.limits.max_rows)
+
+    def reload(self) -> None:
+        """Read the settings again and take over what may change while running; nothing if they are wrong."""
+        reloaded = reread(self.settings, self.settings.sources.load)
+        for mistake in reloaded.mistakes:
+            logs.event(_log, logging.ERROR, "settings_rejected", place=mistake.place, problem=mistake.problem)
+        self.settings = reloaded.settings
+        self.pipeline.defaults = server_defaults(self.settings)
+        self.pipeline.gate.share = self.settings.live.share
+        logs.event(
+            _log,
+            logging.INFO,
+            "settings_read_again",
+            changed=list(reloaded.changed),
+            needs_restart=list(reloaded.needs_restart),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A service whose doors are open."""
+
+    service: Service
+    metrics: Metrics
+    grpc_port: int
+    admin_port: int
+    loaded: asyncio.Task[None]
+    """Done when every model is loaded; fails with ModelRejected."""
+
+
+def serve(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit code. SIGHUP reads the settings again."""
+    logs.configure(sys.stderr, level=settings.log.level.value, layout=settings.log.format.value)
+    logs.event(_log, logging.INFO, "starting", compute_threads=configure_threads())
+    try:
+        asyncio.run(_serve(settings))
+    except (ModelRejected, OSError) as error:
+        logs.event(_log, logging.ERROR, "cannot_serve", problem=str(error))
+        return 1
+    return 0
+
+
+async def _serve(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running(settings) as server:
+        loop.add_signal_handler(signal.SIGHUP, partial(_reload, server))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({stopping, server.loaded}, return_when=asyncio.FIRST_COMPLETED)
+        if server.loaded.done():
+            server.loaded.result()
+            logs.event(_log, logging.INFO, "ready", grpc_port=server.grpc_port, admin_port=server.admin_port)
+        await stopping
+        logs.event(_log, logging.INFO, "draining")
+    logs.event(_log, logging.INFO, "stopped")
+
+
+def _reload(server: Running) -> None:
+    server.service.reload()
+    server.metrics.config_reloaded(time.time())
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Running]:
+    """Open the doors and load the models; on the way out drain, and close from the outside in. Raises OSError."""
+    names = [spec.name for spec in settings.models]
+    metrics = Metrics(CollectorRegistry(), models=names, default_model=settings.default_model)
+    metrics.config_reloaded(time.time())
+    worker = Worker("rollcall-device", metrics.queue_waited)
+    metrics.watch_queue(lambda: worker.depth)
+    models: dict[str, LoadedModel] = {}
+    texts = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rollcall-texts")
+    engine = Engine(models=models, max_batch_tokens=settings.limits.max_batch_tokens)
+    policies = {name: _policy(policy, settings) for name, policy in POLICIES.items()}
+    pipeline = Pipeline(
+        catalog=Catalog(entries={}, default=settings.default_model, loading=frozenset(names)),
+        compute=Dispatcher(engine=engine, worker=worker, texts=texts, ran=metrics.batch),
+        gate=Gate(max_in_flight=settings.limits.max_in_flight, share=settings.live.share),
+        policies=policies,
+        defaults=server_defaults(settings),
+        telemetry=metrics,
+    )
+    service = Service(settings=settings, pipeline=pipeline)
+    health = Health(names)
+    admin = AdminServer(
+        settings=lambda: service.settings, port=service, health=health, metrics=metrics, alive=lambda: worker.alive
+    )
+    grpc = GrpcServer(settings=settings.grpc, port=service, health=health, metrics=metrics)
+    async with AsyncExitStack() as closing:
+        closing.callback(texts.shutdown)
+        worker.start()
+        closing.push_async_callback(asyncio.to_thread, worker.close)
+        admin_port = await admin.start()
+        closing.push_async_callback(admin.stop)
+        grpc_port = await grpc.start()
+        closing.push_async_callback(grpc.drain)
+        loaded = asyncio.create_task(_load_all(settings, models, pipeline, worker, health, metrics))
+        closing.callback(loaded.cancel)
+        closing.push_async_callback(_start_draining, pipeline.gate)
+        yield Running(service=service, metrics=metrics, grpc_port=grpc_port, admin_port=admin_port, loaded=loaded)
+
+
+async def _start_draining(gate: Gate) -> None:
+    gate.draining = True
+
+
+async def _load_all(
+    settings: Settings,
+    models: dict[str, LoadedModel],
+    pipeline: Pipeline,
+    worker: Worker,
+    health: Health,
+    metrics: Metrics,
+) -> None:
+    """Load every model on the device's thread, one after the other; each serves as soon as it is ready."""
+    for spec in settings.models:
+        started = time.perf_counter()
+        load = partial(load_model, spec.path, device=spec.device, max_units=settings.limits.max_units)
+        model = await worker.submit(Priority.BASE, load)
+        entry = make_entry(spec, model, settings)
+        models[spec.name] = model
+        pipeline.add_model(entry)
+        metrics.model_loaded(entry.card, time.perf_counter() - started)
+        await health.mark(spec.name, ready=True)
+        logs.event(
+            _log,
+            logging.INFO if entry.card.explainable else logging.WARNING,
+            "model_loaded",
+            model=spec.name,
+            digest=model.digest,
+            explainable=entry.card.explainable,
+            failed_self_tests=list(model.failed),
+            calibration=entry.card.calibration.id,
+        )
+
+
+def make_entry(spec: ModelSpec, model: LoadedModel, settings: Settings) -> Entry:
+    """Describe a loaded model; raises ModelRejected for a threshold or calibration that does not fit it."""
+    backend = model.backend
+    if spec.threshold is not None and spec.threshold.label not in model.labels:
+        message = f"model {spec.name}: threshold.label {spec.threshold.label!r} is none of {', '.join(model.labels)}"
+        raise ModelRejected(message)
+    calibration = None if spec.calibration is None else read_calibration(spec.name, spec.calibration, model.digest)
+    card = ModelCard(
+        ref=ModelRef(
+            name=spec.name,
+            revision=spec.revision,
+            digest=model.digest,
+            backend=backend.name,
+            device=backend.device,
+            dtype=backend.dtype,
+        ),
+        family=model.family.title,
+        task=backend.task,
+        labels=model.labels,
+        layers=backend.shape.layers,
+        heads=backend.shape.heads,
+        max_tokens=backend.shape.max_tokens,
+        max_units=settings.limits.max_units,
+        max_characters=settings.limits.max_characters,
+        self_tests=model.self_tests,
+        maps=model.maps,
+        checks=tuple(CheckKind),
+        operators=tuple(RemovalOperator),
+        calibration=calibration.reference() if calibration else UNCALIBRATED,
+        threshold=spec.threshold,
+        text_pairs=True,
+    )
+    return Entry(card=card, calibration=calibration)
+
+
+def read_calibration(name: str, path: Path, digest: str) -> Calibration:
+    """Read a model's calibration file; raises ModelRejected."""
+    try:
+        return parse_calibration(json.loads(path.read_text()), model_digest=digest, policy=STANDARD)
+    except (OSError, ValueError) as error:
+        message = f"model {name}: calibration {path} cannot be used: {error}"
+        raise ModelRejected(message) from error
+
+
+def server_defaults(settings: Settings) -> ServerDefaults:
+    """What holds where a request says nothing."""
+    return ServerDefaults(
+        check_level=settings.live.check_level,
+        policy=settings.explain.policy,
+        max_rows=settings.live.max_rows,
+        most_rows=settings.limits.max_rows,
+    )
+
+
+def _policy(policy: Policy, settings: Settings) -> Policy:
+    return replace(policy, require_calibration=True) if settings.explain.require_calibration else policy

@@ -1,0 +1,32 @@
+"""How many threads compute: what the cgroup and the affinity allow, not what the host has."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+CGROUP_CPU = Path("/sys/fs/cgroup/cpu.max")
+SWITCH_SECONDS = 0.0005
+"""How long one Python thread may keep others waiting: the device's thread takes the lock back after every operator."""
+
+
+def available_cpus(cpu_max: Path = CGROUP_CPU) -> int:
+    """CPUs that this process may use: its affinity, capped by the quota of its cgroup (version 2), at least 1."""
+    cpus = len(os.sched_getaffinity(0))
+    try:
+        quota, period = cpu_max.read_text().split()
+    except (OSError, ValueError):
+        return cpus
+    return cpus if quota == "max" else max(1, min(cpus, math.ceil(int(quota) / int(period))))
+
+
+def configure_threads() -> int:
+    """Leave one CPU to the event loop and the tokenizer; return the threads that compute. For a server's start only."""
+    threads = max(1, available_cpus() - 1)
+    torch.set_num_threads(threads)
+    sys.setswitchinterval(SWITCH_SECONDS)
+    return threads

@@ -1,0 +1,1 @@
+"""Promises to the outside that must not change by accident."""

@@ -1,0 +1,236 @@
+"""A whole pipeline around models in memory: real engine, real backend, no server. For tests that ask for verdicts.
+
+Inside the `with` block requests are answered one after another on an event loop of the harness's own; afterwards the
+compute thread is gone. `Meddling` sits between pipeline and engine and changes what a test wants changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from rollcall.admission.budget import Cut
+from rollcall.admission.gate import Gate
+from rollcall.admission.plan import ServerDefaults
+from rollcall.domain.compute import Captured, Compute, Priority
+from rollcall.domain.decision import Decision
+from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted
+from rollcall.domain.inputs import Encoding, ModelInput, Target, TextInput
+from rollcall.domain.maps import AttentionSelection, MapKind, MapOptions, UnitMap
+from rollcall.domain.model import ModelCard, ModelRef
+from rollcall.domain.policy import Policy
+from rollcall.domain.rows import RemovalOperator, Row, RowResult
+from rollcall.domain.verdicts import CheckKind, CheckLevel, Verdict
+from rollcall.engine.dispatch import Dispatcher
+from rollcall.engine.engine import Engine
+from rollcall.engine.worker import Worker
+from rollcall.models.loading import LoadedModel
+from rollcall.pipeline.catalog import Catalog, Entry
+from rollcall.pipeline.explain import Pipeline
+from rollcall.verdict.calibration import UNCALIBRATED, Calibration
+from rollcall.verdict.policies import POLICIES
+
+Rewrite = Callable[[list[Row], list[RowResult]], list[RowResult]]
+Redraw = Callable[[tuple[UnitMap, ...]], tuple[UnitMap, ...]]
+
+MAX_BATCH_TOKENS = 8192
+
+
+def _unchanged_rows(_: list[Row], results: list[RowResult]) -> list[RowResult]:
+    return results
+
+
+def _unchanged_maps(maps: tuple[UnitMap, ...]) -> tuple[UnitMap, ...]:
+    return maps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meddling:
+    """What stands between pipeline and engine: `rows` may change or fail a batch of checks, `maps` the captures."""
+
+    rows: Rewrite = _unchanged_rows
+    maps: Redraw = _unchanged_maps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meddler:
+    """A `Compute` that passes everything on to another one, and meddles with what comes back."""
+
+    compute: Compute
+    meddling: Meddling
+
+    async def encode(self, model: str, model_input: ModelInput) -> Encoding:
+        """Pass on."""
+        return await self.compute.encode(model, model_input)
+
+    async def run(
+        self, model: str, encoding: Encoding, rows: list[Row], options: MapOptions, priority: Priority
+    ) -> list[RowResult]:
+        """Pass on; the rows of checks come back meddled with."""
+        results = await self.compute.run(model, encoding, rows, options, priority)
+        return self.meddling.rows(rows, results) if priority is Priority.CHECK else results
+
+    async def capture(
+        self,
+        model: str,
+        encoding: Encoding,
+        *,
+        maps: frozenset[MapKind],
+        options: MapOptions,
+        decision: Decision,
+        attention: AttentionSelection | None,
+    ) -> Captured:
+        """Pass on; the maps come back meddled with."""
+        captured = await self.compute.capture(
+            model, encoding, maps=maps, options=options, decision=decision, attention=attention
+        )
+        return Captured(
+            maps=self.meddling.maps(captured.maps),
+            attention=captured.attention,
+            attention_is_uniform=captured.attention_is_uniform,
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class Clock:
+    """A clock that only moves when rows are run: `seconds_per_row` each."""
+
+    seconds_per_row: float
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        """Read it."""
+        return self.now
+
+    def ran(self, _: str, rows: int) -> None:
+        """Let the time of so many rows pass."""
+        self.now += rows * self.seconds_per_row
+
+
+@dataclass(slots=True, kw_only=True)
+class Told:
+    """What the pipeline told its telemetry."""
+
+    predicted_answers: list[Predicted] = field(default_factory=list)
+    explanations: list[tuple[Explanation, int, Cut | None]] = field(default_factory=list)
+
+    def predicted(self, predicted: Predicted) -> None:
+        """Remember a prediction."""
+        self.predicted_answers.append(predicted)
+
+    def explained(self, explanation: Explanation, looks: int, cut: Cut | None) -> None:
+        """Remember an explanation."""
+        self.explanations.append((explanation, looks, cut))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Harness:
+    """Asks a pipeline and waits for the answer."""
+
+    pipeline: Pipeline
+    told: Told
+    runner: asyncio.Runner = field(repr=False)
+
+    def explain(self, request: str | ExplainRequest) -> Explanation:
+        """Explain a request, or a text with nothing else asked for."""
+        return self.runner.run(self.pipeline.explain(ask(request) if isinstance(request, str) else request))
+
+    def verdict(self, request: str | ExplainRequest, kind: MapKind) -> Verdict:
+        """Verdict of one map."""
+        return verdict_of(self.explain(request), kind)
+
+
+def verdict_of(explanation: Explanation, kind: MapKind) -> Verdict:
+    """Verdict of one map of an explanation."""
+    return next(a.verdict for a in explanation.attributions if a.map.kind is kind)
+
+
+def ask(text: str, **fields: Any) -> ExplainRequest:  # noqa: ANN401 - the fields of ExplainRequest
+    """Request an explanation of `text`; `fields` replace what a plain request says."""
+    plain: dict[str, Any] = {
+        "request_id": "test",
+        "model": "",
+        "revision": "",
+        "input": TextInput(text=text),
+        "target": Target(),
+        "threshold": None,
+        "deadline": None,
+    }
+    return ExplainRequest(**(plain | fields))
+
+
+@contextmanager
+def serving(
+    *models: LoadedModel,
+    meddling: Meddling | None = None,
+    policies: Mapping[str, Policy] = POLICIES,
+    calibration: Calibration | None = None,
+    clock: Clock | None = None,
+) -> Iterator[Harness]:
+    """Serve models under the names "0", "1", ...; the first takes requests without a model."""
+    named = {str(number): model for number, model in enumerate(models)}
+    worker = Worker("compute", waited=lambda _: None)
+    texts = ThreadPoolExecutor(1)
+    dispatcher = Dispatcher(
+        engine=Engine(models=named, max_batch_tokens=MAX_BATCH_TOKENS),
+        worker=worker,
+        texts=texts,
+        ran=clock.ran if clock else lambda _, __: None,
+    )
+    told = Told()
+    pipeline = Pipeline(
+        catalog=Catalog(
+            entries={name: Entry(card=card(name, model), calibration=calibration) for name, model in named.items()},
+            default="0",
+        ),
+        compute=Meddler(compute=dispatcher, meddling=meddling) if meddling else dispatcher,
+        gate=Gate(max_in_flight=8, share=1.0),
+        policies=policies,
+        defaults=ServerDefaults(
+            check_level=CheckLevel.STANDARD, policy=next(iter(policies)), max_rows=4096, most_rows=4096
+        ),
+        telemetry=told,
+        clock=clock or time.monotonic,
+    )
+    worker.start()
+    try:
+        with asyncio.Runner() as runner:
+            yield Harness(pipeline=pipeline, told=told, runner=runner)
+    finally:
+        worker.close()
+        texts.shutdown()
+
+
+def card(name: str, model: LoadedModel) -> ModelCard:
+    """Card of a model in memory."""
+    backend = model.backend
+    return ModelCard(
+        ref=ModelRef(
+            name=name,
+            revision="",
+            digest=model.digest,
+            backend=backend.name,
+            device=backend.device,
+            dtype=backend.dtype,
+        ),
+        family=model.family.title,
+        task=backend.task,
+        labels=model.labels,
+        layers=backend.shape.layers,
+        heads=backend.shape.heads,
+        max_tokens=backend.shape.max_tokens,
+        max_units=64,
+        max_characters=100_000,
+        self_tests=model.self_tests,
+        maps=model.maps,
+        checks=tuple(CheckKind),
+        operators=tuple(RemovalOperator),
+        calibration=UNCALIBRATED,
+        threshold=None,
+        text_pairs=True,
+    )

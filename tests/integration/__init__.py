@@ -1,0 +1,1 @@
+"""A real server and the real client."""

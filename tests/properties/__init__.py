@@ -1,0 +1,1 @@
+"""Laws that hold for every input, and verdicts on models whose truth is known."""

@@ -1,0 +1,227 @@
+"""Models small enough to work out by hand, so that the truth about their attention is known by construction.
+
+All are BERT classifiers of one layer whose weights are written down. The width is sixteen pairs of numbers (x, -x), so
+that every vector has mean 0, and every word's vector has variance 1: the layer norms leave them alone, up to one factor
+per position. There are no positions, no feed-forward part and no biases, and two heads:
+
+- the working head: the classification token attends to each token in proportion to exp(SHARPNESS * salience) and
+  collects its evidence; nothing else reaches the answer;
+- the idle head: attends as its own saliences say, and its values are zero, so nothing it does reaches anything.
+
+Classification and separator tokens collect most of the attention, so the margin is nearly linear in the words' weights.
+A text is any sequence of WORDS; a word's number is its rank by salience.
+
+Shapes: E width, C class, T token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from rollcall.backends.attention_hook import PLAN_ARGUMENT
+from rollcall.backends.encoding import Encoder
+from rollcall.backends.plan import BatchPlan
+from rollcall.backends.torch_backend import TorchBackend
+from rollcall.domain.decision import Task
+from rollcall.models.families import FAMILIES
+from rollcall.models.loading import LoadedModel
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+Tensor = torch.Tensor
+
+PAD, UNK, CLS, SEP, MASK = SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+LABELS = ("no", "yes")
+VOCABULARY = 1000
+"""More ids than tokens: the load self-test draws ids at random, and a poisoned token must not be among them."""
+
+SHARPNESS = 3.0
+"""The most salient word gets e^3 = 20 times the attention of the least salient one."""
+SALIENCE: Mapping[str, float] = {word: rank / (len(WORDS) - 1) for rank, word in enumerate(WORDS)}
+EVIDENCE: Mapping[str, float] = dict.fromkeys(WORDS, 1.0)
+CLASSIFICATION_SALIENCE = 2.0
+"""e^6 = 403: what the words do to the sum of all weights hardly matters."""
+GAIN = 60.0
+"""Log-odds per unit of collected evidence, roughly."""
+
+_EVIDENCE, _SALIENCE, _IDLE, _MARK, _REST = range(5)
+_WIDTH, _HEADS = 32, 2
+_HEAD_WIDTH = _WIDTH // _HEADS
+_SQUARES = _WIDTH / 2
+_MARK_SIZE = 1.5
+
+
+class DeafBert(BertForSequenceClassification):  # type: ignore[no-untyped-call]  # its metaclass hook is not annotated
+    """Loses the edits of every plan on the way, as a hook does that a compiler has optimised away. Observing works."""
+
+    def forward(self, **arguments: Any) -> Any:  # noqa: ANN401 - passed on whole
+        """Run with a plan that has no edits."""
+        plan: BatchPlan | None = arguments.get(PLAN_ARGUMENT)
+        if plan is not None and self.config.deaf:
+            arguments[PLAN_ARGUMENT] = BatchPlan(observer=plan.observer, explicit=plan.explicit)
+        return super().forward(**arguments)
+
+
+class IgnoringBert(BertForSequenceClassification):  # type: ignore[no-untyped-call]  # likewise
+    """Answers from the mean evidence of the visible words' embeddings; a full encoder runs beside it, disconnected."""
+
+    def forward(self, **arguments: Any) -> SequenceClassifierOutput:  # noqa: ANN401 - passed on whole
+        """Run the encoder for its state alone, and answer without it."""
+        state = self.bert(**arguments).last_hidden_state
+        visible = arguments["attention_mask"].to(state.dtype)
+        evidence = self.bert.embeddings.word_embeddings(arguments["input_ids"]) @ _reader(_EVIDENCE)
+        margin = GAIN / 20 * ((evidence * visible).sum(dim=1) / visible.sum(dim=1) - self.config.threshold)
+        untouched = 0 * state[:, 0, 0]
+        return SequenceClassifierOutput(logits=torch.stack((-margin, margin + untouched), dim=1) / 2)
+
+
+def selector(*, idle: Mapping[str, float] = SALIENCE, evidence: Mapping[str, float] = EVIDENCE) -> LoadedModel:
+    """A model whose answer is what its working head selects: with constant evidence effects follow the attention.
+
+    The idle head attends as `idle` says, by default as the working head does, so that their mean is the truth.
+    """
+    return _loaded(_written(BertForSequenceClassification, idle=idle, evidence=evidence))
+
+
+def twins() -> tuple[LoadedModel, LoadedModel]:
+    """Two models with the same output for every input whatsoever, whose idle heads attend to opposite ends."""
+    return selector(), selector(idle={word: 1 - salience for word, salience in SALIENCE.items()})
+
+
+def ignoring(evidence: Mapping[str, float]) -> LoadedModel:
+    """A model that attends as the selector does, and answers without its attention, from the mean of `evidence`.
+
+    The mean reads the attention mask by itself, so hiding a key is more than a bias in the attention: the one self-test
+    that says so is left out, or the model would serve predictions only.
+    """
+    model = _written(IgnoringBert, idle=SALIENCE, evidence=evidence)
+    model.config.threshold = 0.1
+    loaded = _loaded(model)
+    return replace(loaded, self_tests=tuple(test for test in loaded.self_tests if test.name != "key_bias_is_mask"))
+
+
+def constant() -> LoadedModel:
+    """A selector whose classifier reads nothing: the answer is always "yes"."""
+    model = _written(BertForSequenceClassification, idle=SALIENCE, evidence=EVIDENCE)
+    model.classifier.weight.data.zero_()
+    model.classifier.bias.data.copy_(torch.tensor([0.0, 2.0]))
+    return _loaded(model)
+
+
+def poisoned(token: str) -> LoadedModel:
+    """A selector with NaN in the embedding of one token, which the load self-test never meets."""
+    model = _written(BertForSequenceClassification, idle=SALIENCE, evidence=EVIDENCE)
+    model.bert.embeddings.word_embeddings.weight.data[token_id(token)] = float("nan")
+    return _loaded(model)
+
+
+def deaf() -> LoadedModel:
+    """A selector that passed its self-test and whose hooks have been disconnected since."""
+    model = _written(DeafBert, idle=SALIENCE, evidence=EVIDENCE)
+    model.config.deaf = False
+    loaded = _loaded(model)
+    model.config.deaf = True
+    return loaded
+
+
+def token_id(token: str) -> int:
+    """Id of a word or special token."""
+    return (*SPECIALS, *WORDS).index(token)
+
+
+def _written(
+    kind: type[BertForSequenceClassification], *, idle: Mapping[str, float], evidence: Mapping[str, float]
+) -> BertForSequenceClassification:
+    """Write down every weight."""
+    config = BertConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=_WIDTH,
+        num_hidden_layers=1,
+        num_attention_heads=_HEADS,
+        intermediate_size=1,
+        max_position_embeddings=64,
+        id2label=dict(enumerate(LABELS)),
+        label2id={label: number for number, label in enumerate(LABELS)},
+        pad_token_id=0,
+    )
+    model = kind(config)
+    weights = dict(model.named_parameters())
+    attention = "bert.encoder.layer.0.attention"
+    with torch.no_grad():
+        for name, weight in weights.items():
+            weight.fill_(1.0 if name.endswith("LayerNorm.weight") else 0.0)
+        weights["bert.embeddings.word_embeddings.weight"].copy_(_embeddings(idle, evidence))
+        sharpness = _HEAD_WIDTH**0.5 * SHARPNESS / _MARK_SIZE
+        for head, salience in enumerate((_SALIENCE, _IDLE)):
+            weights[f"{attention}.self.query.weight"][head * _HEAD_WIDTH] = sharpness * _reader(_MARK)
+            weights[f"{attention}.self.key.weight"][head * _HEAD_WIDTH] = _reader(salience)
+        weights[f"{attention}.self.value.weight"][0] = _reader(_EVIDENCE)
+        weights[f"{attention}.output.dense.weight"][:, 0] = _pair(_EVIDENCE, 1.0)
+        weights["bert.pooler.dense.weight"][0] = _reader(_EVIDENCE)
+        weights["classifier.weight"][:, 0] = torch.tensor([-GAIN / 2, GAIN / 2])
+        weights["classifier.bias"].copy_(torch.tensor([0.5, -0.5]))
+    return model
+
+
+def _embeddings(idle: Mapping[str, float], evidence: Mapping[str, float]) -> Tensor:
+    """One vector per id [V, E]; ids without a token repeat the words in turn."""
+    rows = []
+    for number in range(VOCABULARY):
+        piece = SPECIALS[number] if number < len(SPECIALS) else WORDS[(number - len(SPECIALS)) % len(WORDS)]
+        special = CLASSIFICATION_SALIENCE if piece in {CLS, SEP} else 0.0
+        sizes = {
+            _EVIDENCE: evidence.get(piece, 0.0),
+            _SALIENCE: SALIENCE.get(piece, special),
+            _IDLE: idle.get(piece, special),
+            _MARK: _MARK_SIZE if piece == CLS else 0.0,
+        }
+        rest = (_SQUARES - sum(size**2 for size in sizes.values())) ** 0.5
+        rows.append(torch.stack([_pair(pair, size) for pair, size in (sizes | {_REST: rest}).items()]).sum(dim=0))
+    return torch.stack(rows)
+
+
+def _pair(number: int, size: float) -> Tensor:
+    """Vector [E] that is (size, -size) in one pair."""
+    vector = torch.zeros(_WIDTH)
+    vector[2 * number], vector[2 * number + 1] = size, -size
+    return vector
+
+
+def _reader(number: int) -> Tensor:
+    """Vector [E] whose product with a state is the size of one pair in it."""
+    return _pair(number, 0.5)
+
+
+def _loaded(model: BertForSequenceClassification) -> LoadedModel:
+    """Load as the service does, self-test included."""
+    family = FAMILIES["bert"]
+    backend = TorchBackend(model, _encoder(), family.layout, task=Task.SINGLE_LABEL, takes_type_ids=True, device="cpu")
+    return LoadedModel(
+        backend=backend, family=family, labels=LABELS, digest="sha256:" + "0" * 64, self_tests=backend.self_test()
+    )
+
+
+def _encoder() -> Encoder:
+    ids = {piece: number for number, piece in enumerate((*SPECIALS, *WORDS))}
+    words = Tokenizer(models.WordLevel(vocab=ids, unk_token=UNK))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    words.post_processor = processors.TemplateProcessing(
+        single=f"{CLS} $A {SEP}",
+        pair=f"{CLS} $A {SEP} $B:1 {SEP}:1",
+        special_tokens=[(piece, ids[piece]) for piece in (CLS, SEP)],
+    )
+    tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # its constructor has no annotations
+        tokenizer_object=words,
+        cls_token=CLS,
+        sep_token=SEP,
+        pad_token=PAD,
+        unk_token=UNK,
+        mask_token=MASK,
+        model_max_length=64,
+    )
+    return Encoder(tokenizer=tokenizer, max_tokens=64, max_units=64, vocabulary=VOCABULARY)

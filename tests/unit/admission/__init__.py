@@ -1,0 +1,1 @@
+"""Tests of permits, budgets and plans."""

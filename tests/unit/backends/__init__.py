@@ -1,0 +1,1 @@
+"""Tests of the hook, the operators, the encoding and the captures, against the stock library."""

@@ -1,0 +1,81 @@
+"""What every check sees of a request."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from rollcall.checks.base import OPERATORS
+from rollcall.domain.decision import Decision, Task
+from rollcall.domain.rows import RemovalOperator, RowResult
+
+from tests.subjects import SEED, answer, removed_units, subject, witness_case
+
+
+def test_both_operators_take_part_mask_first() -> None:
+    """Effects rest on replaced words and on hidden words alike."""
+    assert OPERATORS == (RemovalOperator.MASK_TOKEN, RemovalOperator.HIDDEN_KEYS)
+
+
+def test_a_subject_knows_its_size_and_margin() -> None:
+    """Number of words and margin come from the encoding and the untouched row."""
+    about = subject(5, margin=-0.75)
+    assert (about.n, about.margin, about.seed) == (5, -0.75, SEED)
+
+
+@pytest.mark.parametrize("units", [(), (0,), (1, 3), (0, 1, 2, 3)])
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_a_removal_removes_exactly_the_named_words(units: tuple[int, ...], operator: RemovalOperator) -> None:
+    """A row removes what the check named, by the operator it named."""
+    row = subject(4).removal(units, operator)
+    assert removed_units(row) == set(units)
+    assert row.operator is operator
+    assert row.removed is not None
+    assert row.removed.shape == (4,)
+
+
+@pytest.mark.parametrize(
+    ("margin", "same"),
+    [
+        (5.0, True),
+        (4.51, True),
+        (5.49, True),
+        (4.49, False),
+        (5.51, False),
+        (-5.0, False),
+    ],
+)
+def test_the_same_answer_means_no_flip_and_at_most_a_tenth_of_the_margin(margin: float, same: bool) -> None:  # noqa: FBT001 - a table
+    """Two answers are the same only where neither decision nor margin moved."""
+    assert subject(3, margin=5.0).same(answer(margin)) is same
+
+
+def test_the_same_answer_means_close_probabilities_too() -> None:
+    """With three classes an unchanged margin can hide a large change among the other two."""
+    about = subject(
+        3, base=RowResult(logits=np.array([3.0, 2.0, 0.0])), decision=Decision(task=Task.SINGLE_LABEL, target=0)
+    )
+    swapped = RowResult(logits=np.array([3.0, 0.0, 2.0]))
+    assert about.decision.margin(swapped.logits) == pytest.approx(about.margin)
+    assert not about.flips(swapped)
+    assert not about.same(swapped)
+
+
+def test_an_even_decision_tolerates_no_change() -> None:
+    """With a margin of exactly 0 any change is one."""
+    about = subject(3, margin=0.0)
+    assert about.same(answer(0.0))
+    assert not about.same(answer(1e-6))
+
+
+def test_flip_and_distance_are_measured_from_the_untouched_row() -> None:
+    """Distances are taken from the untouched answer."""
+    about = subject(3, margin=2.0)
+    assert about.flips(answer(-0.1))
+    assert not about.flips(answer(0.1))
+    assert about.tvd(answer(2.0)) == 0
+    assert about.tvd(answer(-2.0)) == pytest.approx(np.tanh(1.0))
+
+
+def test_units_are_ranked_by_weight_and_ties_in_reading_order() -> None:
+    """The top of a map is the same on every machine, ties included."""
+    assert witness_case([0.2, 0.3, 0.2, 0.3, 0.0], [0.0] * 5).ranked == (1, 3, 0, 2, 4)

@@ -1,0 +1,1 @@
+"""Tests of the compute thread and of what runs on it."""

@@ -1,0 +1,1 @@
+"""Tests of loading: what is served, what is refused, and what it is called."""

@@ -1,0 +1,1 @@
+"""Tests of one request on its way, from question to explanation."""

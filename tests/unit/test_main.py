@@ -1,0 +1,256 @@
+"""The command line asks, serves and checks; what goes wrong is one clear line and an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from rollcall import __main__ as command_line
+from rollcall import __version__
+from rollcall.__main__ import COMMANDS, main
+from rollcall.domain import errors
+from rollcall.domain.explanation import ExplainRequest
+from rollcall.domain.inputs import Target, TextInput, Threshold
+from rollcall.domain.maps import MapKind
+from rollcall.domain.verdicts import CheckLevel
+
+from tests.unit.edge import samples
+from tests.unit.edge.fakes import FakeHouse, open_door
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rollcall.settings import Settings
+
+NOBODY = "127.0.0.1:1"
+
+
+async def ask(house: FakeHouse, *arguments: str) -> int:
+    """Run a command against a server in front of the house; return its exit code."""
+    async with open_door(house) as door:
+        return await asyncio.to_thread(main, [*arguments, "--target", f"127.0.0.1:{door.port}"])
+
+
+# --- explain and models --------------------------------------------------------------------------------------------
+
+
+async def test_explain_shows_the_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    """Somebody at a terminal sees the flag and its reason, without colours where the output is no terminal."""
+    assert await ask(FakeHouse(), "explain", "a good film") == 0
+    shown = capsys.readouterr().out
+    assert "INCONCLUSIVE" in shown
+    assert "\x1b[" not in shown
+
+
+async def test_explain_passes_every_option() -> None:
+    """No option is accepted and ignored."""
+    house = FakeHouse()
+    options = "--text-pair second --model m --map raw-attention --map gradient-rollout --primary raw-attention"
+    more = "--level standard --class positive --threshold a=b=0.93 --max-rows 9 --seed 7 --timeout 20"
+    assert await ask(house, "explain", "first", *options.split(), *more.split()) == 0
+    (asked,) = house.asked
+    assert isinstance(asked, ExplainRequest)
+    assert asked.deadline is not None
+    assert replace(asked, request_id="", deadline=None) == ExplainRequest(
+        request_id="",
+        model="m",
+        revision="",
+        input=TextInput(text="first", text_pair="second"),
+        target=Target(target="positive"),
+        threshold=Threshold(label="a=b", probability=0.93),
+        deadline=None,
+        maps=(MapKind.RAW_ATTENTION, MapKind.GRADIENT_ROLLOUT),
+        primary_map=MapKind.RAW_ATTENTION,
+        check_level=CheckLevel.STANDARD,
+        max_rows=9,
+        seed=7,
+    )
+
+
+async def test_a_class_can_be_given_by_number() -> None:
+    """A class that is written as a number is an index."""
+    house = FakeHouse()
+    assert await ask(house, "explain", "text", "--class", "1") == 0
+    assert house.asked[0].target == Target(target=1)
+
+
+async def test_explain_writes_json_and_a_page(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Programs get JSON, browsers a page."""
+    page = tmp_path / "report.html"
+    assert await ask(FakeHouse(), "explain", "text", "--json", "--html", str(page)) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 70
+    assert page.read_text().startswith("<!doctype html>")
+
+
+async def test_models_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Somebody sees which models are served, and whether they can be explained."""
+    assert await ask(FakeHouse(), "models") == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"{samples.MODEL} (default)\n")
+    assert "negative, positive" in shown
+    assert await ask(FakeHouse(), "models", "--json") == 0
+    (model,) = json.loads(capsys.readouterr().out)
+    assert (model["ref"]["name"], model["task"]) == (samples.MODEL, "SINGLE_LABEL")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            errors.InvalidInput(
+                errors.FieldViolation(field="text.text", description="has no words"),
+                errors.FieldViolation(field="max_rows", description="is too large"),
+            ),
+            "rollcall: text.text: has no words\nrollcall: max_rows: is too large\n",
+        ),
+        (errors.ModelNotFound("m", "no model m"), "rollcall: no model m\n"),
+        (errors.Unsupported("THOROUGH", "not available yet"), "rollcall: not available yet\n"),
+        (errors.DeadlineTooShort("late"), "rollcall: no answer from 127.0.0.1:PORT within 30 s\n"),
+    ],
+)
+async def test_refusals_are_explained(capsys: pytest.CaptureFixture[str], error: Exception, line: str) -> None:
+    """What the server refuses is told line by line, with exit code 1."""
+    async with open_door(FakeHouse(error=error)) as door:
+        target = f"127.0.0.1:{door.port}"
+        assert await asyncio.to_thread(main, ["explain", "text", "--target", target]) == 1
+        assert capsys.readouterr() == ("", line.replace("PORT", str(door.port)))
+
+
+def test_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where no server is, the line says where it was sought and how to start one."""
+    assert main(["explain", "text", "--target", NOBODY, "--timeout", "0.5"]) == 1
+    line = f"rollcall: nothing answers at {NOBODY}; start a server with: rollcall serve --demo\n"
+    assert capsys.readouterr().err == line
+
+
+def test_a_page_that_cannot_be_written(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A file that cannot be written is named."""
+    missing = tmp_path / "gone" / "report.html"
+
+    async def run() -> int:
+        return await ask(FakeHouse(), "explain", "text", "--html", str(missing))
+
+    assert asyncio.run(run()) == 1
+    assert capsys.readouterr().err == f"rollcall: {missing}: No such file or directory\n"
+
+
+def test_values_that_no_server_could_read(capsys: pytest.CaptureFixture[str]) -> None:
+    """A number that does not fit the wire is a mistake in the options."""
+    assert main(["explain", "text", "--seed", "-1", "--target", NOBODY]) == 2
+    assert capsys.readouterr().err.startswith("rollcall: ")
+
+
+# --- serve and check-config ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Give a folder with a model directory."""
+    (tmp_path / "model").mkdir()
+    return tmp_path
+
+
+def settings_of(options: list[str]) -> Settings:
+    """Read the settings that `serve` would run with."""
+    parsed = command_line.parser().parse_args(["serve", *options])
+    return command_line.serve_sources(parsed, {}).load()
+
+
+def test_serve_options_become_settings(folder: Path) -> None:
+    """Options of `serve` win over the file."""
+    config = folder / "rollcall.toml"
+    config.write_text("[grpc]\nport = 5\nreflection = false\n")
+    options = (
+        f"--config {config} --model a={folder / 'model'} --model b={folder / 'model'} --grpc-port 0 --admin-port 6"
+    )
+    settings = settings_of(options.split())
+    assert [model.name for model in settings.models] == ["a", "b"]
+    assert (settings.grpc.port, settings.admin.port, settings.grpc.reflection) == (0, 6, False)
+
+
+def test_demo_serves_the_packaged_model() -> None:
+    """`--demo` needs nothing else: a model, and reflection for those who explore."""
+    settings = settings_of(["--demo"])
+    assert (settings.default_model, settings.grpc.reflection) == ("demo", True)
+
+
+def test_mistakes_of_all_sources_are_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each mistake is a line with its place, and the exit code says that it is a matter of configuration."""
+    config = folder / "rollcall.toml"
+    config.write_text("[grpc]\nprot = 5\n")
+    assert main(["serve", "--config", str(config), "--model", f"a={folder / 'gone'}", "--grpc-port", "99999"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"rollcall: {config}: grpc.prot: is not a setting; did you mean grpc.port?",
+        "rollcall: --grpc-port: expected a whole number from 0 to 65535, got '99999'",
+        f"rollcall: --model a={folder / 'gone'}: no directory {folder / 'gone'}",
+    ]
+
+
+def test_config_is_checked(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A settings file can be checked without starting anything."""
+    config = folder / "rollcall.toml"
+    config.write_text('[models.a]\npath = "model"\n')
+    assert main(["check-config", str(config)]) == 0
+    assert capsys.readouterr().out == f"{config}: no mistakes; models: a\n"
+    config.write_text("[models.a]\n")
+    assert main(["check-config", str(config)]) == 2
+    assert capsys.readouterr().err == "rollcall: models.a.path: is missing: the directory of the model\n"
+
+
+# --- help ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["explain"],
+        ["explain", "text", "--map", "nonsense"],
+        ["explain", "text", "--threshold", "label"],
+        ["explain", "text", "--threshold", "label=2"],
+        ["serve", "--model", "no-directory"],
+        ["dance"],
+    ],
+)
+def test_wrong_options_exit_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Options that make no sense are refused with a hint."""
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == 2
+    assert "usage: rollcall" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [command.name for command in COMMANDS])
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each command says what it does and what its options are."""
+    with pytest.raises(SystemExit) as left:
+        main([command, "--help"])
+    assert left.value.code == 0
+    assert f"usage: rollcall {command}" in capsys.readouterr().out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """The version can be asked for."""
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"rollcall {__version__}\n"
+
+
+def test_help_is_light() -> None:
+    """Help does not wait for heavy packages."""
+    program = (
+        "import sys; from rollcall.__main__ import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: print({'torch', 'grpc', 'transformers', 'aiohttp'} & set(sys.modules))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    shown = subprocess.run(  # noqa: S603 - this interpreter
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment
+    )
+    assert shown.stdout.splitlines()[-1] == "set()"

@@ -1,0 +1,342 @@
+"""Settings come from file, environment and command line, and every mistake is shown with its place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rollcall.domain.inputs import Threshold
+from rollcall.domain.verdicts import CheckLevel
+from rollcall.settings import (
+    KEYS,
+    NAME,
+    PROBABILITY,
+    Entry,
+    LiveSettings,
+    LogFormat,
+    LogLevel,
+    Mistake,
+    ModelSpec,
+    Settings,
+    SettingsError,
+    Sources,
+    reread,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Give a folder with a model directory and a calibration file."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "calibration.json").write_text("{}")
+    return tmp_path
+
+
+def load(folder: Path, toml: str, **environ: str) -> Settings:
+    """Load a file of this content, with these variables."""
+    config = folder / "rollcall.toml"
+    config.write_text(toml)
+    return Sources(config=config, environ=environ).load()
+
+
+def mistakes(folder: Path, toml: str, **environ: str) -> list[str]:
+    """Load settings that are wrong; return what is said about them, with the file called FILE."""
+    with pytest.raises(SettingsError) as raised:
+        load(folder, toml, **environ)
+    assert str(raised.value).splitlines() == [str(mistake) for mistake in raised.value.mistakes]
+    return [str(mistake).replace(str(folder / "rollcall.toml"), "FILE") for mistake in raised.value.mistakes]
+
+
+NO_SETTING = "is not a setting; did you mean"
+MODEL = '[models.demo]\npath = "model"\n'
+
+
+# --- what is read --------------------------------------------------------------------------------------------------
+
+
+def test_defaults_are_safe(folder: Path) -> None:
+    """With nothing but a model, both ports are on the loopback and reflection is off."""
+    settings = load(folder, MODEL)
+    assert (settings.grpc.host, settings.grpc.port, settings.grpc.reflection) == ("127.0.0.1", 8001, False)
+    assert (settings.admin.host, settings.admin.port) == ("127.0.0.1", 8002)
+    assert settings.grpc.max_inbound_bytes == 4 * 1024 * 1024
+    assert (settings.explain.check_level, settings.explain.policy) == (CheckLevel.STANDARD, "standard")
+    assert (settings.limits.max_characters, settings.limits.max_rows) == (100_000, 4096)
+    assert settings.models == (ModelSpec(name="demo", path=folder / "model"),)
+
+
+def test_a_full_file_is_read(folder: Path) -> None:
+    """Every kind of value can be written in the file; paths start at the file."""
+    settings = load(
+        folder,
+        """
+        default_model = "fraud"
+        [grpc]
+        port = 0
+        reflection = true
+        drain_seconds = 2.5
+        [explain]
+        check_level = "NONE"
+        share = 1
+        require_calibration = true
+        [log]
+        level = "debug"
+        format = "text"
+        [models.fraud]
+        path = "model"
+        revision = "2024-05"
+        threshold = { label = "fraud", probability = 0.93 }
+        calibration = "calibration.json"
+        device = "cuda:1"
+        [models.other-one]
+        path = "model"
+        """,
+    )
+    assert (settings.grpc.port, settings.grpc.reflection, settings.grpc.drain_seconds) == (0, True, 2.5)
+    assert (settings.explain.check_level, settings.explain.share) == (CheckLevel.NONE, 1.0)
+    assert settings.explain.require_calibration
+    assert (settings.log.level, settings.log.format) == (LogLevel.DEBUG, LogFormat.TEXT)
+    assert settings.default_model == "fraud"
+    assert settings.models[0] == ModelSpec(
+        name="fraud",
+        path=folder / "model",
+        revision="2024-05",
+        threshold=Threshold(label="fraud", probability=0.93),
+        calibration=folder / "calibration.json",
+        device="cuda:1",
+    )
+
+
+def test_the_environment_wins_over_the_file(folder: Path) -> None:
+    """A variable named after section and key replaces the file's value."""
+    settings = load(
+        folder,
+        '[grpc]\nport = 1\n[models.my-model]\npath = "nowhere"\n',
+        ROLLCALL_GRPC_PORT="9001",
+        ROLLCALL_LIMITS_MAX_ROWS="512",
+        ROLLCALL_GRPC_REFLECTION="TRUE",
+        ROLLCALL_DEFAULT_MODEL="my-model",
+        ROLLCALL_MODELS_MY_MODEL_PATH=str(folder / "model"),
+        ROLLCALL_MODELS_MY_MODEL_THRESHOLD_LABEL="yes",
+        ROLLCALL_MODELS_MY_MODEL_THRESHOLD_PROBABILITY="0.7",
+        HOME="/nowhere",
+    )
+    assert (settings.grpc.port, settings.limits.max_rows, settings.grpc.reflection) == (9001, 512, True)
+    assert settings.models[0].path == folder / "model"
+    assert settings.models[0].threshold == Threshold(label="yes", probability=0.7)
+
+
+def test_a_model_can_come_from_the_environment_alone(folder: Path) -> None:
+    """A container needs no file: a new model is named in lower case."""
+    settings = Sources(environ={"ROLLCALL_MODELS_FRAUD_PATH": str(folder / "model")}).load()
+    assert [model.name for model in settings.models] == ["fraud"]
+
+
+def test_the_command_line_wins(folder: Path) -> None:
+    """An option replaces both file and environment."""
+    config = folder / "rollcall.toml"
+    config.write_text(MODEL)
+    override = Entry(place="--grpc-port", key=("grpc", "port"), value=7)
+    sources = Sources(config=config, environ={"ROLLCALL_GRPC_PORT": "8"}, overrides=(override,))
+    assert sources.load().grpc.port == 7
+
+
+def test_the_only_model_is_the_default(folder: Path) -> None:
+    """Requests without a name go to the only model; with several the operator must choose."""
+    assert load(folder, MODEL).default_model == "demo"
+    assert load(folder, MODEL + '[models.b]\npath = "model"\n').default_model is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("ROLLCALL_SERVICE_HOST", "10.0.0.1"),
+        ("ROLLCALL_SERVICE_PORT_GRPC", "8001"),
+        ("ROLLCALL_PORT", "tcp://10.0.0.1:8001"),
+        ("ROLLCALL_PORT_8001_TCP_ADDR", "10.0.0.1"),
+        ("ROLLCALL_GRPC_PORT", "tcp://10.0.0.1:8001"),
+    ],
+)
+def test_service_links_are_no_settings(folder: Path, variable: str, value: str) -> None:
+    """Variables that Kubernetes adds for a Service named rollcall, or rollcall-grpc, do not stop the server."""
+    assert load(folder, MODEL, **{variable: value}).grpc.port == 8001
+
+
+def test_public_settings_are_plain(folder: Path) -> None:
+    """The status page can show all settings as JSON."""
+    public = load(folder, MODEL).public()
+    assert public["models"] == {
+        "demo": {
+            "path": str(folder / "model"),
+            "revision": "",
+            "threshold": None,
+            "calibration": None,
+            "device": "cpu",
+        }
+    }
+    assert public["log"] == {"level": "info", "format": "json"}
+    assert public["default_model"] == "demo"
+
+
+# --- what is refused -----------------------------------------------------------------------------------------------
+
+
+def test_all_mistakes_are_reported_together(folder: Path) -> None:
+    """An operator sees every mistake of file and environment at once, each with its place."""
+    assert mistakes(
+        folder,
+        """
+        default_modle = "x"
+        [grpc]
+        port = 70000
+        prot = 3
+        [explain]
+        check_level = "extreme"
+        share = 0
+        [models.a]
+        path = "gone"
+        threshold = { label = "fraud" }
+        """,
+        ROLLCALL_LOG_LEVEL="loud",
+        ROLLCALL_LOGS_LEVEL="info",
+        ROLLCALL_ADMIN_PORT="two",
+    ) == [
+        "ROLLCALL_LOGS_LEVEL: is not a setting; did you mean ROLLCALL_LOG_LEVEL?",
+        "FILE: default_modle: is not a setting; did you mean default_model?",
+        "FILE: grpc.port: expected a whole number from 0 to 65535, got '70000'",
+        "FILE: grpc.prot: is not a setting; did you mean grpc.port?",
+        "FILE: explain.check_level: expected one of none, standard, thorough, got 'extreme'",
+        "FILE: explain.share: expected a share above 0 and at most 1, got '0'",
+        "ROLLCALL_ADMIN_PORT: expected a whole number from 0 to 65535, got 'two'",
+        "ROLLCALL_LOG_LEVEL: expected one of debug, info, warning, error, got 'loud'",
+        f"FILE: models.a.path: no directory {folder / 'gone'}",
+        "models.a.threshold.probability: is missing: a threshold needs a label and a probability",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("toml", "problem"),
+    [
+        ("", "models: expected at least one model: a section [models.NAME] with a path, or --model NAME=DIRECTORY"),
+        ("[models.demo]\n", "models.demo.path: is missing: the directory of the model"),
+        (MODEL + "device = 'tpu'", 'FILE: models.demo.device: expected "cpu" or "cuda:N", got \'tpu\''),
+        (MODEL + "calibration = 'none.json'", "FILE: models.demo.calibration: no file FOLDER/none.json"),
+        (
+            MODEL + "treshold.label = 'x'",
+            f"FILE: models.demo.treshold.label: {NO_SETTING} models.demo.threshold.label?",
+        ),
+        (
+            MODEL + "threshold = {label='x', probability=1}",
+            f"FILE: models.demo.threshold.probability: expected {PROBABILITY.expected}, got '1'",
+        ),
+        ("[models.'no space']\npath = 'model'", f"models.no space: expected {NAME.expected}"),
+        ("[models.a]\npath = ' '", "FILE: models.a.path: expected a path, got ' '"),
+        ("models = 3", "FILE: models: is a section, expected keys below it"),
+        ("grpc = 3\n" + MODEL, "FILE: grpc: is a section, expected keys below it"),
+        ("models.demo = 'model'", "FILE: models.demo: is a section, expected keys below it"),
+        ("port = 3\n" + MODEL, f"FILE: port: {NO_SETTING} grpc.port?"),
+        (MODEL + "[grpc]\nport = 8002", "admin.port: expected another port than grpc.port, both are 8002"),
+        (MODEL + "[grpc]\nport = true", "FILE: grpc.port: expected a whole number from 0 to 65535, got 'True'"),
+        (MODEL + "[grpc]\nport = 8001.0", "FILE: grpc.port: expected a whole number from 0 to 65535, got '8001.0'"),
+        (MODEL + "[grpc]\nreflection = 1", "FILE: grpc.reflection: expected true or false, got '1'"),
+        (MODEL + "[grpc]\nhost = ''", "FILE: grpc.host: expected a host name or address, got ''"),
+        (MODEL + "[grpc]\ndrain_seconds = nan", "FILE: grpc.drain_seconds: expected seconds from 0 to 3600, got 'nan'"),
+        (
+            MODEL + "[explain]\nmax_rows = 5000",
+            "FILE: explain.max_rows: expected at most limits.max_rows, which is 4096",
+        ),
+        (
+            "default_model = 'dmo'\n" + MODEL,
+            "FILE: default_model: no model of this name is configured; did you mean demo?",
+        ),
+        ("default_model = 'x y'\n" + MODEL, f"FILE: default_model: expected {NAME.expected}, got 'x y'"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(folder: Path, toml: str, problem: str) -> None:
+    """The operator learns where the mistake is, and what was expected there."""
+    assert problem.replace("FOLDER", str(folder)) in mistakes(folder, toml)
+
+
+def test_a_file_that_cannot_be_read_is_one_mistake(folder: Path) -> None:
+    """A missing or broken file is reported as such, without complaints about what it might have held."""
+    with pytest.raises(SettingsError) as raised:
+        Sources(config=folder / "gone.toml").load()
+    assert raised.value.mistakes == (
+        Mistake(place=str(folder / "gone.toml"), problem="cannot be read: No such file or directory"),
+    )
+    (broken,) = mistakes(folder, "[grpc\nport = 1")
+    assert broken.startswith("FILE: is not valid TOML: ")
+    assert "line 1" in broken
+
+
+def test_an_unknown_key_of_the_command_line_has_its_place(folder: Path) -> None:
+    """A mistake in an option is blamed on the option."""
+    override = Entry(place="--model x=/gone", key=("models", "x", "path"), value=str(folder / "gone"))
+    with pytest.raises(SettingsError, match=r"^--model x=/gone: no directory"):
+        Sources(overrides=(override,)).load()
+
+
+@given(st.dictionaries(st.sampled_from([".".join(key) for key in KEYS]), st.integers() | st.text() | st.booleans()))
+def test_any_values_load_or_are_refused(values: dict[str, int | str | bool]) -> None:
+    """Whatever an operator writes, the answer is settings or a list of mistakes."""
+    entries = tuple(Entry(place=name, key=tuple(name.split(".")), value=value) for name, value in values.items())
+    model = Entry(place="model", key=("models", "demo", "path"), value=".")
+    try:
+        Sources(overrides=(*entries, model)).load()
+    except SettingsError as error:
+        assert error.mistakes  # noqa: PT017 - either outcome is right
+
+
+# --- reading again -------------------------------------------------------------------------------------------------
+
+
+def again(folder: Path, toml: str) -> Callable[[], Settings]:
+    """Make a second reading of the file with this content."""
+    return lambda: load(folder, toml)
+
+
+def test_live_settings_change(folder: Path) -> None:
+    """Check level, row limit and share can change while the service runs; nothing else does."""
+    running = load(folder, MODEL)
+    outcome = reread(
+        running,
+        again(folder, MODEL + '[explain]\ncheck_level = "none"\nmax_rows = 9\nshare = 0.5\npolicy = "strict"\n'),
+    )
+    assert outcome.settings.live == LiveSettings(check_level=CheckLevel.NONE, max_rows=9, share=0.5)
+    assert outcome.settings.explain.policy == "standard"
+    assert outcome.changed == ("explain.check_level", "explain.max_rows", "explain.share")
+    assert outcome.needs_restart == ("explain.policy",)
+    assert outcome.mistakes == ()
+
+
+def test_an_invalid_reading_changes_nothing(folder: Path) -> None:
+    """A mistake in the file leaves the service as it was, and is reported."""
+    running = load(folder, MODEL)
+    outcome = reread(running, again(folder, MODEL + "[explain]\nshare = 7\nmax_rows = 9\n"))
+    assert outcome.settings is running
+    assert outcome.changed == ()
+    (mistake,) = outcome.mistakes
+    assert mistake.problem.startswith("expected a share")
+
+
+def test_models_need_a_restart(folder: Path) -> None:
+    """A model that is added, changed or removed is named, and waits for a restart."""
+    running = load(folder, MODEL)
+    outcome = reread(running, again(folder, '[grpc]\nport = 5\n[models.new]\npath = "model"\n'))
+    assert outcome.settings == running
+    assert "grpc.port" in outcome.needs_restart
+    assert "models.new.path" in outcome.needs_restart
+    assert "models.demo.path" in outcome.needs_restart
+
+
+def test_an_unchanged_file_changes_nothing(folder: Path) -> None:
+    """Reading the same again is no event."""
+    running = load(folder, MODEL)
+    outcome = reread(running, running.sources.load)
+    assert (outcome.settings, outcome.changed, outcome.needs_restart) == (running, (), ())
