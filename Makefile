@@ -28,13 +28,16 @@ demo: setup  ## Serve the embedded model, explain four sentences, show flags, ev
 
 test: setup  ## Run every test
 	$(BIN)/python -m pytest
+	cd clients/python && ../../$(BIN)/python -m pytest -p no:asyncio
 
 lint: setup  ## Check style and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	cd clients/python && ../../$(BIN)/ruff check . && ../../$(BIN)/ruff format --check .
 
 types: setup  ## Check types, tests included
 	$(BIN)/mypy
+	cd clients/python && ../../$(BIN)/mypy
 
 imports: setup  ## Check the direction of imports
 	$(BIN)/lint-imports

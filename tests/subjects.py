@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Generic
 
 import numpy as np
+
 from rollcall.checks.base import Asking, Finding, Subject, WitnessSubject
 from rollcall.domain.decision import Decision, Task
 from rollcall.domain.inputs import Encoding, Unit

@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rollcall.backends.torch_backend import TorchBackend
-from rollcall.engine.engine import Engine
-from rollcall.models.loading import LoadedModel, load_model
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     AlbertConfig,
@@ -29,6 +26,10 @@ from transformers import (
     XLMRobertaConfig,
     XLMRobertaForSequenceClassification,
 )
+
+from rollcall.backends.torch_backend import TorchBackend
+from rollcall.engine.engine import Engine
+from rollcall.models.loading import LoadedModel, load_model
 
 CORPUS = (
     "the film is a quiet triumph and I loved every minute of it",

@@ -21,6 +21,10 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+from transformers.modeling_outputs import SequenceClassifierOutput
+
 from rollcall.backends.attention_hook import PLAN_ARGUMENT
 from rollcall.backends.encoding import Encoder
 from rollcall.backends.plan import BatchPlan
@@ -28,9 +32,6 @@ from rollcall.backends.torch_backend import TorchBackend
 from rollcall.domain.decision import Task
 from rollcall.models.families import FAMILIES
 from rollcall.models.loading import LoadedModel
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
-from transformers.modeling_outputs import SequenceClassifierOutput
 
 Tensor = torch.Tensor
 

@@ -1,4 +1,4 @@
-"""The command line: `rollcall serve`, `explain`, `models`, `check-config`.
+"""The command line: `rollcall demo`, `serve`, `explain`, `models`, `check-config`.
 
 Exit codes: 0 done, 1 it failed, 2 the options or the settings are wrong. What fails says so on stderr, one line for
 each thing that is wrong. Heavy packages are imported by the command that needs them, so that help is instant.
@@ -319,7 +319,24 @@ def _reasons(error: CallFailed, options: argparse.Namespace) -> list[str]:
     return [error.message]
 
 
+def _demo_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("out/demo"),
+        metavar="DIRECTORY",
+        help="where the page goes (default %(default)s)",
+    )
+
+
+def _tour(options: argparse.Namespace) -> int:
+    from rollcall.demo.tour import tour
+
+    return tour(options.out)
+
+
 COMMANDS = (
+    Command(name="demo", help="serve the packaged model and explain four sentences", options=_demo_options, run=_tour),
     Command(name="serve", help="serve models until stopped", options=_serve_options, run=_serve),
     Command(name="explain", help="explain one decision of a running server", options=_explain_options, run=_explain),
     Command(name="models", help="list the models of a running server", options=_target_options, run=_models),

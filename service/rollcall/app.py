@@ -81,11 +81,13 @@ class Service:
         """Tell what is in force now."""
         return Limits(max_characters=self.settings.limits.max_characters, max_rows=self.settings.limits.max_rows)
 
-    def reload(self) -> None:
-        """Read the settings again and take over what may change while running; nothing if they are wrong."""
+    def reload(self) -> bool:
+        """Read the settings again and take over what may change while running; nothing, and False, if they are wrong."""
         reloaded = reread(self.settings, self.settings.sources.load)
         for mistake in reloaded.mistakes:
             logs.event(_log, logging.ERROR, "settings_rejected", place=mistake.place, problem=mistake.problem)
+        if reloaded.mistakes:
+            return False
         self.settings = reloaded.settings
         self.pipeline.defaults = server_defaults(self.settings)
         self.pipeline.gate.share = self.settings.live.share
@@ -96,6 +98,7 @@ class Service:
             changed=list(reloaded.changed),
             needs_restart=list(reloaded.needs_restart),
         )
+        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,8 +143,8 @@ async def _serve(settings: Settings) -> None:
 
 
 def _reload(server: Running) -> None:
-    server.service.reload()
-    server.metrics.config_reloaded(time.time())
+    if server.service.reload():
+        server.metrics.config_reloaded(time.time())
 
 
 @asynccontextmanager
@@ -177,15 +180,10 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         admin_port = await admin.start()
         closing.push_async_callback(admin.stop)
         grpc_port = await grpc.start()
-        closing.push_async_callback(grpc.drain)
+        closing.push_async_callback(grpc.drain, pipeline.gate.close)
         loaded = asyncio.create_task(_load_all(settings, models, pipeline, worker, health, metrics))
         closing.callback(loaded.cancel)
-        closing.push_async_callback(_start_draining, pipeline.gate)
         yield Running(service=service, metrics=metrics, grpc_port=grpc_port, admin_port=admin_port, loaded=loaded)
-
-
-async def _start_draining(gate: Gate) -> None:
-    gate.draining = True
 
 
 async def _load_all(

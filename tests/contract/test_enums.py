@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from rollcall.domain.verdicts import Reason
 from rollcall.edge.converters import enums
 from rollcall.v1 import common_pb2, explanation_pb2, model_pb2

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
+
 from rollcall.domain.maps import MapKind
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult, Flag, Reason
 from rollcall.edge.interceptors import REJECTED
 from rollcall.telemetry.metrics import CODES, METHODS, SERVICE, STAGES, Metrics
 from rollcall.v1 import explanation_service_pb2
-
 from tests.unit.edge import samples
 
 if TYPE_CHECKING:

@@ -19,11 +19,13 @@ from rollcall_client import (
     InvalidArgument,
     MapKind,
     NotFound,
+    QuerySelection,
 )
 from rollcall_client._v1 import explanation_pb2
-from rollcall_client.options import AttentionSelection, QuerySelection, RawAttentionOptions, RolloutOptions, Threshold
+from rollcall_client.options import AttentionSelection, RawAttentionOptions, RolloutOptions, Threshold
 
 GOOD = "A wonderful film."
+EXPLAIN = "/rollcall.v1.ExplanationService/Explain"
 CANARY = "xyzzyplugh"
 """A word that must never leave the request."""
 
@@ -120,7 +122,7 @@ def test_odd_texts_are_answered(client: Client, text: str) -> None:
 def raw_call(server: ServerProcess, body: bytes) -> grpc.RpcError:
     """Send bytes as an ExplainRequest; return the error."""
     with grpc.insecure_channel(server.target) as channel:
-        call = channel.unary_unary("/rollcall.v1.ExplanationService/Explain")
+        call = channel.unary_unary(EXPLAIN, request_serializer=None, response_deserializer=None)
         with pytest.raises(grpc.RpcError) as caught:
             call(body, timeout=60)
         return caught.value
@@ -185,7 +187,7 @@ def test_a_cancelled_call_touches_nobody_else(server: ServerProcess) -> None:
 def test_a_request_larger_than_the_limit_is_refused(server: ServerProcess) -> None:
     """More than 4 MiB does not get in."""
     with grpc.insecure_channel(server.target) as channel:
-        call = channel.unary_unary("/rollcall.v1.ExplanationService/Explain")
+        call = channel.unary_unary(EXPLAIN, request_serializer=None, response_deserializer=None)
         with pytest.raises(grpc.RpcError) as caught:
             call(b"x" * (5 << 20), timeout=60)
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+
 from rollcall import __main__ as command_line
 from rollcall import __version__
 from rollcall.__main__ import COMMANDS, main
@@ -19,7 +20,6 @@ from rollcall.domain.explanation import ExplainRequest
 from rollcall.domain.inputs import Target, TextInput, Threshold
 from rollcall.domain.maps import MapKind
 from rollcall.domain.verdicts import CheckLevel
-
 from tests.unit.edge import samples
 from tests.unit.edge.fakes import FakeHouse, open_door
 

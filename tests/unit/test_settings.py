@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from rollcall.domain.inputs import Threshold
 from rollcall.domain.verdicts import CheckLevel
 from rollcall.settings import (

@@ -22,6 +22,10 @@ class Gate:
     explaining: int = 0
     draining: bool = False
 
+    def close(self) -> None:
+        """Refuse everything from now on."""
+        self.draining = True
+
     @contextmanager
     def permit(self, *, explain: bool) -> Iterator[None]:
         """Hold a permit; raises Overloaded or Draining."""

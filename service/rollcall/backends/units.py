@@ -30,11 +30,13 @@ class Piece:
 
 
 def words(text: str) -> list[tuple[int, int]]:
-    """Characters [start, end) of each word or punctuation mark; white space is none."""
+    """Characters [start, end) of each word or punctuation mark; white space is none, nor part of one."""
     cuts = {0, len(text)}
     for start, end in pairwise([0, *_between_flags(text), len(text)]):
         cuts.update(start + match.start() for match in WORD_BOUNDARY.finditer(text[start:end]))
-    return [(start, end) for start, end in pairwise(sorted(cuts)) if not text[start:end].isspace()]
+    spans = ((start, text[start:end]) for start, end in pairwise(sorted(cuts)))
+    # A combining mark on nothing but a space takes the space into its word.
+    return [(start + len(s) - len(s.lstrip()), start + len(s.rstrip())) for start, s in spans if not s.isspace()]
 
 
 def _between_flags(text: str) -> list[int]:
@@ -55,7 +57,7 @@ def find_units(text: str, pieces: list[Piece], segment: int) -> list[Unit]:
     for _, members in groupby(range(len(pieces)), key=joined.__getitem__):
         indices = list(members)
         char_start = spans[first[indices[0]]][0]
-        char_end = max(spans[max(last[i] for i in indices)][1], pieces[indices[-1]].end)
+        char_end = spans[max(last[i] for i in indices)][1]
         units.append(
             Unit(
                 text=text[char_start:char_end],

@@ -114,9 +114,7 @@ class _Sentences:
     def thing(self) -> str:
         """A subject or object in the singular."""
         noun = self.noun()
-        return self.of(
-            "it", "this", "that", f"the {noun}", f"the {noun}", f"this {noun}", f"my {noun}"
-        )
+        return self.of("it", "this", "that", f"the {noun}", f"the {noun}", f"this {noun}", f"my {noun}")
 
     def things(self) -> str:
         """Something that one can own or see."""

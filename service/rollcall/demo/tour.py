@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
+
+from rollcall.demo.server import server_process
 from rollcall_client import Client, Explanation, terminal
 from rollcall_client.html import render_page
 from rollcall_client.options import AttentionSelection
-
-from rollcall.demo.server import server_process
 
 SENTENCES = (
     ("clearly positive", "A wonderful, moving film with a great cast."),

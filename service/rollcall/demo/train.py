@@ -117,9 +117,7 @@ def extracts(reviews: Sequence[Example], *, seed: int) -> tuple[str, ...]:
     return tuple(found)
 
 
-def read_corpus(
-    data: Path, *, reviews: Path | None, held_out: Sequence[Example], templated: int, seed: int
-) -> Corpus:
+def read_corpus(data: Path, *, reviews: Path | None, held_out: Sequence[Example], templated: int, seed: int) -> Corpus:
     """Read the training texts, leaving out any that equals a sentence of ``held_out``."""
     forbidden = {normal_form(example.text) for example in held_out}
     long_reviews = read_examples(reviews) if reviews else ()
@@ -131,17 +129,13 @@ def read_corpus(
         phrases=allowed(read_examples(data / "train_phrases.tsv")),
         sentences=allowed(read_examples(data / "train.tsv")),
         reviews=long_reviews,
-        review_extracts=tuple(
-            text for text in extracts(long_reviews, seed=seed) if normal_form(text) not in forbidden
-        ),
+        review_extracts=tuple(text for text in extracts(long_reviews, seed=seed) if normal_form(text) not in forbidden),
         templated=allowed(templated_examples(count=templated, seed=seed)),
         dev=read_examples(data / "dev.tsv"),
     )
 
 
-def batches_by_length(
-    lengths: Sequence[int], *, size: int, chance: random.Random
-) -> Iterator[list[int]]:
+def batches_by_length(lengths: Sequence[int], *, size: int, chance: random.Random) -> Iterator[list[int]]:
     """Yield every row number once, in shuffled batches of rows of similar length."""
     order = list(range(len(lengths)))
     chance.shuffle(order)
@@ -189,16 +183,12 @@ class Teacher:
 
     def __init__(self, directory: Path) -> None:
         """Open an encoder, tuned or not; an untuned one gets a fresh head."""
-        self.model = AutoModelForSequenceClassification.from_pretrained(
-            directory, num_labels=2, dtype=torch.float32
-        )
+        self.model = AutoModelForSequenceClassification.from_pretrained(directory, num_labels=2, dtype=torch.float32)
         self.tokenizer = AutoTokenizer.from_pretrained(directory)
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the token ids of each text, cut to the teacher's length."""
-        encoded: list[list[int]] = self.tokenizer(
-            list(texts), truncation=True, max_length=TEACHER_TOKENS
-        )["input_ids"]
+        encoded: list[list[int]] = self.tokenizer(list(texts), truncation=True, max_length=TEACHER_TOKENS)["input_ids"]
         return encoded
 
     def logits(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
@@ -223,16 +213,12 @@ class Teacher:
             fused=True,
         )
         steps = recipe.epochs * -(-len(rows) // recipe.batch)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: warm_then_linear(step, steps=steps)
-        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_then_linear(step, steps=steps))
         step, losses = 0, 0.0
         for _ in range(recipe.epochs):
             lengths = [len(row) for row in rows]
             for batch in batches_by_length(lengths, size=recipe.batch, chance=chance):
-                loss = functional.cross_entropy(
-                    self.logits([rows[i] for i in batch]), target[batch].long()
-                )
+                loss = functional.cross_entropy(self.logits([rows[i] for i in batch]), target[batch].long())
                 loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
                 torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
                 optimizer.step()
@@ -257,9 +243,7 @@ class Teacher:
         return margins
 
 
-def tuned_teacher(
-    pretrained: Path, *, corpus: Corpus, recipe: TeacherRecipe, work: Path, seed: int
-) -> Teacher:
+def tuned_teacher(pretrained: Path, *, corpus: Corpus, recipe: TeacherRecipe, work: Path, seed: int) -> Teacher:
     """Return the teacher kept in ``work``, or tune one on the treebank and keep it there."""
     kept = work / "teacher"
     if not kept.exists():
@@ -298,9 +282,7 @@ def near_words(teacher: Teacher, texts: Sequence[str]) -> dict[str, tuple[str, .
     return {word: tuple(words[i] for i in near) for word, near in zip(words, nearest, strict=True)}
 
 
-def varied(
-    texts: Sequence[str], near: Mapping[str, tuple[str, ...]], *, seed: int
-) -> tuple[str, ...]:
+def varied(texts: Sequence[str], near: Mapping[str, tuple[str, ...]], *, seed: int) -> tuple[str, ...]:
     """Return a copy of each text with some words exchanged for near ones, where any was.
 
     The exchange may turn the opinion round, so only the teacher can say what the copy means.
@@ -316,9 +298,7 @@ def varied(
     return tuple(dict.fromkeys(c for c, text in zip(copies, texts, strict=True) if c != text))
 
 
-def opinions_of(
-    teacher: Teacher, corpus: Corpus, *, copies: int, work: Path, seed: int
-) -> dict[str, float]:
+def opinions_of(teacher: Teacher, corpus: Corpus, *, copies: int, work: Path, seed: int) -> dict[str, float]:
     """Return the teacher's margin of treebank texts, review extracts and varied copies."""
     treebank = [e.text for e in (*corpus.phrases, *corpus.sentences)]
     near = near_words(teacher, [*treebank, *corpus.review_extracts])
@@ -372,11 +352,7 @@ class StudentRecipe:
 def counted_words(texts: Sequence[str]) -> Counter[str]:
     """Count the words of ``texts`` as an uncased BERT tokenizer sees them."""
     normalizer, splitter = uncased(), pre_tokenizers.BertPreTokenizer()
-    return Counter(
-        word
-        for text in texts
-        for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))
-    )
+    return Counter(word for text in texts for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
 
 
 def uncased() -> normalizers.Sequence:
@@ -387,9 +363,7 @@ def uncased() -> normalizers.Sequence:
     return normalizers.Sequence(
         [
             normalizers.Replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"),
-            normalizers.BertNormalizer(
-                clean_text=True, handle_chinese_chars=True, strip_accents=True, lowercase=True
-            ),
+            normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=True, lowercase=True),
         ]
     )
 
@@ -425,11 +399,7 @@ def borrowed_pieces(teacher: Teacher, texts: Sequence[str], *, count: int) -> li
     be spelt. Where the texts use fewer pieces, the teacher's most common whole words fill up.
     """
     tokenizer = teacher.tokenizer
-    used = Counter(
-        piece
-        for word, times in counted_words(texts).items()
-        for piece in tokenizer.tokenize(word) * times
-    )
+    used = Counter(piece for word, times in counted_words(texts).items() for piece in tokenizer.tokenize(word) * times)
     vocabulary: dict[str, int] = tokenizer.get_vocab()
     by_number = sorted(vocabulary, key=lambda piece: vocabulary[piece])
     common_words = [piece for piece in by_number if piece.isascii() and piece.isalpha()]
@@ -467,9 +437,7 @@ def student_tokenizer(pieces: Sequence[str], *, positions: int) -> PreTrainedTok
     )
 
 
-def reduced_word_vectors(
-    teacher: Teacher, pieces: Sequence[str], *, width: int, spread: float = 0.05
-) -> torch.Tensor:
+def reduced_word_vectors(teacher: Teacher, pieces: Sequence[str], *, width: int, spread: float = 0.05) -> torch.Tensor:
     """Return the pieces' word vectors (pieces, ``width``): the teacher's main components."""
     vocabulary = teacher.tokenizer.get_vocab()
     table = teacher.model.bert.embeddings.word_embeddings.weight.detach()
@@ -505,10 +473,7 @@ def encoded(
 ) -> tuple[list[list[int]], list[list[int]]]:
     """Return token ids and, for each token, its word's number from 1; 0 for [CLS] and [SEP]."""
     batch = tokenizer(list(texts), truncation=True, max_length=limit)
-    words = [
-        [0 if word is None else word + 1 for word in batch.word_ids(row)]
-        for row in range(len(texts))
-    ]
+    words = [[0 if word is None else word + 1 for word in batch.word_ids(row)] for row in range(len(texts))]
     rows: list[list[int]] = batch["input_ids"]
     return rows, words
 
@@ -583,9 +548,7 @@ def new_student(
     return student
 
 
-def lesson_loss(
-    margin: torch.Tensor, batch: Sequence[int], taken: Lessons, recipe: StudentRecipe
-) -> torch.Tensor:
+def lesson_loss(margin: torch.Tensor, batch: Sequence[int], taken: Lessons, recipe: StudentRecipe) -> torch.Tensor:
     """Return the mean loss of the student's margins (B,): towards label, teacher, or both.
 
     Where both speak the teacher has ``teacher_weight``. As usual the softened term is scaled by
@@ -628,9 +591,7 @@ def train_student(
         fused=True,
     )
     steps = recipe.epochs * -(-len(taken.rows) // recipe.batch)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: warm_then_linear(step, steps=steps)
-    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_then_linear(step, steps=steps))
     lengths = [len(row) for row in taken.rows]
     best = -1.0
     for epoch in range(1, recipe.epochs + 1):
@@ -681,9 +642,7 @@ def student_margins(
             padding=True,
             return_tensors="pt",
         )
-        logits = student(
-            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
-        ).logits
+        logits = student(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
         margins.append((logits[:, 1] - logits[:, 0]).numpy())
     return np.concatenate(margins)
 
@@ -746,9 +705,7 @@ def measured(directory: Path, *, files: Mapping[str, Path], handcheck: Path) -> 
         "accuracy": {name: share_right(path) for name, path in files.items()},
         "hand_check": hits_by_kind(checked),
         "hand_check_failures": [
-            {"text": c.text, "positive": c.positive, "probability": c.probability}
-            for c in checked
-            if not c.right
+            {"text": c.text, "positive": c.positive, "probability": c.probability} for c in checked if not c.right
         ],
         "parameters": student.num_parameters(),
         "bytes": {file.name: file.stat().st_size for file in sorted(directory.iterdir())},
@@ -804,9 +761,7 @@ def arguments() -> argparse.Namespace:
         type=Path,
         help="where the tuned teacher and its opinions are kept for a next run (default: OUT.work)",
     )
-    parser.add_argument(
-        "--metrics", type=Path, help="where the metrics are written (default: OUT.metrics.json)"
-    )
+    parser.add_argument("--metrics", type=Path, help="where the metrics are written (default: OUT.metrics.json)")
     parser.add_argument("--seed", type=int, default=11, help="seed of every draw (default: 11)")
     parser.add_argument("--threads", type=int, default=1, help="torch threads (default: 1)")
     parser.add_argument("--pieces", type=int, default=7500, help="vocabulary size (default: 7500)")
@@ -828,9 +783,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def write_model(
-    student: BertForSequenceClassification, tokenizer: PreTrainedTokenizerFast, out: Path
-) -> None:
+def write_model(student: BertForSequenceClassification, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
     """Write weights in half precision, configuration and tokenizer."""
     out.mkdir(parents=True, exist_ok=True)
     half = torch.nn.Module.to(deepcopy(student), dtype=torch.float16)
@@ -876,9 +829,7 @@ def main() -> None:
             work=work,
             seed=options.seed,
         )
-        teacher_dev = accuracy(
-            soft_labels(teacher, [e.text for e in corpus.dev], work=work), corpus.dev
-        )
+        teacher_dev = accuracy(soft_labels(teacher, [e.text for e in corpus.dev], work=work), corpus.dev)
         say(f"teacher dev accuracy {teacher_dev:.4f}")
 
     # 3. The vocabulary and the student's lessons.
@@ -886,16 +837,10 @@ def main() -> None:
     texts = [e.text for e in (*corpus.phrases, *corpus.sentences, *corpus.templated)]
     texts += corpus.review_extracts
     pieces = (
-        borrowed_pieces(teacher, texts, count=recipe.pieces)
-        if teacher
-        else learned_pieces(texts, count=recipe.pieces)
+        borrowed_pieces(teacher, texts, count=recipe.pieces) if teacher else learned_pieces(texts, count=recipe.pieces)
     )
     tokenizer = student_tokenizer(pieces, positions=recipe.positions)
-    opinions = (
-        opinions_of(teacher, corpus, copies=options.copies, work=work, seed=options.seed)
-        if teacher
-        else {}
-    )
+    opinions = opinions_of(teacher, corpus, copies=options.copies, work=work, seed=options.seed) if teacher else {}
     taken = lessons(tokenizer, corpus, opinions=opinions, positions=recipe.positions)
 
     # 4. The student.

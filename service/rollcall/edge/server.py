@@ -16,6 +16,8 @@ from rollcall.edge.servicer import ExplanationServicer
 from rollcall.v1 import explanation_service_pb2_grpc
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rollcall.edge.health import Health
     from rollcall.edge.port import ServicePort
     from rollcall.settings import GrpcSettings
@@ -54,8 +56,12 @@ class GrpcServer:
         await self._server.start()
         return port
 
-    async def drain(self) -> None:
-        """Close the door: say "not ready", let load balancers notice, refuse new calls, let the others finish."""
+    async def drain(self, on_closing: Callable[[], None]) -> None:
+        """Close the door: say "not ready", let load balancers notice, refuse new calls, let the others finish.
+
+        `on_closing` is called when load balancers have had their time.
+        """
         await self._health.drain()
         await asyncio.sleep(self._settings.propagation_seconds)
+        on_closing()
         await self._server.stop(self._settings.drain_seconds)

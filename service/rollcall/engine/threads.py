@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import torch
+from threadpoolctl import threadpool_limits
 
 CGROUP_CPU = Path("/sys/fs/cgroup/cpu.max")
 SWITCH_SECONDS = 0.0005
@@ -28,5 +29,7 @@ def configure_threads() -> int:
     """Leave one CPU to the event loop and the tokenizer; return the threads that compute. For a server's start only."""
     threads = max(1, available_cpus() - 1)
     torch.set_num_threads(threads)
+    # The statistics of a look are small: BLAS threads would only wait for each other.
+    threadpool_limits(limits=1, user_api="blas")
     sys.setswitchinterval(SWITCH_SECONDS)
     return threads

@@ -73,6 +73,9 @@ def parse_calibration(raw: Mapping[str, Any], *, model_digest: str, policy: Poli
     except (KeyError, TypeError, ValueError) as error:
         message = f"not a calibration: {type(error).__name__} {error}"
         raise CalibrationError(message) from error
+    if calibration.c is not None and not 0 <= calibration.c < math.inf:
+        message = f"its c of {calibration.c} is no width"
+        raise CalibrationError(message)
     if calibration.model_digest != model_digest:
         message = f"made for other weights, {calibration.model_digest[:19]}...; these are {model_digest[:19]}..."
         raise CalibrationError(message)

@@ -18,9 +18,7 @@ def pieces(*unit_of_token: int) -> Encoding:
         input_ids=np.arange(len(unit_of_token)),
         type_ids=np.zeros(len(unit_of_token), dtype=np.int64),
         unit_of_token=np.array(unit_of_token),
-        units=tuple(
-            Unit(text="", token_start=0, token_end=0, char_start=0, char_end=0, segment=0) for _ in range(n)
-        ),
+        units=tuple(Unit(text="", token_start=0, token_end=0, char_start=0, char_end=0, segment=0) for _ in range(n)),
         tokens_total=len(unit_of_token),
         grouped=False,
     )

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from rollcall.domain.maps import Floats
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
+from rollcall.domain.maps import Floats
 from tests.tiny import Tiny
 
 TYPED = ("bert", "electra", "albert")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from rollcall.attribution.raw_attention import raw_attention
 from rollcall.attribution.rollout import attention_rollout
 from rollcall.backends.base import CaptureRequest
@@ -19,7 +20,6 @@ from rollcall.domain.decision import Decision, Task
 from rollcall.domain.inputs import TextInput, TokensInput
 from rollcall.domain.maps import AttentionSelection, Floats, HeadFusion, HeadReduction, MapKind, MapOptions, TensorType
 from rollcall.domain.rows import Row
-
 from tests.tiny import TEXT, Tiny, Zoo
 from tests.unit.backends import stock
 from tests.unit.backends.stock import Batch

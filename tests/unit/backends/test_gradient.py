@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from rollcall.backends.base import CaptureRequest
 from rollcall.domain.decision import Decision, Task
 from rollcall.domain.inputs import TokensInput
 from rollcall.domain.maps import Floats, MapKind, MapOptions
-
 from tests.tiny import Zoo
 from tests.unit.backends import stock
 from tests.unit.backends.stock import Batch

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 import torch
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
 from rollcall.backends.attention_hook import attend
 from rollcall.backends.plan import (
     BatchPlan,
@@ -21,7 +23,6 @@ from rollcall.backends.plan import (
     permuted_probabilities,
 )
 from rollcall.domain.maps import Floats
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 Tensor = torch.Tensor
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from rollcall.attribution.raw_attention import raw_attention
 from rollcall.attribution.rollout import attention_rollout
 from rollcall.domain.inputs import Encoding, TextInput, TokensInput
 from rollcall.domain.maps import Bools, HeadFusion, MapKind, MapOptions
 from rollcall.domain.rows import AttentionEdit, RemovalOperator, Row
 from rollcall.domain.seeds import random_permutations
-
 from tests.tiny import FAMILIES, TEXT, Tiny, Zoo
 from tests.unit.backends import stock
 from tests.unit.backends.stock import Batch, Edit

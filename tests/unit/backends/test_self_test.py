@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AttentionInterface
+from transformers.masking_utils import AttentionMaskInterface
+
 from rollcall.backends.attention_hook import IMPLEMENTATION, attend
 from rollcall.backends.base import CaptureRequest
 from rollcall.backends.plan import BatchPlan, Blend, LayerEdit, MapSource, Observer, Permutation
@@ -20,9 +23,6 @@ from rollcall.domain.maps import MapKind, MapOptions
 from rollcall.domain.model import SelfTest
 from rollcall.domain.rows import Row
 from rollcall.models.loading import load_model
-from transformers import AttentionInterface
-from transformers.masking_utils import AttentionMaskInterface
-
 from tests.tiny import TEXT, Tiny
 from tests.unit.backends import stock
 from tests.unit.backends.stock import Batch

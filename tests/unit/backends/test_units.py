@@ -7,12 +7,13 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from rollcall.backends.units import Piece, find_units, group_units, words
 from rollcall.domain.inputs import Unit
 
 WORDS = {
     "contraction": ("isn't it", ["isn't", "it"]),
-    "typographic apostrophe": ("I don’t know", ["I", "don’t", "know"]),
+    "typographic apostrophe": ("I don\u2019t know", ["I", "don\u2019t", "know"]),
     "several apostrophes": ("can't've", ["can't've"]),
     "quotes": ("'quoted' \"twice\"", ["'", "quoted", "'", '"', "twice", '"']),
     "numbers": ("3.14 and 1,000.50", ["3.14", "and", "1,000.50"]),
@@ -31,6 +32,7 @@ WORDS = {
     "Hindi": ("हिन्दी भाषा", ["हिन्दी", "भाषा"]),
     "combining marks": ("e\u0301te\u0301 a\u0308", ["e\u0301te\u0301", "a\u0308"]),
     "a mark on nothing": ("\u0301abc", ["\u0301abc"]),
+    "marks on spaces": ("\u0301 a \U0001f3fd b", ["\u0301", "a", "\U0001f3fd", "b"]),
     "NUL": ("a\0b", ["a", "\0", "b"]),
     "bidi controls": ("\u202eabc\u202c d", ["\u202eabc\u202c", "d"]),
     "zero-width space": ("a\u200bb", ["a", "\u200b", "b"]),
@@ -56,7 +58,7 @@ def test_words_and_white_space_make_up_the_text(text: str) -> None:
     assert spans == sorted(spans)
     kept = "".join(text[start:end] for start, end in spans)
     assert [c for c in kept if not c.isspace()] == [c for c in text if not c.isspace()]
-    assert all(not text[start:end].isspace() and start < end for start, end in spans)
+    assert all(text[start:end] == text[start:end].strip() != "" for start, end in spans)
     gaps = zip([0, *(end for _, end in spans)], [*(start for start, _ in spans), len(text)], strict=True)
     assert all(not text[end:start].strip() for end, start in gaps)
 
@@ -110,6 +112,11 @@ def test_words_without_tokens_are_no_units() -> None:
     assert find_units("a \0 b", pieces((0, 1), (4, 5)), 0) == [unit("a", 1, 1, 0), unit("b", 2, 2, 4)]
     assert find_units("abc", [], 0) == []
     assert find_units("   ", pieces((0, 1)), 0) == []
+
+
+def test_space_behind_a_word_is_not_shown() -> None:
+    """A token for the space at the end belongs to the last word, and the word is shown without it."""
+    assert find_units("so good \n", pieces((0, 2), (2, 7), (7, 9)), 0) == [unit("so", 1, 1, 0), unit("good", 2, 3, 3)]
 
 
 def test_tokens_without_characters_belong_to_a_neighbour() -> None:

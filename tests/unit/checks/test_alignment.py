@@ -9,6 +9,7 @@ import math
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+
 from rollcall.checks.alignment import (
     RIDGE_LAMBDAS,
     EffectEstimate,
@@ -22,7 +23,6 @@ from rollcall.checks.base import OPERATORS
 from rollcall.domain.maps import Bools, Floats
 from rollcall.domain.rows import RemovalOperator, Row
 from rollcall.verdict.policies import STANDARD
-
 from tests.subjects import NAN
 
 MASK, HIDE = OPERATORS

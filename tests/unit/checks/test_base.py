@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from rollcall.checks.base import OPERATORS
 from rollcall.domain.decision import Decision, Task
 from rollcall.domain.rows import RemovalOperator, RowResult
-
 from tests.subjects import SEED, answer, removed_units, subject, witness_case
 
 

@@ -8,7 +8,6 @@ from rollcall.checks.base import OPERATORS
 from rollcall.checks.contradiction import contradiction
 from rollcall.domain.rows import RemovalOperator, Row, RowResult
 from rollcall.domain.verdicts import CheckKind, CheckOutcome
-
 from tests.subjects import answer, by_removal, drive, flips_on, removed_units, witness_case
 
 SCORES = [0.3, 0.2, 0.14, 0.1, 0.08, 0.06, 0.05, 0.04, 0.02, 0.01]

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from rollcall.checks.base import OPERATORS
 from rollcall.checks.decision_flip import FlipFinding, decision_flip
 from rollcall.domain.decision import Decision, Task
 from rollcall.domain.verdicts import CheckOutcome
 from rollcall.verdict.policies import STANDARD
-
 from tests.subjects import Driven, by_removal, drive, removed_units, subject, three_way
 
 EFFECTS = np.array([0.2, 1.5, -0.4, 0.9, 0.6, 0.1])

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from rollcall.checks.base import Subject
 from rollcall.checks.instrument import InstrumentFinding, instrument
 from rollcall.domain.rows import AttentionEdit, Row, RowResult
 from rollcall.domain.verdicts import CheckKind, CheckOutcome
-
 from tests.subjects import NAN, answer, drive, subject
 
 STATE = np.array([4.0, -2.0, 0.0])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+
 from rollcall.checks.base import OPERATORS
 from rollcall.checks.omission import omission
 from rollcall.domain.decision import Decision, Task
 from rollcall.domain.verdicts import CheckKind, CheckOutcome
-
 from tests.subjects import answer, by_removal, drive, flips_on, removed_units, subject, three_way, witness_case
 
 SCORES = [0.5, 0.3, 0.2, 0.0, 0.0, 0.0, 0.0, 0.0]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from rollcall.checks.base import OPERATORS
 from rollcall.checks.reach import ReachFinding, judge_reach, reach
 from rollcall.domain.verdicts import CheckOutcome
-
 from tests.subjects import NAN, by_removal, drive, removed_units, subject
 
 CALM = np.full(16, 2.0)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from rollcall.checks.alignment import EffectEstimate, alignment_value, estimate_effects
 from rollcall.checks.base import OPERATORS
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
+
 from rollcall.checks.rewiring import judge_rewiring, lower_bound, rewiring_rows
 from rollcall.domain.distances import jensen_shannon
 from rollcall.domain.maps import MapKind
 from rollcall.domain.rows import AttentionEdit, RowResult
 from rollcall.domain.seeds import derived_seed
 from rollcall.domain.verdicts import CheckKind, CheckOutcome
-from scipy.stats import binomtest
-
 from tests.subjects import NAN, SEED, answer, subject, unit_map
 
 SCORES = np.array([0.7, 0.1, 0.1, 0.1])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+
 from rollcall.checks.base import OPERATORS
 from rollcall.checks.support import support, support_set
 from rollcall.domain.verdicts import CheckKind, CheckOutcome
-
 from tests.subjects import answer, by_removal, drive, flips_on, removed_units, witness_case
 
 SCORES = [0.1, 0.4, 0.2, 0.1, 0.1, 0.1]

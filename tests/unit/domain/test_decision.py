@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+
 from rollcall.domain.decision import Decision, Task, probabilities, total_variation
 from rollcall.domain.maps import Floats
 

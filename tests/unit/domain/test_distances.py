@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+
 from rollcall.domain.distances import jensen_shannon, jsd_from_uniform
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from rollcall.domain import errors
 from rollcall.domain.errors import (
     CallerError,

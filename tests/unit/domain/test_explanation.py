@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from rollcall.domain.decision import Prediction
 from rollcall.domain.explanation import Attribution, ExplainRequest, Explanation, Timing
 from rollcall.domain.inputs import Target, TextInput
@@ -10,7 +11,6 @@ from rollcall.domain.maps import MapKind
 from rollcall.domain.model import ModelRef
 from rollcall.domain.verdicts import Flag, Reason, Scope, Verdict
 from rollcall.verdict.calibration import UNCALIBRATED
-
 from tests.subjects import encoding, unit_map
 
 

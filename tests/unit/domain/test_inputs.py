@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from rollcall.domain.inputs import Encoding, TextInput, TokensInput, Unit
 
+from rollcall.domain.inputs import Encoding, TextInput, TokensInput, Unit
 from tests.subjects import encoding
 
 WORDS_OF_TWO = Encoding(

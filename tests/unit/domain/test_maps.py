@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from rollcall.domain.maps import (
     ALWAYS_RETURNED,
     MAX_ATTENTION_BYTES,

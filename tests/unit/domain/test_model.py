@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from rollcall.domain.decision import Task
 from rollcall.domain.model import ModelCard, ModelRef, SelfTest
 from rollcall.verdict.calibration import UNCALIBRATED

@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
+
 from rollcall.domain.policy import Policy
 
 PLAIN = Policy(name="plain", version=3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from rollcall.domain.maps import MapKind
 from rollcall.domain.rows import AttentionEdit, Row, RowResult
 

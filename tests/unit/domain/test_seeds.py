@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
+
 from rollcall.domain.seeds import SEED_BITS, derived_seed, digest_seed, random_permutations, random_words
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from google.rpc import error_details_pb2, status_pb2
 from grpc import aio
 from prometheus_client import CollectorRegistry
+
 from rollcall.domain.errors import ModelNotFound
 from rollcall.edge.health import Health
 from rollcall.edge.port import Limits
@@ -18,13 +19,13 @@ from rollcall.edge.status import DETAILS_KEY
 from rollcall.settings import GrpcSettings
 from rollcall.telemetry.metrics import Metrics
 from rollcall.v1 import explanation_service_pb2_grpc
-
 from tests.unit.edge import samples
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
 
     from google.protobuf.message import Message
+
     from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
     from rollcall.domain.model import ModelCard
     from rollcall.v1.explanation_service_pb2_grpc import ExplanationServiceAsyncStub
@@ -125,7 +126,7 @@ async def open_door(house: FakeHouse, settings: GrpcSettings | None = None) -> A
                 house=house, server=server, port=port, health=health, registry=registry, channel=channel, stub=stub
             )
     finally:
-        await server.drain()
+        await server.drain(lambda: None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+
 from rollcall.domain.decision import Prediction, Task
 from rollcall.domain.explanation import Attribution, DecisionFlip, Effect, Explanation, Predicted, Timing
 from rollcall.domain.inputs import Threshold, Unit

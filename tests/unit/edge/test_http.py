@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry
+
 from rollcall.edge.health import Health
 from rollcall.edge.http import AdminServer
 from rollcall.settings import (
@@ -22,7 +23,6 @@ from rollcall.settings import (
     Sources,
 )
 from rollcall.telemetry.metrics import Metrics
-
 from tests.unit.edge import samples
 from tests.unit.edge.fakes import FakeHouse
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from google.rpc import error_details_pb2
 from grpc import aio
+
 from rollcall.domain import errors
 from rollcall.settings import GrpcSettings
 from rollcall.telemetry import logs
 from rollcall.v1 import common_pb2, explanation_pb2, explanation_service_pb2
-
 from tests.unit.edge import samples
 from tests.unit.edge.fakes import FakeHouse, failure_of, open_door
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from rollcall.domain.errors import InvalidInput
 from rollcall.domain.explanation import Effect
 from rollcall.domain.maps import MAX_ATTENTION_BYTES, MapKind
 from rollcall.edge.converters import replies
 from rollcall.edge.port import Limits
 from rollcall.v1 import common_pb2, explanation_pb2, explanation_service_pb2, model_pb2
-
 from tests.unit.edge import samples
 
 

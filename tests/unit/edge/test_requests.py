@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from rollcall.domain.errors import InvalidInput
 from rollcall.domain.explanation import ExplainRequest
 from rollcall.domain.inputs import Target, TextInput, Threshold, TokensInput

@@ -9,12 +9,12 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client import CollectorRegistry
+
 from rollcall.edge.health import SERVICE, Health
 from rollcall.edge.server import GrpcServer
 from rollcall.settings import GrpcSettings
 from rollcall.telemetry.metrics import Metrics
 from rollcall.v1 import common_pb2, explanation_pb2
-
 from tests.unit.edge import samples
 from tests.unit.edge.fakes import Door, FakeHouse, failure_of, open_door
 
@@ -69,7 +69,7 @@ async def test_draining_turns_away_and_finishes() -> None:
         assert (await watch.read()).status == SERVING
         running = asyncio.ensure_future(door.stub.Explain(explanation_pb2.ExplainRequest(text=TEXT)))
         await house.entered.wait()
-        draining = asyncio.ensure_future(door.server.drain())
+        draining = asyncio.ensure_future(door.server.drain(lambda: None))
         assert (await watch.read()).status == NOT_SERVING
         assert (door.health.ready, door.health.draining) == (False, True)
         assert await check(door, "") == NOT_SERVING
@@ -94,7 +94,7 @@ async def test_grace_ends() -> None:
     async with open_door(house, GrpcSettings(port=0, drain_seconds=0.05)) as door:
         running = asyncio.ensure_future(failure_of(door.stub.Explain(explanation_pb2.ExplainRequest(text=TEXT))))
         await house.entered.wait()
-        await door.server.drain()
+        await door.server.drain(lambda: None)
         await asyncio.wait_for(house.cancelled.wait(), timeout=5)
         assert (await running).code == "UNAVAILABLE"
 

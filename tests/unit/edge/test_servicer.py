@@ -6,7 +6,6 @@ import time
 
 from rollcall.domain.inputs import TextInput
 from rollcall.v1 import common_pb2, explanation_pb2, explanation_service_pb2
-
 from tests.unit.edge import samples
 from tests.unit.edge.fakes import FakeHouse, failure_of, open_door
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from rollcall.domain.errors import FieldViolation
 from rollcall.edge.wire import MAX_FIELDS, Undecodable, decoder
 from rollcall.v1 import common_pb2, explanation_pb2, explanation_service_pb2

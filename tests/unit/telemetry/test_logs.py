@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from rollcall.domain.errors import BackendError
 from rollcall.telemetry import logs
 

@@ -7,11 +7,11 @@ from enum import Enum
 
 import pytest
 from prometheus_client import CollectorRegistry
+
 from rollcall.domain.maps import MapKind
 from rollcall.domain.verdicts import Flag, Reason
 from rollcall.telemetry.metrics import CODES, METHODS, Load, Metrics
 from rollcall.telemetry.versions import versions
-
 from tests.unit.edge import samples
 
 GRPC = {"grpc_type": "unary", "grpc_service": "rollcall.v1.ExplanationService"}
