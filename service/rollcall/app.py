@@ -82,7 +82,7 @@ class Service:
         return Limits(max_characters=self.settings.limits.max_characters, max_rows=self.settings.limits.max_rows)
 
     def reload(self) -> bool:
-        """Read the settings again and take over what may change while running; nothing, and False, if they are wrong."""
+        """Read the settings again and take over what may change; nothing, and False, if they are wrong."""
         reloaded = reread(self.settings, self.settings.sources.load)
         for mistake in reloaded.mistakes:
             logs.event(_log, logging.ERROR, "settings_rejected", place=mistake.place, problem=mistake.problem)

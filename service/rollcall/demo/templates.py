@@ -21,6 +21,9 @@ class Example:
     positive: float
 
 
+EVEN: Final = 0.5
+UNCAPITALISED_SHARE: Final = 0.3
+
 PRAISE: Final = 0.97
 BLAME: Final = 0.03
 FAULT_DENIED: Final = 0.85
@@ -97,7 +100,7 @@ class _Sentences:
     """Draws words from the tables and puts them into sentences."""
 
     def __init__(self, seed: int) -> None:
-        self._chance = random.Random(seed)
+        self._chance = random.Random(seed)  # noqa: S311 - a seeded draw, no secret
 
     def of(self, *choices: str) -> str:
         return self._chance.choice(choices)
@@ -135,7 +138,7 @@ class _Sentences:
     # From here one method a kind, each returning the text without its ending, and the target.
 
     def plain(self) -> tuple[str, float]:
-        positive = self._chance.random() < 0.5
+        positive = self._chance.random() < EVEN
         word = self.good() if positive else self.bad()
         degree = self.of(*ADVERBS)
         who = self.of(*PEOPLE)
@@ -238,7 +241,7 @@ class _Sentences:
         return text, sure
 
     def contrast(self) -> tuple[str, float]:
-        positive = self._chance.random() < 0.5
+        positive = self._chance.random() < EVEN
         first = self.of(*(BAD if positive else GOOD))
         last = self.of(*(GOOD if positive else BAD))
         praise = self.of(*(LIKED if positive else DISLIKED))
@@ -266,7 +269,7 @@ class _Sentences:
             self.of(*GOODS),
             self.of("a day", "two days", "a month", "one hour", "two months"),
         )
-        positive = self._chance.random() < 0.5
+        positive = self._chance.random() < EVEN
         if positive:
             text = self.of(
                 f"the {noun} works {self.of('well', 'perfectly', 'great', 'fine', 'as expected')}",
@@ -308,7 +311,7 @@ class _Sentences:
 
     def finished(self, text: str) -> str:
         """Give a text its capital, mostly, and its ending."""
-        dressed = text if self._chance.random() < 0.3 else text[0].upper() + text[1:]
+        dressed = text if self._chance.random() < UNCAPITALISED_SHARE else text[0].upper() + text[1:]
         return " ".join(dressed.split()) + self.of(*ENDINGS)
 
 

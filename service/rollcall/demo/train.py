@@ -58,6 +58,7 @@ SPECIAL_PIECES: Final = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 PAD_ID, UNK_ID, CLS_ID, SEP_ID, MASK_ID = range(len(SPECIAL_PIECES))
 LABELS: Final = {0: "negative", 1: "positive"}
 
+UNDECIDED: Final = 0.5
 TEACHER_TOKENS: Final = 128
 POOL_BATCHES: Final = 50
 """Rows of this many batches are sorted by length together: little padding, still well mixed."""
@@ -105,7 +106,7 @@ def normal_form(text: str) -> str:
 
 def extracts(reviews: Sequence[Example], *, seed: int) -> tuple[str, ...]:
     """Cut reviews into distinct sentences, and add one run of two to four sentences from each."""
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311 - a seeded draw, no secret
     found: dict[str, None] = {}
     for review in reviews:
         sentences = [s for s in SENTENCE_END.split(review.text) if len(s) in SENTENCE_CHARACTERS]
@@ -201,8 +202,8 @@ class Teacher:
 
     def tune(self, examples: Sequence[Example], *, recipe: TeacherRecipe, seed: int) -> None:
         """Fit the encoder and head to ``examples``; the word vectors stay as they came."""
-        chance = random.Random(seed)
-        self.model.bert.embeddings.requires_grad_(False)
+        chance = random.Random(seed)  # noqa: S311 - a seeded draw, no secret
+        self.model.bert.embeddings.requires_grad_(requires_grad=False)
         self.model.train()
         rows = self.ids([e.text for e in examples])
         target = torch.tensor([e.positive for e in examples])
@@ -287,7 +288,7 @@ def varied(texts: Sequence[str], near: Mapping[str, tuple[str, ...]], *, seed: i
 
     The exchange may turn the opinion round, so only the teacher can say what the copy means.
     """
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311 - a seeded draw, no secret
 
     def exchanged(found: re.Match[str]) -> str:
         word = found[0]
@@ -316,7 +317,7 @@ def opinions_of(teacher: Teacher, corpus: Corpus, *, copies: int, work: Path, se
 
 def accuracy(margins: NDArray[np.float32], examples: Sequence[Example]) -> float:
     """Return the share of examples whose margin has the sign of their label."""
-    labels = np.array([example.positive > 0.5 for example in examples])
+    labels = np.array([example.positive > UNDECIDED for example in examples])
     return float(np.mean((margins > 0) == labels))
 
 
@@ -378,7 +379,7 @@ def plain_characters() -> list[str]:
 
 def learned_pieces(texts: Sequence[str], *, count: int) -> list[str]:
     """Learn ``count`` word pieces from ``texts``."""
-    learner = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    learner = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # noqa: S106 - a piece, no password
     learner.normalizer = uncased()
     learner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     trainer = trainers.WordPieceTrainer(
@@ -414,7 +415,7 @@ def student_tokenizer(pieces: Sequence[str], *, positions: int) -> PreTrainedTok
     fast = Tokenizer(
         models.WordPiece(
             {piece: number for number, piece in enumerate(pieces)},
-            unk_token="[UNK]",
+            unk_token="[UNK]",  # noqa: S106 - a piece, no password
             max_input_chars_per_word=100,
         )
     )
@@ -429,11 +430,11 @@ def student_tokenizer(pieces: Sequence[str], *, positions: int) -> PreTrainedTok
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # the library leaves it so
         tokenizer_object=fast,
         model_max_length=positions,
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        mask_token="[MASK]",
+        pad_token="[PAD]",  # noqa: S106 - a piece, no password
+        unk_token="[UNK]",  # noqa: S106 - a piece, no password
+        cls_token="[CLS]",  # noqa: S106 - a piece, no password
+        sep_token="[SEP]",  # noqa: S106 - a piece, no password
+        mask_token="[MASK]",  # noqa: S106 - a piece, no password
     )
 
 
@@ -494,7 +495,7 @@ def lessons(
     return Lessons(
         rows=rows,
         words=words,
-        label=torch.tensor([labels.get(text, 0.5) for text in texts]),
+        label=torch.tensor([labels.get(text, UNDECIDED) for text in texts]),
         labelled=torch.tensor([float(text in labels) for text in texts]),
         margin=torch.tensor([opinions.get(text, 0.0) for text in texts]),
         taught=torch.tensor([float(text in opinions) for text in texts]),
@@ -578,7 +579,7 @@ def train_student(
     seed: int,
 ) -> None:
     """Train in place and hand the student to ``keep`` after every epoch that is best on dev."""
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311 - a seeded draw, no secret
     vectors = student.bert.embeddings.word_embeddings.weight
     groups: list[dict[str, Any]] = [
         {"params": [p for p in student.parameters() if p is not vectors]},
@@ -660,7 +661,7 @@ class HandChecked:
     @property
     def right(self) -> bool:
         """Whether the model leans towards the sentence's label."""
-        return (self.probability > 0.5) == self.positive
+        return (self.probability > UNDECIDED) == self.positive
 
 
 def hand_check(

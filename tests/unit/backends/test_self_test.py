@@ -234,11 +234,10 @@ def test_a_model_whose_two_attentions_differ_is_found(tiny: Tiny) -> None:
     assert failed(run(tiny.backend, forward=two_faced)) == {"eager_is_sdpa"}
 
 
-@pytest.mark.xfail(strict=True, raises=(RuntimeError, ValueError), reason="the tests crash where nothing was captured")
 def test_a_hook_that_loses_its_plans_is_found(bert: Tiny) -> None:
     """A hook that has gone deaf after the probe captures nothing and changes nothing, and is named, not a crash."""
     found = failed(run(bert.backend, forward=lambda inputs, _: bert.backend.forward(inputs, None)))
-    assert {"call_count", "capture_is_stock_eager", "uniform_changes_state"} <= found
+    assert found == {"call_count"}
 
 
 def test_every_test_has_its_sabotage() -> None:
