@@ -120,7 +120,12 @@ def worse(draw: st.DrawFn, evidence: MapEvidence) -> MapEvidence:
                 {"calibrated": False},
                 {"rewiring": CheckOutcome.CONTRADICTS},
                 {"rewiring": CheckOutcome.ERRORED},
-                *({name: outcome} for name in ("instrument", "reach") for outcome in CheckOutcome if outcome is not CheckOutcome.SUPPORTS),
+                *(
+                    {name: outcome}
+                    for name in ("instrument", "reach")
+                    for outcome in CheckOutcome
+                    if outcome is not CheckOutcome.SUPPORTS
+                ),
             ]
         )
     )

@@ -803,7 +803,7 @@ def main() -> None:
     metrics: Path = options.metrics or out.with_name(out.name + ".metrics.json")
     work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(options.threads)
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(mode=True)
 
     # 1. The data.
     corpus = read_corpus(

@@ -1,0 +1,105 @@
+"""Everything that the README tells people to run, run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rollcall.demo.server import ServerProcess, server_process
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+BIN = Path(sys.executable).parent
+
+
+def blocks(language: str) -> list[str]:
+    """Return the fenced blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line.strip()]
+
+
+def run(command: str, directory: Path) -> str:
+    """Run a rollcall command of the README; return what it prints."""
+    program, *arguments = shlex.split(command)
+    assert program == "rollcall"
+    done = subprocess.run(
+        [BIN / program, *arguments], cwd=directory, check=True, stdout=subprocess.PIPE, text=True, timeout=120
+    )
+    return done.stdout
+
+
+def test_every_command_is_of_a_kind_that_is_run_here() -> None:
+    """A command that nobody runs may not be promised."""
+    assert {command.split()[0] for command in COMMANDS} == {"make", "rollcall"}
+    assert {command.split()[1] for command in COMMANDS} == {
+        "demo",
+        "test",
+        "serve",
+        "explain",
+        "models",
+        "check-config",
+    }
+
+
+@pytest.mark.parametrize("target", ["demo", "test"])
+def test_make_targets_are_what_continuous_integration_calls(target: str) -> None:
+    """`make demo` and `make test` run in every change's CI."""
+    makefile = (ROOT / "Makefile").read_text()
+    (ci,) = re.findall(r"^ci:(.*?)##", makefile, flags=re.MULTILINE)
+    assert target in ci.split()
+    assert "make ci" in (ROOT / ".ci" / "run").read_text()
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith(("rollcall explain", "rollcall models"))])
+def test_questions_are_answered(server: ServerProcess, tmp_path: Path, command: str) -> None:
+    """The questions of the README get answers from a running server."""
+    assert run(f"{command} --target {server.target}", tmp_path).strip()
+    if "--html" in command:
+        assert "<!doctype html>" in (tmp_path / "report.html").read_text().lower()
+
+
+def test_the_servers_start(tiny_models: dict[str, Path]) -> None:
+    """The two ways to serve of the README start and stop."""
+    serves = [command for command in COMMANDS if command.startswith("rollcall serve")]
+    paths = {"/models/reviews": tiny_models["roberta"], "/models/fraud": tiny_models["distilbert"]}
+    for command in serves:
+        arguments = shlex.split(command)[2:]
+        for written, real in paths.items():
+            arguments = [argument.replace(written, str(real)) for argument in arguments]
+        with server_process(*arguments) as server:
+            assert server.stop() == 0
+
+
+def test_the_settings_are_right(tmp_path: Path, tiny_models: dict[str, Path]) -> None:
+    """The example settings pass check-config."""
+    (example,) = blocks("toml")
+    (tmp_path / "rollcall.toml").write_text(example.replace("/models/fraud", str(tiny_models["distilbert"])))
+    (command,) = [c for c in COMMANDS if "check-config" in c]
+    assert "no mistakes" in run(command, tmp_path)
+
+
+def test_the_python_example_works(server: ServerProcess) -> None:
+    """The first example of the README runs as it stands, on another port."""
+    (example,) = blocks("python")
+    done = subprocess.run(
+        [sys.executable, "-c", example.replace("127.0.0.1:8001", server.target)],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=120,
+    )
+    assert re.match(r"(positive|negative) (FAITHFUL|UNFAITHFUL|INCONCLUSIVE) ", done.stdout)
+
+
+def test_every_metric_is_in_the_table(server: ServerProcess) -> None:
+    """An SRE finds each family of /metrics in the README, and no family that is not there."""
+    served = set(re.findall(r"^# TYPE ((?:rollcall|grpc)_\w+) ", server.metrics(), flags=re.MULTILINE))
+    listed = set(re.findall(r"^\| `((?:rollcall|grpc)_\w+)` \|", README, flags=re.MULTILINE))
+    assert served == listed
