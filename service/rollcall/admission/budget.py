@@ -12,6 +12,8 @@ SAFETY = 1.25
 """Estimates are multiplied by this before they are held against the deadline."""
 SMOOTHING = 0.2
 """Weight of the newest batch in the pace."""
+FADING_SECONDS = 10.0
+"""The pace halves in this time without a batch."""
 
 
 class Cut(Enum):
@@ -23,18 +25,25 @@ class Cut(Enum):
 
 @dataclass(slots=True, kw_only=True)
 class Pace:
-    """Seconds per token of recent batches of one model, waiting included: what the next batch is expected to take."""
+    """Seconds per token of recent batches of one model, waiting included: what the next batch is expected to take.
+
+    It fades with time: after a burst nobody would dare to run another batch otherwise, and so never learn that it is
+    over.
+    """
 
     seconds_per_token: float = 0.0
+    observed_at: float = 0.0
 
-    def observe(self, tokens: int, seconds: float) -> None:
+    def observe(self, tokens: int, seconds: float, now: float) -> None:
         """Take one batch into account."""
         newest = seconds / tokens
         self.seconds_per_token += (newest - self.seconds_per_token) * (SMOOTHING if self.seconds_per_token else 1.0)
+        self.observed_at = now
 
-    def estimate(self, tokens: int) -> float:
+    def estimate(self, tokens: int, now: float) -> float:
         """Expected seconds for a batch; 0 before the first observation."""
-        return tokens * self.seconds_per_token
+        fading = 0.5 ** (max(0.0, now - self.observed_at) / FADING_SECONDS)
+        return float(tokens * self.seconds_per_token * fading)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,8 +64,9 @@ class Budget:
             self.cut = self.cut or Cut.MAX_ROWS
             return False
         if self.deadline is not None:
-            needed = SAFETY * self.pace.estimate(rows * self.length) + REPLY_SECONDS
-            if self.clock() + needed > self.deadline:
+            now = self.clock()
+            needed = SAFETY * self.pace.estimate(rows * self.length, now) + REPLY_SECONDS
+            if now + needed > self.deadline:
                 self.cut = self.cut or Cut.DEADLINE
                 return False
         return True
@@ -64,4 +74,4 @@ class Budget:
     def spend(self, rows: int, seconds: float) -> None:
         """Count rows that have been run in `seconds`."""
         self.rows += rows
-        self.pace.observe(rows * self.length, seconds)
+        self.pace.observe(rows * self.length, seconds, self.clock())

@@ -15,6 +15,7 @@ from transformers import (
     AutoTokenizer,
     PreTrainedTokenizerFast,
 )
+from transformers.utils.logging import disable_progress_bar
 
 from rollcall.backends.base import Backend
 from rollcall.backends.encoding import Encoder
@@ -53,6 +54,7 @@ def load_model(directory: Path, *, device: str = "cpu", max_units: int = 64) -> 
         message = f"{directory} is not a directory"
         raise ModelRejected(message)
     family = _family(directory)
+    disable_progress_bar()  # type: ignore[no-untyped-call] # it would draw between the lines of the log
     if not any(directory.glob("*.safetensors")):
         message = f"{directory} holds no .safetensors file; weights in other formats are not loaded"
         raise ModelRejected(message)

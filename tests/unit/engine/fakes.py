@@ -1,0 +1,128 @@
+"""A backend that computes nothing: it answers by arithmetic on the rows, and fails as devices fail."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from rollcall.backends.base import AttentionReductions, BatchOutput, Capture, CaptureRequest, Shape
+from rollcall.domain.decision import Task
+from rollcall.domain.errors import InvalidInput
+from rollcall.domain.inputs import Encoding, ModelInput, TextInput, Unit
+from rollcall.domain.maps import MapOptions
+from rollcall.domain.model import SelfTest
+from rollcall.domain.rows import AttentionEdit, Row
+from rollcall.engine.engine import Engine
+from rollcall.models.families import FAMILIES
+from rollcall.models.loading import LoadedModel
+
+CLASSES, WIDTH, LAYERS, HEADS = 2, 3, 2, 2
+
+
+class Activations:
+    """What a forward keeps on the device while it runs."""
+
+
+@dataclass(kw_only=True)
+class FakeBackend:
+    """Answers each row with its seed; `capacity` rows fit on the device, `failure` is raised instead of an answer."""
+
+    capacity: int = 1000
+    failure: Callable[[], Exception] | None = None
+    spoiled: Callable[[AttentionReductions], AttentionReductions] = lambda reductions: reductions
+    batches: list[int] = field(default_factory=list)
+    kept_from_before: list[bool] = field(default_factory=list)
+    running: list[weakref.ref[Activations]] = field(default_factory=list)
+
+    name = "fake"
+    device = "cpu"
+    dtype = "float32"
+    shape = Shape(layers=LAYERS, heads=HEADS, classes=CLASSES, max_tokens=16)
+    task = Task.SINGLE_LABEL
+    readout = 0
+
+    def encode(self, model_input: ModelInput) -> Encoding:
+        """A unit per word between two special tokens."""
+        assert isinstance(model_input, TextInput)
+        words = model_input.text.split()
+        if not words:
+            raise InvalidInput.of("text.text", "holds no word")
+        return encoding(len(words))
+
+    def run(self, encoding: Encoding, rows: list[Row], options: MapOptions) -> BatchOutput:  # noqa: ARG002 - the contract
+        """Logits (seed, -seed), read-outs full of seeds, and reductions that peak at token number seed."""
+        self.batches.append(len(rows))
+        self.kept_from_before.append(any(reference() is not None for reference in self.running))
+        activations = Activations()
+        self.running.append(weakref.ref(activations))
+        if len(rows) > self.capacity:
+            message = "out of memory"
+            raise torch.OutOfMemoryError(message)
+        if self.failure is not None:
+            raise self.failure()
+        seeds = torch.tensor([float(row.seed) for row in rows])
+        permuted = [row.seed for row in rows if row.edit is AttentionEdit.PERMUTED]
+        return BatchOutput(
+            logits=torch.stack((seeds, -seeds), dim=1),
+            readouts=seeds.unsqueeze(1).expand(-1, WIDTH) if any(row.readout for row in rows) else None,
+            permuted=self.spoiled(reductions(permuted, encoding.length)) if permuted else None,
+        )
+
+    def capture(self, encoding: Encoding, request: CaptureRequest) -> Capture:
+        """Uniform reductions, or the failure."""
+        if self.capacity == 0:
+            message = "out of memory"
+            raise torch.OutOfMemoryError(message)
+        if self.failure is not None:
+            raise self.failure()
+        uniform = torch.full((LAYERS, encoding.length, encoding.length), 1 / encoding.length)
+        return Capture(
+            attention=self.spoiled(reductions([1], encoding.length)),
+            norms=uniform,
+            gradients=uniform if request.maps else None,
+            selected=None,
+            uniform=False,
+        )
+
+    def self_test(self) -> tuple[SelfTest, ...]:
+        """Nothing to prove."""
+        return ()
+
+
+def reductions(peaks: list[int], length: int) -> AttentionReductions:
+    """All attention on one token per row."""
+    rows = torch.zeros(len(peaks), length)
+    rows[torch.arange(len(peaks)), torch.tensor(peaks)] = 1
+    return AttentionReductions(
+        fused=rows[:, None, None, :].expand(-1, LAYERS, length, -1),
+        readout=rows[:, None, None, :].expand(-1, LAYERS, HEADS, -1),
+    )
+
+
+def encoding(words: int) -> Encoding:
+    """Words of one token each, between two special tokens."""
+    numbers = np.arange(words + 2)
+    units = tuple(
+        Unit(text=f"w{i}", token_start=i + 1, token_end=i + 2, char_start=2 * i, char_end=2 * i + 1, segment=0)
+        for i in range(words)
+    )
+    return Encoding(
+        input_ids=numbers,
+        type_ids=np.zeros_like(numbers),
+        unit_of_token=np.where((numbers > 0) & (numbers <= words), numbers - 1, -1),
+        units=units,
+        tokens_total=words + 2,
+        grouped=False,
+    )
+
+
+def engine_of(backend: FakeBackend, max_batch_tokens: int = 8192) -> Engine:
+    """An engine with this one backend, as the model "m"."""
+    model = LoadedModel(
+        backend=backend, family=FAMILIES["bert"], labels=("a", "b"), digest="sha256:" + "0" * 64, self_tests=()
+    )
+    return Engine(models={"m": model}, max_batch_tokens=max_batch_tokens)
