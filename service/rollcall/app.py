@@ -11,12 +11,13 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import FrameType
 
 from prometheus_client import CollectorRegistry
 
@@ -127,11 +128,9 @@ def serve(settings: Settings) -> int:
 
 async def _serve(settings: Settings) -> None:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    _on_signals(stop.set, signal.SIGTERM, signal.SIGINT)
     async with running(settings) as server:
-        loop.add_signal_handler(signal.SIGHUP, partial(_reload, server))
+        _on_signals(partial(_reload, server), signal.SIGHUP)
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({stopping, server.loaded}, return_when=asyncio.FIRST_COMPLETED)
         if server.loaded.done():
@@ -140,6 +139,22 @@ async def _serve(settings: Settings) -> None:
         await stopping
         logs.event(_log, logging.INFO, "draining")
     logs.event(_log, logging.INFO, "stopped")
+
+
+def _on_signals(act: Callable[[], None], *numbers: signal.Signals) -> None:
+    """Call `act` in the event loop on each signal.
+
+    Unlike the loop's own handlers these stay until the process ends, so that a signal that is sent again while the last
+    things are being closed does not kill it.
+    """
+    loop = asyncio.get_running_loop()
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        with suppress(RuntimeError):  # the loop is closed: the process is ending anyway
+            loop.call_soon_threadsafe(act)
+
+    for number in numbers:
+        signal.signal(number, handle)
 
 
 def _reload(server: Running) -> None:

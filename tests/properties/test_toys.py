@@ -11,14 +11,13 @@ from functools import cache
 
 import numpy as np
 import pytest
-import torch
 from numpy.testing import assert_allclose
 
 from rollcall.admission.budget import Cut
 from rollcall.domain.errors import BackendError
 from rollcall.domain.explanation import Explanation
 from rollcall.domain.inputs import Target
-from rollcall.domain.maps import Floats, MapKind, UnitMap
+from rollcall.domain.maps import Floats, MapKind
 from rollcall.domain.rows import AttentionEdit, Row, RowResult
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, Flag, Reason
 from rollcall.models.loading import LoadedModel
@@ -46,19 +45,10 @@ EVIDENCE = dict(zip(WORDS, (0.6, 0.3, 0.1, 0.9, 0.0, 0.8, 0.4, 0.7, 0.2, 0.5, 0.
 """What the words say to the model that ignores its attention: unrelated to their salience."""
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """These models are too small for more threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @cache
 def toy(name: str) -> LoadedModel:
     """A toy, made once."""
-    return {
+    makers: dict[str, Callable[[], LoadedModel]] = {
         "selector": toys.selector,
         "twin": lambda: toys.twins()[1],
         "ignoring": lambda: toys.ignoring(EVIDENCE),
@@ -66,7 +56,8 @@ def toy(name: str) -> LoadedModel:
         "deaf": toys.deaf,
         "poisoned word": lambda: toys.poisoned("five"),
         "poisoned mask": lambda: toys.poisoned(toys.MASK),
-    }[name]()
+    }
+    return makers[name]()
 
 
 def explain(name: str, text: str, meddling: Meddling | None = None, **fields: object) -> Explanation:
@@ -128,8 +119,9 @@ class TestSelector:
         assert explanation.recommended_map is not None
         alignment = verdict_of(explanation, RAW).alignment
         assert alignment is not None
-        assert alignment.value == pytest.approx(1, abs=0.01)
-        assert alignment.reliability > 0.99
+        short = len(text.split()) <= 10
+        assert alignment.value > (0.99 if short else 0.95)
+        assert alignment.reliability > (0.98 if short else 0.85)
 
     def test_effects_are_what_the_words_contribute(self) -> None:
         """Effects follow the weights, and sum to what removing everything does."""
@@ -151,8 +143,7 @@ class TestSelector:
         """Of random relabellings none that is far from the truth passes, and most are condemned."""
         found: Counter[Flag] = Counter()
         for seed in range(25):
-            order = np.random.default_rng(seed).permutation(10)
-            verdict = verdict_of(explain("selector", LONG, redrawn(RAW, lambda s, order=order: s[order])), RAW)
+            verdict = verdict_of(explain("selector", LONG, redrawn(RAW, shuffled(seed))), RAW)
             found[verdict.flag] += 1
             assert verdict.alignment is not None
             assert (verdict.flag is Flag.FAITHFUL) is (verdict.alignment.value - verdict.alignment.width >= 0.5)
@@ -164,9 +155,9 @@ class TestSelector:
 
         def omitting(weights: Floats) -> Floats:
             kept = np.where(np.arange(len(weights)) == 0, 0.0, weights)
-            return kept / kept.sum()
+            return np.asarray(kept / kept.sum())
 
-        text = "seven six six six one one one one two two"
+        text = "twelve eleven eleven eleven eleven one one one two one one one two"
         assert flags(explain("selector", text, redrawn(RAW, omitting)))[RAW] == (Flag.INCONCLUSIVE, Reason.OMISSION)
 
     def test_a_decision_flip_is_a_replayable_set(self) -> None:
@@ -211,6 +202,11 @@ class TestSelector:
         assert verdict_of(once, RAW).alignment == verdict_of(again, RAW).alignment
 
 
+def shuffled(seed: int) -> Callable[[Floats], Floats]:
+    """The same weights in a random order."""
+    return lambda weights: np.random.default_rng(seed).permutation(weights)
+
+
 def upside_down(weights: Floats) -> Floats:
     """The same weights, the largest where the smallest was."""
     turned = np.empty_like(weights)
@@ -252,14 +248,15 @@ class TestTwins:
             assert own.value == pytest.approx(lent.value, abs=1e-4)
 
 
+def random_texts(count: int, shortest: int, longest: int) -> list[str]:
+    """Texts of words drawn at random, none twice in a text."""
+    rng = np.random.default_rng(2026)
+    lengths = rng.integers(shortest, longest + 1, size=count)
+    return [" ".join(rng.choice(WORDS, n, replace=False)) for n in lengths]
+
+
 class TestIgnoring:
     """The answer comes from a mean of embeddings; a full encoder runs beside it, disconnected."""
-
-    def random_texts(self, count: int, shortest: int, longest: int) -> list[str]:
-        """Texts of words drawn at random."""
-        rng = np.random.default_rng(2026)
-        lengths = rng.integers(shortest, longest + 1, size=count)
-        return [" ".join(rng.choice(WORDS, n, replace=False)) for n in lengths]
 
     def test_the_state_moves_and_the_answer_does_not(self) -> None:
         """Its hooks are live, uniform attention moves the state, and not the answer in the least."""
@@ -273,7 +270,7 @@ class TestIgnoring:
         """Sixty texts of seven words and more: unfaithful, not used, or undecided, and never once faithful."""
         found: Counter[tuple[Flag, Reason]] = Counter()
         with serving(toy("ignoring")) as harness:
-            for text in self.random_texts(60, 7, 12):
+            for text in random_texts(60, 7, 12):
                 explanation = harness.explain(text)
                 found.update(flags(explanation)[kind] for kind in (RAW, ROLLOUT))
                 assert flags(explanation)[GRADIENT] == (Flag.INCONCLUSIVE, Reason.FLAT_MAP)
@@ -285,7 +282,7 @@ class TestIgnoring:
         """Two to six words can be ranked right by luck; where six rewirings count, even that is seen through."""
         faithful = 0
         with serving(toy("ignoring")) as harness:
-            for text in self.random_texts(60, 2, 6):
+            for text in random_texts(60, 2, 6):
                 verdict = harness.verdict(text, RAW)
                 if verdict.flag is Flag.FAITHFUL:
                     faithful += 1
@@ -325,7 +322,9 @@ class TestInconclusive:
         """The answer is "yes" whatever is said: there is nothing for a map to explain."""
         assert flags(explain("constant", text)) == all_maps(Reason.NO_EFFECT)
 
-    @pytest.mark.parametrize("text", ["seven seven eight seven eight eight seven seven", "two two", "four five four five"])
+    @pytest.mark.parametrize(
+        "text", ["seven seven eight seven eight eight seven seven", "two two", "four five four five"]
+    )
     def test_nearly_flat_attention_says_nothing(self, text: str) -> None:
         """Words that get nearly the same attention: the map is flat, however well its ripples align."""
         assert flags(explain("selector", text)) == all_maps(Reason.FLAT_MAP)
@@ -357,7 +356,7 @@ class TestInconclusive:
         assert flags(explain("poisoned word", TEXT)) == dict.fromkeys(MapKind, FAITHFUL)
 
     def test_counterfactuals_that_are_not_numbers_are_noticed(self) -> None:
-        """The answer itself is fine, what it is compared with is not: NUMERICS, and nothing is called without effect."""
+        """The answer itself is fine, what it is compared with is not: NUMERICS, and nobody says "no effect"."""
         explanation = explain("poisoned mask", TEXT)
         assert math.isfinite(explanation.prediction.margin)
         assert flags(explanation) == all_maps(Reason.NUMERICS)
@@ -388,6 +387,15 @@ class TestBudget:
         assert found[NORM] == found[GRADIENT] == FAITHFUL
         assert found[RAW] == found[ROLLOUT] == (Flag.INCONCLUSIVE, Reason.BUDGET)
         assert explanation.rows == FIRST_LOOK
+
+    @pytest.mark.xfail(strict=True, reason="a witness that cannot be paid for is counted as a cut look (pipeline)")
+    def test_looks_that_decided_were_not_cut(self) -> None:
+        """Where every map is decided and only a witness could not be paid for, no look was cut."""
+        with serving(toy("selector")) as harness:
+            explanation = harness.explain(ask(TEXT, max_rows=FIRST_LOOK))
+            ((_, looks, cut),) = harness.told.explanations
+        assert flags(explanation) == dict.fromkeys(MapKind, FAITHFUL)
+        assert (looks, cut) == (1, None)
 
     @pytest.mark.parametrize("max_rows", range(FIRST_LOOK, 123, 7))
     def test_no_budget_is_ever_exceeded(self, max_rows: int) -> None:
@@ -483,6 +491,22 @@ class TestFailures:
         assert flags(explanation)[RAW] == flags(explanation)[ROLLOUT] == (Flag.INCONCLUSIVE, Reason.INSTRUMENT)
         assert flags(explanation)[NORM] == flags(explanation)[GRADIENT] == FAITHFUL
 
+    @pytest.mark.xfail(strict=True, reason="a crashed counterexample check still leaves FAITHFUL standing (pipeline)")
+    def test_a_crash_of_what_could_take_faithful_back_takes_it_back(self) -> None:
+        """A map whose counterexample checks crashed was not tested against them: INSTRUMENT, and not recommended."""
+        explanation = explain("selector", TEXT, Meddling(rows=Saboteur(spare=1)))
+        assert flags(explanation)[GRADIENT] == (Flag.INCONCLUSIVE, Reason.INSTRUMENT)
+        assert explanation.recommended_map is None
+
+    @pytest.mark.xfail(strict=True, reason="witnesses are only asked for where the primary map was measured (pipeline)")
+    def test_a_recommended_map_gets_its_witnesses_whatever_the_primary_map_is(self) -> None:
+        """A primary map that is not a number does not spare the recommended one its counterexamples."""
+        explanation = explain("selector", TEXT, redrawn(GRADIENT, lambda s: s * np.nan))
+        assert explanation.primary_map is GRADIENT
+        assert explanation.recommended_map is not None
+        assert outcomes(explanation, explanation.recommended_map)[CheckKind.CONTRADICTION] is not CheckOutcome.SKIPPED
+        assert explanation.decision_flip is not None
+
     def test_a_crash_of_the_witnesses_condemns_nobody(self) -> None:
         """Witness checks that crash are ERRORED; they neither accuse a map nor fail the request."""
         explanation = explain("selector", TEXT, Meddling(rows=Saboteur(spare=1)))
@@ -501,7 +525,7 @@ class TestConflict:
     """Counterexamples found after the looks."""
 
     def contradicted(self, maps: tuple[MapKind, ...]) -> Explanation:
-        """Explain with a model that, after the first look, no longer minds losing its top and minds losing its bottom."""
+        """Explain with a model that, after the first look, minds losing its bottom and no longer its top."""
         untouched = explain("selector", TEXT)
         order = np.argsort(-scores(untouched, RAW), kind="stable")
         top, bottom = ({frozenset(part.tolist()) for part in parts} for parts in zip(*_parts(order), strict=True))

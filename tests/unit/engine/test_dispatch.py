@@ -41,10 +41,11 @@ class Halting(FakeBackend):
         return super().run(encoding, rows, options)
 
 
+Batches = list[tuple[str, int]]
+
+
 @contextmanager
-def dispatching(
-    backend: FakeBackend, max_batch_tokens: int = 8192
-) -> Iterator[tuple[Dispatcher, list[tuple[str, int]]]]:
+def dispatching(backend: FakeBackend, max_batch_tokens: int = 8192) -> Iterator[tuple[Dispatcher, Batches]]:
     """Dispatch to a fake; the second value lists model and rows of each batch."""
     ran: Batches = []
     worker, texts = Worker("test", waited=lambda _: None), ThreadPoolExecutor(1)

@@ -1,0 +1,52 @@
+"""How many threads compute: a container is believed, the host is not."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from rollcall.engine.threads import available_cpus, configure_threads
+
+HOST = len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("quota", "cpus"),
+    [
+        ("max 100000", HOST),
+        ("100000 100000", 1),
+        ("50000 100000", 1),
+        ("1000 100000", 1),
+        ("100000000 100000", HOST),
+        ("nonsense", HOST),
+        ("", HOST),
+    ],
+)
+def test_the_containers_quota_counts(tmp_path: Path, quota: str, cpus: int) -> None:
+    """A quota below the host's CPUs is what there is, rounded up; without a readable one the affinity counts."""
+    file = tmp_path / "cpu.max"
+    file.write_text(quota)
+    assert available_cpus(file) == cpus
+
+
+def test_no_container_is_no_quota(tmp_path: Path) -> None:
+    """Outside of a container there is no such file."""
+    assert available_cpus(tmp_path / "cpu.max") == HOST
+
+
+def test_one_cpu_is_left_to_everything_else() -> None:
+    """Computing leaves a CPU to the event loop where there are several, and the statistics do not spread."""
+    threads, interval = torch.get_num_threads(), sys.getswitchinterval()
+    with threadpool_limits(limits=None):
+        try:
+            assert configure_threads() == max(1, available_cpus() - 1) == torch.get_num_threads()
+            assert all(pool["num_threads"] == 1 for pool in threadpool_info() if pool["user_api"] == "blas")
+            assert sys.getswitchinterval() < interval
+        finally:
+            torch.set_num_threads(threads)
+            sys.setswitchinterval(interval)

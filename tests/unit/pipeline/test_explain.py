@@ -1,0 +1,424 @@
+"""One request on its way: its stages, its limits, its failures, and what others notice of it, which is nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from rollcall.admission.budget import Cut
+from rollcall.admission.gate import Gate
+from rollcall.domain.compute import Priority
+from rollcall.domain.errors import (
+    BackendError,
+    DeadlineTooShort,
+    DeviceMemory,
+    Draining,
+    InvalidInput,
+    ModelNotFound,
+    Overloaded,
+    Unsupported,
+)
+from rollcall.domain.explanation import Explanation, PredictRequest
+from rollcall.domain.inputs import Target, TextInput
+from rollcall.domain.maps import AttentionSelection, MapKind, MapOptions
+from rollcall.domain.policy import Policy
+from rollcall.domain.rows import Row, RowResult
+from rollcall.domain.verdicts import CheckLevel, Flag, Reason
+from rollcall.pipeline.catalog import Entry
+from rollcall.verdict.calibration import Calibration
+from tests.harness import Told, ask
+from tests.unit.pipeline.cards import FAILED, PASSED, named
+from tests.unit.pipeline.fakes import CARD, EFFECTS, STAGES, TEXT, WORDS, SumModel, encoding, pipeline_of
+
+PREDICT = PredictRequest(
+    request_id="p",
+    model="",
+    revision="",
+    input=TextInput(text=TEXT),
+    target=Target(),
+    threshold=None,
+    deadline=None,
+)
+
+
+def flags(explanation: Explanation) -> dict[MapKind, tuple[Flag, Reason]]:
+    """Flag and reason of each map."""
+    return {a.map.kind: (a.verdict.flag, a.verdict.reason) for a in explanation.attributions}
+
+
+async def test_an_explanation_is_complete() -> None:
+    """A caller gets the prediction, units, a verdict per map, effects, the flip, and where time and rows went."""
+    told = Told()
+    model = SumModel()
+    found = await pipeline_of(model, telemetry=told).explain(ask(TEXT, request_id="mine"))
+    assert found.request_id == "mine"
+    assert found.model == CARD.ref
+    assert found.prediction.labels[found.prediction.predicted] == "yes"
+    assert found.prediction.margin == pytest.approx(sum(EFFECTS.values()) - 1)
+    assert [unit.text for unit in found.units] == list(WORDS)
+    assert flags(found) == {
+        MapKind.RAW_ATTENTION: (Flag.FAITHFUL, Reason.NONE),
+        MapKind.ATTENTION_ROLLOUT: (Flag.FAITHFUL, Reason.NONE),
+        MapKind.NORM_ROLLOUT: (Flag.UNFAITHFUL, Reason.NONE),
+        MapKind.GRADIENT_ROLLOUT: (Flag.FAITHFUL, Reason.NONE),
+    }
+    assert found.primary_map is MapKind.GRADIENT_ROLLOUT
+    assert found.primary.verdict.flag is Flag.FAITHFUL
+    assert found.recommended_map is not None
+    assert len(found.effects) == len(WORDS)
+    assert found.decision_flip is not None
+    assert (found.tokens_total, found.tokens_used, found.units_grouped) == (10, 10, False)
+    assert not found.reported_mismatch
+    assert found.attention is None
+    assert [name for name, _ in found.timing.stages] == ["encode", "predict", "attribute", "look", "witness", "decide"]
+    assert found.rows == 1 + model.checked
+    ((reported, looks, cut),) = told.explanations
+    assert reported is found
+    assert (looks, cut) == (1, None)
+
+
+async def test_explanations_have_names_of_their_own() -> None:
+    """Two explanations of the same request are told apart, and say the same."""
+    pipeline = pipeline_of(SumModel())
+    first, second = await pipeline.explain(ask(TEXT)), await pipeline.explain(ask(TEXT))
+    assert first.explanation_id != second.explanation_id
+    assert flags(first) == flags(second)
+    assert first.seed == second.seed
+
+
+async def test_without_checks_nothing_is_claimed() -> None:
+    """At level NONE maps come with NOT_CHECKED, and only the input itself is run."""
+    model = SumModel()
+    found = await pipeline_of(model).explain(ask(TEXT, check_level=CheckLevel.NONE))
+    assert set(flags(found).values()) == {(Flag.NOT_CHECKED, Reason.NONE)}
+    assert found.rows == 1
+    assert model.rows == [(Priority.BASE, 1)]
+    assert found.effects == ()
+    assert found.recommended_map is None
+    assert all(a.verdict.policy_id == "standard@1" and a.verdict.checks == () for a in found.attributions)
+
+
+async def test_a_prediction_is_one_urgent_row() -> None:
+    """Who asks for a prediction waits for one row, ahead of all explanations."""
+    told = Told()
+    model = SumModel()
+    found = await pipeline_of(model, telemetry=told).predict(PREDICT)
+    assert model.rows == [(Priority.PREDICT, 1)]
+    assert found.prediction.labels[found.prediction.predicted] == "yes"
+    assert [name for name, _ in found.timing.stages] == ["encode", "predict"]
+    assert told.predicted_answers == [found]
+
+
+async def test_prediction_and_explanation_agree() -> None:
+    """The answer that is explained is the answer that is given."""
+    pipeline = pipeline_of(SumModel())
+    predicted, explained = await pipeline.predict(PREDICT), await pipeline.explain(ask(TEXT))
+    assert predicted.prediction.margin == explained.prediction.margin
+    assert predicted.prediction.probabilities.tolist() == explained.prediction.probabilities.tolist()
+
+
+async def test_a_prediction_that_is_no_number_is_an_error() -> None:
+    """NaN is never served as a probability; an explanation says NUMERICS instead."""
+
+    def spoil(_: str, __: list[Row], results: list[RowResult]) -> list[RowResult]:
+        return [replace(result, logits=np.full(2, np.nan)) for result in results]
+
+    told = Told()
+    pipeline = pipeline_of(SumModel(after=spoil), telemetry=told)
+    with pytest.raises(BackendError):
+        await pipeline.predict(PREDICT)
+    assert told.predicted_answers == []
+    found = await pipeline.explain(ask(TEXT))
+    assert set(flags(found).values()) == {(Flag.INCONCLUSIVE, Reason.NUMERICS)}
+
+
+async def test_the_seed_is_the_inputs_unless_given() -> None:
+    """The same ids and policy draw the same sets everywhere; other ids, another policy or a wish draw others."""
+    wide = Policy(name="wide", version=1, widths=(0.3, 0.2, 0.1))
+    pipeline = pipeline_of(SumModel(), policies={"standard": Policy(name="standard", version=1), "wide": wide})
+    seeds = [
+        (await pipeline.explain(request)).seed
+        for request in (ask(TEXT), ask(TEXT, request_id="other"), ask("the plot is thin"), ask(TEXT, policy="wide"))
+    ]
+    assert seeds[0] == seeds[1]
+    assert len(set(seeds)) == 3
+    assert (await pipeline.explain(ask(TEXT, seed=5))).seed == 5
+    assert (await pipeline.explain(ask(TEXT, seed=0))).seed == 0
+
+
+async def test_what_was_acted_on_is_compared() -> None:
+    """A caller who reports another label than this model's answer is told."""
+    pipeline = pipeline_of(SumModel())
+    assert (await pipeline.explain(ask(TEXT, reported_label="no"))).reported_mismatch
+    assert not (await pipeline.explain(ask(TEXT, reported_label="yes"))).reported_mismatch
+
+
+async def test_the_calibrated_map_is_primary() -> None:
+    """Where a calibration chose a map, its flag is the answer's, with the calibration named."""
+    calibration = Calibration(
+        id="cal",
+        model_digest=CARD.ref.digest,
+        policy_digest="",
+        c=0.05,
+        alpha=0.05,
+        confidence=0.9,
+        inputs=300,
+        shortest=2,
+        longest=50,
+        primary_map=MapKind.NORM_ROLLOUT,
+        statement="Promised.",
+    )
+    found = await pipeline_of(SumModel(), calibration=calibration).explain(ask(TEXT))
+    assert found.primary_map is MapKind.NORM_ROLLOUT
+    assert found.primary.verdict.flag is Flag.UNFAITHFUL
+    assert found.primary.verdict.calibration.id == "cal"
+    assert found.primary.verdict.alignment is not None
+    assert found.primary.verdict.alignment.width == pytest.approx(0.2)
+
+
+REFUSED = {
+    "an unknown model": ({"model": "other"}, ModelNotFound),
+    "an unknown class": ({"target": Target(target="maybe")}, InvalidInput),
+    "an unknown policy": ({"policy": "lenient"}, InvalidInput),
+    "no rows": ({"max_rows": 0}, InvalidInput),
+    "a layer too many": ({"map_options": MapOptions(raw_layers=(3,))}, InvalidInput),
+    "a level that is not built": ({"check_level": CheckLevel.THOROUGH}, Unsupported),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+async def test_what_is_wrong_is_refused_before_anything_runs(case: str) -> None:
+    """A request that can be seen to be wrong costs no permit and no row."""
+    fields, error = REFUSED[case]
+    model = SumModel()
+    pipeline = pipeline_of(model, gate=Gate(max_in_flight=1, share=1.0))
+    with pipeline.gate.permit(explain=True), pytest.raises(error):
+        await pipeline.explain(ask(TEXT, **fields))
+    assert model.entered == []
+
+
+async def test_a_model_that_failed_its_self_test_predicts_only() -> None:
+    """Without proved hooks there are predictions and no explanations, and the reason is named."""
+    pipeline = pipeline_of(SumModel(), model=replace(CARD, self_tests=(PASSED, FAILED)))
+    assert (await pipeline.predict(PREDICT)).prediction.predicted == 0
+    with pytest.raises(Unsupported) as refusal:
+        await pipeline.explain(ask(TEXT))
+    assert refusal.value.subject == "self_test.masked_keys_are_zero"
+
+
+async def test_attention_that_does_not_fit_is_refused_before_it_is_captured() -> None:
+    """Once the length is known, a tensor that no reply could carry is refused, and the permit returned."""
+    model = SumModel()
+    pipeline = pipeline_of(model, model=replace(CARD, layers=400, heads=400))
+    with pytest.raises(InvalidInput) as refusal:
+        await pipeline.explain(ask(TEXT, attention=AttentionSelection(readout_only=False)))
+    assert refusal.value.violations[0].field == "attention"
+    assert "capture" not in model.entered
+    assert pipeline.gate.in_flight == 0
+
+
+async def test_a_full_house_refuses_at_once() -> None:
+    """Who does not get in is told at once, and nothing is read or run for them."""
+    model = SumModel(halt_at="encode")
+    pipeline = pipeline_of(model, gate=Gate(max_in_flight=1, share=1.0))
+    first = asyncio.create_task(pipeline.explain(ask(TEXT)))
+    await model.halted.wait()
+    with pytest.raises(Overloaded):
+        await pipeline.explain(ask(TEXT))
+    with pytest.raises(Overloaded):
+        await pipeline.predict(PREDICT)
+    assert model.entered == ["encode"]
+    model.let_go.set()
+    await first
+    await pipeline.predict(PREDICT)
+
+
+async def test_a_draining_house_finishes_what_it_began() -> None:
+    """While the server stops, nobody gets in, and who is in gets an answer."""
+    model = SumModel(halt_at="look")
+    pipeline = pipeline_of(model)
+    inside = asyncio.create_task(pipeline.explain(ask(TEXT)))
+    await model.halted.wait()
+    pipeline.gate.close()
+    with pytest.raises(Draining):
+        await pipeline.predict(PREDICT)
+    model.let_go.set()
+    assert (await inside).primary.verdict.flag is Flag.FAITHFUL
+
+
+@pytest.mark.parametrize("stage", STAGES)
+async def test_a_cancelled_request_stops_where_it_is(stage: str) -> None:
+    """A caller who leaves in any stage gets nothing more run, and their permit serves the next."""
+    model = SumModel(halt_at=stage, witness_from=1)
+    told = Told()
+    pipeline = pipeline_of(model, gate=Gate(max_in_flight=1, share=1.0), telemetry=told)
+    leaving = asyncio.create_task(pipeline.explain(ask(TEXT)))
+    await model.halted.wait()
+    before = list(model.entered)
+    assert before[-1] == stage
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert model.entered == before
+    assert (pipeline.gate.in_flight, pipeline.gate.explaining) == (0, 0)
+    assert told.explanations == []
+    model.halt_at = ""
+    model.rows.clear()
+    assert (await pipeline.explain(ask(TEXT))).primary.verdict.flag is Flag.FAITHFUL
+
+
+@pytest.mark.parametrize("stage", STAGES)
+async def test_one_who_leaves_changes_nothing_for_others(stage: str) -> None:
+    """Of two callers at the same stage one may leave; the other one's answer is what it would have been."""
+    alone = await pipeline_of(SumModel()).explain(ask(TEXT))
+    model = SumModel(halt_at=stage, witness_from=1)
+    pipeline = pipeline_of(model)
+    leaving, staying = (asyncio.create_task(pipeline.explain(ask(TEXT))) for _ in range(2))
+    await model.halted.wait()
+    leaving.cancel()
+    model.let_go.set()
+    found = await staying
+    assert leaving.cancelled() or leaving.cancelling()
+    assert flags(found) == flags(alone)
+    assert found.rows == alone.rows
+    assert pipeline.gate.in_flight == 0
+
+
+@pytest.mark.parametrize("error", [BackendError("failed"), DeviceMemory("too small")])
+@pytest.mark.parametrize("stage", ["encode", "predict", "capture"])
+async def test_a_failure_before_the_checks_is_an_error(stage: str, error: Exception) -> None:
+    """Without a prediction or without maps there is nothing to answer; the permit is returned."""
+
+    def fail(where: str) -> None:
+        if where == stage:
+            raise error
+
+    pipeline = pipeline_of(SumModel(before=fail))
+    with pytest.raises(type(error)):
+        await pipeline.explain(ask(TEXT))
+    assert pipeline.gate.in_flight == pipeline.gate.explaining == 0
+
+
+async def test_a_failure_in_the_checks_is_an_answer() -> None:
+    """A device that fails while checking leaves prediction and maps, and says that nothing was checked."""
+
+    def fail(where: str) -> None:
+        if where == "look":
+            message = "failed"
+            raise BackendError(message)
+
+    found = await pipeline_of(SumModel(before=fail)).explain(ask(TEXT))
+    assert set(flags(found).values()) == {(Flag.INCONCLUSIVE, Reason.INSTRUMENT)}
+    assert found.rows == 1
+
+
+async def test_a_text_without_words_is_the_callers_mistake() -> None:
+    """Nothing to read is refused by field, and the permit returned."""
+    pipeline = pipeline_of(SumModel())
+    with pytest.raises(InvalidInput):
+        await pipeline.explain(ask("  "))
+    assert pipeline.gate.in_flight == 0
+
+
+class Ticking:
+    """A clock that moves when a stage is entered."""
+
+    def __init__(self, **seconds: float) -> None:
+        """Seconds that each stage takes."""
+        self.seconds = seconds
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        """Read it."""
+        return self.now
+
+    def enter(self, stage: str) -> None:
+        """Let a stage's time pass."""
+        self.now += self.seconds.get(stage, 0.0)
+
+
+async def test_a_deadline_that_has_passed_is_refused() -> None:
+    """Who arrives too late gets nothing run, and holds no permit."""
+    model = SumModel()
+    pipeline = pipeline_of(model, clock=lambda: 10.0)
+    for call in (pipeline.explain(ask(TEXT, deadline=10.0)), pipeline.predict(replace(PREDICT, deadline=9.0))):
+        with pytest.raises(DeadlineTooShort):
+            await call
+    assert model.entered == []
+    assert pipeline.gate.in_flight == 0
+
+
+@pytest.mark.parametrize("stage", ["encode", "predict", "capture"])
+async def test_a_deadline_that_passes_on_the_way_is_no_error(stage: str) -> None:
+    """Where time runs out before the looks the answer has its maps, and says that the budget was spent."""
+    clock = Ticking(**{stage: 5.0})
+    told = Told()
+    pipeline = pipeline_of(SumModel(before=clock.enter), clock=clock, telemetry=told)
+    found = await pipeline.explain(ask(TEXT, deadline=4.0))
+    assert set(flags(found).values()) == {(Flag.INCONCLUSIVE, Reason.BUDGET)}
+    assert found.rows == 1
+    assert told.explanations[0][1:] == (0, Cut.DEADLINE)
+
+
+async def test_a_deadline_between_looks_keeps_what_was_decided() -> None:
+    """Time that runs out after the first look leaves its decisions, and witnesses are skipped."""
+    clock = Ticking(look=5.0)
+    told = Told()
+    pipeline = pipeline_of(SumModel(before=clock.enter), clock=clock, telemetry=told)
+    found = await pipeline.explain(ask(TEXT, deadline=6.0))
+    assert found.primary.verdict.flag is Flag.FAITHFUL
+    assert found.decision_flip is None
+    assert told.explanations[0][1:] == (1, Cut.DEADLINE)
+
+
+async def test_the_pace_is_learned_for_the_next_request() -> None:
+    """After one slow explanation the next one knows that its first look would not be done in time, and says BUDGET."""
+    clock = Ticking(look=5.0)
+    model = SumModel(before=clock.enter)
+    pipeline = pipeline_of(model, clock=clock)
+    await pipeline.explain(ask(TEXT))
+    ran = model.checked
+    found = await pipeline.explain(ask(TEXT, deadline=clock.now + 3.0))
+    assert found.primary.verdict.reason is Reason.BUDGET
+    assert model.checked == ran
+
+
+async def test_too_few_rows_are_an_answer() -> None:
+    """Who allows less than one look gets the maps, INCONCLUSIVE, and no row beyond the input itself."""
+    told = Told()
+    found = await pipeline_of(SumModel(), telemetry=told).explain(ask(TEXT, max_rows=20))
+    assert set(flags(found).values()) == {(Flag.INCONCLUSIVE, Reason.BUDGET)}
+    assert found.rows == 1
+    assert told.explanations[0][1:] == (0, Cut.MAX_ROWS)
+
+
+@pytest.mark.parametrize("max_rows", [1, 30, 40, 66, 90, 122])
+async def test_rows_never_exceed_what_was_allowed(max_rows: int) -> None:
+    """However many rows the checks would like, no more than allowed are run."""
+    model = SumModel()
+    found = await pipeline_of(model).explain(ask(TEXT, max_rows=max_rows))
+    assert found.rows == 1 + model.checked <= max_rows
+
+
+async def test_models_are_listed_and_added() -> None:
+    """The house knows its models by name, and takes in one that has been loaded."""
+    pipeline = pipeline_of(SumModel())
+    assert pipeline.default_model == "mood"
+    pipeline.add_model(Entry(card=named("angst"), calibration=None))
+    assert [model.ref.name for model in pipeline.models()] == ["angst", "mood"]
+    assert pipeline.model("angst").ref.name == "angst"
+    assert pipeline.model("") == CARD
+    with pytest.raises(ModelNotFound):
+        pipeline.model("other")
+    assert (await pipeline.explain(ask(TEXT, model="angst"))).model.name == "angst"
+
+
+def test_the_fake_is_a_sum() -> None:
+    """The model of these tests is what it says: removing a word takes its amount out of the margin."""
+    encoded = encoding(TEXT)
+    without = np.array([word == "moves" for word in WORDS])
+    before, after = (SumModel().answer(encoded, row).logits for row in (Row(), Row(removed=without)))
+    assert (before[0] - before[1]) - (after[0] - after[1]) == pytest.approx(EFFECTS["moves"])
