@@ -14,13 +14,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 CONSTRAINTS = ROOT / "constraints.txt"
+PROTOBUFS = ("6.33.5", "7.36.2")
+"""Oldest and newest protobuf that the stubs must load on."""
+STUBS = "import rollcall_client._v1.explanation_service_pb2 as s; print(s.DESCRIPTOR.services_by_name.keys())"
 
 
 def run(*command: str | Path, env: dict[str, str] | None = None) -> str:
     """Run a command from a neutral directory; raises CalledProcessError."""
     print("+", *(Path(part).name if isinstance(part, Path) else part for part in command), flush=True)
     with tempfile.TemporaryDirectory() as neutral:
-        done = subprocess.run(  # noqa: S603 - our own commands
+        done = subprocess.run(
             [str(part) for part in command],
             check=True,
             cwd=neutral,
@@ -54,6 +57,9 @@ def main() -> int:
         alone = environment(work / "client")
         run(alone, "-m", "pip", "install", "--quiet", client)
         print(run(alone, "-c", "import rollcall_client; print(rollcall_client.Client, rollcall_client.Flag.FAITHFUL)"))
+        for version in PROTOBUFS:
+            run(alone, "-m", "pip", "install", "--quiet", f"protobuf=={version}", env={"PIP_CONSTRAINT": ""})
+            print(version, run(alone, "-W", "error", "-c", STUBS))
         both = environment(work / "service")
         run(both, "-m", "pip", "install", "--quiet", torch)
         run(both, "-m", "pip", "install", "--quiet", client, service)

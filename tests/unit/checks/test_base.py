@@ -8,7 +8,7 @@ import pytest
 from rollcall.checks.base import OPERATORS
 from rollcall.domain.decision import Decision, Task
 from rollcall.domain.rows import RemovalOperator, RowResult
-from tests.subjects import SEED, answer, removed_units, subject, witness_case
+from tests.subjects import SEED, answer, removed_units, subject, three_way, witness_case
 
 
 def test_both_operators_take_part_mask_first() -> None:
@@ -60,6 +60,14 @@ def test_the_same_answer_means_close_probabilities_too() -> None:
     assert not about.same(swapped)
 
 
+def test_another_winner_is_another_answer_however_close() -> None:
+    """Among three classes that are nearly as probable a tiny change can name another winner."""
+    about = subject(3, base=three_way(0.001), decision=Decision(task=Task.SINGLE_LABEL, target=0))
+    other = three_way(-0.001)
+    assert about.tvd(other) < 0.001
+    assert not about.same(other)
+
+
 def test_an_even_decision_tolerates_no_change() -> None:
     """With a margin of exactly 0 any change is one."""
     about = subject(3, margin=0.0)
@@ -79,3 +87,4 @@ def test_flip_and_distance_are_measured_from_the_untouched_row() -> None:
 def test_units_are_ranked_by_weight_and_ties_in_reading_order() -> None:
     """The top of a map is the same on every machine, ties included."""
     assert witness_case([0.2, 0.3, 0.2, 0.3, 0.0], [0.0] * 5).ranked == (1, 3, 0, 2, 4)
+    assert witness_case([1 / 64] * 64, [0.0] * 64).ranked == tuple(range(64))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from rollcall.checks.base import OPERATORS
 from rollcall.checks.contradiction import contradiction
 from rollcall.domain.rows import RemovalOperator, Row, RowResult
@@ -65,6 +67,13 @@ def test_one_operator_alone_proves_nothing() -> None:
     for operator in OPERATORS:
         driven = drive(contradiction(witness_case(SCORES, EFFECTS)), _under_one_operator(operator))
         assert driven.finding.witness is None
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_a_top_that_matters_to_one_operator_is_not_harmless(operator: RemovalOperator) -> None:
+    """The top must be harmless however it is removed."""
+    respond = by_removal(lambda units, how: -2.0 if units == BOTTOM or (units == TOP and how is operator) else 2.0)
+    assert drive(contradiction(witness_case(SCORES, EFFECTS)), respond).finding.witness is None
 
 
 def test_short_texts_compare_each_word_once() -> None:

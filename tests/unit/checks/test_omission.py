@@ -74,6 +74,12 @@ def test_a_map_that_neglects_nothing_useful_is_not_tested(scores: list[float], e
     assert driven.finding.result.outcome is CheckOutcome.SKIPPED
 
 
+def test_half_of_an_equal_share_is_not_negligible() -> None:
+    """A word with exactly 1/(2n) of the weight is not called negligible."""
+    driven = drive(omission(witness_case([0.625, 0.25, 0.125, 0.0], [0.0, 0.0, 1.0, -1.0])), flips_on({2}))
+    assert driven.finding.result.outcome is CheckOutcome.SKIPPED
+
+
 def test_against_a_threshold_not_met_the_words_that_hold_it_down_count() -> None:
     """For a class that was asked about but not predicted, the decision hangs on what speaks against it."""
     decision = Decision(task=Task.SINGLE_LABEL, target=1, by_sign=True)

@@ -22,6 +22,7 @@ TOP, REST = {1, 2}, {0, 3, 4, 5}
         ([0.2, 0.2, 0.2, 0.2, 0.1, 0.1], (0, 1)),
         ([0.6, 0.4], (0,)),
         ([0.4, 0.35, 0.25], (0,)),
+        ([0.19, 0.15, 0.09, 0.07, *[0.5 / 14] * 14], (0, 1, 2, 3)),
         ([1.0], (0,)),
     ],
 )
@@ -76,6 +77,15 @@ def test_both_operators_must_agree(operator: object, spoiled: set[int]) -> None:
     """One operator that disagrees about either half spoils the demonstration."""
     respond = by_removal(lambda units, how: -2.0 if (units == TOP) != (units == spoiled and how is operator) else 2.0)
     assert drive(support(witness_case(SCORES, [0.0] * 6)), respond).finding.witness is None
+
+
+@pytest.mark.parametrize(("base", "kept"), [(0.1, (0.1, -0.1)), (4.0, (4.0, 0.2))])
+def test_keeping_the_top_must_keep_the_prediction_under_both_operators(base: float, kept: tuple[float, float]) -> None:
+    """Under neither operator may the top alone flip a close decision, or leave a clear one barely standing."""
+    respond = by_removal(lambda units, how: -4.0 if units == TOP else kept[OPERATORS.index(how)])
+    finding = drive(support(witness_case(SCORES, [0.0] * 6, margin=base)), respond).finding
+    assert finding.witness is None
+    assert "keeping only it does not preserve" in finding.result.detail
 
 
 def test_one_word_has_no_rest() -> None:

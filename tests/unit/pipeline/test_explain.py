@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -179,7 +180,7 @@ async def test_the_calibrated_map_is_primary() -> None:
     assert found.primary.verdict.alignment.width == pytest.approx(0.2)
 
 
-REFUSED = {
+REFUSED: dict[str, tuple[dict[str, Any], type[Exception]]] = {
     "an unknown model": ({"model": "other"}, ModelNotFound),
     "an unknown class": ({"target": Target(target="maybe")}, InvalidInput),
     "an unknown policy": ({"policy": "lenient"}, InvalidInput),

@@ -143,6 +143,13 @@ def test_a_map_that_omits_the_most_important_word_is_not_faithful(weight: float,
     assert assessed(scores).evidence.omits_top_effect is omitted
 
 
+def test_a_word_that_speaks_against_the_class_may_be_left_out() -> None:
+    """What must not be omitted is the strongest word for the class, not the strongest against it."""
+    effects = np.array([0.1, 0.9, 0.2, -3.0, 0.4, 0.1, 0.3, 0.05])
+    scores = np.clip(effects, 0, None) / np.clip(effects, 0, None).sum()
+    assert not assessed(scores, measured(looks=3, effects=effects)).evidence.omits_top_effect
+
+
 def test_omission_takes_faithful_back() -> None:
     """However well the rest aligns, a map without the word that matters most is not faithful."""
     effects = np.array([1.0, 0.98, 0.96, 0.0, 0.0, 0.0, 0.0, 1.02])
