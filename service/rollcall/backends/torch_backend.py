@@ -112,6 +112,8 @@ class TorchBackend:
 
     def _gradients(self, logits: Tensor, probabilities: list[Tensor], request: CaptureRequest) -> Tensor:
         """Mean over heads of relu(gradient of the margin * attention), [L, Q, K]."""
+        if not logits.requires_grad:  # the answer does not depend on attention at all
+            return torch.zeros_like(torch.stack([p.detach().mean(dim=1)[0] for p in probabilities]))
         direction = request.decision.gradient(logits[0].detach().double().cpu().numpy())
         seed = torch.as_tensor(direction, dtype=logits.dtype, device=logits.device).unsqueeze(0)
         gradients = torch.autograd.grad(

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from rollcall.admission.budget import Budget
+from rollcall.admission.budget import Budget, Cut
 from rollcall.checks.alignment import Look, plan_looks
 from rollcall.checks.base import Asking, Subject, WitnessFinding, WitnessSubject
 from rollcall.checks.contradiction import contradiction
@@ -27,7 +27,7 @@ from rollcall.domain.maps import MapKind, UnitMap
 from rollcall.domain.rows import Row, RowResult
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult, Flag, Reason, Witness
 from rollcall.pipeline.stopwatch import Stopwatch
-from rollcall.verdict.assess import Assessment, Estimates, Measurements, assess, estimate_all, with_counterexample
+from rollcall.verdict.assess import Assessment, Estimates, Measurements, after_witnesses, assess, estimate_all
 from rollcall.verdict.calibration import Calibration
 from rollcall.verdict.decide import Ruling
 
@@ -54,13 +54,14 @@ class CheckedMap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """The outcome of all checks after `looks` looks; `trace` has every map's assessment after each round."""
+    """The outcome of all checks after `looks` looks; `cut` says why they ended early, `trace` what each one gave."""
 
     maps: tuple[CheckedMap, ...]
     recommended: MapKind | None
     effects: tuple[Effect, ...]
     flip: DecisionFlip | None
     looks: int
+    cut: Cut | None
     trace: tuple[Mapping[MapKind, Assessment], ...]
 
 
@@ -113,10 +114,10 @@ class Checker:
         trace: list[Mapping[MapKind, Assessment]] = []
         for number, look in enumerate(rounds):
             still_open = [m for m in self.maps if m.kind not in assessments or assessments[m.kind].ruling is None]
-            asks_rewiring = any(m.kind.attention_only for m in still_open) and number < len(policy.rewiring_draws)
-            draws = (
-                rewiring_rows(self.subject, len(measured.draws), policy.rewiring_draws[number]) if asks_rewiring else []
-            )
+            # A short text has one look, and so all its draws in it: fewer could not certify that attention is not used.
+            due = sum(policy.rewiring_draws) if len(rounds) == 1 else policy.rewiring_draws[number]
+            asks_rewiring = any(m.kind.attention_only for m in still_open)
+            draws = rewiring_rows(self.subject, len(measured.draws), due) if asks_rewiring else []
             needed = (_SHARED_ROWS if number == 0 else 0) + (len(look.removed) if look else 0) + len(draws)
             if self.budget.affords(needed):
                 measured = await self._round(number, look, draws, measured)
@@ -177,18 +178,18 @@ class Checker:
         assessments = looked.assessments
         rulings = {assessment.map.kind: _ruled(assessment) for assessment in assessments}
         faithful = [a for a in assessments if rulings[a.map.kind].flag is Flag.FAITHFUL]
-        recommended = max(faithful, key=lambda a: a.strength).map.kind if faithful else None
-        shown = {self.primary, recommended}
+        recommended = max(faithful, key=self._preference).map.kind if faithful else None
         shifted = np.array([effect.effect for effect in effects])
-        worthwhile = (
-            len(shifted) > 1 and looked.estimates.overall is not None and rulings[self.primary].reason not in UNMEASURED
-        )
+        measurable = [
+            a
+            for a in assessments
+            if a.map.kind in {self.primary, recommended} and rulings[a.map.kind].reason not in UNMEASURED
+        ]
         askings: dict[Any, Asking[Any]] = {}
-        if worthwhile:
-            for a in assessments:
-                if a.map.kind in shown and rulings[a.map.kind].reason not in UNMEASURED:
-                    case = WitnessSubject(subject=self.subject, map=a.map, effects=shifted)
-                    askings |= {(a.map.kind, kind): make(case) for kind, make in WITNESS_CHECKS.items()}
+        if measurable and len(shifted) > 1:
+            for a in measurable:
+                case = WitnessSubject(subject=self.subject, map=a.map, effects=shifted)
+                askings |= {(a.map.kind, kind): make(case) for kind, make in WITNESS_CHECKS.items()}
             askings[CheckKind.DECISION_FLIP] = decision_flip(self.subject, shifted)
         found, _ = await run_together(self.run, askings, affords=self.budget.affords, finite_only=True)
         flip = found.get(CheckKind.DECISION_FLIP)
@@ -200,15 +201,23 @@ class Checker:
             effects=effects,
             flip=flip.flip if isinstance(flip, FlipFinding) else None,
             looks=looked.looks,
+            cut=self.budget.cut if looked.measured.cut else None,
             trace=looked.trace,
         )
+
+    def _preference(self, assessment: Assessment) -> tuple[float, bool]:
+        """The strongest evidence first; the primary map among equals, so that rounding does not choose."""
+        return round(assessment.strength, 6), assessment.map.kind is self.primary
 
     def _checked(self, assessment: Assessment, ruling: Ruling, found: dict[Any, Any], flip: object) -> CheckedMap:
         """Join one map's witnesses to its assessment; a counterexample takes FAITHFUL back."""
         findings = {kind: found.get((assessment.map.kind, kind)) for kind in WITNESS_CHECKS}
         witnesses = {kind: f.witness for kind, f in findings.items() if isinstance(f, WitnessFinding) and f.witness}
-        if any(kind in witnesses for kind in COUNTEREXAMPLES):
-            ruling = with_counterexample(ruling)
+        ruling = after_witnesses(
+            ruling,
+            counterexample=any(kind in witnesses for kind in COUNTEREXAMPLES),
+            crashed=any(_crashed(findings[kind]) for kind in COUNTEREXAMPLES),
+        )
         results = [f.result if isinstance(f, WitnessFinding) else _absent(kind, f) for kind, f in findings.items()]
         results.append(flip.result if isinstance(flip, FlipFinding) else _absent(CheckKind.DECISION_FLIP, flip))
         ordered = [witnesses[kind] for kind in (*COUNTEREXAMPLES, CheckKind.SUPPORT) if kind in witnesses]
@@ -228,8 +237,12 @@ def _ruled(assessment: Assessment) -> Ruling:
     return assessment.ruling
 
 
+def _crashed(found: object) -> bool:
+    return isinstance(found, Exception) and not isinstance(found, OutOfBudgetError)
+
+
 def _absent(kind: CheckKind, found: object) -> CheckResult:
-    crashed = isinstance(found, Exception) and not isinstance(found, OutOfBudgetError)
+    crashed = _crashed(found)
     if crashed:
         detail = "The check crashed or met values that are not numbers; it is no evidence."
     elif isinstance(found, OutOfBudgetError):

@@ -135,7 +135,9 @@ class Pipeline:
             rows=budget.rows,
             seed=seed,
         )
-        self.telemetry.explained(explanation, looks=checked.looks if checked else 0, cut=budget.cut)
+        self.telemetry.explained(
+            explanation, looks=checked.looks if checked else 0, cut=checked.cut if checked else None
+        )
         return explanation
 
     def add_model(self, entry: Entry) -> None:

@@ -138,9 +138,11 @@ def assess(unit_map: UnitMap, measured: Measurements, estimates: Estimates) -> A
     )
 
 
-def with_counterexample(ruling: Ruling) -> Ruling:
-    """A counterexample can only take FAITHFUL back."""
-    return Ruling(flag=Flag.INCONCLUSIVE, reason=Reason.CONFLICT) if ruling.flag is Flag.FAITHFUL else ruling
+def after_witnesses(ruling: Ruling, *, counterexample: bool, crashed: bool) -> Ruling:
+    """A counterexample can only take FAITHFUL back; so does a crash of a check that could have found one."""
+    if ruling.flag is not Flag.FAITHFUL or not (counterexample or crashed):
+        return ruling
+    return Ruling(flag=Flag.INCONCLUSIVE, reason=Reason.CONFLICT if counterexample else Reason.INSTRUMENT)
 
 
 def _align(unit_map: UnitMap, estimates: Estimates, width: float, removals: int, policy: Policy) -> Alignment | None:

@@ -295,7 +295,9 @@ def test_nothing_visible_is_no_nan(dtype: torch.dtype) -> None:
     assert close(explicit, context(np.full((1, 1, 2, 2), 0.5), layer))
     hidden = torch.full((1, 1, 1, 2), torch.finfo(dtype).min, dtype=dtype)
     for edit in (_uniform(0), LayerEdit(key_bias=hidden)):
-        assert layer.edited(edit).isfinite().all()
+        twice = Watcher(rows=rows_of(0))
+        assert layer.under(BatchPlan(edits={0: edit}, observer=twice)).isfinite().all()
+        assert close(twice.seen[0], np.full((1, 1, 2, 2), 0.5))
     shown = Layer(query=layer.query, key=layer.key, value=layer.value, mask=None)
     assert close(shown.edited(LayerEdit(key_bias=hidden)), context(np.full((1, 1, 2, 2), 0.5), layer))
 

@@ -8,6 +8,8 @@ import torch
 
 from rollcall.attribution.raw_attention import raw_attention
 from rollcall.attribution.rollout import attention_rollout
+from rollcall.backends.plan import BatchPlan, Blend, LayerEdit, MapSource, Permutation
+from rollcall.backends.tensors import Inputs
 from rollcall.domain.inputs import Encoding, TextInput, TokensInput
 from rollcall.domain.maps import Bools, HeadFusion, MapKind, MapOptions
 from rollcall.domain.rows import AttentionEdit, RemovalOperator, Row
@@ -160,6 +162,45 @@ def test_rows_do_not_touch_each_other(model: Tiny) -> None:
     moved = [(together[i] - together[0]).abs().max() > VISIBLE for i in (1, 2, 3, 4, 6)]
     assert all(moved)
     assert (together[2] - together[6]).abs().max() > VISIBLE
+
+
+def test_edits_by_layer_row_and_head_do_the_same_to_whole_models(model: Tiny) -> None:
+    """Knock-out, uniform, blend and permutation, each in its own layer, row and heads of a padded batch."""
+    ids = [stock.random_ids(model, length, seed) for seed, length in enumerate((9, 6, 9, 7))]
+    batch = Batch.of(*ids, pad=model.sdpa.config.pad_token_id)
+    visible = batch.mask[:, None, None, :].bool()
+    given = torch.softmax(torch.arange(9, dtype=model.dtype), dim=0).masked_fill(~visible[1, 0, 0], 0)
+    given = given / given.sum()
+    gate = torch.tensor([0.0, 0.25, 1.0, 0.5], dtype=model.dtype).reshape(1, 4, 1, 1)
+    order = torch.stack([torch.randperm(9, generator=torch.Generator().manual_seed(head)) for head in range(4)])
+    bias = torch.zeros(4, 4, 1, 9, dtype=model.dtype)
+    bias[3, 2, :, 1] = torch.finfo(model.dtype).min
+
+    def by_hand(layer: int, probabilities: Tensor) -> Tensor:
+        found = probabilities.clone()
+        if layer == 0:
+            found[3, 2, :, 1] = 0
+            found[3, 2] /= found[3, 2].sum(dim=-1, keepdim=True)
+            found[0] = torch.stack([found[0, head][:, order[head]] for head in range(4)])
+        if layer == 1:
+            found[1] = (1 - gate[0]) * found[1] + gate[0] * given
+        if layer == 2:
+            found[3] = visible[3, 0, 0].to(model.dtype) / visible[3].sum()
+        return found
+
+    edits = {
+        0: LayerEdit(key_bias=bias, permutation=Permutation(rows=torch.tensor([0]), order=order.unsqueeze(0))),
+        1: LayerEdit(blends=(Blend(rows=torch.tensor([1]), gate=gate, source=given.reshape(1, 1, 1, 9)),)),
+        2: LayerEdit(blends=(Blend(rows=torch.tensor([3]), gate=1.0, source=MapSource.UNIFORM),)),
+    }
+    expected, _ = stock.edited(model, model.stock(stock.EXPLICIT), batch, by_hand)
+    inputs = Inputs(input_ids=batch.ids, attention_mask=batch.mask, type_ids=batch.types)
+    with torch.no_grad():
+        found, untouched = model.backend.forward(inputs, BatchPlan(edits=edits)), model.backend.forward(inputs)
+    assert (found - expected).abs().max() <= _within(model)
+    moved = (found - untouched).abs().amax(dim=1)
+    assert moved[2] <= _within(model)
+    assert (moved[[0, 1, 3]] > 10 * _within(model)).all()
 
 
 def _edited_row(model: Tiny, row: Row, edit: Edit) -> None:

@@ -18,9 +18,9 @@ from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult, Flag,
 from rollcall.verdict.assess import (
     Assessment,
     Measurements,
+    after_witnesses,
     assess,
     estimate_all,
-    with_counterexample,
 )
 from rollcall.verdict.calibration import Calibration
 from rollcall.verdict.decide import Ruling
@@ -316,4 +316,6 @@ def test_one_word_has_too_little_power() -> None:
 )
 def test_a_counterexample_only_takes_faithful_back(before: Ruling, after: Ruling) -> None:
     """A witness turns FAITHFUL into CONFLICT and nothing else into anything."""
-    assert with_counterexample(before) == after
+    assert after_witnesses(before, counterexample=True, crashed=False) == after
+    assert after_witnesses(before, counterexample=True, crashed=True) == after
+    assert after_witnesses(before, counterexample=False, crashed=False) == before
