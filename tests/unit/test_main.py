@@ -250,7 +250,5 @@ def test_help_is_light() -> None:
         "except SystemExit: print({'torch', 'grpc', 'transformers', 'aiohttp'} & set(sys.modules))"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    shown = subprocess.run(  # noqa: S603 - this interpreter
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment
-    )
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
     assert shown.stdout.splitlines()[-1] == "set()"

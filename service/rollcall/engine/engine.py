@@ -37,22 +37,29 @@ class Engine:
         return [rows[i : i + size] for i in range(0, len(rows), size)]
 
     def run(self, model: str, encoding: Encoding, rows: list[Row], options: MapOptions) -> list[RowResult]:
-        """Run one batch. Raises DeviceMemory if a single row does not fit, BackendError if the model fails."""
-        backend = self.models[model].backend
+        """Run one batch, in halves where it does not fit.
+
+        Raises DeviceMemory if a single row does not fit, BackendError if the model or a reduction fails.
+        """
         try:
-            output = backend.run(encoding, rows, options)
+            return self._run_once(model, encoding, rows, options)
         except torch.OutOfMemoryError as error:
             if len(rows) == 1:
                 message = "the device has too little memory for one row of this input"
                 raise DeviceMemory(message) from error
-            half = len(rows) // 2
-            return [
-                *self.run(model, encoding, rows[:half], options),
-                *self.run(model, encoding, rows[half:], options),
-            ]
         except Exception as error:
             message = "the model failed on this input"
             raise BackendError(message) from error
+        # Out of the except clause: its traceback would keep the tensors of the batch that did not fit.
+        half = len(rows) // 2
+        return [
+            *self.run(model, encoding, rows[:half], options),
+            *self.run(model, encoding, rows[half:], options),
+        ]
+
+    def _run_once(self, model: str, encoding: Encoding, rows: list[Row], options: MapOptions) -> list[RowResult]:
+        backend = self.models[model].backend
+        output = backend.run(encoding, rows, options)
         logits = _host(output.logits)
         readouts = None if output.readouts is None else _host(output.readouts)
         maps = [] if output.permuted is None else _attention_maps(output.permuted, encoding, options, backend.readout)
@@ -68,15 +75,18 @@ class Engine:
 
     def capture(self, model: str, encoding: Encoding, request: CaptureRequest) -> Captured:
         """Capture one input's attention and turn it into the maps asked for, over units."""
-        backend = self.models[model].backend
         try:
-            capture = backend.capture(encoding, request)
+            return self._capture_once(model, encoding, request)
         except torch.OutOfMemoryError as error:
             message = "the device has too little memory to capture this input's attention"
             raise DeviceMemory(message) from error
         except Exception as error:
             message = "the model failed on this input"
             raise BackendError(message) from error
+
+    def _capture_once(self, model: str, encoding: Encoding, request: CaptureRequest) -> Captured:
+        backend = self.models[model].backend
+        capture = backend.capture(encoding, request)
         maps = tuple(
             _unit_map(kind, _token_weights(kind, capture, request.options, backend.readout), encoding)
             for kind in MapKind

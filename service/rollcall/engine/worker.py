@@ -130,5 +130,10 @@ def _resolve(future: asyncio.Future[Any], value: object) -> None:
 
 
 def _raise_into(future: asyncio.Future[Any], error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)
+    if future.done():
+        return
+    if isinstance(error, StopIteration):  # no future can hold one
+        wrapped = RuntimeError("a job ran out of an iterator")
+        wrapped.__cause__ = error
+        error = wrapped
+    future.set_exception(error)

@@ -19,6 +19,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from rollcall.backends.base import Backend
 from rollcall.backends.encoding import Encoder
+from rollcall.backends.self_test import LENGTHS
 from rollcall.backends.torch_backend import TorchBackend
 from rollcall.domain.decision import Task
 from rollcall.domain.errors import ModelRejected
@@ -27,6 +28,8 @@ from rollcall.domain.model import SelfTest
 from rollcall.models.families import FAMILIES, Family
 
 MIN_CLASSES = 2
+TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
+"""Files that a tokenizer can be made of; at least one must be there."""
 DIGESTED = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model")
 """Files that decide what a model answers: weights, configuration, tokenizer."""
 
@@ -55,9 +58,7 @@ def load_model(directory: Path, *, device: str = "cpu", max_units: int = 64) -> 
         raise ModelRejected(message)
     family = _family(directory)
     disable_progress_bar()  # type: ignore[no-untyped-call] # it would draw between the lines of the log
-    if not any(directory.glob("*.safetensors")):
-        message = f"{directory} holds no .safetensors file; weights in other formats are not loaded"
-        raise ModelRejected(message)
+    _check_files(directory)
     try:
         config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
@@ -109,12 +110,37 @@ def directory_digest(directory: Path) -> str:
     return "sha256:" + digest.hexdigest()
 
 
-def _family(directory: Path) -> Family:
+def _check_files(directory: Path) -> None:
+    """Refuse weights that are not safetensors of this directory, also through an index; refuse a missing tokenizer."""
+    if not any(directory.glob("*.safetensors")):
+        message = f"{directory} holds no .safetensors file; weights in other formats are not loaded"
+        raise ModelRejected(message)
+    for index in directory.glob("*.index.json"):
+        weight_map = _read_json(index).get("weight_map")
+        for name in set(weight_map.values()) if isinstance(weight_map, dict) else {None}:
+            plain = isinstance(name, str) and Path(name).name == name and name.endswith(".safetensors")
+            if not plain or not (directory / str(name)).is_file():
+                message = f"{index} leads to {name}, which is no .safetensors file of its directory"
+                raise ModelRejected(message)
+    if not any(path for pattern in TOKENIZERS for path in directory.glob(pattern)):
+        message = f"{directory} holds no tokenizer ({', '.join(TOKENIZERS)})"
+        raise ModelRejected(message)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
     try:
-        raw: dict[str, Any] = json.loads((directory / "config.json").read_text())
+        raw = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        message = f"{directory / 'config.json'} cannot be read: {error}"
+        message = f"{path} cannot be read: {error}"
         raise ModelRejected(message) from error
+    if not isinstance(raw, dict):
+        message = f"{path} holds no JSON object"
+        raise ModelRejected(message)
+    return raw
+
+
+def _family(directory: Path) -> Family:
+    raw = _read_json(directory / "config.json")
     supported = ", ".join(row.title for row in FAMILIES.values())
     family = FAMILIES.get(str(raw.get("model_type")))
     if family is None:
@@ -160,10 +186,13 @@ def _encoder(tokenizer: object, config: Any, family: Family, max_units: int) -> 
     if len(tokenizer) > config.vocab_size:
         message = f"the tokenizer has {len(tokenizer)} tokens, the model only {config.vocab_size}"
         raise ModelRejected(message)
-    positions = int(config.max_position_embeddings) - family.position_offset
+    max_tokens = min(int(config.max_position_embeddings) - family.position_offset, int(tokenizer.model_max_length))
+    if max_tokens < LENGTHS[0]:
+        message = f"the model reads {max_tokens} tokens, fewer than the {LENGTHS[0]} that its self-test needs"
+        raise ModelRejected(message)
     return Encoder(
         tokenizer=tokenizer,
-        max_tokens=min(positions, int(tokenizer.model_max_length)),
+        max_tokens=max_tokens,
         max_units=max_units,
         vocabulary=int(config.vocab_size),
     )

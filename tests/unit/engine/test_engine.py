@@ -94,7 +94,6 @@ def test_one_row_that_does_not_fit_is_said_so() -> None:
         engine_of(FakeBackend(capacity=0)).capture("m", WORDS, REQUEST)
 
 
-@pytest.mark.xfail(strict=True, reason="the retry runs inside the except clause, whose traceback keeps the tensors")
 def test_memory_is_free_before_the_second_try() -> None:
     """A batch that was too large has let go of its tensors before its halves are run, or they would not fit either."""
     backend = FakeBackend(capacity=2)
@@ -116,7 +115,6 @@ def test_a_failing_model_is_our_fault_without_its_words() -> None:
         assert "film" not in str(failure.value)
 
 
-@pytest.mark.xfail(strict=True, raises=RuntimeError, reason="reductions run outside the guarded part")
 def test_a_failing_reduction_is_our_fault_too() -> None:
     """A device that fails while maps are reduced, or copied to the host, fails as the model does."""
     broken = FakeBackend(spoiled=lambda found: replace(found, fused=found.fused[..., :-1]))

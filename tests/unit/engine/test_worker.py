@@ -164,7 +164,6 @@ async def test_a_crash_reaches_its_caller_and_nobody_else(error: Exception) -> N
         assert thread.worker.alive
 
 
-@pytest.mark.xfail(strict=True, reason="no future can hold StopIteration: the caller waits for ever")
 async def test_an_exhausted_iterator_in_a_job_is_an_error_like_others() -> None:
     """A job that runs out of an iterator fails; its caller does not wait for ever."""
     loop = asyncio.get_running_loop()

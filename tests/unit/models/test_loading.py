@@ -183,7 +183,6 @@ STILL_ACCEPTED: dict[str, Spoil] = {
 
 
 @pytest.mark.parametrize("case", STILL_ACCEPTED)
-@pytest.mark.xfail(strict=True, reason="known defects of loading: accepted, or not rejected as a ModelRejected")
 def test_what_must_be_rejected_too(directory: Path, case: str) -> None:
     """Files that look like a model and are none, or not a whole one, are rejected as well."""
     STILL_ACCEPTED[case](directory)
