@@ -5,7 +5,7 @@ The rows of all checks that run in a round go out as one batch. A crash of a che
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,17 +21,15 @@ from rollcall.checks.omission import omission
 from rollcall.checks.reach import ReachFinding, reach
 from rollcall.checks.rewiring import rewiring_rows
 from rollcall.checks.support import support
-from rollcall.domain.errors import DeviceMemory, ServiceError
 from rollcall.domain.explanation import DecisionFlip, Effect
 from rollcall.domain.maps import MapKind, UnitMap
-from rollcall.domain.rows import Row, RowResult
+from rollcall.domain.rows import Row
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult, Flag, Reason, Witness
+from rollcall.pipeline.lockstep import OutOfBudgetError, RunRows, plain, run_together
 from rollcall.pipeline.stopwatch import Stopwatch
 from rollcall.verdict.assess import Assessment, Estimates, Measurements, after_witnesses, assess, estimate_all
 from rollcall.verdict.calibration import Calibration
 from rollcall.verdict.decide import Ruling
-
-RunRows = Callable[[list[Row]], Awaitable[list[RowResult]]]
 
 WITNESS_CHECKS = {CheckKind.OMISSION: omission, CheckKind.SUPPORT: support, CheckKind.CONTRADICTION: contradiction}
 COUNTEREXAMPLES = (CheckKind.OMISSION, CheckKind.CONTRADICTION)
@@ -140,8 +138,8 @@ class Checker:
             askings["instrument"] = instrument(self.subject, attention_is_uniform=self.attention_is_uniform)
             askings["reach"] = reach(self.subject)
         if look is not None:
-            askings["removals"] = _plain(look.rows())
-        askings["draws"] = _plain(draws)
+            askings["removals"] = plain(look.rows())
+        askings["draws"] = plain(draws)
         found, finite = await run_together(self.run, askings)
         measured = replace(measured, finite=measured.finite and finite)
         if number == 0:
@@ -255,85 +253,3 @@ def _absent(kind: CheckKind, found: object) -> CheckResult:
         statistic="none",
         detail=detail,
     )
-
-
-class OutOfBudgetError(Exception):
-    """A check asked for rows that the budget does not allow."""
-
-
-def _plain(rows: list[Row]) -> Asking[list[RowResult]]:
-    """Ask for rows and return their results."""
-    return (yield rows)
-
-
-async def run_together(
-    run: RunRows,
-    askings: dict[Any, Asking[Any]],
-    *,
-    affords: Callable[[int], bool] = lambda _: True,
-    finite_only: bool = False,
-) -> tuple[dict[Any, Any], bool]:
-    """Drive checks in lockstep, the rows of each step as one batch.
-
-    Returns what each found, or the exception that it died of, and whether all rows were finite. With `finite_only` a
-    check whose rows are not all finite gets an exception instead of them; one whose rows `affords` refuses ends with
-    OutOfBudgetError.
-    """
-    drive = _Lockstep(run=run, affords=affords, finite_only=finite_only)
-    for key, asking in askings.items():
-        drive.step(key, asking, None)
-    while drive.waiting:
-        await drive.round()
-    return drive.found, drive.all_finite
-
-
-@dataclass(slots=True, kw_only=True)
-class _Lockstep:
-    """State of `run_together`: what has been found, and who waits for which rows."""
-
-    run: RunRows
-    affords: Callable[[int], bool]
-    finite_only: bool
-    found: dict[Any, Any] = field(default_factory=dict)
-    waiting: dict[Any, tuple[Asking[Any], list[Row]]] = field(default_factory=dict)
-    all_finite: bool = True
-
-    def step(self, key: object, asking: Asking[Any], answer: list[RowResult] | Exception | None) -> None:
-        """Give one check its answer; note what it asks for next, what it found, or what it died of."""
-        try:
-            rows = asking.throw(answer) if isinstance(answer, Exception) else asking.send(answer)  # type: ignore[arg-type]
-        except StopIteration as finished:
-            self.found[key] = finished.value
-        except Exception as error:  # noqa: BLE001 - the boundary of a check: a crash is its result
-            self.found[key] = error
-        else:
-            self.waiting[key] = (asking, rows)
-
-    async def round(self) -> None:
-        """Run what all who wait have asked for, as far as it is affordable."""
-        current, self.waiting = self.waiting, {}
-        allowed = self._allow(current)
-        batch = [row for _, rows in allowed.values() for row in rows]
-        try:
-            results = iter(await self.run(batch) if batch else [])
-        except (ServiceError, DeviceMemory) as error:
-            self.found |= dict.fromkeys(allowed, error)
-            return
-        for key, (asking, rows) in allowed.items():
-            answer = [next(results) for _ in rows]
-            finite = all(result.finite for result in answer)
-            self.all_finite = self.all_finite and finite
-            self.step(key, asking, FloatingPointError("not a number") if self.finite_only and not finite else answer)
-
-    def _allow(self, asked: dict[Any, tuple[Asking[Any], list[Row]]]) -> dict[Any, tuple[Asking[Any], list[Row]]]:
-        """Refuse, in order, what does not fit into the budget beside what was allowed before it."""
-        allowed: dict[Any, tuple[Asking[Any], list[Row]]] = {}
-        total = 0
-        for key, (asking, rows) in asked.items():
-            if self.affords(total + len(rows)):
-                allowed[key] = (asking, rows)
-                total += len(rows)
-            else:
-                asking.close()
-                self.found[key] = OutOfBudgetError()
-        return allowed

@@ -16,7 +16,8 @@ from rollcall.domain.errors import BackendError, DeviceMemory
 from rollcall.domain.maps import MapKind, MapOptions, UnitMap
 from rollcall.domain.rows import RemovalOperator, Row, RowResult
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, Flag, Reason
-from rollcall.pipeline.checking import Checked, Checker, OutOfBudgetError, run_together
+from rollcall.pipeline.checking import Checked, Checker
+from rollcall.pipeline.lockstep import OutOfBudgetError, run_together
 from rollcall.pipeline.stopwatch import Stopwatch
 from rollcall.verdict.policies import STANDARD
 from tests.unit.pipeline.fakes import TEXT, SumModel, effects_of, encoding, unit_map
