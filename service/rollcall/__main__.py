@@ -22,7 +22,8 @@ from rollcall import __version__
 from rollcall.domain.errors import RollcallError
 from rollcall.domain.maps import MapKind
 from rollcall.domain.verdicts import CheckLevel
-from rollcall.settings import Entry, SettingsError, Sources
+from rollcall.settings import Entry, Mistake, Settings, SettingsError, Sources
+from rollcall.verdict.policies import POLICIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -95,6 +96,15 @@ def _complain(code: int, *lines: str) -> int:
     return code
 
 
+def _load(sources: Sources) -> Settings:
+    """Read the settings and check what their own room cannot know: which policies there are."""
+    settings = sources.load()
+    if settings.explain.policy not in POLICIES:
+        expected = f"expected one of {', '.join(sorted(POLICIES))}, got {settings.explain.policy!r}"
+        raise SettingsError(Mistake(place="explain.policy", problem=expected))
+    return settings
+
+
 # --- serve and check-config ------------------------------------------------------------------------------------------
 
 
@@ -124,7 +134,7 @@ def _named_directory(text: str) -> Entry:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    settings = serve_sources(options, os.environ).load()
+    settings = _load(serve_sources(options, os.environ))
     from rollcall import app
 
     return app.serve(settings)
@@ -160,7 +170,7 @@ def _check_config_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _check_config(options: argparse.Namespace) -> int:
-    settings = Sources(config=options.config, environ=dict(os.environ)).load()
+    settings = _load(Sources(config=options.config, environ=dict(os.environ)))
     names = ", ".join(model.name for model in settings.models)
     print(f"{options.config}: no mistakes; models: {names}")
     return DONE

@@ -252,3 +252,13 @@ def test_help_is_light() -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
     assert shown.stdout.splitlines()[-1] == "set()"
+
+
+def test_a_policy_that_does_not_exist_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An operator learns of a misspelt policy before the first caller does."""
+    model = tmp_path / "model"
+    model.mkdir()
+    config = tmp_path / "rollcall.toml"
+    config.write_text(f'[explain]\npolicy = "standart"\n[models.m]\npath = "{model}"\n')
+    assert main(["check-config", str(config)]) == 2
+    assert "explain.policy: expected one of standard, got 'standart'" in capsys.readouterr().err

@@ -55,6 +55,10 @@ def test_the_first_reason_is_remembered() -> None:
     assert not both.affords(5)
     assert not both.affords(50)
     assert both.cut is Cut.DEADLINE
+    other = budget(max_rows=10, deadline=1.0, pace=1.0)
+    assert not other.affords(50)
+    assert not other.affords(5)
+    assert other.cut is Cut.MAX_ROWS
 
 
 def test_nothing_cut_is_no_reason() -> None:

@@ -95,6 +95,7 @@ def test_a_token_over_several_words_joins_them() -> None:
     found = find_units("a b c", pieces((0, 3), (4, 5)), 0)
     assert found == [unit("a b", 1, 1, 0), unit("c", 2, 2, 4)]
     assert find_units("ab cd", pieces((0, 1), (1, 4), (4, 5)), 0) == [unit("ab cd", 1, 3, 0)]
+    assert find_units("a b c", pieces((0, 5), (0, 1), (4, 5)), 0) == [unit("a b c", 1, 3, 0)]
 
 
 def test_spaces_before_a_token_are_not_its_word() -> None:

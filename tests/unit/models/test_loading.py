@@ -65,6 +65,12 @@ def without_safetensors(directory: Path) -> None:
     (directory / WEIGHTS).unlink()
 
 
+def other_safetensors(directory: Path) -> None:
+    """Leave the weights in a pickle, beside safetensors of something else."""
+    torch.save(load_file(directory / WEIGHTS), directory / "pytorch_model.bin")
+    (directory / WEIGHTS).rename(directory / "vision.safetensors")
+
+
 def truncated(directory: Path) -> None:
     """Stop a download half-way."""
     content = (directory / WEIGHTS).read_bytes()
@@ -81,6 +87,7 @@ def without_a_shard(directory: Path) -> None:
 
 REJECTED: dict[str, tuple[Spoil, str]] = {
     "weights in a pickle": (without_safetensors, "holds no .safetensors file; weights in other formats are not loaded"),
+    "a pickle beside safetensors of something else": (other_safetensors, "no file named model.safetensors"),
     "no configuration": (lambda directory: (directory / "config.json").unlink(), "config.json cannot be read"),
     "a configuration that is not text": (replaced("config.json", b"\xff\xfe{"), "config.json cannot be read"),
     "a configuration that is not JSON": (replaced("config.json", b"{"), "config.json cannot be read"),
