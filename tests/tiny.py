@@ -134,52 +134,64 @@ class Zoo:
 
 def make_tokenizer(family: str) -> PreTrainedTokenizerFast:
     """WordPiece for the BERT family, byte-level BPE for RoBERTa, Unigram with metaspace for XLM-R and ALBERT."""
+    pad, unknown, cls, sep, mask = specials = _specials(family)
+    ordered = _ordered(specials)
     if family == "roberta":
-        specials = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-        tokenizer = Tokenizer(models.BPE(unk_token=specials[3]))
+        tokenizer = Tokenizer(models.BPE(unk_token=unknown))
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         tokenizer.decoder = decoders.ByteLevel()
         trainer: Any = trainers.BpeTrainer(
             vocab_size=VOCABULARY + 256,
-            special_tokens=specials,
+            special_tokens=ordered,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         )
     elif family in {"xlm-roberta", "albert"}:
-        specials = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
         tokenizer = Tokenizer(models.Unigram())
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
         tokenizer.decoder = decoders.Metaspace()
         trainer = trainers.UnigramTrainer(
-            vocab_size=VOCABULARY, special_tokens=specials, unk_token=specials[3], show_progress=False
+            vocab_size=VOCABULARY, special_tokens=ordered, unk_token=unknown, show_progress=False
         )
     else:
-        specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-        tokenizer = Tokenizer(models.WordPiece(unk_token=specials[1]))
+        tokenizer = Tokenizer(models.WordPiece(unk_token=unknown))
         tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         tokenizer.decoder = decoders.WordPiece()
-        trainer = trainers.WordPieceTrainer(vocab_size=VOCABULARY, special_tokens=specials, show_progress=False)
+        trainer = trainers.WordPieceTrainer(vocab_size=VOCABULARY, special_tokens=ordered, show_progress=False)
     tokenizer.train_from_iterator(CORPUS, trainer)
-    by_name = {name.strip("[]<>").lower(): name for name in specials}
-    cls, sep = by_name.get("cls", "<s>"), by_name.get("sep", "</s>")
-    ids = {name: tokenizer.token_to_id(name) for name in (cls, sep)}
-    double = f"{sep} {sep}" if family in {"roberta", "xlm-roberta"} else sep
+    typed = sep == "[SEP]"
+    between = sep if typed else f"{sep} {sep}"
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{cls} $A {sep}",
-        pair=f"{cls} $A {double} $B:1 {sep}:1" if sep == "[SEP]" else f"{cls} $A {double} $B {sep}",
-        special_tokens=[(cls, ids[cls]), (sep, ids[sep])],
+        pair=f"{cls} $A {between} $B:1 {sep}:1" if typed else f"{cls} $A {between} $B {sep}",
+        special_tokens=[(token, tokenizer.token_to_id(token)) for token in (cls, sep)],
     )
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # its constructor has no annotations
         tokenizer_object=tokenizer,
         cls_token=cls,
         sep_token=sep,
-        pad_token=by_name["pad"],
-        unk_token=by_name["unk"],
-        mask_token=by_name["mask"],
+        pad_token=pad,
+        unk_token=unknown,
+        mask_token=mask,
         model_max_length=POSITIONS,
-        model_input_names=["input_ids", "attention_mask"] + (["token_type_ids"] if sep == "[SEP]" else []),
+        model_input_names=["input_ids", "attention_mask"] + (["token_type_ids"] if typed else []),
     )
+
+
+def _specials(family: str) -> tuple[str, str, str, str, str]:
+    """Padding, unknown, classification, separator and mask token, as the family calls them."""
+    if family in {"roberta", "xlm-roberta"}:
+        return "<pad>", "<unk>", "<s>", "</s>", "<mask>"
+    if family == "albert":
+        return "<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"
+    return "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
+
+
+def _ordered(specials: tuple[str, ...]) -> list[str]:
+    """RoBERTa's padding has id 1, which its positions count on; the others' has 0."""
+    pad, unknown, cls, sep, mask = specials
+    return [cls, pad, sep, unknown, mask] if cls == "<s>" else [pad, unknown, cls, sep, mask]
 
 
 def _architecture(family: str, vocabulary: int, classes: int, pad: int, overrides: dict[str, Any]) -> PreTrainedModel:

@@ -276,7 +276,7 @@ def describe(
     )
     return {
         "format": 1,
-        "id": f"{arguments.data.stem}-{identity}",
+        "id": f"{arguments.data.resolve().parent.name}-{arguments.data.stem}-{identity}",
         "model_digest": digest,
         "policy_id": STANDARD.id,
         "policy_digest": STANDARD.digest,
@@ -293,7 +293,10 @@ def describe(
         else "FAILED: no width kept the promise; the policy's default widths hold.",
         "widths": used,
         "seed": arguments.seed,
-        "data": {"name": arguments.data.name, "sha256": hashlib.sha256(arguments.data.read_bytes()).hexdigest()},
+        "data": {
+            "name": f"{arguments.data.resolve().parent.name}/{arguments.data.name}",
+            "sha256": hashlib.sha256(arguments.data.read_bytes()).hexdigest(),
+        },
         "truly_right": {
             kind.value: float(np.mean([r.truths[kind].alignment >= STANDARD.alignment_threshold for r in records]))
             for kind in MapKind

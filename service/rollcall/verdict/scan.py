@@ -20,7 +20,7 @@ from rollcall.verdict.calibration import PATH
 from rollcall.verdict.decide import Ruling, decide
 
 WIDEST, STEP = 0.25, 0.005
-CS = tuple(float(c) for c in np.round(np.arange(WIDEST, -STEP / 2, -STEP), 6))
+CS = tuple(round(step * STEP, 6) for step in range(round(WIDEST / STEP), -1, -1))
 """Every c that is tried, from wide to narrow."""
 
 
