@@ -100,6 +100,10 @@ class TorchBackend:
             model=self._model, forward=self.forward, layers=self.shape.layers, special=self._special_ids()
         ).run()
 
+    def use_stock_attention(self) -> None:
+        """Give the model back its stock attention: what failed a self-test predicts without the hook."""
+        self._model.set_attn_implementation("sdpa")
+
     def forward(self, inputs: Inputs, plan: BatchPlan | None = None) -> Tensor:
         """Logits [B, C] of a batch under a plan; without one, the stock model bitwise."""
         arguments: dict[str, object] = {"input_ids": inputs.input_ids, "attention_mask": inputs.attention_mask}

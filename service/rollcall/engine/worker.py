@@ -10,6 +10,7 @@ other, so first come, first served takes turns between explanations.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections import deque
@@ -18,6 +19,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from rollcall.domain.compute import Priority
+from rollcall.telemetry import logs
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -107,13 +111,19 @@ class Worker:
                 job = self._next()
             if job.future.cancelled():
                 continue
-            self._waited(time.monotonic() - job.queued_at)
+            self._tell(time.monotonic() - job.queued_at)
             try:
                 result = job.call()
             except BaseException as error:  # noqa: BLE001 - the worker's edge: the caller gets it, the thread lives on
                 self._settle(job, _raise_into, error)
             else:
                 self._settle(job, _resolve, result)
+
+    def _tell(self, waited: float) -> None:
+        try:
+            self._waited(waited)
+        except Exception as error:  # noqa: BLE001 - whoever counts must not stop the device
+            logs.event(_log, logging.ERROR, "waiting_time_not_counted", error=error)
 
     @staticmethod
     def _settle(job: _Job, settle: Callable[[asyncio.Future[Any], Any], None], value: object) -> None:
