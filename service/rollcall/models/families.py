@@ -18,12 +18,13 @@ _BERT_LAYOUT = Layout(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """One row: `model_type` as in config.json, positions reserved below the first token, and quirks."""
+    """One row: `model_type` as in config.json, where its parts are, and its quirks."""
 
     model_type: str
     title: str
     layout: Layout
-    position_offset: int = 0
+    positions_after_padding: bool = False
+    """Whether positions are numbered from the padding id + 1 on, so that those below are never used."""
     takes_type_ids: bool = True
 
 
@@ -40,9 +41,12 @@ _ROWS = (
         ),
         takes_type_ids=False,
     ),
-    # RoBERTa numbers positions from padding_idx + 1 = 2 on: max_position_embeddings counts two that no token gets.
-    Family(model_type="roberta", title="RoBERTa", layout=_BERT_LAYOUT, position_offset=2, takes_type_ids=False),
-    Family(model_type="xlm-roberta", title="XLM-R", layout=_BERT_LAYOUT, position_offset=2, takes_type_ids=False),
+    Family(
+        model_type="roberta", title="RoBERTa", layout=_BERT_LAYOUT, positions_after_padding=True, takes_type_ids=False
+    ),
+    Family(
+        model_type="xlm-roberta", title="XLM-R", layout=_BERT_LAYOUT, positions_after_padding=True, takes_type_ids=False
+    ),
     Family(model_type="electra", title="ELECTRA", layout=_BERT_LAYOUT),
     Family(
         model_type="albert",

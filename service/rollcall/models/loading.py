@@ -118,7 +118,7 @@ def _check_files(directory: Path) -> None:
     if not any(directory.glob("*.safetensors")):
         message = f"{directory} holds no .safetensors file; weights in other formats are not loaded"
         raise ModelRejected(message)
-    for index in directory.glob("*.index.json"):
+    for index in directory.glob("*.safetensors.index.json"):
         weight_map = _read_json(index).get("weight_map")
         for name in set(weight_map.values()) if isinstance(weight_map, dict) else {None}:
             plain = isinstance(name, str) and Path(name).name == name and name.endswith(".safetensors")
@@ -189,7 +189,8 @@ def _encoder(tokenizer: object, config: Any, family: Family, max_units: int) -> 
     if len(tokenizer) > config.vocab_size:
         message = f"the tokenizer has {len(tokenizer)} tokens, the model only {config.vocab_size}"
         raise ModelRejected(message)
-    max_tokens = min(int(config.max_position_embeddings) - family.position_offset, int(tokenizer.model_max_length))
+    reserved = int(config.pad_token_id) + 1 if family.positions_after_padding else 0
+    max_tokens = min(int(config.max_position_embeddings) - reserved, int(tokenizer.model_max_length))
     if max_tokens < LENGTHS[0]:
         message = f"the model reads {max_tokens} tokens, fewer than the {LENGTHS[0]} that its self-test needs"
         raise ModelRejected(message)
