@@ -22,10 +22,10 @@ from rollcall.domain.decision import Decision
 from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted
 from rollcall.domain.inputs import Encoding, ModelInput, Target, TextInput
 from rollcall.domain.maps import AttentionSelection, MapKind, MapOptions, UnitMap
-from rollcall.domain.model import ModelCard, ModelRef
+from rollcall.domain.model import ModelCard
 from rollcall.domain.policy import Policy
-from rollcall.domain.rows import RemovalOperator, Row, RowResult
-from rollcall.domain.verdicts import CheckKind, CheckLevel, Verdict
+from rollcall.domain.rows import Row, RowResult
+from rollcall.domain.verdicts import CheckLevel, Verdict
 from rollcall.engine.dispatch import Dispatcher
 from rollcall.engine.engine import Engine
 from rollcall.engine.worker import Worker
@@ -208,29 +208,4 @@ def serving(
 
 def card(name: str, model: LoadedModel) -> ModelCard:
     """Card of a model in memory."""
-    backend = model.backend
-    return ModelCard(
-        ref=ModelRef(
-            name=name,
-            revision="",
-            digest=model.digest,
-            backend=backend.name,
-            device=backend.device,
-            dtype=backend.dtype,
-        ),
-        family=model.family.title,
-        task=backend.task,
-        labels=model.labels,
-        layers=backend.shape.layers,
-        heads=backend.shape.heads,
-        max_tokens=backend.shape.max_tokens,
-        max_units=64,
-        max_characters=100_000,
-        self_tests=model.self_tests,
-        maps=model.maps,
-        checks=tuple(CheckKind),
-        operators=tuple(RemovalOperator),
-        calibration=UNCALIBRATED,
-        threshold=None,
-        text_pairs=True,
-    )
+    return model.card(name, revision="", max_units=64, max_characters=100_000, calibration=UNCALIBRATED, threshold=None)

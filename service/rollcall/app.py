@@ -26,10 +26,8 @@ from rollcall.admission.plan import ServerDefaults
 from rollcall.domain.compute import Priority
 from rollcall.domain.errors import ModelRejected
 from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
-from rollcall.domain.model import ModelCard, ModelRef
+from rollcall.domain.model import ModelCard
 from rollcall.domain.policy import Policy
-from rollcall.domain.rows import RemovalOperator
-from rollcall.domain.verdicts import CheckKind
 from rollcall.edge.health import Health
 from rollcall.edge.http import AdminServer
 from rollcall.edge.port import Limits
@@ -233,35 +231,17 @@ async def _load_all(
 
 def make_entry(spec: ModelSpec, model: LoadedModel, settings: Settings) -> Entry:
     """Describe a loaded model; raises ModelRejected for a threshold or calibration that does not fit it."""
-    backend = model.backend
     if spec.threshold is not None and spec.threshold.label not in model.labels:
         message = f"model {spec.name}: threshold.label {spec.threshold.label!r} is none of {', '.join(model.labels)}"
         raise ModelRejected(message)
     calibration = None if spec.calibration is None else read_calibration(spec.name, spec.calibration, model.digest)
-    card = ModelCard(
-        ref=ModelRef(
-            name=spec.name,
-            revision=spec.revision,
-            digest=model.digest,
-            backend=backend.name,
-            device=backend.device,
-            dtype=backend.dtype,
-        ),
-        family=model.family.title,
-        task=backend.task,
-        labels=model.labels,
-        layers=backend.shape.layers,
-        heads=backend.shape.heads,
-        max_tokens=backend.shape.max_tokens,
+    card = model.card(
+        spec.name,
+        revision=spec.revision,
         max_units=settings.limits.max_units,
         max_characters=settings.limits.max_characters,
-        self_tests=model.self_tests,
-        maps=model.maps,
-        checks=tuple(CheckKind),
-        operators=tuple(RemovalOperator),
         calibration=calibration.reference() if calibration else UNCALIBRATED,
         threshold=spec.threshold,
-        text_pairs=True,
     )
     return Entry(card=card, calibration=calibration)
 

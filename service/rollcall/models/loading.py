@@ -23,8 +23,11 @@ from rollcall.backends.self_test import LENGTHS
 from rollcall.backends.torch_backend import TorchBackend
 from rollcall.domain.decision import Task
 from rollcall.domain.errors import ModelRejected
+from rollcall.domain.inputs import Threshold
 from rollcall.domain.maps import MapKind
-from rollcall.domain.model import SelfTest
+from rollcall.domain.model import ModelCard, ModelRef, SelfTest
+from rollcall.domain.rows import RemovalOperator
+from rollcall.domain.verdicts import CalibrationRef, CheckKind
 from rollcall.models.families import FAMILIES, Family
 
 MIN_CLASSES = 2
@@ -49,6 +52,44 @@ class LoadedModel:
     def failed(self) -> tuple[str, ...]:
         """Names of the self-tests that failed."""
         return tuple(test.name for test in self.self_tests if not test.passed)
+
+    def card(
+        self,
+        name: str,
+        *,
+        revision: str,
+        max_units: int,
+        max_characters: int,
+        calibration: CalibrationRef,
+        threshold: Threshold | None,
+    ) -> ModelCard:
+        """Describe the model under the operator's name and limits."""
+        shape = self.backend.shape
+        return ModelCard(
+            ref=ModelRef(
+                name=name,
+                revision=revision,
+                digest=self.digest,
+                backend=self.backend.name,
+                device=self.backend.device,
+                dtype=self.backend.dtype,
+            ),
+            family=self.family.title,
+            task=self.backend.task,
+            labels=self.labels,
+            layers=shape.layers,
+            heads=shape.heads,
+            max_tokens=shape.max_tokens,
+            max_units=max_units,
+            max_characters=max_characters,
+            self_tests=self.self_tests,
+            maps=self.maps,
+            checks=tuple(CheckKind),
+            operators=tuple(RemovalOperator),
+            calibration=calibration,
+            threshold=threshold,
+            text_pairs=True,
+        )
 
 
 def load_model(directory: Path, *, device: str = "cpu", max_units: int = 64) -> LoadedModel:
