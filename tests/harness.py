@@ -11,27 +11,29 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from rollcall.admission.backlog import Backlog
 from rollcall.admission.budget import Cut
 from rollcall.admission.gate import Gate
 from rollcall.admission.plan import ServerDefaults
-from rollcall.domain.compute import Captured, Compute, Priority
+from rollcall.backends.base import BatchRow
+from rollcall.domain.compute import Captured, Compute, Job
 from rollcall.domain.decision import Decision
 from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted
 from rollcall.domain.inputs import Encoding, ModelInput, Target, TextInput
-from rollcall.domain.maps import AttentionSelection, MapKind, MapOptions, UnitMap
+from rollcall.domain.maps import AttentionSelection, Floats, MapKind, MapOptions, UnitMap
 from rollcall.domain.model import ModelCard
 from rollcall.domain.policy import Policy
 from rollcall.domain.rows import Row, RowResult
 from rollcall.domain.verdicts import CheckLevel, Verdict
 from rollcall.engine.dispatch import Dispatcher
 from rollcall.engine.engine import Engine
-from rollcall.engine.worker import Worker
 from rollcall.models.loading import LoadedModel
 from rollcall.pipeline.catalog import Catalog, Entry
 from rollcall.pipeline.explain import Pipeline
+from rollcall.scheduling.queue import Limits, RowQueue
 from rollcall.verdict.calibration import UNCALIBRATED, Calibration
 from rollcall.verdict.policies import POLICIES
 
@@ -68,32 +70,40 @@ class Meddler:
         """Pass on."""
         return await self.compute.encode(model, model_input)
 
+    async def predict(self, job: Job, model: str, encoding: Encoding) -> RowResult:
+        """Pass on."""
+        return await self.compute.predict(job, model, encoding)
+
     async def run(
-        self, model: str, encoding: Encoding, rows: list[Row], options: MapOptions, priority: Priority
+        self, job: Job, model: str, encoding: Encoding, rows: list[Row], options: MapOptions
     ) -> list[RowResult]:
-        """Pass on; the rows of checks come back meddled with."""
-        results = await self.compute.run(model, encoding, rows, options, priority)
-        return self.meddling.rows(rows, results) if priority is Priority.CHECK else results
+        """Pass on; the rows come back meddled with."""
+        return self.meddling.rows(rows, await self.compute.run(job, model, encoding, rows, options))
 
     async def capture(
         self,
+        job: Job,
         model: str,
         encoding: Encoding,
         *,
         maps: frozenset[MapKind],
         options: MapOptions,
-        decision: Decision,
+        decide: Callable[[Floats], Decision],
         attention: AttentionSelection | None,
     ) -> Captured:
         """Pass on; the maps come back meddled with."""
         captured = await self.compute.capture(
-            model, encoding, maps=maps, options=options, decision=decision, attention=attention
+            job, model, encoding, maps=maps, options=options, decide=decide, attention=attention
         )
-        return Captured(
-            maps=self.meddling.maps(captured.maps),
-            attention=captured.attention,
-            attention_is_uniform=captured.attention_is_uniform,
-        )
+        return replace(captured, maps=self.meddling.maps(captured.maps))
+
+    def expected_seconds(self, model: str, rows: int, length: int) -> float:
+        """Pass on."""
+        return self.compute.expected_seconds(model, rows, length)
+
+    def backlog_seconds(self) -> float:
+        """Pass on."""
+        return self.compute.backlog_seconds()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -107,7 +117,7 @@ class Clock:
         """Read it."""
         return self.now
 
-    def ran(self, _: str, rows: int) -> None:
+    def ran(self, rows: int) -> None:
         """Let the time of so many rows pass."""
         self.now += rows * self.seconds_per_row
 
@@ -118,14 +128,16 @@ class Told:
 
     predicted_answers: list[Predicted] = field(default_factory=list)
     explanations: list[tuple[Explanation, int, Cut | None]] = field(default_factory=list)
+    shared: int = 0
 
     def predicted(self, predicted: Predicted) -> None:
         """Remember a prediction."""
         self.predicted_answers.append(predicted)
 
-    def explained(self, explanation: Explanation, looks: int, cut: Cut | None) -> None:
+    def explained(self, explanation: Explanation, looks: int, cut: Cut | None, *, shared: bool) -> None:
         """Remember an explanation."""
         self.explanations.append((explanation, looks, cut))
+        self.shared += shared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +145,7 @@ class Harness:
     """Asks a pipeline and waits for the answer."""
 
     pipeline: Pipeline
+    dispatcher: Dispatcher
     told: Told
     runner: asyncio.Runner = field(repr=False)
 
@@ -174,22 +187,26 @@ def serving(
 ) -> Iterator[Harness]:
     """Serve models under the names "0", "1", ...; the first takes requests without a model."""
     named = {str(number): model for number, model in enumerate(models)}
-    worker = Worker("compute", waited=lambda _: None)
     texts = ThreadPoolExecutor(1)
-    dispatcher = Dispatcher(
-        engine=Engine(models=named, max_batch_tokens=MAX_BATCH_TOKENS),
-        worker=worker,
-        texts=texts,
-        ran=clock.ran if clock else lambda _, __: None,
+    queue = RowQueue(limits=Limits(max_tokens=MAX_BATCH_TOKENS))
+    dispatcher = Dispatcher.on(
+        Ticking(models=named, clock=clock) if clock else Engine(models=named),
+        queue,
+        texts,
+        Quiet(),
+        clock or time.monotonic,
+        "compute",
     )
     told = Told()
+    compute: Compute = Meddler(compute=dispatcher, meddling=meddling) if meddling else dispatcher
     pipeline = Pipeline(
         catalog=Catalog(
             entries={name: Entry(card=card(name, model), calibration=calibration) for name, model in named.items()},
             default="0",
         ),
-        compute=Meddler(compute=dispatcher, meddling=meddling) if meddling else dispatcher,
+        compute=compute,
         gate=Gate(max_in_flight=8, share=1.0),
+        backlog=Backlog(max_seconds=3600.0, seconds=compute.expected_seconds),
         policies=policies,
         defaults=ServerDefaults(
             check_level=CheckLevel.STANDARD, policy=next(iter(policies)), max_rows=4096, most_rows=4096
@@ -197,13 +214,39 @@ def serving(
         telemetry=told,
         clock=clock or time.monotonic,
     )
-    worker.start()
+    dispatcher.device.start()
     try:
         with asyncio.Runner() as runner:
-            yield Harness(pipeline=pipeline, told=told, runner=runner)
+            yield Harness(pipeline=pipeline, dispatcher=dispatcher, told=told, runner=runner)
     finally:
-        worker.close()
+        dispatcher.device.close()
         texts.shutdown()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticking(Engine):
+    """An engine whose rows take the time of a clock that only they move."""
+
+    clock: Clock
+
+    def run(self, model: str, rows: list[BatchRow], *, stock: bool = False) -> list[RowResult]:
+        """Run, and let the time pass."""
+        results = Engine.run(self, model, rows, stock=stock)
+        self.clock.ran(len(rows))
+        return results
+
+
+class Quiet:
+    """Telemetry of a device that nobody reads."""
+
+    def batch_ran(self, model: str, kind: str, *, rows: int, padding: int, seconds: float, expected: float) -> None:
+        """Forget it."""
+
+    def rows_waited(self, kind: str, seconds: float) -> None:
+        """Forget it."""
+
+    def rows_dropped(self, rows: int) -> None:
+        """Forget it."""
 
 
 def card(name: str, model: LoadedModel) -> ModelCard:

@@ -108,7 +108,7 @@ class Tiny:
 
     def engine(self) -> Engine:
         """Run it under the name "tiny"."""
-        return Engine(models={"tiny": self.loaded}, max_batch_tokens=8192)
+        return Engine(models={"tiny": self.loaded})
 
 
 @dataclass(frozen=True, kw_only=True)

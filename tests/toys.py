@@ -27,7 +27,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from rollcall.backends.attention_hook import PLAN_ARGUMENT
 from rollcall.backends.encoding import Encoder
-from rollcall.backends.plan import BatchPlan
+from rollcall.backends.plan import BatchPlan, ExplicitRows
 from rollcall.backends.torch_backend import TorchBackend
 from rollcall.domain.decision import Task
 from rollcall.models.families import FAMILIES
@@ -58,13 +58,17 @@ _MARK_SIZE = 1.5
 
 
 class DeafBert(BertForSequenceClassification):  # type: ignore[no-untyped-call]  # its metaclass hook is not annotated
-    """Loses the edits of every plan on the way, as a hook does that a compiler has optimised away. Observing works."""
+    """Loses the edits of every plan on the way, as a hook does that a compiler has optimised away. Observing works.
+
+    Rows still join and the last layer is still cut down: what is lost is what a row was to be for.
+    """
 
     def forward(self, **arguments: Any) -> Any:  # noqa: ANN401 - passed on whole
         """Run with a plan that has no edits."""
         plan: BatchPlan | None = arguments.get(PLAN_ARGUMENT)
         if plan is not None and self.config.deaf:
-            arguments[PLAN_ARGUMENT] = BatchPlan(observer=plan.observer, explicit=plan.explicit)
+            explicit = plan.explicit and ExplicitRows(first=plan.explicit.first)
+            arguments[PLAN_ARGUMENT] = replace(plan, edits={}, explicit=explicit)
         return super().forward(**arguments)
 
 

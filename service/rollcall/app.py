@@ -11,7 +11,7 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -21,9 +21,9 @@ from types import FrameType
 
 from prometheus_client import CollectorRegistry
 
+from rollcall.admission.backlog import Backlog
 from rollcall.admission.gate import Gate
 from rollcall.admission.plan import ServerDefaults
-from rollcall.domain.compute import Priority
 from rollcall.domain.errors import ModelRejected
 from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
 from rollcall.domain.model import ModelCard
@@ -35,10 +35,11 @@ from rollcall.edge.server import GrpcServer
 from rollcall.engine.dispatch import Dispatcher
 from rollcall.engine.engine import Engine
 from rollcall.engine.threads import configure_threads
-from rollcall.engine.worker import Worker
 from rollcall.models.loading import LoadedModel, load_model
 from rollcall.pipeline.catalog import Catalog, Entry
 from rollcall.pipeline.explain import Pipeline
+from rollcall.scheduling.queue import Limits as BatchLimits
+from rollcall.scheduling.queue import RowQueue
 from rollcall.settings import ModelSpec, Settings, reread
 from rollcall.telemetry import logs
 from rollcall.telemetry.metrics import Metrics
@@ -121,6 +122,9 @@ def serve(settings: Settings) -> int:
     except (ModelRejected, OSError) as error:
         logs.event(_log, logging.ERROR, "cannot_serve", problem=str(error))
         return 1
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)  # the interpreter is ending: being asked again must not kill it
     return 0
 
 
@@ -166,54 +170,70 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     names = [spec.name for spec in settings.models]
     metrics = Metrics(CollectorRegistry(), models=names, default_model=settings.default_model)
     metrics.config_reloaded(time.time())
-    worker = Worker("rollcall-device", metrics.queue_waited)
-    metrics.watch_queue(lambda: worker.depth)
     models: dict[str, LoadedModel] = {}
     texts = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rollcall-texts")
-    engine = Engine(models=models, max_batch_tokens=settings.limits.max_batch_tokens)
+    health = Health(names)
+    loop = asyncio.get_running_loop()
+
+    def on_lost() -> None:
+        asyncio.run_coroutine_threadsafe(_not_ready(names, health, metrics), loop)
+
+    compute = Dispatcher.on(
+        Engine(models=models),
+        RowQueue(limits=batch_limits(settings)),
+        texts,
+        metrics,
+        on_lost=on_lost,
+    )
+    device = compute.device
+    metrics.watch_queue(
+        rows=lambda: device.read(lambda queue: queue.rows),
+        tokens=lambda: device.read(lambda queue: queue.tokens),
+        oldest=lambda: device.read(lambda queue: queue.oldest(time.monotonic())),
+    )
+    backlog = Backlog(max_seconds=settings.limits.max_queue_seconds, seconds=compute.expected_seconds)
+    metrics.watch_backlog(backlog.total)
     policies = {name: _policy(policy, settings) for name, policy in POLICIES.items()}
     pipeline = Pipeline(
         catalog=Catalog(entries={}, default=settings.default_model, loading=frozenset(names)),
-        compute=Dispatcher(engine=engine, worker=worker, texts=texts, ran=metrics.batch),
+        compute=compute,
         gate=Gate(max_in_flight=settings.limits.max_in_flight, share=settings.live.share),
+        backlog=backlog,
         policies=policies,
         defaults=server_defaults(settings),
         telemetry=metrics,
     )
     service = Service(settings=settings, pipeline=pipeline)
-    health = Health(names)
     admin = AdminServer(
-        settings=lambda: service.settings, port=service, health=health, metrics=metrics, alive=lambda: worker.alive
+        settings=lambda: service.settings, port=service, health=health, metrics=metrics, alive=lambda: device.alive
     )
     grpc = GrpcServer(settings=settings.grpc, port=service, health=health, metrics=metrics)
     async with AsyncExitStack() as closing:
         closing.callback(texts.shutdown)
-        worker.start()
-        closing.push_async_callback(asyncio.to_thread, worker.close)
+        device.start()
+        closing.push_async_callback(asyncio.to_thread, device.close)
         admin_port = await admin.start()
         closing.push_async_callback(admin.stop)
         grpc_port = await grpc.start()
         closing.push_async_callback(grpc.drain, pipeline.gate.close)
-        loaded = asyncio.create_task(_load_all(settings, models, pipeline, worker, health, metrics))
+        loaded = asyncio.create_task(_load_all(settings, compute, pipeline, health, metrics))
         closing.callback(loaded.cancel)
         yield Running(service=service, metrics=metrics, grpc_port=grpc_port, admin_port=admin_port, loaded=loaded)
 
 
 async def _load_all(
     settings: Settings,
-    models: dict[str, LoadedModel],
+    compute: Dispatcher,
     pipeline: Pipeline,
-    worker: Worker,
     health: Health,
     metrics: Metrics,
 ) -> None:
     """Load every model on the device's thread, one after the other; each serves as soon as it is ready."""
     for spec in settings.models:
         started = time.perf_counter()
-        load = partial(load_model, spec.path, device=spec.device, max_units=settings.limits.max_units)
-        model = await worker.submit(Priority.BASE, load)
+        load = partial(load_model, spec.path, device=spec.device, dtype=spec.dtype, max_units=settings.limits.max_units)
+        model = await compute.load(spec.name, load)
         entry = make_entry(spec, model, settings)
-        models[spec.name] = model
         pipeline.add_model(entry)
         metrics.model_loaded(entry.card, time.perf_counter() - started)
         await health.mark(spec.name, ready=True)
@@ -229,12 +249,23 @@ async def _load_all(
         )
 
 
+async def _not_ready(names: Iterable[str], health: Health, metrics: Metrics) -> None:
+    """Say that nothing can be served any more: the device is lost."""
+    for name in names:
+        metrics.model_ready(name, ready=False)
+        await health.mark(name, ready=False)
+
+
 def make_entry(spec: ModelSpec, model: LoadedModel, settings: Settings) -> Entry:
     """Describe a loaded model; raises ModelRejected for a threshold or calibration that does not fit it."""
     if spec.threshold is not None and spec.threshold.label not in model.labels:
         message = f"model {spec.name}: threshold.label {spec.threshold.label!r} is none of {', '.join(model.labels)}"
         raise ModelRejected(message)
-    calibration = None if spec.calibration is None else read_calibration(spec.name, spec.calibration, model.digest)
+    calibration = (
+        None
+        if spec.calibration is None
+        else read_calibration(spec.name, spec.calibration, model.digest, model.backend.dtype)
+    )
     card = model.card(
         spec.name,
         revision=spec.revision,
@@ -246,10 +277,10 @@ def make_entry(spec: ModelSpec, model: LoadedModel, settings: Settings) -> Entry
     return Entry(card=card, calibration=calibration)
 
 
-def read_calibration(name: str, path: Path, digest: str) -> Calibration:
+def read_calibration(name: str, path: Path, digest: str, dtype: str) -> Calibration:
     """Read a model's calibration file; raises ModelRejected."""
     try:
-        return parse_calibration(json.loads(path.read_text()), model_digest=digest, policy=STANDARD)
+        return parse_calibration(json.loads(path.read_text()), model_digest=digest, dtype=dtype, policy=STANDARD)
     except (OSError, ValueError) as error:
         message = f"model {name}: calibration {path} cannot be used: {error}"
         raise ModelRejected(message) from error
@@ -262,6 +293,14 @@ def server_defaults(settings: Settings) -> ServerDefaults:
         policy=settings.explain.policy,
         max_rows=settings.live.max_rows,
         most_rows=settings.limits.max_rows,
+    )
+
+
+def batch_limits(settings: Settings) -> BatchLimits:
+    """Bounds of a batch."""
+    limits = settings.limits
+    return BatchLimits(
+        max_tokens=limits.max_batch_tokens, max_seconds=limits.max_batch_seconds, predict_share=limits.predict_share
     )
 
 

@@ -158,6 +158,7 @@ PATH = Kind(expected="a path", parse=_path)
 HOST = text("a host name or address")
 NAME = text("a model's name: letters, digits, dot, underscore, hyphen, at most 64", MODEL_NAME.pattern)
 DEVICE = text('"cpu" or "cuda:N"', r"cpu|cuda(:\d+)?")
+DTYPE = text('"float32", "bfloat16" or "float16"', r"float32|bfloat16|float16")
 PORT = whole(0, 65_535)
 SHARE = number(float, "a share above 0 and at most 1", lambda x: 0 < x <= 1)
 PROBABILITY = number(float, "a probability above 0 and below 1", lambda x: 0 < x < 1)
@@ -209,6 +210,12 @@ class LimitSettings:
     max_in_flight: Annotated[int, whole(1, 1_000_000)] = 256
     max_units: Annotated[int, whole(2, 256)] = 64
     max_batch_tokens: Annotated[int, whole(16, 2**31 - 1)] = 8192
+    max_batch_seconds: Annotated[float, seconds(10)] = 0.01
+    """Time that a batch of many rows is cut to, so that predictions never wait long behind one."""
+    predict_share: Annotated[float, SHARE] = 0.8
+    """Largest share of the device that predictions may take while explanations wait."""
+    max_queue_seconds: Annotated[float, seconds(3600)] = 10.0
+    """Work that an explanation may find ahead of it; beyond that it is refused, with a hint when to come back."""
     max_rows: Annotated[int, whole(1, 1_000_000)] = 4096
 
 
@@ -230,6 +237,8 @@ class ModelSpec:
     threshold: Threshold | None = None
     calibration: Path | None = None
     device: str = "cpu"
+    dtype: str = "float32"
+    """Precision of weights and arithmetic."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -334,6 +343,7 @@ MODEL_KEYS: dict[Key, Kind[Any]] = {
     ("threshold", "probability"): PROBABILITY,
     ("calibration",): PATH,
     ("device",): DEVICE,
+    ("dtype",): DTYPE,
 }
 
 

@@ -25,12 +25,13 @@ import numpy as np
 import torch
 import transformers
 
+from rollcall.backends.base import variants
 from rollcall.backends.tensors import Inputs
-from rollcall.domain.compute import Captured, Compute, Priority
+from rollcall.domain.compute import Captured, Compute, Job
 from rollcall.domain.decision import Decision
 from rollcall.domain.explanation import Explanation
 from rollcall.domain.inputs import Encoding, ModelInput
-from rollcall.domain.maps import AttentionSelection, MapKind, MapOptions
+from rollcall.domain.maps import AttentionSelection, Floats, MapKind, MapOptions
 from rollcall.domain.rows import AttentionEdit, RemovalOperator, Row, RowResult
 from rollcall.edge.converters import replies
 from tests.harness import MAX_BATCH_TOKENS, Harness, ask, serving
@@ -51,9 +52,13 @@ BERT_BASE: dict[str, Any] = {
     "initializer_range": 0.005,
 }
 MEMORY_TOKENS = 512
-BATCHES = (8, 16, 32, 64, 128)
+BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 """Batch sizes that the stock model is tried with."""
 FAN_OUT_ROWS = 32
+LAST_LAYER_EDITS = 512
+ONE_BY_ONE = 16
+"""Forwards of one row each that stand for as many as there are edits."""
+COMPARED = 8
 
 
 def log(line: str) -> None:
@@ -63,11 +68,10 @@ def log(line: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One batch of rows that an explanation had run, with its answers."""
+    """Rows that an explanation had run at once, with their answers."""
 
     rows: list[Row] = field(repr=False)
     results: list[RowResult] = field(repr=False)
-    priority: Priority
 
 
 @dataclass(slots=True, kw_only=True)
@@ -84,70 +88,73 @@ class Recording:
         self.encoding = await self.compute.encode(model, model_input)
         return self.encoding
 
+    async def predict(self, job: Job, model: str, encoding: Encoding) -> RowResult:
+        """Pass on."""
+        return await self.compute.predict(job, model, encoding)
+
     async def run(
-        self, model: str, encoding: Encoding, rows: list[Row], options: MapOptions, priority: Priority
+        self, job: Job, model: str, encoding: Encoding, rows: list[Row], options: MapOptions
     ) -> list[RowResult]:
         """Remember the rows and their answers."""
-        results = await self.compute.run(model, encoding, rows, options, priority)
-        self.calls.append(Call(rows=rows, results=results, priority=priority))
+        results = await self.compute.run(job, model, encoding, rows, options)
+        self.calls.append(Call(rows=rows, results=results))
         return results
 
     async def capture(
         self,
+        job: Job,
         model: str,
         encoding: Encoding,
         *,
         maps: frozenset[MapKind],
         options: MapOptions,
-        decision: Decision,
+        decide: Callable[[Floats], Decision],
         attention: AttentionSelection | None,
     ) -> Captured:
         """Remember the maps."""
         self.captured = await self.compute.capture(
-            model, encoding, maps=maps, options=options, decision=decision, attention=attention
+            job, model, encoding, maps=maps, options=options, decide=decide, attention=attention
         )
         return self.captured
 
+    def expected_seconds(self, model: str, rows: int, length: int) -> float:
+        """Pass on."""
+        return self.compute.expected_seconds(model, rows, length)
+
+    def backlog_seconds(self) -> float:
+        """Pass on."""
+        return self.compute.backlog_seconds()
+
 
 @dataclass(slots=True, kw_only=True)
-class Replaying:
+class Replaying(Recording):
     """A `Compute` that answers from a recording at once: what is left is everything but the model."""
 
-    recording: Recording
     at: int = 0
 
     async def encode(self, model: str, model_input: ModelInput) -> Encoding:  # noqa: ARG002 - the contract
         """Answer from the recording."""
-        assert self.recording.encoding is not None
-        return self.recording.encoding
+        assert self.encoding is not None
+        return self.encoding
 
     async def run(
         self,
+        job: Job,  # noqa: ARG002 - the contract
         model: str,  # noqa: ARG002 - the contract
         encoding: Encoding,  # noqa: ARG002 - the contract
         rows: list[Row],
         options: MapOptions,  # noqa: ARG002 - the contract
-        priority: Priority,  # noqa: ARG002 - the contract
     ) -> list[RowResult]:
         """Answer from the recording."""
-        call = self.recording.calls[self.at]
+        call = self.calls[self.at]
         self.at += 1
         assert len(call.rows) == len(rows)
         return call.results
 
-    async def capture(
-        self,
-        model: str,  # noqa: ARG002 - the contract
-        encoding: Encoding,  # noqa: ARG002 - the contract
-        *,
-        maps: frozenset[MapKind],  # noqa: ARG002 - the contract
-        options: MapOptions,  # noqa: ARG002 - the contract
-        decision: Decision,  # noqa: ARG002 - the contract
-        attention: AttentionSelection | None,  # noqa: ARG002 - the contract
-    ) -> Captured:
+    async def capture(self, *_: object, **__: object) -> Captured:
         """Answer from the recording."""
-        assert self.recording.captured is not None
-        return self.recording.captured
+        assert self.captured is not None
+        return self.captured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +176,7 @@ class Subject:
     @property
     def rows(self) -> int:
         """Rows of the explanation, the capture among them."""
-        return self.explanation.rows + 1
+        return self.explanation.rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +193,8 @@ class Found:
     fan_out_efficiency: float
     statistics_ms_per_look: float
     statistics_share: float
+    last_layer_ratio: float
+    last_layer_error: float
     stages_ms: dict[str, float]
     efficiency_by_row: dict[str, float]
 
@@ -293,6 +302,8 @@ def _measure(tiny: Tiny, harness: Harness, length: int, *, texts: int, repeats: 
     def ratio(name: str, other: str) -> float:
         return median(a / b for a, b in zip(typical[name], typical[other], strict=True))
 
+    log(f"{length} tokens: last-layer edits ...")
+    last_layer, error = _last_layer(tiny, subjects[0], repeats)
     log(f"{length} tokens: rows by kind ...")
     return Found(
         tokens=length,
@@ -306,6 +317,8 @@ def _measure(tiny: Tiny, harness: Harness, length: int, *, texts: int, repeats: 
         statistics_ms_per_look=1000
         * median(spent / subject.looks for spent, subject in zip(typical["statistics"], subjects, strict=True)),
         statistics_share=ratio("statistics", "explanation"),
+        last_layer_ratio=last_layer,
+        last_layer_error=error,
         stages_ms={stage: median(spent) * 1000 for stage, spent in stages.items()},
         efficiency_by_row=_by_kind(tiny, subjects[0], repeats),
     )
@@ -313,8 +326,8 @@ def _measure(tiny: Tiny, harness: Harness, length: int, *, texts: int, repeats: 
 
 def _actions(tiny: Tiny, harness: Harness, subject: Subject) -> dict[str, Callable[[], object]]:
     """What is measured, by name."""
-    engine, checks = tiny.engine(), [call for call in subject.recording.calls if call.priority is Priority.CHECK]
-    checked = sum(len(call.rows) for call in checks)
+    calls, encoding = subject.recording.calls, subject.encoding
+    checked = sum(len(call.rows) for call in calls)
 
     def explain() -> Explanation:
         explanation = harness.explain(subject.text)
@@ -322,24 +335,28 @@ def _actions(tiny: Tiny, harness: Harness, subject: Subject) -> dict[str, Callab
         return explanation
 
     def replay() -> None:
-        compute, harness.pipeline.compute = harness.pipeline.compute, Replaying(recording=subject.recording)
+        compute = harness.pipeline.compute
+        recording = subject.recording
+        harness.pipeline.compute = Replaying(
+            compute=compute, encoding=recording.encoding, captured=recording.captured, calls=calls
+        )
         try:
             replies.explain_response(harness.explain(subject.text)).SerializeToString()
         finally:
             harness.pipeline.compute = compute
 
     def run_checks() -> None:
-        for call in checks:
-            for chunk in engine.chunks(call.rows, subject.encoding.length):
-                engine.run("tiny", subject.encoding, chunk, MapOptions())
+        for call in calls:
+            job = Job(arrived=time.monotonic())
+            harness.runner.run(harness.dispatcher.run(job, "0", encoding, call.rows, MapOptions()))
 
     return {
         "explanation": explain,
-        "stock": lambda: _stock(tiny, subject.encoding, subject.rows, subject.stock_batch),
-        "one by one": lambda: _stock(tiny, subject.encoding, subject.rows, 1),
-        "checks one by one": lambda: _stock(tiny, subject.encoding, checked, 1),
+        "stock": lambda: _stock(tiny, encoding, subject.rows, subject.stock_batch),
+        "one by one": lambda: _stock(tiny, encoding, subject.rows, 1),
+        "checks one by one": lambda: _stock(tiny, encoding, checked, 1),
         "checks": run_checks,
-        "stock checks": lambda: _stock(tiny, subject.encoding, checked, subject.stock_batch),
+        "stock checks": lambda: _stock(tiny, encoding, checked, subject.stock_batch),
         "statistics": replay,
     }
 
@@ -404,15 +421,42 @@ def _by_kind(tiny: Tiny, subject: Subject, repeats: int) -> dict[str, float]:
         "identity": Row(edit=AttentionEdit.IDENTITY),
         "permuted": Row(edit=AttentionEdit.PERMUTED, seed=1),
     }
-    engine = tiny.engine()
+    engine, size = tiny.engine(), min(FAN_OUT_ROWS, max(4, subject.stock_batch))
     spent: dict[str, list[float]] = {name: [] for name in (*kinds, "stock")}
     for _ in range(repeats):
         with _stopped(spent["stock"]):
-            _stock(tiny, subject.encoding, FAN_OUT_ROWS, FAN_OUT_ROWS)
+            _stock(tiny, subject.encoding, size, size)
         for name, row in kinds.items():
             with _stopped(spent[name]):
-                engine.run("tiny", subject.encoding, [row] * FAN_OUT_ROWS, MapOptions())
+                engine.run("tiny", variants(subject.encoding, [row] * size))
     return {name: median(spent["stock"]) / median(spent[name]) for name in kinds}
+
+
+def _last_layer(tiny: Tiny, subject: Subject, repeats: int) -> tuple[float, float]:
+    """How many times faster permutations of the last layer are than as many forwards, and the largest difference.
+
+    The difference is to the same edits run one by one through all layers, in logits.
+    """
+    layer, engine = tiny.backend.shape.layers - 1, tiny.engine()
+    edits = [Row(edit=AttentionEdit.PERMUTED, seed=seed, layers=(layer,)) for seed in range(LAST_LAYER_EDITS)]
+    rows = variants(subject.encoding, edits)
+    ours: list[float] = []
+    stock: list[float] = []
+    found: list[RowResult] = []
+    for _ in range(repeats):
+        with _stopped(ours):
+            found = engine.run("tiny", rows)
+        with _stopped(stock):
+            _stock(tiny, subject.encoding, ONE_BY_ONE, 1)
+    backend = tiny.backend
+    switches = backend.rows_join_late, backend.readout_row_suffices
+    backend.rows_join_late = backend.readout_row_suffices = False
+    try:
+        alone = [engine.run("tiny", [row])[0] for row in rows[:COMPARED]]
+    finally:
+        backend.rows_join_late, backend.readout_row_suffices = switches
+    error = max(float(np.abs(a.logits - b.logits).max()) for a, b in zip(found, alone, strict=False))
+    return median(stock) / ONE_BY_ONE * LAST_LAYER_EDITS / median(ours), error
 
 
 @contextmanager
@@ -456,6 +500,10 @@ def _column(found: Found) -> dict[str, str]:
         "rows/s of its checks / rows/s of the stock model (target: at least 0.90)": f"{found.fan_out_efficiency:.2f}",
         "everything but the model, per look": f"{found.statistics_ms_per_look:.1f} ms",
         "everything but the model / explanation": f"{found.statistics_share:.3f}",
+        f"{LAST_LAYER_EDITS} last-layer permutations: as many forwards one by one / ours (target: at least 100)": (
+            f"{found.last_layer_ratio:.0f}"
+        ),
+        "largest difference in logits to the same edits one by one through all layers": f"{found.last_layer_error:.1e}",
         **{f"stage {stage}": f"{spent:.1f} ms" for stage, spent in found.stages_ms.items()},
         **{f"rows/s, {kind} / stock model": f"{share:.2f}" for kind, share in found.efficiency_by_row.items()},
     }

@@ -22,7 +22,7 @@ def test_the_benchmark_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "repeat 1 of 1" in printed.err
     (found,) = json.loads(file.read_text())["lengths"]
     assert found["rows"] > 30
-    assert set(found["stages_ms"]) == {"encode", "predict", "attribute", "look", "witness", "decide"}
+    assert set(found["stages_ms"]) == {"encode", "capture", "look", "witness", "decide"}
 
 
 def test_help_says_what_is_measured(capsys: pytest.CaptureFixture[str]) -> None:

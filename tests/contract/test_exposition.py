@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rollcall.domain.maps import MapKind
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult, Flag, Reason
 from rollcall.edge.interceptors import REJECTED
+from rollcall.scheduling.queue import Kind
 from rollcall.telemetry.metrics import CODES, METHODS, SERVICE, STAGES, Metrics
 from rollcall.v1 import explanation_service_pb2
 from tests.unit.edge import samples
@@ -72,14 +73,16 @@ def load(metrics: Metrics, model: str) -> None:
         metrics.rejected(model, rejection)
     for stage in (*STAGES, "unannounced"):
         metrics.stage(model, stage, 0.1)
-    metrics.batch(model, 8)
-    metrics.queue_waited(0.1)
+    for what in Kind:
+        metrics.batch_ran(model, what.value, rows=8, padding=3, seconds=0.1, expected=0.2)
+        metrics.rows_waited(what.value, 0.1)
+    metrics.rows_dropped(1)
     metrics.predicted(samples.predicted(model=model))
     checks = tuple(
         CheckResult(kind=kind, outcome=outcome, statistic="x") for kind in CheckKind for outcome in CheckOutcome
     )
     for cut in Cut:
-        metrics.explained(samples.explanation(model=model), looks=1, cut=cut)
+        metrics.explained(samples.explanation(model=model), looks=1, cut=cut, shared=cut is Cut.DEADLINE)
     for kind in MapKind:
         for flag, reason in possible(kind):
             verdict = replace(samples.verdict(flag, reason), checks=checks)
@@ -174,23 +177,31 @@ def test_metric_names_are_frozen(families: list[Metric]) -> None:
         "grpc_server_msg_sent",
         "grpc_server_started",
         "rollcall_admission_rejected",
+        "rollcall_backlog_seconds",
+        "rollcall_batch_duration_seconds",
+        "rollcall_batch_estimate_ratio",
         "rollcall_batch_rows",
         "rollcall_build_info",
         "rollcall_check_results",
+        "rollcall_coalesced",
         "rollcall_config_reload_timestamp_seconds",
         "rollcall_looks",
         "rollcall_looks_cut",
         "rollcall_model_info",
         "rollcall_model_load_seconds",
         "rollcall_model_ready",
+        "rollcall_padding_tokens",
         "rollcall_prediction_mismatch",
         "rollcall_queue_depth",
+        "rollcall_queue_oldest_seconds",
+        "rollcall_queue_tokens",
         "rollcall_queue_wait_seconds",
         "rollcall_request_duration_seconds",
         "rollcall_request_tokens",
         "rollcall_requests",
         "rollcall_requests_in_flight",
         "rollcall_rows",
+        "rollcall_rows_dropped",
         "rollcall_rows_per_explanation",
         "rollcall_series_folded",
         "rollcall_stage_duration_seconds",

@@ -108,7 +108,7 @@ def test_models_of_other_families_are_served_beside_the_demo(client: Client) -> 
     assert {unit.segment for unit in explanation.units} == {0, 1}
     described = client.model("distilbert")
     assert described.explainable
-    assert len(described.self_tests) == 12
+    assert len(described.self_tests) == 15
     assert client.model().is_default
 
 
@@ -190,7 +190,7 @@ def test_latency_metrics_tell_of_the_request(server: ServerProcess, client: Clie
     """An SRE sees each stage of an explanation in /metrics."""
     client.explain(SENTENCE)
     stages = {latency.stage: latency for latency in stage_latencies(server.metrics())}
-    for stage in ("encode", "predict", "attribute", "look", "witness", "decide", "serialize"):
+    for stage in ("encode", "capture", "look", "witness", "decide", "serialize"):
         assert stages[stage].count > 0
         assert stages[stage].mean_seconds >= 0
 
@@ -205,4 +205,4 @@ def test_many_threads_share_one_client(client: Client) -> None:
     """A product backend with threads needs one client."""
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: client.predict(SENTENCE).prediction.margin, range(24)))
-    assert len(set(answers)) == 1
+    assert max(answers) - min(answers) <= 1e-5  # whoever shares a batch may change the last digits of a prediction

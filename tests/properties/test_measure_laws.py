@@ -84,7 +84,7 @@ def test_a_flip_is_mutual(pair: Floats, by_sign: bool) -> None:  # noqa: FBT001 
     """If one answer differs from another, the other differs from the one; nothing differs from itself."""
     decision = Decision(task=Task.SINGLE_LABEL, target=0, by_sign=by_sign)
     base, row = pair
-    assert decision.flipped(base, row) is decision.flipped(row, base)
+    assert decision.flipped(base, row) == decision.flipped(row, base)
     assert not decision.flipped(base, base)
 
 
@@ -151,9 +151,9 @@ def test_looks_are_whole_and_balanced(n: int, seed: int) -> None:
 @given(st.integers(1, 6), st.integers(2, 7), st.integers(0, 10**6))
 def test_rollout_rows_sum_to_one(layers: int, tokens: int, seed: int) -> None:
     """All of the read-out token's origin is accounted for, from any start layer, and no share is negative."""
-    maps = np.random.default_rng(seed).dirichlet(np.full(tokens, 0.3), size=(1, layers, tokens))
+    maps = np.random.default_rng(seed).dirichlet(np.full(tokens, 0.3), size=(layers, 1, tokens))
     for start in range(layers):
-        row = attention_rollout(torch.from_numpy(maps), seed % tokens, start)[0].numpy()
+        row = attention_rollout([*torch.from_numpy(maps)], seed % tokens, start)[0].numpy()
         assert math.isclose(row.sum(), 1, abs_tol=1e-12)
         assert row.min() >= 0
 

@@ -97,7 +97,7 @@ FAITHFUL, UNFAITHFUL = (Flag.FAITHFUL, Reason.NONE), (Flag.UNFAITHFUL, Reason.NO
 @pytest.mark.parametrize("name", ["selector", "twin", "ignoring", "constant", "deaf", "poisoned word", "poisoned mask"])
 def test_every_toy_passes_the_self_test_at_load(name: str) -> None:
     """The toys are refused by nobody: what is wrong with some of them only shows per request."""
-    assert [test.name for test in toy(name).self_tests if not test.passed] == []
+    assert toy(name).failed == ()
 
 
 class TestSelector:
@@ -410,22 +410,27 @@ class TestBudget:
     @pytest.mark.parametrize(
         ("deadline", "looks", "clear", "open_map"),
         [
-            (0.011, 0, (Flag.INCONCLUSIVE, Reason.BUDGET), (Flag.INCONCLUSIVE, Reason.BUDGET)),
+            (0.020, 0, (Flag.INCONCLUSIVE, Reason.BUDGET), (Flag.INCONCLUSIVE, Reason.BUDGET)),
             (0.050, 1, FAITHFUL, (Flag.INCONCLUSIVE, Reason.BUDGET)),
         ],
     )
     def test_a_deadline_cuts_the_looks(
         self, deadline: float, looks: int, clear: tuple[Flag, Reason], open_map: tuple[Flag, Reason]
     ) -> None:
-        """At a millisecond a row: what the time allows is decided, the rest says BUDGET, and the cause is told."""
+        """At a millisecond a row: what the time allows is decided, the rest says BUDGET, and the cause is told.
+
+        How long a row takes is known from the question before, as it is from the rows that are tried at load.
+        """
         clock = Clock(seconds_per_row=0.001)
         with serving(toy("twin"), clock=clock) as harness:
-            explanation = harness.explain(ask(TEXT, deadline=deadline))
-            ((_, looked, cut),) = harness.told.explanations
+            harness.explain(ask(TEXT))
+            begun = clock.now
+            explanation = harness.explain(ask(TEXT, deadline=begun + deadline))
+            _, (_, looked, cut) = harness.told.explanations
         assert (looked, cut) == (looks, Cut.DEADLINE)
         assert flags(explanation)[NORM] == clear
         assert flags(explanation)[RAW] == open_map
-        assert clock.now <= deadline
+        assert clock.now <= begun + deadline
 
 
 @dataclass(slots=True)

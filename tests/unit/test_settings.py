@@ -179,6 +179,7 @@ def test_public_settings_are_plain(folder: Path) -> None:
             "threshold": None,
             "calibration": None,
             "device": "cpu",
+            "dtype": "float32",
         }
     }
     assert public["log"] == {"level": "info", "format": "json"}

@@ -1,4 +1,4 @@
-"""What one explanation may still spend: rows and time. Pure; the clock is passed in."""
+"""What one explanation may still spend: rows and time. Pure; the clock and the estimate are passed in."""
 
 from __future__ import annotations
 
@@ -10,10 +10,6 @@ REPLY_SECONDS = 0.01
 """Kept back for the verdict and the reply."""
 SAFETY = 1.25
 """Estimates are multiplied by this before they are held against the deadline."""
-SMOOTHING = 0.2
-"""Weight of the newest batch in the pace."""
-FADING_SECONDS = 10.0
-"""The pace halves in this time without a batch."""
 
 
 class Cut(Enum):
@@ -23,55 +19,38 @@ class Cut(Enum):
     MAX_ROWS = "max_rows"
 
 
-@dataclass(slots=True, kw_only=True)
-class Pace:
-    """Seconds per token of recent batches of one model, waiting included: what the next batch is expected to take.
-
-    It fades with time: after a burst nobody would dare to run another batch otherwise, and so never learn that it is
-    over.
-    """
-
-    seconds_per_token: float = 0.0
-    observed_at: float = 0.0
-
-    def observe(self, tokens: int, seconds: float, now: float) -> None:
-        """Take one batch into account."""
-        newest = seconds / tokens
-        self.seconds_per_token += (newest - self.seconds_per_token) * (SMOOTHING if self.seconds_per_token else 1.0)
-        self.observed_at = now
-
-    def estimate(self, tokens: int, now: float) -> float:
-        """Expected seconds for a batch; 0 before the first observation."""
-        fading = 0.5 ** (max(0.0, now - self.observed_at) / FADING_SECONDS)
-        return float(tokens * self.seconds_per_token * fading)
+def in_time(seconds: float, deadline: float | None, now: float) -> bool:
+    """Whether what is estimated to take so long can be answered before the deadline."""
+    return deadline is None or now + SAFETY * seconds + REPLY_SECONDS <= deadline
 
 
 @dataclass(slots=True, kw_only=True)
 class Budget:
-    """Counts rows; `cut` remembers why something was refused first."""
+    """Counts rows; `cut` remembers why something was refused first, `late` whether time ever was the reason.
+
+    `estimate` says how long so many more rows will take, waiting included.
+    """
 
     max_rows: int
     deadline: float | None
     clock: Callable[[], float]
-    pace: Pace
-    length: int
+    estimate: Callable[[int], float]
     rows: int = 0
     cut: Cut | None = field(default=None)
+    late: bool = False
+    closed: bool = False
+    """Whether it was known from the start that there is no time for any rows."""
 
     def affords(self, rows: int) -> bool:
         """Whether `rows` more rows fit into rows and time; remembers the reason if not."""
         if self.rows + rows > self.max_rows:
             self.cut = self.cut or Cut.MAX_ROWS
             return False
-        if self.deadline is not None:
-            now = self.clock()
-            needed = SAFETY * self.pace.estimate(rows * self.length, now) + REPLY_SECONDS
-            if now + needed > self.deadline:
-                self.cut = self.cut or Cut.DEADLINE
-                return False
+        if self.closed or not in_time(self.estimate(rows), self.deadline, self.clock()):
+            self.cut, self.late = self.cut or Cut.DEADLINE, True
+            return False
         return True
 
-    def spend(self, rows: int, seconds: float) -> None:
-        """Count rows that have been run in `seconds`."""
+    def spend(self, rows: int) -> None:
+        """Count rows that have been run."""
         self.rows += rows
-        self.pace.observe(rows * self.length, seconds, self.clock())

@@ -48,7 +48,7 @@ def plan_work(
 ) -> WorkPlan:
     """Plan; raises InvalidInput for an unknown policy or row count, Unsupported for what is not available."""
     if not card.explainable:
-        failed = next((test for test in card.self_tests if not test.passed), None)
+        failed = next((test for test in card.self_tests if test.required and not test.passed), None)
         name = failed.name if failed else "missing"
         raise Unsupported(
             f"self_test.{name}", f"model {card.ref.name} failed the self-test {name} at load: predictions only"

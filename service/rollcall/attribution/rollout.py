@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 
-def attention_rollout(fused: torch.Tensor, readout: int, start_layer: int = 0) -> torch.Tensor:
+def attention_rollout(fused: Sequence[torch.Tensor], readout: int, start_layer: int = 0) -> torch.Tensor:
     """Rollout of attention (Abnar and Zuidema 2020, section 3): rows of A + I normalised, multiplied over the layers.
 
-    `fused` [B, L, Q, K] is attention fused over heads; returns the read-out row [B, K] of the product from
-    `start_layer` up. Only that row is computed, as a chain of row vectors.
+    `fused`, per layer [B, Q, K], is attention fused over heads; the last layer may hold the read-out query alone.
+    Returns the read-out row [B, K] of the product from `start_layer` up. Only that row is computed, as a chain of row
+    vectors, and I is never built.
     """
-    with_residual = fused + torch.eye(fused.shape[-1], dtype=fused.dtype, device=fused.device)
-    return _chain(with_residual / with_residual.sum(dim=-1, keepdim=True), readout, start_layer)
+    last = fused[-1]
+    row = last[:, readout if last.shape[1] > 1 else 0].clone()
+    row[:, readout] += 1
+    row = (row / row.sum(dim=-1, keepdim=True)).unsqueeze(1)
+    for layer in range(len(fused) - 2, start_layer - 1, -1):
+        attention = fused[layer]
+        share = row / (1 + attention.sum(dim=-1)).unsqueeze(1)
+        row = share @ attention + share
+    return row.squeeze(1)
 
 
 def norm_rollout(norms: torch.Tensor, readout: int) -> torch.Tensor:
-    """Rollout of transformed value norms [B, L, Q, K], rows summing to 1, residual already inside (Modarressi et al.
+    """Rollout of transformed value norms (Modarressi et al. 2022).
 
-    2022).
+    `norms` [B, L, Q, K], rows summing to 1, residual already inside; returns the read-out row [B, K].
     """
-    return _chain(norms, readout, 0)
-
-
-def _chain(layers: torch.Tensor, readout: int, start_layer: int) -> torch.Tensor:
-    row = layers[:, -1, readout].unsqueeze(1)
-    for layer in range(layers.shape[1] - 2, start_layer - 1, -1):
-        row = row @ layers[:, layer]
+    row = norms[:, -1, readout].unsqueeze(1)
+    for layer in range(norms.shape[1] - 2, -1, -1):
+        row = row @ norms[:, layer]
     return row.squeeze(1)

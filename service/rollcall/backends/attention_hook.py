@@ -42,5 +42,17 @@ def attend(
     )
 
 
+def enter_block(
+    _: torch.nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    """Pre-hook of every transformer block: let the call's plan change the block's input, if there is a plan."""
+    plan = named.get(PLAN_ARGUMENT)
+    if plan is None:
+        return None
+    if arguments:
+        return (plan.enter(arguments[0]), *arguments[1:]), named
+    return arguments, {**named, "hidden_states": plan.enter(named["hidden_states"])}
+
+
 AttentionInterface.register(IMPLEMENTATION, attend)
 AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)

@@ -7,6 +7,7 @@ Shapes: B batch, L layer, H head, Q query, K key, T token, D width, C class, P p
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,9 +15,11 @@ import torch
 
 from rollcall.domain.decision import Decision, Task
 from rollcall.domain.inputs import Encoding, ModelInput
-from rollcall.domain.maps import AttentionSelection, AttentionTensor, MapKind, MapOptions
+from rollcall.domain.maps import AttentionSelection, AttentionTensor, Floats, MapKind, MapOptions
 from rollcall.domain.model import SelfTest
 from rollcall.domain.rows import Row
+
+_USUAL = MapOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +28,8 @@ class Layout:
 
     attention: str
     """The module that calls the attention function."""
+    key: str
+    value: str
     out_projection: str
     first_norm: str
     second_norm: str
@@ -36,32 +41,56 @@ class Shape:
 
     layers: int
     heads: int
+    width: int
     classes: int
     max_tokens: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureRequest:
-    """What to capture of one untouched input. `decision` gives the gradient its direction."""
+    """What to capture of one untouched input. `decide` makes logits [C] a decision, the gradient's direction."""
 
     maps: frozenset[MapKind]
     options: MapOptions
-    decision: Decision
+    decide: Callable[[Floats], Decision]
     attention: AttentionSelection | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AttentionReductions:
-    """Reduced attention: `fused` [B, L, Q, K] over heads, `readout` [B, L, H, K] at the read-out query."""
+class BatchRow:
+    """One row of a batch, with the input that it is a variant of and that request's options."""
 
-    fused: torch.Tensor = field(repr=False)
+    encoding: Encoding
+    row: Row
+    options: MapOptions
+
+
+def variants(encoding: Encoding, rows: Sequence[Row], options: MapOptions = _USUAL) -> list[BatchRow]:
+    """Rows of one input."""
+    return [BatchRow(encoding=encoding, row=row, options=options) for row in rows]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionReductions:
+    """Reduced attention: per layer `fused` [B, Q, K] over heads, and `readout` [B, L, H, K] at the read-out query.
+
+    Q may be 1 in the last layer: then it holds the read-out query alone.
+    """
+
+    fused: tuple[torch.Tensor, ...] = field(repr=False)
     readout: torch.Tensor = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capture:
-    """One input's attention, reduced. `norms` and `gradients` [L, Q, K] only where their maps were asked for."""
+    """One untouched input: `logits` [C], `state` [D] at the read-out position, the decision, and reduced attention.
 
+    `norms` and `gradients` [L, Q, K] only where their maps were asked for.
+    """
+
+    logits: torch.Tensor = field(repr=False)
+    state: torch.Tensor = field(repr=False)
+    decision: Decision
     attention: AttentionReductions
     norms: torch.Tensor | None = field(repr=False)
     gradients: torch.Tensor | None = field(repr=False)
@@ -72,11 +101,12 @@ class Capture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchOutput:
-    """One batch of rows: `logits` [B, C], `readouts` [B, D], and reductions of the permuted rows (in row order)."""
+    """One batch of rows: `logits` [B, C], `readouts` [B, D], and reductions of the rows numbered `permuted_rows`."""
 
     logits: torch.Tensor = field(repr=False)
     readouts: torch.Tensor | None = field(repr=False)
     permuted: AttentionReductions | None
+    permuted_rows: tuple[int, ...] = ()
 
 
 class Backend(Protocol):
@@ -89,17 +119,29 @@ class Backend(Protocol):
     task: Task
     readout: int
     """Position that the classifier reads."""
+    noise: float
+    """Numerical floor: how far the same row's numbers may lie apart, relative to the largest of them or to 1."""
+    batch_is_neutral: bool
+    """Whether a row's numbers are the same, to the last bit, whatever else of its length is in the batch."""
 
     def encode(self, model_input: ModelInput) -> Encoding:
         """Tokenise and find the units. Safe off the device thread. Raises InvalidInput."""
         ...
 
-    def run(self, encoding: Encoding, rows: list[Row], options: MapOptions) -> BatchOutput:
-        """Run rows of one input as one batch."""
+    def predict(self, rows: Sequence[BatchRow]) -> torch.Tensor:
+        """Logits [B, C] of untouched inputs, of any lengths, from the model as it is, without hooks."""
+        ...
+
+    def run(self, rows: Sequence[BatchRow]) -> BatchOutput:
+        """Run rows, of one input or of several, as one batch."""
         ...
 
     def capture(self, encoding: Encoding, request: CaptureRequest) -> Capture:
         """Run the untouched input once and reduce its attention."""
+        ...
+
+    def synthetic(self, length: int, seed: int = 0) -> Encoding:
+        """An input of random ids, to try things on; every token but the first and the last is a unit."""
         ...
 
     def self_test(self) -> tuple[SelfTest, ...]:

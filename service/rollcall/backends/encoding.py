@@ -27,6 +27,12 @@ class Encoder:
     vocabulary: int
 
     @property
+    def padding_token(self) -> int:
+        """Id behind the end of a text; without a padding token any id will do, since it is masked."""
+        padding = self.tokenizer.pad_token_id
+        return 0 if padding is None else int(padding)
+
+    @property
     def removal_token(self) -> int:
         """The mask token, or the unknown token where the vocabulary has no mask."""
         mask: int | None = self.tokenizer.mask_token_id

@@ -5,7 +5,7 @@ Shapes: R rows, L layer, H head, Q query, K key, D width of a head, E width of t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -20,35 +20,43 @@ Tensor = torch.Tensor
 
 @dataclass(slots=True, kw_only=True)
 class Reducer:
-    """Keeps head-fused maps and the read-out query's heads of every layer."""
+    """Keeps head-fused maps and the read-out query's heads of every layer, for the first of the rows it is shown.
 
-    rows: Tensor
+    `fusions` says for each of those rows how its heads become one map.
+    """
+
     readout: int
-    fusion: HeadFusion
+    fusions: tuple[HeadFusion, ...]
     fused: list[Tensor] = field(default_factory=list)
     readouts: list[Tensor] = field(default_factory=list)
 
     def observe(self, probabilities: Tensor, value: Tensor) -> None:  # noqa: ARG002 - the observer contract
         """Reduce one layer."""
-        detached = probabilities.detach()
-        self.fused.append(fuse_heads(detached, self.fusion))
-        self.readouts.append(detached[:, :, self.readout])
+        shown = probabilities.detach()[: len(self.fusions)]
+        self.fused.append(fuse_heads(shown, self.fusions))
+        self.readouts.append(shown[:, :, self.readout if shown.shape[2] > 1 else 0])
 
     def reductions(self) -> AttentionReductions:
         """All layers."""
-        return AttentionReductions(fused=torch.stack(self.fused, dim=1), readout=torch.stack(self.readouts, dim=1))
+        return AttentionReductions(fused=tuple(self.fused), readout=torch.stack(self.readouts, dim=1))
 
 
-def fuse_heads(probabilities: Tensor, fusion: HeadFusion) -> Tensor:
+def fuse_heads(probabilities: Tensor, fusions: Sequence[HeadFusion]) -> Tensor:
     """[R, H, Q, K] to [R, Q, K]."""
-    return probabilities.amax(dim=1) if fusion is HeadFusion.MAX else probabilities.mean(dim=1)
+    if all(fusion is HeadFusion.MEAN for fusion in fusions):
+        return probabilities.mean(dim=1)
+    largest = torch.tensor([fusion is HeadFusion.MAX for fusion in fusions], device=probabilities.device)
+    return torch.where(largest[:, None, None], probabilities.amax(dim=1), probabilities.mean(dim=1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """The modules of one transformer block that value-aware maps need."""
+    """The modules of one transformer block that value-aware maps and the last layer's single query need."""
 
+    module: nn.Module
     attention: nn.Module
+    key: nn.Linear
+    value: nn.Linear
     out_projection: nn.Linear
     first_norm: nn.LayerNorm
     second_norm: nn.LayerNorm
@@ -66,19 +74,20 @@ class CaptureObserver:
     block_inputs: list[Tensor] = field(default_factory=list)
     norms: list[Tensor] = field(default_factory=list)
     probabilities: list[Tensor] = field(default_factory=list)
-    uniform: bool = True
+    deviation: list[Tensor] = field(default_factory=list)
+    """Per layer the largest difference of a weight from 1 / K."""
 
     @property
-    def rows(self) -> Tensor:
-        """The row observed."""
-        return self.reducer.rows
+    def uniform(self) -> bool:
+        """Whether every layer's attention is uniform up to rounding."""
+        return bool(torch.stack(self.deviation).max() < UNIFORM_TOLERANCE)
 
     def observe(self, probabilities: Tensor, value: Tensor) -> None:
         """Reduce one layer."""
         layer = len(self.reducer.fused)
         self.reducer.observe(probabilities, value)
         detached = probabilities.detach()
-        self.uniform = self.uniform and bool((detached - 1 / detached.shape[-1]).abs().max() < UNIFORM_TOLERANCE)
+        self.deviation.append((detached - 1 / detached.shape[-1]).abs().max())
         if self.blocks:
             with torch.no_grad():
                 self.norms.append(
@@ -118,7 +127,8 @@ def transformed_norms(probabilities: Tensor, value: Tensor, block_input: Tensor,
     `probabilities` [H, Q, K], `value` [H, K, D], `block_input` [K, E].
     """
     heads, _, width = value.shape
-    weight = block.out_projection.weight.view(-1, heads, width)
+    value, block_input = value.to(probabilities.dtype), block_input.to(probabilities.dtype)
+    weight = block.out_projection.weight.to(probabilities.dtype).view(-1, heads, width)
     heads_out = _through_norms(torch.einsum("hkd,ehd->khe", value, weight), block)
     gram = heads_out @ heads_out.transpose(1, 2)
     squared = torch.einsum("hqk,khg,gqk->qk", probabilities, gram, probabilities)

@@ -2,9 +2,12 @@
 
 Operators never build Q x K where algebra avoids it: a bias per key goes into the mask, a permutation of the keys is a
 gather on the values, a blend with another map is a correction after the fused kernel. Explicit probabilities are
-computed only for rows whose attention is observed or replaced by itself.
+computed only for rows whose maps somebody wants to see or put back; those are the last rows of the batch.
 
-Shapes: B batch, H head, Q query, K key, D width of a head, R selected rows.
+Work is shared by where a row starts to differ: a row whose first edited layer is l > 0 joins the batch at layer l as a
+copy of its untouched row, and in the last layer only the query that the head reads is computed, if the head reads one.
+
+Shapes: B batch, H head, Q query, K key, D width of a head, R selected rows, E explicit rows, L layer.
 """
 
 from __future__ import annotations
@@ -15,7 +18,10 @@ from enum import Enum
 from typing import Any, Protocol
 
 import torch
+from torch import nn
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+from rollcall.backends.arrangement import LEAST_ROWS
 
 Tensor = torch.Tensor
 
@@ -23,8 +29,6 @@ Tensor = torch.Tensor
 class MapSource(Enum):
     """A map that a blend computes for itself."""
 
-    OWN = "own"
-    """The row's own probabilities: identity replay."""
     UNIFORM = "uniform"
     """Equal weight on every visible key."""
 
@@ -51,7 +55,7 @@ class Permutation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerEdit:
-    """Edits of one layer.
+    """Edits of one layer by the fused kernel.
 
     `key_bias` [B, H or 1, Q or 1, K] is added to the logits; finfo.min knocks a key out, renormalised.
     """
@@ -61,16 +65,44 @@ class LayerEdit:
     blends: tuple[Blend, ...] = ()
 
 
-class Observer(Protocol):
-    """Sees the explicit probabilities of `rows` in each layer, after permutation."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplicitRows:
+    """The rows from number `first` on: their probabilities are computed explicitly in every layer.
 
-    @property
-    def rows(self) -> Tensor:
-        """Rows that are observed, ascending."""
-        ...
+    `orders`, by layer [E, H, K], permutes their keys, P'[..., j] = P[..., order[..., j]], and moves visible keys only
+    among themselves; `uniform` [E, L] replaces their maps by equal weight on every visible key.
+    """
+
+    first: int
+    orders: Mapping[int, Tensor] = field(default_factory=dict)
+    uniform: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tail:
+    """How the last layer is computed for one query alone: by the block's own projections of keys and values."""
+
+    layer: int
+    query: int
+    """Position that the head reads."""
+    heads: int
+    key: nn.Linear
+    value: nn.Linear
+
+    def project(self, linear: nn.Linear, hidden: Tensor) -> Tensor:
+        """Project the block's input [B, K, E] to [B, H, K, D]."""
+        projected: Tensor = linear(hidden)
+        return projected.view(*hidden.shape[:2], self.heads, -1).transpose(1, 2).contiguous()
+
+
+class Observer(Protocol):
+    """Sees explicit probabilities, layer by layer."""
 
     def observe(self, probabilities: Tensor, value: Tensor) -> None:
-        """Take one layer's `probabilities` [R, H, Q, K] and `value` [R, H, K, D], in the order of the calls."""
+        """Take one layer's `probabilities` [E, H, Q, K] and `value` [E, H, K, D], in the order of the calls.
+
+        Only rows that have been in the batch from its start are shown. Q is 1 in a last layer computed by a `Tail`.
+        """
         ...
 
 
@@ -78,18 +110,50 @@ class Observer(Protocol):
 class BatchPlan:
     """The plan of one call. Layers are numbered by the order of the attention calls within the forward.
 
-    `explicit`: all rows go through explicit probabilities, so that gradients can be taken at them; then edits are not
-    allowed.
+    `joins`: by layer, for each row that joins there the number of the row that it is a copy of. `gradients`: gradients
+    are wanted at the observed probabilities; values stay those of the fused kernel.
     """
 
     edits: Mapping[int, LayerEdit] = field(default_factory=dict)
+    explicit: ExplicitRows | None = None
     observer: Observer | None = None
-    explicit: bool = False
+    joins: Mapping[int, Tensor] = field(default_factory=dict)
+    tail: Tail | None = None
+    gradients: bool = False
     calls: int = 0
+    _started: int = 0
+    _origins: Tensor | None = None
+    """For each row the row of the original batch that it is a copy of; None while they are the same."""
+    _keys: Tensor | None = None
+    _values: Tensor | None = None
+
+    def enter(self, hidden: Tensor) -> Tensor:
+        """Change a block's input [B, Q, E] before the block runs: rows join, the last layer keeps one query."""
+        joining = self.joins.get(self.calls)
+        tail = self.tail if self.tail is not None and self.tail.layer == self.calls else None
+        self._started = self._started or len(hidden)
+        if tail is not None:
+            self._keys, self._values = tail.project(tail.key, hidden), tail.project(tail.value, hidden)
+            hidden = hidden[:, tail.query : tail.query + 1].contiguous()
+        sources = torch.arange(len(hidden), device=hidden.device)
+        if joining is not None:
+            sources = torch.cat((sources, joining))
+        if tail is not None and len(sources) < LEAST_ROWS:
+            sources = torch.cat((sources, sources.new_zeros(LEAST_ROWS - len(sources))))
+        if len(sources) == len(hidden):
+            return hidden
+        if self._keys is not None and self._values is not None:
+            share = joining is not None and len(self._keys) == 1
+            self._keys, self._values = (
+                each.expand(len(sources), *each.shape[1:]) if share else each[sources]
+                for each in (self._keys, self._values)
+            )
+        self._origins = sources if self._origins is None else self._origins[sources]
+        return hidden[sources]
 
     def attend(
         self,
-        module: torch.nn.Module,
+        module: nn.Module,
         query: Tensor,
         key: Tensor,
         value: Tensor,
@@ -100,38 +164,87 @@ class BatchPlan:
         extra: Mapping[str, Any],
     ) -> tuple[Tensor, None]:
         """Attention of one layer: context [B, Q, H, D]."""
-        edit = self.edits.get(self.calls, _NO_EDIT)
+        layer = self.calls
         self.calls += 1
+        edit = self.edits.get(layer, _NO_EDIT)
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-        if self.explicit:
-            probabilities = attention_probabilities(query, key, attention_mask, scale)
-            if self.observer is not None:
-                probabilities = probabilities.requires_grad_() if torch.is_grad_enabled() else probabilities
-                self.observer.observe(probabilities, value)
-            return (probabilities @ value).transpose(1, 2).contiguous(), None
-        mask = biased_mask(attention_mask, edit.key_bias, query.dtype)
+        mask = biased_mask(self._mask_of_rows(attention_mask), edit.key_bias, query.dtype)
+        if self.tail is not None and self.tail.layer == layer and self._keys is not None and self._values is not None:
+            key, value = self._keys, self._values
+            mask = mask if mask is None else mask[:, :, self.tail.query : self.tail.query + 1]
         values = value if edit.permutation is None else permuted_values(value, edit.permutation)
-        context, _ = sdpa_attention_forward(module, query, key, values, mask, dropout=dropout, scaling=scaling, **extra)
+        first = len(query) if self.explicit is None or self.gradients else self.explicit.first
+        parts = []
+        if first:
+            fused, _ = sdpa_attention_forward(
+                module, query[:first], key[:first], values[:first], _first(mask, first),
+                dropout=dropout, scaling=scaling, **extra,
+            )  # fmt: skip
+            parts.append(fused)
+        if self.gradients:
+            parts = [self._with_gradient(parts[0], query, key, value, mask, scale)]
+        elif self.explicit is not None and first < len(query):
+            rest = slice(first, None)
+            parts.append(self._explicitly(layer, query[rest], key[rest], value[rest], _rest(mask, first), scale))
+        context = parts[0] if len(parts) == 1 else torch.cat(parts)
         for blend in edit.blends:
-            source = blend_map(blend.source, query[blend.rows], key[blend.rows], _rows_of(mask, blend.rows), scale)
-            mixed = (source @ value[blend.rows]).expand(-1, -1, query.shape[2], -1).transpose(1, 2)
+            source = blend_map(blend.source, _rows_of(mask, blend.rows), key)
+            mixed = (source.to(value.dtype) @ value[blend.rows]).expand(-1, -1, query.shape[2], -1).transpose(1, 2)
             gate = blend.gate.transpose(1, 2) if isinstance(blend.gate, Tensor) else blend.gate
             context[blend.rows] = (1 - gate) * context[blend.rows] + gate * mixed
-        if self.observer is not None:
-            rows = self.observer.rows
-            probabilities = attention_probabilities(query[rows], key[rows], _rows_of(mask, rows), scale)
-            if edit.permutation is not None:
-                probabilities = permuted_probabilities(probabilities, rows, edit.permutation)
-            self.observer.observe(probabilities, value[rows])
         return context, None
+
+    def _explicitly(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float
+    ) -> Tensor:
+        """Context [E, Q, H, D] of the explicit rows; those from the start are observed."""
+        explicit = self.explicit
+        assert explicit is not None
+        orders = explicit.orders.get(layer)
+        single = query.shape[2] == 1  # then probabilities are smaller than keys
+        if key.stride(0):  # a product of strided rows may round differently for one row than for two
+            key, value = key.contiguous(), value.contiguous()
+        keys = key if orders is None or single else _permuted_keys(key, orders)
+        probabilities = attention_probabilities(query, keys, mask, scale)
+        if orders is not None and single:
+            probabilities[: len(orders)] = probabilities[: len(orders)].gather(3, orders[: len(query)].unsqueeze(2))
+        if explicit.uniform is not None:
+            chosen = explicit.uniform[: len(query), layer]
+            rows = chosen.nonzero()[:, 0]
+            probabilities[rows] = blend_map(MapSource.UNIFORM, _rows_of(mask, rows), key).to(probabilities.dtype)
+        seen = (self._started or explicit.first + len(query)) - explicit.first
+        if self.observer is not None and seen > 0:
+            self.observer.observe(probabilities[:seen], value[:seen])
+        return weighed(probabilities.to(value.dtype), value).transpose(1, 2).contiguous()
+
+    def _with_gradient(
+        self, fused: Tensor, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float
+    ) -> Tensor:
+        """Give the fused context the gradient of the explicit one: the added difference is exactly 0."""
+        probabilities = attention_probabilities(query, key, mask, scale)
+        probabilities = probabilities.requires_grad_() if torch.is_grad_enabled() else probabilities
+        if self.observer is not None:
+            self.observer.observe(probabilities, value)
+        context = (probabilities.to(value.dtype) @ value).transpose(1, 2)
+        return fused.detach() + (context - context.detach())
+
+    def _mask_of_rows(self, mask: Tensor | None) -> Tensor | None:
+        """The mask of the rows that are in the batch now."""
+        if mask is None or mask.shape[0] == 1 or self._origins is None:
+            return mask
+        return mask[self._origins]
 
 
 _NO_EDIT = LayerEdit()
 
 
 def attention_probabilities(query: Tensor, key: Tensor, mask: Tensor | None, scale: float) -> Tensor:
-    """Explicit softmax [B, H, Q, K]; masked keys get exactly 0; if all are masked, uniform, never NaN."""
-    scores = query @ key.transpose(2, 3) * scale
+    """Explicit softmax [B, H, Q, K], in float32 at least, as fused kernels do it.
+
+    Masked keys get exactly 0; if all are masked, uniform, never NaN.
+    """
+    wide = torch.promote_types(query.dtype, torch.float32)
+    scores = weighed(query.to(wide), key.to(wide).transpose(2, 3)) * scale
     if mask is not None:
         scores = scores + additive(mask, scores.dtype)
     return scores.softmax(dim=-1)
@@ -160,26 +273,39 @@ def permuted_values(value: Tensor, permutation: Permutation) -> Tensor:
     return values
 
 
-def permuted_probabilities(probabilities: Tensor, rows: Tensor, permutation: Permutation) -> Tensor:
-    """Permute the probabilities of the observed rows; every permuted row is expected among them, in order."""
-    index = torch.searchsorted(rows, permutation.rows)
-    order = permutation.order.unsqueeze(2).expand(-1, -1, probabilities.shape[2], -1)
-    permuted = probabilities.clone()
-    permuted[index] = probabilities[index].gather(3, order)
-    return permuted
-
-
-def blend_map(source: MapSource | Tensor, query: Tensor, key: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+def blend_map(source: MapSource | Tensor, mask: Tensor | None, key: Tensor) -> Tensor:
     """The map of a blend [R, H or 1, Q or 1, K]."""
     if isinstance(source, Tensor):
         return source
-    if source is MapSource.OWN:
-        return attention_probabilities(query, key, mask, scale)
     if mask is None:
-        return query.new_full((1, 1, 1, key.shape[2]), 1 / key.shape[2])
-    visible = (additive(mask, query.dtype) > torch.finfo(query.dtype).min / 2).to(query.dtype)
+        return key.new_full((1, 1, 1, key.shape[2]), 1 / key.shape[2])
+    visible = (additive(mask, key.dtype) > torch.finfo(key.dtype).min / 2).to(key.dtype)
     return visible / visible.sum(dim=-1, keepdim=True).clamp(min=1)
+
+
+def weighed(rows: Tensor, matrix: Tensor) -> Tensor:
+    """The product of [B, H, Q, K] and [B, H, K, D]; where all rows share one matrix it is not repeated for each."""
+    if len(rows) == 1 or matrix.stride(0) or rows.shape[2] > 1:
+        return rows @ matrix
+    shared: Tensor = rows[:, :, 0].transpose(0, 1) @ matrix[0]
+    return shared.transpose(0, 1).unsqueeze(2)
+
+
+def _permuted_keys(key: Tensor, orders: Tensor) -> Tensor:
+    """Gather keys [E, H, K, D] so that their probabilities come out permuted; rows beyond `orders` stay."""
+    count = min(len(orders), len(key))
+    rows = key[:count]
+    permuted = rows.gather(2, orders[:count].unsqueeze(-1).expand_as(rows))
+    return permuted if count == len(key) else torch.cat((permuted, key[count:]))
 
 
 def _rows_of(mask: Tensor | None, rows: Tensor) -> Tensor | None:
     return mask if mask is None or mask.shape[0] == 1 else mask[rows]
+
+
+def _first(mask: Tensor | None, count: int) -> Tensor | None:
+    return mask if mask is None or mask.shape[0] == 1 else mask[:count]
+
+
+def _rest(mask: Tensor | None, count: int) -> Tensor | None:
+    return mask if mask is None or mask.shape[0] == 1 else mask[count:]

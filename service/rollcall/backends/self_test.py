@@ -15,8 +15,8 @@ import torch
 from transformers import PreTrainedModel
 
 from rollcall.backends.attention_hook import IMPLEMENTATION
-from rollcall.backends.plan import BatchPlan, Blend, LayerEdit, MapSource, Permutation
-from rollcall.backends.tensors import Inputs
+from rollcall.backends.plan import BatchPlan, Blend, ExplicitRows, LayerEdit, MapSource, Permutation
+from rollcall.backends.tensors import TOLERANCES, Inputs, Tolerances, worst
 from rollcall.domain.model import SelfTest
 
 Tensor = torch.Tensor
@@ -24,18 +24,13 @@ Forward = Callable[[Inputs, BatchPlan | None], Tensor]
 
 LENGTHS = (16, 9)
 EXACT = 1e-5
-"""Largest difference of probabilities that count as equal, float32."""
-CLOSE = 1e-4
-"""Largest relative difference of logits that count as equal, float32."""
-VISIBLE = 1e-3
-"""Smallest relative change of the read-out state that counts as one."""
+"""Largest error of a sum of probabilities; they are float32 in every precision."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Recorder:
     """Keeps every layer's probabilities [B, H, Q, K]."""
 
-    rows: Tensor
     layers: list[Tensor] = field(default_factory=list)
 
     def observe(self, probabilities: Tensor, value: Tensor) -> None:  # noqa: ARG002 - the observer contract
@@ -52,6 +47,11 @@ class SelfTester:
     layers: int
     special: tuple[int, int]
 
+    @property
+    def tolerances(self) -> Tolerances:
+        """What counts as equal in the model's precision."""
+        return TOLERANCES[next(self.model.parameters()).dtype]
+
     def run(self) -> tuple[SelfTest, ...]:
         """All tests, in order.
 
@@ -65,8 +65,9 @@ class SelfTester:
         stock, eager, attentions = self._stock(batch)
         plain = self.forward(batch, None)
         scale = max(1.0, float(plain.abs().max()))
-        recorder = Recorder(rows=torch.arange(len(LENGTHS), device=plain.device))
-        observed_plan = BatchPlan(observer=recorder)
+        close, visible = self.tolerances.close, self.tolerances.visible
+        recorder = Recorder()
+        observed_plan = BatchPlan(explicit=ExplicitRows(first=0), observer=recorder)
         self.forward(batch, observed_plan)
         maps = recorder.layers
         missing = max(abs(observed_plan.calls - self.layers), abs(len(maps) - len(attentions)))
@@ -74,7 +75,7 @@ class SelfTester:
         if len(maps) != len(attentions):
             return (call_count,)  # nothing else can be measured
         padded = torch.stack([m[1, :, :, LENGTHS[1] :] for m in maps])
-        capture_error = max(_difference(m, a) for m, a in zip(maps, attentions, strict=True))
+        capture_error = worst(_difference(m, a) for m, a in zip(maps, attentions, strict=True))
         shifted, isolated = self._uniform_second_row(batch)
         alone = self.forward(_row(batch, 1, LENGTHS[1]), None)
         return (
@@ -86,39 +87,39 @@ class SelfTester:
             _at_most(
                 "pass_through_is_stock", _difference(plain, stock), 0, "Without a plan logits differ from stock SDPA by"
             ),
-            _at_most("capture_is_stock_eager", capture_error, CLOSE, "Captured attention differs from stock eager by"),
+            _at_most("capture_is_stock_eager", capture_error, close, "Captured attention differs from stock eager by"),
             _at_most(
                 "eager_is_sdpa",
                 _difference(plain, eager) / scale,
-                CLOSE,
+                close,
                 "Stock eager and SDPA logits differ, relatively, by",
             ),
             _at_most(
                 "own_map_reproduces",
                 self._replaced(batch, maps, plain) / scale,
-                CLOSE,
+                close,
                 "Own maps put back change logits by",
             ),
             _at_most(
                 "permutation_is_gather",
                 self._permuted(batch) / scale,
-                CLOSE,
+                close,
                 "Fused and explicit permutation differ by",
             ),
             _at_most(
-                "key_bias_is_mask", self._knocked_out(batch) / scale, CLOSE, "Knock-out by bias and by mask differ by"
+                "key_bias_is_mask", self._knocked_out(batch) / scale, close, "Knock-out by bias and by mask differ by"
             ),
             _at_least(
                 "uniform_changes_state",
                 shifted,
-                VISIBLE,
+                visible,
                 "Uniform attention changes the read-out state, relatively, by",
             ),
-            _at_most("rows_are_isolated", isolated, CLOSE, "An edit of one row changes another row's state by"),
+            _at_most("rows_are_isolated", isolated, close, "An edit of one row changes another row's state by"),
             _at_most(
                 "padded_equals_alone",
                 _difference(plain[1:2], alone) / scale,
-                CLOSE,
+                close,
                 "A row alone and in a padded batch differ by",
             ),
         )
@@ -163,20 +164,22 @@ class SelfTester:
         return _difference(self.forward(batch, BatchPlan(edits=edits)), plain)
 
     def _permuted(self, batch: Inputs) -> float:
-        """Permute row 0's keys by the gather, and by putting the explicitly permuted maps in."""
+        """Permute row 0's keys by the gather on values, by explicit rows, and by putting their maps in."""
         row = torch.tensor([0], device=batch.input_ids.device)
-        heads = self.model.config.num_attention_heads
-        order = torch.stack(
-            [torch.randperm(LENGTHS[0], generator=torch.Generator().manual_seed(h)) for h in range(heads)]
-        )
-        permutation = Permutation(rows=row, order=order.unsqueeze(0).to(row.device))
-        recorder = Recorder(rows=row)
+        heads, length = self.model.config.num_attention_heads, LENGTHS[0]
+        drawn = [torch.randperm(length, generator=torch.Generator().manual_seed(h)) for h in range(heads)]
+        order = torch.stack(drawn).to(row.device)
+        permutation = Permutation(rows=row, order=order.unsqueeze(0))
         gathered = self.forward(
-            batch,
-            BatchPlan(edits={i: LayerEdit(permutation=permutation) for i in range(self.layers)}, observer=recorder),
+            batch, BatchPlan(edits={i: LayerEdit(permutation=permutation) for i in range(self.layers)})
         )
-        edits = {i: LayerEdit(blends=(Blend(rows=row, gate=1.0, source=m),)) for i, m in enumerate(recorder.layers)}
-        return _difference(self.forward(batch, BatchPlan(edits=edits)), gathered)
+        kept = torch.arange(length, device=row.device).expand(heads, length)
+        orders = dict.fromkeys(range(self.layers), torch.stack((order, kept)))
+        recorder = Recorder()
+        explicit = self.forward(batch, BatchPlan(explicit=ExplicitRows(first=0, orders=orders), observer=recorder))
+        edits = {i: LayerEdit(blends=(Blend(rows=row, gate=1.0, source=m[:1]),)) for i, m in enumerate(recorder.layers)}
+        replaced = self.forward(batch, BatchPlan(edits=edits))
+        return worst((_difference(explicit, gathered), _difference(replaced, gathered)))
 
     def _knocked_out(self, batch: Inputs) -> float:
         """Knock key 2 out of every row by a bias in all layers, and by the attention mask."""
@@ -216,7 +219,7 @@ def _difference(a: Tensor, b: Tensor) -> float:
 
 
 def _largest(errors: Iterable[Tensor]) -> float:
-    return max(float(error.abs().max()) for error in errors)
+    return worst(float(error.abs().max()) for error in errors)
 
 
 def _at_most(name: str, value: float, limit: float, says: str) -> SelfTest:

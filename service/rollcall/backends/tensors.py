@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 
-from rollcall.domain.maps import AttentionSelection, AttentionTensor, HeadReduction, TensorType
+from rollcall.domain.maps import AttentionSelection, AttentionTensor, Floats, HeadReduction, Ints, TensorType
+
+Tensor = torch.Tensor
 
 UINT8_LEVELS = 255
 _DTYPES = {TensorType.FLOAT32: torch.float32, TensorType.FLOAT16: torch.float16, TensorType.UINT8: torch.uint8}
@@ -19,6 +23,49 @@ class Inputs:
     input_ids: torch.Tensor = field(repr=False)
     attention_mask: torch.Tensor = field(repr=False)
     type_ids: torch.Tensor = field(repr=False)
+
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+"""Precisions that a model can be served in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tolerances:
+    """What counts as equal in one precision, and what as a change."""
+
+    close: float
+    """Largest relative difference of logits, and of captured attention, that counts as equal."""
+    visible: float
+    """Smallest relative change of the read-out state that counts as one."""
+
+
+TOLERANCES = {
+    torch.float64: Tolerances(close=1e-4, visible=1e-3),
+    torch.float32: Tolerances(close=1e-4, visible=1e-3),
+    torch.float16: Tolerances(close=5e-3, visible=2e-3),
+    torch.bfloat16: Tolerances(close=4e-2, visible=1.6e-2),
+}
+
+
+def worst(errors: Iterable[float]) -> float:
+    """The largest; what is no number is worse than any."""
+    return float(np.max(list(errors)))
+
+
+def to_device(staged: Ints, device: str) -> Tensor:
+    """Copy staged numbers to the device in one transfer, through pinned memory where there is a bus to cross."""
+    tensor = torch.from_numpy(staged)
+    if not device.startswith("cuda"):
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def to_host(*tensors: Tensor) -> list[Floats]:
+    """Copy tensors to the host in one transfer, in double precision."""
+    flat = torch.cat([tensor.detach().double().flatten() for tensor in tensors]).cpu().numpy()
+    ends = np.cumsum([tensor.numel() for tensor in tensors])
+    parts = np.split(flat, ends[:-1])
+    return [part.reshape(tuple(tensor.shape)) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 def select_attention(layers: list[torch.Tensor], selection: AttentionSelection, readout: int) -> AttentionTensor:

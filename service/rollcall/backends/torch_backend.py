@@ -5,7 +5,7 @@ Shapes: B batch, L layer, H head, T token, C class, D width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -14,20 +14,22 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from rollcall.backends.attention_hook import IMPLEMENTATION, PLAN_ARGUMENT
-from rollcall.backends.base import BatchOutput, Capture, CaptureRequest, Layout, Shape
+from rollcall.backends.arrangement import Arrangement, arrange
+from rollcall.backends.attention_hook import IMPLEMENTATION, PLAN_ARGUMENT, enter_block
+from rollcall.backends.base import BatchOutput, BatchRow, Capture, CaptureRequest, Layout, Shape
 from rollcall.backends.encoding import Encoder
 from rollcall.backends.observers import Block, CaptureObserver, Reducer
-from rollcall.backends.plan import BatchPlan, Blend, LayerEdit, MapSource, Permutation
+from rollcall.backends.plan import BatchPlan, ExplicitRows, Tail
 from rollcall.backends.self_test import SelfTester
-from rollcall.backends.tensors import Inputs, select_attention
-from rollcall.domain.decision import Task
+from rollcall.backends.sharing import synthetic_input, try_features
+from rollcall.backends.tensors import TOLERANCES, Inputs, select_attention, to_device
+from rollcall.domain.decision import Decision, Task
 from rollcall.domain.errors import ModelRejected
 from rollcall.domain.inputs import Encoding, ModelInput
-from rollcall.domain.maps import MapKind, MapOptions
+from rollcall.domain.maps import Ints, MapKind
 from rollcall.domain.model import SelfTest
 from rollcall.domain.rows import AttentionEdit, RemovalOperator, Row
-from rollcall.domain.seeds import random_permutations
+from rollcall.domain.seeds import random_words
 
 Tensor = torch.Tensor
 
@@ -54,39 +56,71 @@ class TorchBackend:
         self.shape = Shape(
             layers=len(self._blocks),
             heads=int(config.num_attention_heads),
+            width=int(config.hidden_size),
             classes=int(config.num_labels),
             max_tokens=encoder.max_tokens,
         )
+        for module in {id(block.module): block.module for block in self._blocks}.values():
+            module.register_forward_pre_hook(enter_block, with_kwargs=True)
+        last = self._blocks[-1]
+        self._tail = Tail(
+            layer=self.shape.layers - 1, query=self.readout, heads=self.shape.heads, key=last.key, value=last.value
+        )
+        # How work may be shared; the self-tests decide.
+        self.readout_row_suffices = self.rows_join_late = self.batch_is_neutral = False
+        self.noise = torch.finfo(next(model.parameters()).dtype).eps
 
     def encode(self, model_input: ModelInput) -> Encoding:
         """Tokenise and find the units; raises InvalidInput."""
         return self._encoder.encode(model_input)
 
-    def run(self, encoding: Encoding, rows: list[Row], options: MapOptions) -> BatchOutput:
-        """Run rows of one input as one batch; permuted rows have their attention reduced."""
-        plan, reducer = self._plan(encoding, rows, options)
-        with torch.no_grad(), self._watching_readout() as readouts:
-            logits = self.forward(self._inputs(encoding, rows), plan)
+    def predict(self, rows: Sequence[BatchRow]) -> Tensor:
+        """Logits [B, C] of the stock model, without any hook; one row alone is bitwise the stock model's answer."""
+        with torch.no_grad():
+            return self.forward(self._inputs(rows, max(row.encoding.length for row in rows)))
+
+    def run(self, rows: Sequence[BatchRow]) -> BatchOutput:
+        """Run rows as one batch; rows that are permuted from the first layer on have their attention reduced."""
+        batch = arrange(rows, late=self.rows_join_late)
+        reducer = Reducer(readout=self.readout, fusions=batch.fusions) if batch.fusions else None
+        plan = BatchPlan(
+            explicit=self._explicit_rows(batch),
+            observer=reducer,
+            joins={layer: self._index(sources) for layer, sources in batch.joins.items()},
+            tail=self._tail if self.readout_row_suffices else None,
+        )
+        with torch.no_grad(), self._watching_readout() as states:
+            logits = self.forward(self._inputs(batch.started, batch.length), plan)
+        places = self._index(batch.places)
         return BatchOutput(
-            logits=logits,
-            readouts=readouts[-1] if any(row.readout for row in rows) else None,
+            logits=logits[places],
+            readouts=states[-1][places] if any(row.row.readout for row in rows) else None,
             permuted=None if reducer is None else reducer.reductions(),
+            permuted_rows=batch.permuted,
         )
 
     def capture(self, encoding: Encoding, request: CaptureRequest) -> Capture:
-        """Run the untouched input with explicit attention, once, and backwards once if a gradient is wanted."""
+        """Run the untouched input once, observing its attention, and backwards once if a gradient is wanted.
+
+        Its logits are bitwise those of the stock model on this input alone.
+        """
         want_gradient = MapKind.GRADIENT_ROLLOUT in request.maps
         observer = CaptureObserver(
-            reducer=Reducer(rows=self._index([0]), readout=self.readout, fusion=request.options.rollout_fusion),
+            reducer=Reducer(readout=self.readout, fusions=(request.options.rollout_fusion,)),
             blocks=self._blocks if MapKind.NORM_ROLLOUT in request.maps else (),
             keep_probabilities=want_gradient or request.attention is not None,
         )
-        plan = BatchPlan(observer=observer, explicit=True)
-        with torch.set_grad_enabled(want_gradient), observer.watching_inputs():
-            logits = self.forward(self._inputs(encoding, [Row()]), plan)
-            gradients = self._gradients(logits, observer.probabilities, request) if want_gradient else None
+        plan = BatchPlan(observer=observer, gradients=True)
+        untouched = BatchRow(encoding=encoding, row=Row(), options=request.options)
+        with torch.set_grad_enabled(want_gradient), observer.watching_inputs(), self._watching_readout() as states:
+            logits = self.forward(self._inputs([untouched], encoding.length), plan)
+            decision = request.decide(logits[0].detach().double().cpu().numpy())
+            gradients = self._gradients(logits, observer.probabilities, decision) if want_gradient else None
         kept = [layer.detach()[0] for layer in observer.probabilities]
         return Capture(
+            logits=logits[0].detach(),
+            state=states[-1][0].detach(),
+            decision=decision,
             attention=observer.reducer.reductions(),
             norms=torch.stack(observer.norms) if observer.norms else None,
             gradients=gradients,
@@ -96,9 +130,15 @@ class TorchBackend:
 
     def self_test(self) -> tuple[SelfTest, ...]:
         """Prove the hooks on these weights, on synthetic ids."""
-        return SelfTester(
-            model=self._model, forward=self.forward, layers=self.shape.layers, special=self._special_ids()
-        ).run()
+        special = self._special_ids()
+        hooks = SelfTester(model=self._model, forward=self.forward, layers=self.shape.layers, special=special).run()
+        if not all(test.passed for test in hooks):
+            return hooks
+        return (*hooks, *try_features(self, TOLERANCES[next(self._model.parameters()).dtype].close))
+
+    def synthetic(self, length: int, seed: int = 0) -> Encoding:
+        """An input of random ids, to try things on; every token but the first and the last is a unit."""
+        return synthetic_input(length, int(self._model.config.vocab_size), self._special_ids(), seed)
 
     def use_stock_attention(self) -> None:
         """Give the model back its stock attention: what failed a self-test predicts without the hook."""
@@ -114,11 +154,11 @@ class TorchBackend:
         logits: Tensor = self._model(**arguments).logits
         return logits
 
-    def _gradients(self, logits: Tensor, probabilities: list[Tensor], request: CaptureRequest) -> Tensor:
+    def _gradients(self, logits: Tensor, probabilities: list[Tensor], decision: Decision) -> Tensor:
         """Mean over heads of relu(gradient of the margin * attention), [L, Q, K]."""
         if not logits.requires_grad:  # the answer does not depend on attention at all
             return torch.zeros_like(torch.stack([p.detach().mean(dim=1)[0] for p in probabilities]))
-        direction = request.decision.gradient(logits[0].detach().double().cpu().numpy())
+        direction = decision.gradient(logits[0].detach().double().cpu().numpy())
         seed = torch.as_tensor(direction, dtype=logits.dtype, device=logits.device).unsqueeze(0)
         gradients = torch.autograd.grad(
             logits, probabilities, grad_outputs=seed, allow_unused=True, materialize_grads=True
@@ -126,56 +166,47 @@ class TorchBackend:
         with torch.no_grad():
             return torch.stack([(g * p).relu().mean(dim=1)[0] for g, p in zip(gradients, probabilities, strict=True)])
 
-    def _inputs(self, encoding: Encoding, rows: list[Row]) -> Inputs:
-        ids = np.tile(encoding.input_ids, (len(rows), 1))
-        visible = np.ones_like(ids)
-        for i, row in enumerate(rows):
+    def _inputs(self, rows: Sequence[BatchRow], length: int) -> Inputs:
+        """Stage rows of at most `length` tokens, padded behind, and copy them to the device at once."""
+        ids, visible, types = staged = np.zeros((3, len(rows), length), dtype=np.int64)
+        ids[:] = self._encoder.padding_token
+        for i, (encoding, row) in enumerate((each.encoding, each.row) for each in rows):
+            own = slice(encoding.length)
+            ids[i, own], visible[i, own], types[i, own] = encoding.input_ids, 1, encoding.type_ids
             if row.removed is None:
                 continue
-            tokens = encoding.tokens_of(row.removed)
+            tokens = np.flatnonzero(encoding.tokens_of(row.removed))
             if row.operator is RemovalOperator.MASK_TOKEN:
                 ids[i, tokens] = self._encoder.removal_token
             else:
                 visible[i, tokens] = 0
-        types = torch.from_numpy(encoding.type_ids).to(self.device).expand(len(rows), -1)
-        return Inputs(
-            input_ids=torch.from_numpy(ids).to(self.device),
-            attention_mask=torch.from_numpy(visible).to(self.device),
-            type_ids=types,
+        input_ids, attention_mask, type_ids = to_device(staged, self.device)
+        return Inputs(input_ids=input_ids, attention_mask=attention_mask, type_ids=type_ids)
+
+    def _explicit_rows(self, batch: Arrangement) -> ExplicitRows | None:
+        """The plan of the rows whose attention is edited; they are the last ones of the batch."""
+        if not batch.edited:
+            return None
+        layers, heads = self.shape.layers, self.shape.heads
+        untouched = np.broadcast_to(np.arange(batch.length), (len(batch.edited), heads, batch.length))
+        orders: dict[int, Ints] = {}
+        uniform = np.zeros((len(batch.edited), layers), dtype=np.bool_)
+        for i, (encoding, row) in enumerate((each.encoding, each.row) for each in batch.edited):
+            chosen = list(range(layers) if row.layers is None else row.layers)
+            if row.edit is AttentionEdit.UNIFORM:
+                uniform[i, chosen] = True
+            if row.edit is AttentionEdit.PERMUTED:
+                words = random_words(row.seed, "keys", (layers, heads, encoding.length))
+                for layer in chosen:
+                    own = orders[layer] if layer in orders else orders.setdefault(layer, untouched.copy())
+                    own[i, :, : encoding.length] = np.argsort(words[layer], axis=-1, kind="stable")
+        return ExplicitRows(
+            first=batch.first_edited,
+            orders={layer: torch.from_numpy(order).to(self.device) for layer, order in orders.items()},
+            uniform=torch.from_numpy(uniform).to(self.device) if uniform.any() else None,
         )
 
-    def _plan(
-        self, encoding: Encoding, rows: list[Row], options: MapOptions
-    ) -> tuple[BatchPlan | None, Reducer | None]:
-        by_edit = {edit: [i for i, row in enumerate(rows) if row.edit is edit] for edit in AttentionEdit}
-        identity, uniform, permuted = (
-            by_edit[e] for e in (AttentionEdit.IDENTITY, AttentionEdit.UNIFORM, AttentionEdit.PERMUTED)
-        )
-        if not (identity or uniform or permuted):
-            return None, None
-        blends = tuple(
-            Blend(rows=self._index(selected), gate=1.0, source=source)
-            for selected, source in ((identity, MapSource.OWN), (uniform, MapSource.UNIFORM))
-            if selected
-        )
-        orders = self._orders([rows[i].seed for i in permuted], encoding.length) if permuted else None
-        index = self._index(permuted)
-        edits = {
-            layer: LayerEdit(
-                blends=blends,
-                permutation=None if orders is None else Permutation(rows=index, order=orders[:, layer]),
-            )
-            for layer in range(self.shape.layers)
-        }
-        reducer = Reducer(rows=index, readout=self.readout, fusion=options.rollout_fusion) if permuted else None
-        return BatchPlan(edits=edits, observer=reducer), reducer
-
-    def _orders(self, seeds: list[int], length: int) -> Tensor:
-        """Independent key permutations [P, L, H, K], one set per seed."""
-        shape = (self.shape.layers, self.shape.heads, length)
-        return torch.from_numpy(np.stack([random_permutations(seed, "keys", shape) for seed in seeds])).to(self.device)
-
-    def _index(self, rows: list[int]) -> Tensor:
+    def _index(self, rows: Sequence[int]) -> Tensor:
         return torch.tensor(rows, dtype=torch.long, device=self.device)
 
     def _special_ids(self) -> tuple[int, int]:
@@ -184,11 +215,12 @@ class TorchBackend:
 
     @contextmanager
     def _watching_readout(self) -> Iterator[list[Tensor]]:
-        """Collect the encoder's last hidden state at the read-out position."""
+        """Collect the encoder's last hidden state at the read-out position, which may be the only one."""
         states: list[Tensor] = []
 
         def remember(_: torch.nn.Module, __: object, output: Mapping[str, Tensor]) -> None:
-            states.append(output["last_hidden_state"][:, self.readout])
+            last = output["last_hidden_state"]
+            states.append(last[:, self.readout if last.shape[1] > 1 else 0])
 
         hook = self._model.base_model.register_forward_hook(remember)
         try:
@@ -220,7 +252,10 @@ class TorchBackend:
         prefix = attention.removesuffix(layout.attention)
         find = self._model.get_submodule
         return Block(
+            module=find(prefix.removesuffix(".")),
             attention=find(attention),
+            key=_typed(find(prefix + layout.key), torch.nn.Linear),
+            value=_typed(find(prefix + layout.value), torch.nn.Linear),
             out_projection=_typed(find(prefix + layout.out_projection), torch.nn.Linear),
             first_norm=_typed(find(prefix + layout.first_norm), torch.nn.LayerNorm),
             second_norm=_typed(find(prefix + layout.second_norm), torch.nn.LayerNorm),

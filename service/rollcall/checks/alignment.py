@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import combinations
+from itertools import combinations, islice
 
 import numpy as np
 
@@ -27,6 +27,8 @@ MINIMUM_ROWS = 3
 ROUNDING = 1e-5
 """Effects that all lie within this share of 1 + the largest margin are equal: float32 logits from batches of different
 sizes differ by up to a tenth of it, and chance would decide the order."""
+CONSTANT = 1e-9
+"""Margins that all lie within this share of 1 + the largest are constant."""
 _NULL_SEED = 0
 _DRAWS_AT_ONCE = 64
 
@@ -85,12 +87,11 @@ def plan_looks(n: int, seed: int, policy: Policy) -> tuple[Look, ...]:
         both = np.repeat(removed, len(OPERATORS), axis=0)
         return (Look(removed=both, operators=OPERATORS * len(subsets), width_index=last),)
     draws = _half_sets(n, seed)
-    looks = []
-    for index in range(len(policy.widths)):
-        removed = np.stack([next(draws) for _ in range(policy.look_rows)])
-        operators = tuple(OPERATORS[i % len(OPERATORS)] for i in range(policy.look_rows))
-        looks.append(Look(removed=removed, operators=operators, width_index=index))
-    return tuple(looks)
+    operators = tuple(OPERATORS[i % len(OPERATORS)] for i in range(policy.look_rows))
+    return tuple(
+        Look(removed=np.stack(list(islice(draws, policy.look_rows))), operators=operators, width_index=index)
+        for index in range(len(policy.widths))
+    )
 
 
 def _half_sets(n: int, seed: int) -> Iterator[Bools]:
@@ -101,9 +102,9 @@ def _half_sets(n: int, seed: int) -> Iterator[Bools]:
     while True:
         orders = random_permutations(seed, f"removals/{block}", (_DRAWS_AT_ONCE, n))
         block += 1
-        for order in orders:
-            removed = np.zeros(n, dtype=np.bool_)
-            removed[order[:half]] = True
+        drawn = np.zeros(orders.shape, dtype=np.bool_)
+        np.put_along_axis(drawn, orders[:, :half], values=True, axis=1)
+        for removed in drawn:
             key = removed.tobytes()
             if key not in seen:
                 seen.add(key)
@@ -117,79 +118,114 @@ def estimate_effects(
     operators: tuple[RemovalOperator, ...],
     margins: Floats,
     lambdas: Floats = RIDGE_LAMBDAS,
+    rounding: float = ROUNDING,
 ) -> EffectEstimate | None:
     """Estimate the effects from `removed` [R, n] and `margins` [R]; None where the margins are constant or too few.
 
-    The penalty is the most likely of `lambdas`; a single one fixes it. Effects that are equal up to rounding are all 0.
+    The penalty is the most likely of `lambdas`; a single one fixes it. Effects that are equal up to `rounding`,
+    relative to the margins, are all 0.
     """
-    if (
-        len(margins) < MINIMUM_ROWS
-        or not np.isfinite(margins).all()
-        or np.ptp(margins) <= 1e-9 * (1 + np.abs(margins).max())
-    ):
+    if len(margins) < MINIMUM_ROWS or not np.isfinite(margins).all():
         return None
-    codes = np.array([OPERATORS.index(o) for o in operators], dtype=np.float64) - 0.5
-    columns = [np.ones(len(margins))] + ([codes] if np.ptp(codes) > 0 else [])
-    fixed = np.stack(columns, axis=1)
-    orthonormal, _ = np.linalg.qr(fixed, mode="complete")
-    residual = orthonormal[:, fixed.shape[1] :].T
-    design, response = residual @ removed.astype(np.float64), residual @ margins
-    left, singular, right = np.linalg.svd(design, full_matrices=True)
-    rank = len(singular)
+    size = 1 + np.abs(margins).max()
+    if margins.max() - margins.min() <= CONSTANT * size:
+        return None
+    design, response, freedom = _centred(removed.astype(np.float64), margins, operators)
+    squared, left = _principal_rows(design)
     rotated = left.T @ response
-    squared = np.zeros(len(response))
-    squared[:rank] = singular**2
-    ridge_lambda, noise = _restricted_maximum_likelihood(squared, rotated, lambdas)
-    prior = np.zeros(removed.shape[1])
-    prior[:rank] = singular**2
-    coefficients = np.zeros(removed.shape[1])
-    coefficients[:rank] = singular / (singular**2 + ridge_lambda) * rotated[:rank]
-    effects = -(right.T @ coefficients)
-    if np.ptp(effects) <= ROUNDING * (1 + np.abs(margins).max()):
+    rest = response - left @ rotated
+    ridge_lambda, noise = _restricted_maximum_likelihood(squared, rotated, float(rest @ rest), freedom, lambdas)
+    directions, shrunk = design.T @ left, squared + ridge_lambda
+    effects = -(directions @ (rotated / shrunk))
+    if effects.max() - effects.min() <= rounding * size:
         effects = np.zeros_like(effects)
     return EffectEstimate(
         effects=effects,
-        covariance=(right.T * (noise / (prior + ridge_lambda))) @ right,
+        covariance=(np.eye(len(effects)) - (directions / shrunk) @ directions.T) * (noise / ridge_lambda),
         ridge_lambda=ridge_lambda,
     )
 
 
-def _restricted_maximum_likelihood(squared: Floats, rotated: Floats, lambdas: Floats) -> tuple[float, float]:
+def _centred(design: Floats, response: Floats, operators: tuple[RemovalOperator, ...]) -> tuple[Floats, Floats, int]:
+    """Take intercept and operator out of `design` [R, n] and `response` [R]: the mean over each operator's rows.
+
+    Also returns the degrees of freedom that are left.
+    """
+    of_operator = np.array([[o is operator for o in operators] for operator in OPERATORS], dtype=np.float64)
+    counts = of_operator.sum(axis=1)
+    of_operator, counts = of_operator[counts > 0], counts[counts > 0]
+    means = of_operator / counts[:, None]
+    return (
+        design - of_operator.T @ (means @ design),
+        response - of_operator.T @ (means @ response),
+        len(response) - len(counts),
+    )
+
+
+def _principal_rows(design: Floats) -> tuple[Floats, Floats]:
+    """Squared singular values [r] of `design` [R, n], and its left singular vectors [R, r].
+
+    For few rows from their products, in half the time: what this loses in the smallest values is far below the penalty.
+    """
+    rows, n = design.shape
+    if rows <= n:
+        squared, left = np.linalg.eigh(design @ design.T)
+        return squared.clip(min=0), left
+    left, singular, _ = np.linalg.svd(design, full_matrices=False)
+    return singular**2, left
+
+
+def _restricted_maximum_likelihood(
+    squared: Floats, rotated: Floats, rest: float, freedom: int, lambdas: Floats
+) -> tuple[float, float]:
     """Choose a lambda; return it with the profiled noise variance.
 
-    `squared` and `rotated` [m] are in the SVD's basis.
+    `squared` [r] are the design's squared singular values, `rotated` [r] the response along its left singular vectors,
+    `rest` the squared length of what lies outside of them.
     """
-    m = len(rotated)
-    ratio = squared[None, :] / lambdas[:, None]
-    noise = (rotated**2 / (1 + ratio)).sum(axis=1) / m
+    ratio = squared / lambdas[:, None]
+    noise = ((rotated**2 / (1 + ratio)).sum(axis=1) + rest) / freedom
     with np.errstate(divide="ignore"):
-        likelihood = -(m * np.log(noise) + np.log1p(ratio).sum(axis=1)) / 2
-    best = int(np.argmax(likelihood))
+        deviance = freedom * np.log(noise) + np.log1p(ratio).sum(axis=1)
+    best = deviance.argmin()
     return float(lambdas[best]), float(noise[best])
 
 
+def alignment_values(weights: Floats, effects: Floats) -> list[float | None]:
+    """A of every map of `weights` [K, n] against `effects` [n]; None where either is constant."""
+    n = len(effects)
+    ordered, sorted_effects = np.sort(weights, axis=1), np.sort(effects)
+    if n < 2 or sorted_effects[0] == sorted_effects[-1]:  # noqa: PLR2004 - one unit is a constant
+        return [None] * len(weights)
+    agreement = np.vecdot(weights, effects)
+    chance = n * (weights.sum(axis=1) / n) * (effects.sum() / n)
+    best, worst = np.vecdot(ordered, sorted_effects), np.vecdot(ordered, sorted_effects[::-1])
+    span = np.where(agreement >= chance, best - chance, chance - worst)
+    defined = (ordered[:, 0] != ordered[:, -1]) & (span != 0)
+    values = np.divide(agreement - chance, span, out=np.zeros_like(span), where=defined)
+    return [value if one else None for one, value in zip(defined.tolist(), values.tolist(), strict=True)]
+
+
 def alignment_value(weights: Floats, effects: Floats) -> float | None:
-    """A of `weights` [n] against `effects` [n]; None where either is constant."""
-    if len(weights) < 2 or np.ptp(weights) == 0 or np.ptp(effects) == 0:  # noqa: PLR2004 - one unit is a constant
-        return None
-    agreement = float(weights @ effects)
-    chance = float(len(weights) * weights.mean() * effects.mean())
-    ordered, sorted_effects = np.sort(weights), np.sort(effects)
-    if agreement >= chance:
-        return (agreement - chance) / (float(ordered @ sorted_effects) - chance)
-    return (agreement - chance) / (chance - float(ordered @ sorted_effects[::-1]))
+    """A of one map's `weights` [n]."""
+    return alignment_values(weights[None, :], effects)[0]
 
 
-def relabelling_p_values(weights: Floats, effects: Floats, permutations: int) -> tuple[float, float]:
-    """Share of relabellings of the weights that do at least and at most as well, the observed one included."""
-    agreement = float(weights @ effects)
-    null = weights[_relabellings(len(weights), permutations)] @ effects
-    tolerance = 1e-12 * (1 + abs(agreement))
-    up = (1 + int((null >= agreement - tolerance).sum())) / (1 + permutations)
-    low = (1 + int((null <= agreement + tolerance).sum())) / (1 + permutations)
-    return up, low
+def relabelling_p_values(weights: Floats, effects: Floats, permutations: int) -> list[tuple[float, float]]:
+    """Per map of `weights` [K, n], the shares of relabellings that do at least and at most as well.
+
+    The observed labels count among them. Moving the effects the other way is moving the weights: once for all maps.
+    """
+    relabelled = effects.take(_inverse_relabellings(len(effects), permutations))
+    null, agreement = weights @ relabelled, np.vecdot(weights, effects)[:, None]
+    tolerance = 1e-12 * (1 + np.abs(agreement))
+    up = (1 + (null >= agreement - tolerance).sum(axis=1)) / (1 + permutations)
+    low = (1 + (null <= agreement + tolerance).sum(axis=1)) / (1 + permutations)
+    return list(zip(up.tolist(), low.tolist(), strict=True))
 
 
 @lru_cache(maxsize=128)
-def _relabellings(n: int, permutations: int) -> Ints:
-    return random_permutations(_NULL_SEED, "relabellings", (permutations, n))
+def _inverse_relabellings(n: int, permutations: int) -> Ints:
+    """Where each unit's label goes in each relabelling [n, permutations]."""
+    inverse = np.argsort(random_permutations(_NULL_SEED, "relabellings", (permutations, n)), axis=1)
+    return np.ascontiguousarray(inverse.T)

@@ -6,7 +6,7 @@ its finding. It knows neither batches nor tensors; whoever drives it may put the
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
@@ -22,6 +22,8 @@ from rollcall.domain.verdicts import CheckResult, Witness
 Finding = TypeVar("Finding")
 Asking: TypeAlias = Generator[list[Row], list[RowResult], Finding]
 
+NOISE_FACTOR = 4.0
+"""Changes below so many numerical floors are no changes."""
 OPERATORS = (RemovalOperator.MASK_TOKEN, RemovalOperator.HIDDEN_KEYS)
 
 
@@ -34,6 +36,8 @@ class Subject:
     base: RowResult
     seed: int
     policy: Policy
+    noise: float = 0.0
+    """Numerical floor of the model in its precision, relative: what the same row's numbers may lie apart."""
 
     @property
     def n(self) -> int:
@@ -45,21 +49,35 @@ class Subject:
         """Margin of the untouched input."""
         return self.decision.margin(self.base.logits)
 
-    def flips(self, row: RowResult) -> bool:
-        """Whether the decision changed."""
-        return self.decision.flipped(self.base.logits, row.logits)
+    @property
+    def margin_noise(self) -> float:
+        """Log-odds by which a margin must change for the change to be the model's and not its rounding's."""
+        return NOISE_FACTOR * self.noise * (1 + abs(self.margin))
+
+    def margins(self, rows: Sequence[RowResult]) -> Floats:
+        """Margins [R]."""
+        return self.decision.margins(_logits(rows)) if rows else np.zeros(0)
+
+    def flips(self, rows: Sequence[RowResult]) -> Bools:
+        """Whether the decision changed [R], by more than rounding."""
+        if not rows:
+            return np.zeros(0, dtype=np.bool_)
+        moved = np.abs(self.margins(rows) - self.margin) > self.margin_noise
+        return np.asarray(self.decision.flipped(self.base.logits, _logits(rows)) & moved)
 
     def tvd(self, row: RowResult) -> float:
         """Total variation distance to the untouched prediction."""
-        return self.decision.tvd(self.base.logits, row.logits)
+        return float(self.decision.tvd(self.base.logits, row.logits))
 
-    def same(self, row: RowResult) -> bool:
-        """Whether the answer is the same: no flip, small TVD, small change of the margin."""
-        change = abs(self.decision.margin(row.logits) - self.margin)
-        return (
-            not self.flips(row)
-            and self.tvd(row) <= self.policy.same_tvd
-            and change <= self.policy.same_margin_share * abs(self.margin)
+    def same(self, rows: Sequence[RowResult]) -> Bools:
+        """Whether the answers [R] are the same: no flip, small TVD, small change of the margin."""
+        if not rows:
+            return np.zeros(0, dtype=np.bool_)
+        base, logits, margin = self.base.logits, _logits(rows), self.margin
+        return np.asarray(
+            ~self.decision.flipped(base, logits)
+            & (self.decision.tvd(base, logits) <= self.policy.same_tvd)
+            & (np.abs(self.decision.margins(logits) - margin) <= self.policy.same_margin_share * abs(margin))
         )
 
     def removal(self, units: tuple[int, ...] | list[int], operator: RemovalOperator) -> Row:
@@ -71,6 +89,11 @@ class Subject:
         mask = np.zeros(self.n, dtype=np.bool_)
         mask[list(units)] = True
         return mask
+
+
+def _logits(rows: Sequence[RowResult]) -> Floats:
+    """Logits [R, C] of rows."""
+    return np.stack([row.logits for row in rows])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,4 +115,4 @@ class WitnessSubject:
     @property
     def ranked(self) -> tuple[int, ...]:
         """Units from the largest weight to the smallest; ties in reading order."""
-        return tuple(int(i) for i in np.argsort(-self.map.scores, kind="stable"))
+        return tuple(np.argsort(-self.map.scores, kind="stable").tolist())

@@ -16,14 +16,14 @@ def contradiction(case: WitnessSubject) -> Asking[WitnessFinding]:
     sizes = sorted({size for size in wanted if 2 * size <= subject.n})
     if not sizes:
         return WitnessFinding(result=_result(case, CheckOutcome.SKIPPED, 0, "Too few units to compare top and bottom."))
-    pairs = [(case.ranked[:size], case.ranked[-size:]) for size in sizes]
+    ranked = case.ranked
+    pairs = [(ranked[:size], ranked[-size:]) for size in sizes]
     rows = [subject.removal(units, operator) for pair in pairs for units in pair for operator in OPERATORS]
-    results = iter((yield rows))
-    for top, bottom in pairs:
-        on_top, on_bottom = [[next(results) for _ in OPERATORS] for _ in range(2)]
-        harmless = all(subject.same(result) for result in on_top)
-        decisive = all(subject.flips(result) for result in on_bottom)
-        if harmless and decisive:
+    results = yield rows
+    shape = (len(pairs), 2, len(OPERATORS))
+    same, flips = subject.same(results).reshape(shape), subject.flips(results).reshape(shape)
+    for (top, bottom), (on_top, _), (_, on_bottom) in zip(pairs, same, flips, strict=True):
+        if on_top.all() and on_bottom.all():
             detail = (
                 f"Removing the top {len(top)} unit(s) changes nothing, removing as many at the bottom the decision."
             )

@@ -39,8 +39,8 @@ def decision_flip(subject: Subject, effects: Floats) -> Asking[FlipFinding]:
         results = iter((yield [subject.removal(order[:size], operator) for size in sizes for operator in OPERATORS]))
         for size in sizes:
             outcomes = [next(results) for _ in OPERATORS]
-            flipped = all(subject.flips(result) for result in outcomes)
-            tried[size] = tuple(subject.decision.margin(result.logits) for result in outcomes) if flipped else None
+            flipped = subject.flips(outcomes).all()
+            tried[size] = tuple(subject.margins(outcomes).tolist()) if flipped else None
         wanted = _next_sizes(tried, subject.n)
     smallest = min((size for size, margins in tried.items() if margins), default=None)
     margins = tried[smallest] if smallest else None

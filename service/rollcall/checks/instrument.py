@@ -3,7 +3,8 @@
 The input's own maps put back must change nothing; uniform attention in all layers must change something.
 
 The changes are measured on the read-out state, so that a classifier that ignores it cannot hide dead hooks, relative to
-its largest entry. The numerical floor is what a second run of the untouched input, in another batch, differs by.
+its largest entry. The numerical floor is what a second run of the untouched input, in another batch, differs by,
+and at least that of the model's precision.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def instrument(subject: Subject, *, attention_is_uniform: bool) -> Asking[Instru
         return _not_numbers(subject)
     policy = subject.policy
     scale = float(np.abs(base).max()) or 1.0
-    floor = max(_shift(plain, base) / scale, policy.minimum_floor)
+    floor = max(_shift(plain, base) / scale, policy.minimum_floor, subject.noise)
     identity_shift = _shift(identity, base) / scale
     control_shift = _shift(uniform, base) / scale
     replays = identity_shift <= policy.identity_factor * floor
@@ -87,7 +88,7 @@ def instrument(subject: Subject, *, attention_is_uniform: bool) -> Asking[Instru
                 rows=0,
                 seed=subject.seed,
                 detail="Attention made uniform without retraining "
-                + ("changed" if subject.flips(uniform) else "kept")
+                + ("changed" if subject.flips([uniform]).any() else "kept")
                 + " the decision; shown, it never decides.",
             ),
         ),

@@ -17,6 +17,7 @@ from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult, Witne
 def omission(case: WitnessSubject) -> Asking[WitnessFinding]:
     """Ask for the removals and judge them, smallest set first."""
     subject, policy = case.subject, case.subject.policy
+    ranked = case.ranked
     oriented = case.effects * subject.decision.carried_by(subject.base.logits)
     negligible = case.map.scores < policy.negligible_share / subject.n
     candidates = [int(i) for i in np.argsort(-oriented, kind="stable") if negligible[i] and oriented[i] > 0]
@@ -28,11 +29,11 @@ def omission(case: WitnessSubject) -> Asking[WitnessFinding]:
     rows = [
         subject.removal(units, operator)
         for size in sizes
-        for units in (tuple(candidates[:size]), case.ranked[:size])
+        for units in (tuple(candidates[:size]), ranked[:size])
         for operator in OPERATORS
     ]
     results = yield rows
-    flips = np.array([subject.flips(result) for result in results]).reshape(len(sizes), 2, len(OPERATORS))
+    flips = subject.flips(results).reshape(len(sizes), 2, len(OPERATORS))
     for size, (removed, control) in zip(sizes, flips, strict=True):
         if removed.all() and not control.any():
             return WitnessFinding(
@@ -47,7 +48,7 @@ def omission(case: WitnessSubject) -> Asking[WitnessFinding]:
                     kind=CheckKind.OMISSION,
                     detail="Removing units that the map calls negligible changes the decision; removing its top not.",
                     removed_units=tuple(candidates[:size]),
-                    control_units=case.ranked[:size],
+                    control_units=ranked[:size],
                 ),
             )
     return WitnessFinding(

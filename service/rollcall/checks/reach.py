@@ -30,19 +30,19 @@ class ReachFinding:
 def reach(subject: Subject) -> Asking[ReachFinding]:
     """Ask for the input with every unit removed, under each operator."""
     results = yield [subject.removal(tuple(range(subject.n)), operator) for operator in OPERATORS]
-    return ReachFinding(margins=tuple(subject.decision.margin(result.logits) for result in results))
+    return ReachFinding(margins=tuple(subject.margins(results).tolist()))
 
 
 def judge_reach(subject: Subject, finding: ReachFinding, removal_margins: Floats) -> CheckResult:
     """Judge with the spread of the margins over the removals that have been run."""
-    if not np.isfinite([subject.margin, *finding.margins, *removal_margins]).all():
+    policy, margin = subject.policy, subject.margin
+    if not (np.isfinite((margin, *finding.margins)).all() and np.isfinite(removal_margins).all()):
         return _result(subject, CheckOutcome.ERRORED, None, "The margins are not all numbers; this is no evidence.")
-    policy = subject.policy
-    size = abs(subject.margin)
-    moved = max(abs(margin - subject.margin) for margin in finding.margins)
+    size = abs(margin)
+    moved = max(abs(other - margin) for other in finding.margins)
     spread = float(np.std(removal_margins)) if len(removal_margins) else 0.0
     reached = moved >= policy.reach_margin_share * size or spread >= policy.reach_spread_share * size
-    reached = reached and (moved > 0 or spread > 0)
+    reached = reached and max(moved, spread) > subject.margin_noise
     share = moved / size if size else moved
     if reached:
         return _result(subject, CheckOutcome.SUPPORTS, share, "Removing the words moves the decision.")

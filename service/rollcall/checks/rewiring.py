@@ -7,13 +7,16 @@ every long input: the probability does.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
+import numpy as np
 from scipy.special import betaincinv
 
 from rollcall.checks.base import Subject
 from rollcall.domain.distances import jensen_shannon
-from rollcall.domain.maps import UnitMap
+from rollcall.domain.maps import Bools, UnitMap
 from rollcall.domain.rows import AttentionEdit, Row, RowResult
 from rollcall.domain.seeds import derived_seed
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult, Witness
@@ -39,18 +42,19 @@ def rewiring_rows(subject: Subject, first: int, count: int) -> list[Row]:
     ]
 
 
-def judge_rewiring(subject: Subject, unit_map: UnitMap, draws: list[RowResult]) -> RewiringFinding:
-    """Count for one map, over all draws so far."""
+def judge_rewiring(subject: Subject, unit_map: UnitMap, draws: Sequence[RowResult], same: Bools) -> RewiringFinding:
+    """Count for one map, over all draws [D] so far; `same` [D] says which of them kept the answer."""
     policy = subject.policy
     if not unit_map.kind.attention_only:
         return _skipped(subject, len(draws), "Not asked of maps that are made of more than attention weights.")
-    distances = [jensen_shannon(draw.maps[unit_map.kind], unit_map.scores) for draw in draws]
-    counting = [(jsd, draw) for jsd, draw in zip(distances, draws, strict=True) if jsd >= policy.rewiring_jsd]
+    redrawn = np.array([draw.maps[unit_map.kind] for draw in draws]).reshape(len(draws), subject.n)
+    distances = jensen_shannon(redrawn, unit_map.scores)
+    counting = np.flatnonzero(distances >= policy.rewiring_jsd)
     if len(counting) < policy.rewiring_minimum:
         return _skipped(
             subject, len(draws), f"Only {len(counting)} of {len(draws)} draws moved the map far enough to count."
         )
-    twins = [(jsd, draw) for jsd, draw in counting if subject.same(draw)]
+    twins = [(float(distances[i]), draws[i]) for i in counting.tolist() if same[i]]
     bound = lower_bound(len(twins), len(counting), policy.rewiring_confidence)
     certified = bound > policy.rewiring_probability
     most = 1 - lower_bound(len(counting) - len(twins), len(counting), policy.rewiring_confidence)
@@ -71,6 +75,7 @@ def judge_rewiring(subject: Subject, unit_map: UnitMap, draws: list[RowResult]) 
     )
 
 
+@lru_cache(maxsize=1024)
 def lower_bound(successes: int, trials: int, confidence: float) -> float:
     """Exact lower confidence bound of a probability (Clopper and Pearson 1934)."""
     return float(betaincinv(successes, trials - successes + 1, 1 - confidence)) if successes else 0.0

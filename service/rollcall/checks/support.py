@@ -21,10 +21,10 @@ def support(case: WitnessSubject) -> Asking[WitnessFinding]:
     rest = tuple(i for i in range(subject.n) if i not in top)
     rows = [subject.removal(units, operator) for units in (top, rest) for operator in OPERATORS]
     results = yield rows
-    removed, kept = results[: len(OPERATORS)], results[len(OPERATORS) :]
-    necessary = all(subject.flips(result) for result in removed)
-    distance = max(subject.tvd(result) for result in kept)
-    sufficient = not any(subject.flips(result) for result in kept) and distance <= subject.policy.support_tvd
+    without, alone = subject.flips(results).reshape(2, len(OPERATORS))
+    necessary = bool(without.all())
+    distance = max(subject.tvd(result) for result in results[len(OPERATORS) :])
+    sufficient = not alone.any() and distance <= subject.policy.support_tvd
     if not (necessary and sufficient):
         detail = "Removing the map's top " + ("changes" if necessary else "does not change") + " the decision; "
         detail += "keeping only it " + ("preserves" if sufficient else "does not preserve") + " it."
@@ -40,10 +40,10 @@ def support(case: WitnessSubject) -> Asking[WitnessFinding]:
 
 def support_set(case: WitnessSubject) -> tuple[int, ...]:
     """Smallest top set with the policy's share of the mass, within its share of the units, at least one."""
-    policy = case.subject.policy
-    mass = np.cumsum(case.map.scores[list(case.ranked)])
+    policy, ranked = case.subject.policy, case.ranked
+    mass = np.cumsum(case.map.scores[list(ranked)])
     smallest = int(np.searchsorted(mass, policy.support_mass - 1e-12)) + 1
-    return case.ranked[: max(1, min(smallest, int(case.subject.n * policy.support_share)))]
+    return ranked[: max(1, min(smallest, int(case.subject.n * policy.support_share)))]
 
 
 def _result(case: WitnessSubject, outcome: CheckOutcome, value: float | None, rows: int, detail: str) -> CheckResult:

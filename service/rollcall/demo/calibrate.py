@@ -23,8 +23,8 @@ from pathlib import Path
 import numpy as np
 from scipy.special import betaincinv
 
-from rollcall.admission.budget import Budget, Pace
-from rollcall.backends.base import CaptureRequest
+from rollcall.admission.budget import Budget
+from rollcall.backends.base import CaptureRequest, variants
 from rollcall.checks.alignment import alignment_value, estimate_effects
 from rollcall.checks.base import OPERATORS, Subject
 from rollcall.domain.decision import Decision
@@ -49,6 +49,8 @@ TRUTH_LAMBDA = np.array([0.1])
 EXHAUSTIVE_UNITS = 10
 POSTERIOR_DRAWS = 200
 NAME = "model"
+BATCH_TOKENS = 512
+"""Tokens of the batches that rows are run in: as fast as any on a processor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,26 +63,27 @@ class Laboratory:
     def run(self, subject: Subject, rows: list[Row]) -> list[RowResult]:
         """Run rows in chunks."""
         encoding = subject.encoding
-        return [
-            result
-            for chunk in self.engine.chunks(rows, encoding.length)
-            for result in self.engine.run(NAME, encoding, chunk, MapOptions())
-        ]
+        batch = variants(encoding, rows)
+        size = max(1, BATCH_TOKENS // encoding.length)
+        return [result for i in range(0, len(batch), size) for result in self.engine.run(NAME, batch[i : i + size])]
 
     def record(self, text: str) -> Recorded | None:
         """Run all looks on one text and find the truth; None where removals do not move the decision."""
         backend = self.engine.models[NAME].backend
         encoding = backend.encode(TextInput(text=text))
-        (base,) = self.engine.run(NAME, encoding, [Row(readout=True)], MapOptions())
-        decision = Decision(task=backend.task, target=int(np.argmax(base.logits)))
         captured = self.engine.capture(
             NAME,
             encoding,
-            CaptureRequest(maps=frozenset(MapKind), options=MapOptions(), decision=decision, attention=None),
+            CaptureRequest(
+                maps=frozenset(MapKind),
+                options=MapOptions(),
+                decide=lambda logits: Decision(task=backend.task, target=int(np.argmax(logits))),
+                attention=None,
+            ),
         )
         endless = replace(self.policy, widths=ENDLESS)
         seed = default_seed(encoding, self.policy)
-        subject = Subject(encoding=encoding, decision=decision, base=base, seed=seed, policy=endless)
+        subject = Subject(encoding=encoding, decision=captured.decision, base=captured.row, seed=seed, policy=endless)
 
         async def run(rows: list[Row]) -> list[RowResult]:
             return self.run(subject, rows)
@@ -91,7 +94,7 @@ class Laboratory:
             primary=MapKind.GRADIENT_ROLLOUT,
             attention_is_uniform=captured.attention_is_uniform,
             calibration=None,
-            budget=Budget(max_rows=10**9, deadline=None, clock=time.monotonic, pace=Pace(), length=encoding.length),
+            budget=Budget(max_rows=10**9, deadline=None, clock=time.monotonic, estimate=lambda _: 0.0),
             run=run,
             stopwatch=Stopwatch(),
         )
@@ -206,7 +209,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="which texts are taken")
     arguments = parser.parse_args()
     model = load_model(arguments.model)
-    laboratory = Laboratory(engine=Engine(models={NAME: model}, max_batch_tokens=16384), policy=STANDARD)
+    laboratory = Laboratory(engine=Engine(models={NAME: model}), policy=STANDARD)
     texts = read_texts(arguments.data)
     order = np.argsort(random_words(arguments.seed, "texts", (len(texts),)), kind="stable")
     records: list[Recorded] = []

@@ -2,28 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
 
 from rollcall.domain.decision import Decision
 from rollcall.domain.inputs import Encoding, ModelInput
-from rollcall.domain.maps import AttentionSelection, AttentionTensor, MapKind, MapOptions, UnitMap
+from rollcall.domain.maps import AttentionSelection, AttentionTensor, Floats, MapKind, MapOptions, UnitMap
 from rollcall.domain.rows import Row, RowResult
 
 
 class Priority(IntEnum):
-    """Who goes first on the device: the smaller number."""
+    """Classes of work: the smaller number goes first on the device."""
 
     PREDICT = 0
     BASE = 1
     CHECK = 2
+    BACKGROUND = 3
+    """Whatever can wait until nothing else does, such as checking old decisions again."""
+
+
+DEFAULT_CALLER = ""
+"""Who asks, until callers have identities."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Job:
+    """One request, as whoever schedules its rows sees it.
+
+    `arrived` and `deadline` are readings of the service's clock. `rows_left`: most rows that it may still ask for; what
+    has least left goes first. A job never changes hands: cancelling what awaits its rows drops them.
+    """
+
+    arrived: float
+    caller: str = DEFAULT_CALLER
+    deadline: float | None = None
+    rows_left: int = 1
+    background: bool = False
+
+    def priority(self, usual: Priority) -> Priority:
+        """The class of its rows."""
+        return Priority.BACKGROUND if self.background else usual
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Captured:
-    """One input's maps, the attention if asked for, and whether all its attention is uniform up to rounding."""
+    """What one forward of the untouched input gave: its row, the decision, its maps, and the attention if asked for.
 
+    `attention_is_uniform`: whether all its attention is uniform up to rounding.
+    """
+
+    row: RowResult
+    decision: Decision
     maps: tuple[UnitMap, ...]
     attention: AttentionTensor | None
     attention_is_uniform: bool
@@ -32,28 +63,44 @@ class Captured:
 class Compute(Protocol):
     """Encodes, runs rows and captures. Cancelling an await drops what has not started.
 
-    Raises BackendError, DeviceMemory.
+    Raises BackendError, DeviceMemory, DeviceLost, DeadlineTooShort if the job's deadline passes while it waits.
     """
 
     async def encode(self, model: str, model_input: ModelInput) -> Encoding:
         """Tokenise and find the units; raises InvalidInput."""
         ...
 
+    async def predict(self, job: Job, model: str, encoding: Encoding) -> RowResult:
+        """Run the untouched input on the model as it is; company may change the last digits of its logits."""
+        ...
+
     async def run(
-        self, model: str, encoding: Encoding, rows: list[Row], options: MapOptions, priority: Priority
+        self, job: Job, model: str, encoding: Encoding, rows: list[Row], options: MapOptions
     ) -> list[RowResult]:
         """Run rows of one input; the results do not depend on what else is running."""
         ...
 
     async def capture(
         self,
+        job: Job,
         model: str,
         encoding: Encoding,
         *,
         maps: frozenset[MapKind],
         options: MapOptions,
-        decision: Decision,
+        decide: Callable[[Floats], Decision],
         attention: AttentionSelection | None,
     ) -> Captured:
-        """Capture the untouched input's attention and make the maps."""
+        """Run the untouched input once: its logits [C] become a decision, its attention becomes maps.
+
+        What `decide` raises on purpose (RollcallError) is raised.
+        """
+        ...
+
+    def expected_seconds(self, model: str, rows: int, length: int) -> float:
+        """How long so many rows of `length` tokens will take once they run; 0 while nothing is known."""
+        ...
+
+    def backlog_seconds(self) -> float:
+        """How long the rows that are waiting now will take."""
         ...

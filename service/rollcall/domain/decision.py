@@ -8,7 +8,7 @@ from enum import Enum
 
 import numpy as np
 
-from rollcall.domain.maps import Floats
+from rollcall.domain.maps import Bools, Floats
 
 
 class Task(Enum):
@@ -27,10 +27,10 @@ def probabilities(logits: Floats, task: Task) -> Floats:
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
 
 
-def total_variation(p: Floats, q: Floats, task: Task) -> float:
-    """Half the L1 distance; in a multi-label model the largest change of any one label's probability."""
+def total_variation(p: Floats, q: Floats, task: Task) -> Floats:
+    """Half the L1 distance [...] of [..., C]; in a multi-label model the largest change of one label's probability."""
     difference = np.abs(p - q)
-    return float(difference.max() if task is Task.MULTI_LABEL else difference.sum() / 2)
+    return np.asarray(difference.max(axis=-1) if task is Task.MULTI_LABEL else difference.sum(axis=-1) / 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ class Decision:
         if self.task is Task.MULTI_LABEL:
             odds = z[..., self.target]
         else:
-            others = np.delete(z, self.target, axis=-1)
+            others = np.concatenate((z[..., : self.target], z[..., self.target + 1 :]), axis=-1)
             top = others.max(axis=-1, keepdims=True)
             odds = z[..., self.target] - (top[..., 0] + np.log(np.exp(others - top).sum(axis=-1)))
         if self.threshold is not None:
@@ -80,16 +80,16 @@ class Decision:
         direction[self.target] = 1.0
         return -direction if self.negated else direction
 
-    def flipped(self, base: Floats, row: Floats) -> bool:
-        """Whether the decision on `row` differs from that on `base` (logits [C])."""
+    def flipped(self, base: Floats, rows: Floats) -> Bools:
+        """Whether the decisions [...] on `rows` [..., C] differ from that on `base` (logits [C])."""
         if self.by_sign:
-            return self._met(base) != self._met(row)
-        return int(np.argmax(base)) != int(np.argmax(row))
+            return np.asarray(self._met(base) != self._met(rows))
+        return np.asarray(base.argmax() != rows.argmax(axis=-1))
 
-    def _met(self, logits: Floats) -> bool:
-        """Whether the margin speaks for the target; on the line itself a threshold is met."""
-        margin = self.margin(logits)
-        return margin > 0 if self.negated else margin >= 0
+    def _met(self, logits: Floats) -> Bools:
+        """Whether the margins speak for the target; on the line itself a threshold is met."""
+        margins = self.margins(logits)
+        return np.asarray(margins > 0 if self.negated else margins >= 0)
 
     def distance(self, logits: Floats) -> float:
         """How far the margin may move before the decision changes: to 0, or as far as the runner-up is behind."""
@@ -105,9 +105,9 @@ class Decision:
         """
         return -1.0 if self.by_sign and self.margin(logits) < 0 else 1.0
 
-    def tvd(self, base: Floats, row: Floats) -> float:
-        """Total variation distance between the two predictions."""
-        return total_variation(probabilities(base, self.task), probabilities(row, self.task), self.task)
+    def tvd(self, base: Floats, rows: Floats) -> Floats:
+        """Total variation distances [...] of the predictions on `rows` [..., C] from that on `base` (logits [C])."""
+        return total_variation(probabilities(base, self.task), probabilities(rows, self.task), self.task)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,8 @@ RollcallError
 |  |- Draining            the server is stopping
 |  |- ModelNotReady       the model is loading
 |  |- DeadlineTooShort    the deadline cannot be met even without checks
-|  `- DeviceMemory        the device ran out of memory even for the smallest batch
+|  |- DeviceMemory        the device ran out of memory even for the smallest batch
+|  `- DeviceLost          the device does not answer any more; another server may
 `- ServiceError           our fault
    |- BackendError        the model failed while running
    `- ModelRejected       a model cannot be loaded (names what is wrong; raised at load, never per request)
@@ -94,6 +95,12 @@ class DeadlineTooShort(CapacityError):
 
 class DeviceMemory(CapacityError):
     """One row alone does not fit on the device."""
+
+
+class DeviceLost(CapacityError):
+    """The device or its thread is dead. This server will not recover; the liveness probe has it restarted."""
+
+    retry_after = 5.0
 
 
 class ServiceError(RollcallError):

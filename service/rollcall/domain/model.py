@@ -25,13 +25,17 @@ class ModelRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelfTest:
-    """One test at load. `value` is compared with `tolerance` as `detail` says."""
+    """One test at load. `value` is compared with `tolerance` as `detail` says.
+
+    What fails a test that is not `required` is a way of sharing work, which is then switched off.
+    """
 
     name: str
     passed: bool
     value: float
     tolerance: float
     detail: str
+    required: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +58,10 @@ class ModelCard:
     calibration: CalibrationRef
     threshold: Threshold | None
     text_pairs: bool
+    noise: float = 0.0
+    """Numerical floor of the weights in their precision, relative, measured at load."""
 
     @property
     def explainable(self) -> bool:
-        """Whether every self-test passed, so that explanations are available."""
-        return bool(self.self_tests) and all(test.passed for test in self.self_tests)
+        """Whether every required self-test passed, so that explanations are available."""
+        return bool(self.self_tests) and all(test.passed or not test.required for test in self.self_tests)

@@ -42,6 +42,8 @@ class Row:
     removed: Bools | None = field(default=None, repr=False)
     operator: RemovalOperator = RemovalOperator.MASK_TOKEN
     edit: AttentionEdit = AttentionEdit.NONE
+    layers: tuple[int, ...] | None = None
+    """Layers that are edited, from 0; None means all. A row whose first one is l shares the work of all below l."""
     seed: int = 0
     """Seed of the permutations; 0 to 2**64 - 1."""
     readout: bool = False
@@ -54,7 +56,7 @@ class RowResult:
 
     `logits` [C], as the model's head gives them. `readout` [D]: the last hidden state at the position that the
     classifier reads, where the row asked for it. `maps`: attention-only maps recomputed under the row's edit, [n] each,
-    only for PERMUTED rows.
+    only for rows PERMUTED from the first layer on.
     """
 
     logits: Floats
@@ -64,5 +66,14 @@ class RowResult:
     @property
     def finite(self) -> bool:
         """Whether every number of the row is one."""
-        values = (self.logits, *self.maps.values(), *(() if self.readout is None else (self.readout,)))
-        return all(bool(np.isfinite(v).all()) for v in values)
+        return all_finite([self])
+
+
+def all_finite(results: list[RowResult]) -> bool:
+    """Whether every number of every row is one."""
+    values = [result.logits for result in results]
+    for result in results:
+        values.extend(result.maps.values())
+        if result.readout is not None:
+            values.append(result.readout)
+    return not values or bool(np.isfinite(np.concatenate(values)).all())

@@ -1,62 +1,138 @@
-"""The engine as the pipeline sees it: asynchronous calls that become jobs on the device's thread."""
+"""The engine as the pipeline sees it: asynchronous calls that become asks in the queue of the device."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
-from rollcall.backends.base import CaptureRequest
-from rollcall.domain.compute import Captured, Priority
+from rollcall.backends.arrangement import first_layer
+from rollcall.backends.base import CaptureRequest, variants
+from rollcall.domain.compute import Captured, Job, Priority
 from rollcall.domain.decision import Decision
 from rollcall.domain.inputs import Encoding, ModelInput
-from rollcall.domain.maps import AttentionSelection, MapKind, MapOptions
+from rollcall.domain.maps import AttentionSelection, Floats, MapKind, MapOptions
 from rollcall.domain.rows import Row, RowResult
+from rollcall.engine.device import Device, DeviceTelemetry, Outcome
 from rollcall.engine.engine import Engine
-from rollcall.engine.worker import Worker
+from rollcall.models.loading import LoadedModel
+from rollcall.scheduling.queue import Ask, Batch, Kind, RowQueue
+
+WARM_UP = ((1, 16), (4, 16), (1, 16), (4, 64), (8, 32))
+"""Rows and tokens of the batches that a model is first tried with: what they take is the first estimate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dispatcher:
-    """Implements `rollcall.domain.compute.Compute`.
-
-    `ran` is told model and rows of each batch; `texts` has one thread.
-    """
+    """Implements `rollcall.domain.compute.Compute`. `texts` has one thread."""
 
     engine: Engine
-    worker: Worker
+    queue: RowQueue
+    device: Device
     texts: ThreadPoolExecutor
-    ran: Callable[[str, int], None]
+    clock: Callable[[], float]
+
+    @classmethod
+    def on(
+        cls,
+        engine: Engine,
+        queue: RowQueue,
+        texts: ThreadPoolExecutor,
+        telemetry: DeviceTelemetry,
+        clock: Callable[[], float] = time.monotonic,
+        name: str = "rollcall-device",
+        on_lost: Callable[[], None] = lambda: None,
+    ) -> Dispatcher:
+        """Put an engine on a device's thread; start and close the device."""
+        for model, loaded in engine.models.items():
+            queue.widths[model] = loaded.backend.shape.width
+        device = Device(name, queue, partial(run_batch, engine), telemetry, clock, on_lost)
+        return cls(engine=engine, queue=queue, device=device, texts=texts, clock=clock)
 
     async def encode(self, model: str, model_input: ModelInput) -> Encoding:
         """Tokenise off the device's thread; one thread, since tokenizers keep state between calls."""
         backend = self.engine.models[model].backend
         return await asyncio.get_running_loop().run_in_executor(self.texts, backend.encode, model_input)
 
+    async def predict(self, job: Job, model: str, encoding: Encoding) -> RowResult:
+        """Run the untouched input beside other predictions."""
+        ask = self._ask(job, Kind.PREDICTIONS, model, Priority.PREDICT, 1, encoding.length, sharing=True)
+        (result,) = await self.device.submit(ask, variants(encoding, [Row()]))
+        found: RowResult = result
+        return found
+
     async def run(
-        self, model: str, encoding: Encoding, rows: list[Row], options: MapOptions, priority: Priority
+        self, job: Job, model: str, encoding: Encoding, rows: list[Row], options: MapOptions
     ) -> list[RowResult]:
-        """Run rows in chunks, each a job of its own, so that more urgent rows get in between."""
-        results: list[RowResult] = []
-        for chunk in self.engine.chunks(rows, encoding.length):
-            results += await self.worker.submit(priority, partial(self.engine.run, model, encoding, chunk, options))
-            self.ran(model, len(chunk))
-        return results
+        """Run rows beside others of the same length, if company changes nothing in this model."""
+        late = any(first_layer(row) for row in rows)  # these are equal in any company up to rounding only
+        sharing = self.engine.models[model].backend.batch_is_neutral and not late
+        ask = self._ask(job, Kind.ROWS, model, Priority.CHECK, len(rows), encoding.length, sharing=sharing)
+        return await self.device.submit(ask, variants(encoding, rows, options)) if rows else []
 
     async def capture(
         self,
+        job: Job,
         model: str,
         encoding: Encoding,
         *,
         maps: frozenset[MapKind],
         options: MapOptions,
-        decision: Decision,
+        decide: Callable[[Floats], Decision],
         attention: AttentionSelection | None,
     ) -> Captured:
-        """Capture in one job."""
-        request = CaptureRequest(maps=maps, options=options, decision=decision, attention=attention)
-        captured = await self.worker.submit(Priority.BASE, lambda: self.engine.capture(model, encoding, request))
-        self.ran(model, 1)
-        return captured
+        """Capture alone."""
+        request = CaptureRequest(maps=maps, options=options, decide=decide, attention=attention)
+        ask = self._ask(job, Kind.CAPTURE, model, Priority.BASE, 1, encoding.length, sharing=False)
+        (captured,) = await self.device.submit(ask, [partial(self.engine.capture, model, encoding, request)])
+        found: Captured = captured
+        return found
+
+    async def load(self, model: str, make: Callable[[], LoadedModel]) -> LoadedModel:
+        """Load a model on the device's thread, and run some rows on it to learn how long they take."""
+        job = Job(arrived=self.clock())
+        ask = self._ask(job, Kind.CALL, model, Priority.BASE, 1, 0, sharing=False)
+        (found,) = await self.device.submit(ask, [make])
+        loaded: LoadedModel = found
+        self.engine.models[model] = loaded
+        self.device.read(lambda queue: queue.widths.update({model: loaded.backend.shape.width}))
+        for rows, length in WARM_UP:
+            encoding = loaded.backend.synthetic(min(length, loaded.backend.shape.max_tokens))
+            await asyncio.gather(*(self.predict(job, model, encoding) for _ in range(rows)))
+            if not loaded.failed:
+                await self.run(job, model, encoding, [Row()] * rows, MapOptions())
+        return loaded
+
+    def expected_seconds(self, model: str, rows: int, length: int) -> float:
+        """How long rows take once they run."""
+        seconds: float = self.device.read(lambda queue: queue.expected(model, rows, length))
+        return seconds
+
+    def backlog_seconds(self) -> float:
+        """How long what waits will take."""
+        seconds: float = self.device.read(lambda queue: queue.backlog())
+        return seconds
+
+    def _ask(self, job: Job, kind: Kind, model: str, usual: Priority, rows: int, length: int, *, sharing: bool) -> Ask:
+        return Ask(
+            job=job,
+            kind=kind,
+            model=model,
+            priority=job.priority(usual),
+            rows=rows,
+            length=length,
+            queued_at=self.clock(),
+            sharing=sharing,
+        )
+
+
+def run_batch(engine: Engine, batch: Batch) -> list[Outcome]:
+    """Run what was cut; one outcome for each share. Raises DeviceLost."""
+    parts: list[list[Any]] = [list(share.ask.payload.rows[share.start : share.stop]) for share in batch.shares]
+    if batch.kind in {Kind.CAPTURE, Kind.CALL}:
+        return [engine.call(part[0]) for part in parts]
+    return engine.run_parts(batch.model, parts, stock=batch.kind is Kind.PREDICTIONS)

@@ -1,111 +1,164 @@
-"""Run rows and captures on loaded models: chunks of bounded size, split when memory runs out, reduced to numbers.
+"""Run batches and captures on loaded models: split when memory runs out or a request fails, reduced to numbers.
 
 Everything here is synchronous and runs on the device's thread.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-import numpy as np
 import torch
 
 from rollcall.attribution.gradient_rollout import gradient_rollout
 from rollcall.attribution.raw_attention import raw_attention
 from rollcall.attribution.rollout import attention_rollout, norm_rollout
 from rollcall.attribution.units import to_units
-from rollcall.backends.base import AttentionReductions, Capture, CaptureRequest
+from rollcall.backends.base import AttentionReductions, BatchRow, Capture, CaptureRequest
+from rollcall.backends.tensors import to_host
 from rollcall.domain.compute import Captured
-from rollcall.domain.errors import BackendError, DeviceMemory
+from rollcall.domain.errors import BackendError, DeviceLost, DeviceMemory, RollcallError
 from rollcall.domain.inputs import Encoding
 from rollcall.domain.maps import Floats, MapKind, MapOptions, UnitMap
-from rollcall.domain.rows import AttentionEdit, Row, RowResult
+from rollcall.domain.rows import RowResult
 from rollcall.models.loading import LoadedModel
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """Models by name, and the largest batch in padded tokens."""
+    """Models by name; those that have been loaded."""
 
-    models: Mapping[str, LoadedModel]
-    max_batch_tokens: int
+    models: dict[str, LoadedModel]
 
-    def chunks(self, rows: list[Row], length: int) -> list[list[Row]]:
-        """Cut rows of `length` tokens into batches; the cut depends on nothing else, so neither do results."""
-        size = max(1, self.max_batch_tokens // length)
-        return [rows[i : i + size] for i in range(0, len(rows), size)]
+    def run_parts(
+        self, model: str, parts: list[list[BatchRow]], *, stock: bool = False
+    ) -> list[list[RowResult] | Exception]:
+        """Run rows of several requests as one batch; if that fails, each part by itself, so that only one suffers.
 
-    def run(self, model: str, encoding: Encoding, rows: list[Row], options: MapOptions) -> list[RowResult]:
-        """Run one batch, in halves where it does not fit.
-
-        Raises DeviceMemory if a single row does not fit, BackendError if the model or a reduction fails.
+        Raises DeviceLost.
         """
         try:
-            return self._run_once(model, encoding, rows, options)
-        except torch.OutOfMemoryError as error:
-            if len(rows) == 1:
-                message = "the device has too little memory for one row of this input"
-                raise DeviceMemory(message) from error
+            results = iter(self.run(model, [row for part in parts for row in part], stock=stock))
+        except (BackendError, DeviceMemory) as error:
+            if len(parts) == 1:
+                return [error]
+        else:
+            return [[next(results) for _ in part] for part in parts]
+        return [outcome for part in parts for outcome in self.run_parts(model, [part], stock=stock)]
+
+    def call(self, act: Callable[[], T]) -> list[T] | Exception:
+        """Run something that is no row; raises DeviceLost."""
+        try:
+            return [act()]
+        except DeviceLost:
+            raise
+        except Exception as error:  # noqa: BLE001 - whoever waits for it gets it
+            # No future can hold a StopIteration.
+            return BackendError("a call ran out of an iterator") if isinstance(error, StopIteration) else error
+
+    def run(self, model: str, rows: list[BatchRow], *, stock: bool = False) -> list[RowResult]:
+        """Run one batch, in halves where it does not fit; `stock` rows are untouched and need no hook.
+
+        Raises DeviceMemory if a single row does not fit, BackendError if the model or a reduction fails, DeviceLost.
+        """
+        try:
+            return self._predict_once(model, rows) if stock else self._run_once(model, rows)
         except Exception as error:
-            message = "the model failed on this input"
-            raise BackendError(message) from error
+            failure = _failure(error)
+            if not isinstance(failure, DeviceMemory) or len(rows) == 1:
+                raise failure from error
         # Out of the except clause: its traceback would keep the tensors of the batch that did not fit.
         half = len(rows) // 2
-        return [
-            *self.run(model, encoding, rows[:half], options),
-            *self.run(model, encoding, rows[half:], options),
-        ]
+        return [*self.run(model, rows[:half], stock=stock), *self.run(model, rows[half:], stock=stock)]
 
-    def _run_once(self, model: str, encoding: Encoding, rows: list[Row], options: MapOptions) -> list[RowResult]:
+    def _predict_once(self, model: str, rows: list[BatchRow]) -> list[RowResult]:
+        (logits,) = to_host(self.models[model].backend.predict(rows))
+        return [RowResult(logits=logits[i]) for i in range(_counted(len(logits), rows))]
+
+    def _run_once(self, model: str, rows: list[BatchRow]) -> list[RowResult]:
         backend = self.models[model].backend
-        output = backend.run(encoding, rows, options)
-        logits = _host(output.logits)
-        readouts = None if output.readouts is None else _host(output.readouts)
-        maps = [] if output.permuted is None else _attention_maps(output.permuted, encoding, options, backend.readout)
-        permuted = iter(maps)
+        output = backend.run(rows)
+        options = [rows[number].options for number in output.permuted_rows]
+        reduced = [] if output.permuted is None else _attention_maps(output.permuted, options, backend.readout)
+        states = [] if output.readouts is None else [output.readouts]
+        logits, *others = to_host(output.logits, *states, *reduced)
+        readouts, weights = (others[0], others[1:]) if states else (None, others)
+        maps: dict[int, dict[MapKind, Floats]] = {}
+        for at, number in enumerate(output.permuted_rows):
+            encoding = rows[number].encoding
+            kinds = zip(RECOMPUTED_MAPS, weights, strict=True)
+            maps[number] = {kind: to_units(found[at, : encoding.length], encoding)[0] for kind, found in kinds}
         return [
             RowResult(
                 logits=logits[i],
-                readout=readouts[i] if row.readout and readouts is not None else None,
-                maps=next(permuted) if row.edit is AttentionEdit.PERMUTED else {},
+                readout=readouts[i] if rows[i].row.readout and readouts is not None else None,
+                maps=maps.get(i, {}),
             )
-            for i, row in enumerate(rows)
+            for i in range(_counted(len(logits), rows))
         ]
 
     def capture(self, model: str, encoding: Encoding, request: CaptureRequest) -> Captured:
-        """Capture one input's attention and turn it into the maps asked for, over units."""
+        """Run one untouched input and turn its attention into the maps asked for, over units.
+
+        Raises DeviceMemory, BackendError, DeviceLost, and whatever RollcallError `request.decide` raises.
+        """
         try:
             return self._capture_once(model, encoding, request)
-        except torch.OutOfMemoryError as error:
-            message = "the device has too little memory to capture this input's attention"
-            raise DeviceMemory(message) from error
+        except RollcallError:
+            raise
         except Exception as error:
-            message = "the model failed on this input"
-            raise BackendError(message) from error
+            raise _failure(error) from error
 
     def _capture_once(self, model: str, encoding: Encoding, request: CaptureRequest) -> Captured:
         backend = self.models[model].backend
         capture = backend.capture(encoding, request)
-        maps = tuple(
-            _unit_map(kind, _token_weights(kind, capture, request.options, backend.readout), encoding)
-            for kind in MapKind
-            if kind in request.maps
+        kinds = [kind for kind in MapKind if kind in request.maps]
+        weights = [_token_weights(kind, capture, request.options, backend.readout) for kind in kinds]
+        logits, state, *weights_on_host = to_host(capture.logits, capture.state, *weights)
+        return Captured(
+            row=RowResult(logits=logits, readout=state),
+            decision=capture.decision,
+            maps=tuple(_unit_map(kind, found[0], encoding) for kind, found in zip(kinds, weights_on_host, strict=True)),
+            attention=capture.selected,
+            attention_is_uniform=capture.uniform,
         )
-        return Captured(maps=maps, attention=capture.selected, attention_is_uniform=capture.uniform)
 
 
-def _token_weights(kind: MapKind, capture: Capture, options: MapOptions, readout: int) -> Floats:
-    """Weights per token [T] of one map of the untouched input."""
-    weights = {
-        MapKind.RAW_ATTENTION: lambda: raw_attention(capture.attention.readout, options.raw_layers, options.raw_heads),
-        MapKind.ATTENTION_ROLLOUT: lambda: attention_rollout(
-            capture.attention.fused, readout, options.rollout_start_layer
-        ),
-        MapKind.NORM_ROLLOUT: lambda: norm_rollout(_captured(capture.norms).unsqueeze(0), readout),
-        MapKind.GRADIENT_ROLLOUT: lambda: gradient_rollout(_captured(capture.gradients).unsqueeze(0), readout),
-    }[kind]()
-    return np.asarray(_host(weights)[0])
+RECOMPUTED_MAPS = (MapKind.RAW_ATTENTION, MapKind.ATTENTION_ROLLOUT)
+"""Maps of a row whose attention was edited, in the order of `_attention_maps`."""
+
+
+def _failure(error: Exception) -> RollcallError:
+    """What an exception on the device means to a caller."""
+    if isinstance(error, torch.AcceleratorError) and not isinstance(error, torch.OutOfMemoryError):
+        return DeviceLost("the device of this server does not answer any more")
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error):
+        return DeviceMemory("the device has too little memory for this input")
+    return BackendError("the model failed on this input")
+
+
+def _counted(found: int, rows: list[BatchRow]) -> int:
+    """Check that no row is missing: a result given to the wrong caller would be worse than none."""
+    if found != len(rows):
+        message = f"{found} results for {len(rows)} rows"
+        raise ValueError(message)
+    return found
+
+
+def _token_weights(kind: MapKind, capture: Capture, options: MapOptions, readout: int) -> torch.Tensor:
+    """Weights per token [1, T] of one map of the untouched input."""
+    match kind:
+        case MapKind.RAW_ATTENTION:
+            return raw_attention(capture.attention.readout, options.raw_layers, options.raw_heads)
+        case MapKind.ATTENTION_ROLLOUT:
+            return attention_rollout(capture.attention.fused, readout, options.rollout_start_layer)
+        case MapKind.NORM_ROLLOUT:
+            return norm_rollout(_captured(capture.norms).unsqueeze(0), readout)
+        case MapKind.GRADIENT_ROLLOUT:
+            return gradient_rollout(_captured(capture.gradients).unsqueeze(0), readout)
 
 
 def _captured(tensor: torch.Tensor | None) -> torch.Tensor:
@@ -120,20 +173,13 @@ def _unit_map(kind: MapKind, weights: Floats, encoding: Encoding) -> UnitMap:
     return UnitMap(kind=kind, scores=scores, dropped_mass=dropped)
 
 
-def _attention_maps(
-    reductions: AttentionReductions, encoding: Encoding, options: MapOptions, readout: int
-) -> list[dict[MapKind, Floats]]:
-    """Attention-only maps over units, recomputed for each reduced row."""
-    raw = _host(raw_attention(reductions.readout, options.raw_layers, options.raw_heads))
-    rollout = _host(attention_rollout(reductions.fused, readout, options.rollout_start_layer))
-    return [
-        {
-            MapKind.RAW_ATTENTION: to_units(raw_row, encoding)[0],
-            MapKind.ATTENTION_ROLLOUT: to_units(rollout_row, encoding)[0],
-        }
-        for raw_row, rollout_row in zip(raw, rollout, strict=True)
-    ]
-
-
-def _host(tensor: torch.Tensor) -> Floats:
-    return np.asarray(tensor.detach().double().cpu().numpy())
+def _attention_maps(reductions: AttentionReductions, options: Sequence[MapOptions], readout: int) -> list[torch.Tensor]:
+    """Weights per token [R, T] of each recomputed map, every row's by its own options."""
+    raw = torch.empty_like(reductions.readout[:, 0, 0])
+    rollout = torch.empty_like(raw)
+    for wanted in dict.fromkeys(options):
+        rows = [i for i, own in enumerate(options) if own == wanted]
+        raw[rows] = raw_attention(reductions.readout[rows], wanted.raw_layers, wanted.raw_heads)
+        fused = [layer[rows] for layer in reductions.fused]
+        rollout[rows] = attention_rollout(fused, readout, wanted.rollout_start_layer)
+    return [raw, rollout]

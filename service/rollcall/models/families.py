@@ -10,6 +10,8 @@ from rollcall.backends.base import Layout
 
 _BERT_LAYOUT = Layout(
     attention="attention.self",
+    key="attention.self.key",
+    value="attention.self.value",
     out_projection="attention.output.dense",
     first_norm="attention.output.LayerNorm",
     second_norm="output.LayerNorm",
@@ -35,6 +37,8 @@ _ROWS = (
         title="DistilBERT",
         layout=Layout(
             attention="attention",
+            key="attention.k_lin",
+            value="attention.v_lin",
             out_projection="attention.out_lin",
             first_norm="sa_layer_norm",
             second_norm="output_layer_norm",
@@ -53,6 +57,8 @@ _ROWS = (
         title="ALBERT",
         layout=Layout(
             attention="attention",
+            key="attention.key",
+            value="attention.value",
             out_projection="attention.dense",
             first_norm="attention.LayerNorm",
             second_norm="full_layer_layer_norm",

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -20,6 +19,7 @@ from transformers.utils.logging import disable_progress_bar
 from rollcall.backends.base import Backend
 from rollcall.backends.encoding import Encoder
 from rollcall.backends.self_test import LENGTHS
+from rollcall.backends.tensors import DTYPES
 from rollcall.backends.torch_backend import TorchBackend
 from rollcall.domain.decision import Task
 from rollcall.domain.errors import ModelRejected
@@ -50,8 +50,8 @@ class LoadedModel:
 
     @property
     def failed(self) -> tuple[str, ...]:
-        """Names of the self-tests that failed."""
-        return tuple(test.name for test in self.self_tests if not test.passed)
+        """Names of the required self-tests that failed."""
+        return tuple(test.name for test in self.self_tests if test.required and not test.passed)
 
     def card(
         self,
@@ -89,10 +89,11 @@ class LoadedModel:
             calibration=calibration,
             threshold=threshold,
             text_pairs=True,
+            noise=self.backend.noise,
         )
 
 
-def load_model(directory: Path, *, device: str = "cpu", max_units: int = 64) -> LoadedModel:
+def load_model(directory: Path, *, device: str = "cpu", dtype: str = "float32", max_units: int = 64) -> LoadedModel:
     """Load and prove the model in `directory`; raises ModelRejected, saying what is wrong and what is supported."""
     if not directory.is_dir():
         message = f"{directory} is not a directory"
@@ -107,7 +108,7 @@ def load_model(directory: Path, *, device: str = "cpu", max_units: int = 64) -> 
         model, report = AutoModelForSequenceClassification.from_pretrained(
             directory,
             config=config,
-            dtype=torch.float32,
+            dtype=DTYPES[dtype],
             attn_implementation="sdpa",
             local_files_only=True,
             trust_remote_code=False,
@@ -132,7 +133,7 @@ def load_model(directory: Path, *, device: str = "cpu", max_units: int = 64) -> 
         device=device,
     )
     self_tests = backend.self_test()
-    if not all(test.passed for test in self_tests):
+    if any(test.required and not test.passed for test in self_tests):
         backend.use_stock_attention()
     return LoadedModel(
         backend=backend,

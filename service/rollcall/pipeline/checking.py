@@ -124,7 +124,7 @@ class Checker:
                 looks += look is not None
             else:
                 measured = replace(measured, cut=True)
-            assessments |= {m.kind: assess(m, measured, estimates) for m in still_open}
+            assessments |= {a.map.kind: a for a in assess(still_open, measured, estimates)}
             trace.append(dict(assessments))
             if all(assessment.ruling for assessment in assessments.values()):
                 break
@@ -148,14 +148,14 @@ class Checker:
         crash = next((f for f in (removals, drawn) if isinstance(f, Exception)), None)
         if crash is not None:
             return replace(measured, crash=crash)
-        margins = [self.subject.decision.margin(result.logits) for result in removals]
         return replace(
             measured,
             removed=measured.removed if look is None else np.concatenate([measured.removed, look.removed]),
             operators=measured.operators + (look.operators if look else ()),
-            margins=np.concatenate([measured.margins, np.array(margins)]),
+            margins=np.concatenate([measured.margins, self.subject.margins(removals)]),
             width_index=look.width_index if look else measured.width_index,
             draws=(*measured.draws, *drawn),
+            same=np.concatenate([measured.same, self.subject.same(drawn)]),
         )
 
     def _effects(self, looked: Looked) -> tuple[Effect, ...]:
@@ -168,8 +168,9 @@ class Checker:
             if self.subject.n > 1:
                 return ()
             return (Effect(unit=0, effect=total, standard_error=float(np.std(measured.reach.margins))),)
-        values = zip(estimates.overall.shifted(total), estimates.overall.standard_errors, strict=True)
-        return tuple(Effect(unit=i, effect=float(e), standard_error=float(s)) for i, (e, s) in enumerate(values))
+        effects, errors = estimates.overall.shifted(total).tolist(), estimates.overall.standard_errors.tolist()
+        values = enumerate(zip(effects, errors, strict=True))
+        return tuple(Effect(unit=i, effect=effect, standard_error=error) for i, (effect, error) in values)
 
     async def _witnesses(self, looked: Looked, effects: tuple[Effect, ...]) -> Checked:
         """Witnesses for the primary and the recommended map, and the decision flip, together."""
@@ -199,7 +200,7 @@ class Checker:
             effects=effects,
             flip=flip.flip if isinstance(flip, FlipFinding) else None,
             looks=looked.looks,
-            cut=self.budget.cut if looked.measured.cut else None,
+            cut=self.budget.cut if any(m.ruling.reason is Reason.BUDGET for m in maps) else None,
             trace=looked.trace,
         )
 
@@ -215,6 +216,7 @@ class Checker:
             ruling,
             counterexample=any(kind in witnesses for kind in COUNTEREXAMPLES),
             crashed=any(_crashed(findings[kind]) for kind in COUNTEREXAMPLES),
+            late=self.budget.late and any(isinstance(findings[kind], OutOfBudgetError) for kind in COUNTEREXAMPLES),
         )
         results = [f.result if isinstance(f, WitnessFinding) else _absent(kind, f) for kind, f in findings.items()]
         results.append(flip.result if isinstance(flip, FlipFinding) else _absent(CheckKind.DECISION_FLIP, flip))

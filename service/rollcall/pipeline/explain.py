@@ -6,21 +6,21 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 
-from rollcall.admission.budget import Budget, Cut, Pace
+from rollcall.admission.backlog import Backlog
+from rollcall.admission.budget import Budget, Cut, in_time
 from rollcall.admission.gate import Gate
 from rollcall.admission.plan import ServerDefaults, WorkPlan, plan_work
 from rollcall.checks.base import Subject
-from rollcall.domain.compute import Captured, Compute, Priority
-from rollcall.domain.decision import Decision, Prediction
+from rollcall.domain.compute import Captured, Compute, Job
 from rollcall.domain.errors import BackendError, DeadlineTooShort
 from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
 from rollcall.domain.inputs import Encoding
-from rollcall.domain.maps import MapOptions
 from rollcall.domain.model import ModelCard
 from rollcall.domain.policy import Policy
 from rollcall.domain.rows import Row, RowResult
@@ -29,6 +29,7 @@ from rollcall.domain.verdicts import CheckLevel
 from rollcall.pipeline.attributions import attribute
 from rollcall.pipeline.catalog import Catalog, Entry
 from rollcall.pipeline.checking import Checked, Checker
+from rollcall.pipeline.coalesce import InFlight
 from rollcall.pipeline.question import check_question, make_decision, make_prediction, reported_mismatch
 from rollcall.pipeline.selection import check_attention_size, check_layers_and_heads
 from rollcall.pipeline.stopwatch import Stopwatch
@@ -41,18 +42,21 @@ class Telemetry(Protocol):
         """A prediction was answered."""
         ...
 
-    def explained(self, explanation: Explanation, looks: int, cut: Cut | None) -> None:
-        """An explanation was answered after `looks`; `cut` says why they ended early, if they did."""
+    def explained(self, explanation: Explanation, looks: int, cut: Cut | None, *, shared: bool) -> None:
+        """An explanation was answered after `looks`; `cut` says why they ended early, if they did.
+
+        A `shared` answer was worked out for another request.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Base:
-    """The untouched input: its row, the question asked of it, and the answer."""
+class WorkedOut:
+    """An explanation, and what it took: looks, and why they ended early, if they did."""
 
-    row: RowResult
-    decision: Decision
-    prediction: Prediction
+    explanation: Explanation
+    looks: int
+    cut: Cut | None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,25 +66,32 @@ class Pipeline:
     catalog: Catalog
     compute: Compute
     gate: Gate
+    backlog: Backlog
     policies: Mapping[str, Policy]
     defaults: ServerDefaults
     telemetry: Telemetry
     clock: Callable[[], float] = time.monotonic
-    paces: dict[str, Pace] = field(default_factory=dict)
+    in_flight: InFlight[WorkedOut] = field(default_factory=InFlight)
 
     async def predict(self, request: PredictRequest) -> Predicted:
         """Predict. Raises CallerError, CapacityError, ServiceError."""
         stopwatch = Stopwatch()
         entry = self.catalog.resolve(request.model, request.revision)
+        name = entry.card.ref.name
+        check_question(request, entry.card)
         with self._admit(request, explain=False):
-            encoding, base = await self._base(request, entry, Row(), Priority.PREDICT, stopwatch)
-        if not base.row.finite:
+            with stopwatch.stage("encode"):
+                encoding = await self.compute.encode(name, request.input)
+            with stopwatch.stage("predict"):
+                result = await self.compute.predict(self._job(request), name, encoding)
+        if not result.finite:
             message = "the model answered with values that are not numbers"
             raise BackendError(message)
+        decision = make_decision(request, entry.card, result.logits)
         predicted = Predicted(
             request_id=request.request_id,
             model=entry.card.ref,
-            prediction=base.prediction,
+            prediction=make_prediction(request, entry.card, result.logits, decision),
             tokens_total=encoding.tokens_total,
             tokens_used=encoding.length,
             timing=stopwatch.timing(),
@@ -89,7 +100,7 @@ class Pipeline:
         return predicted
 
     async def explain(self, request: ExplainRequest) -> Explanation:
-        """Explain.
+        """Explain; the same question that is being answered already is not answered twice.
 
         Raises CallerError, CapacityError, ServiceError; what cannot be decided is an answer, not an error.
         """
@@ -99,27 +110,79 @@ class Pipeline:
         plan = self._plan(request, entry)
         # 2 admit
         with self._admit(request, explain=True):
-            # 3 encode, and run the untouched input
-            encoding, base = await self._base(request, entry, Row(readout=True), Priority.BASE, stopwatch)
-            check_attention_size(request.attention, entry.card, encoding.length)
-            # 4 capture its attention and turn it into maps
-            with stopwatch.stage("attribute"):
-                captured = await self._capture(request, plan, entry, encoding, base.decision)
+            question = (entry.card.ref, plan, replace(request, **NOT_ASKED))
+            found, shared = await self.in_flight.share(
+                question,
+                request.deadline,
+                lambda: self._explain(request, entry, plan, stopwatch),
+                too_early=lambda worked_out: worked_out.cut is Cut.DEADLINE,
+            )
+        explanation = replace(
+            found.explanation,
+            explanation_id=uuid.uuid4().hex,
+            request_id=request.request_id,
+            reported_mismatch=reported_mismatch(request, entry.card, found.explanation.prediction),
+            timing=replace(found.explanation.timing, total_seconds=stopwatch.timing().total_seconds),
+        )
+        self.telemetry.explained(explanation, looks=found.looks, cut=found.cut, shared=shared)
+        return explanation
+
+    async def _explain(self, request: ExplainRequest, entry: Entry, plan: WorkPlan, stopwatch: Stopwatch) -> WorkedOut:
+        name = entry.card.ref.name
+        with stopwatch.stage("encode"):
+            encoding = await self.compute.encode(name, request.input)
+        check_attention_size(request.attention, entry.card, encoding.length)
+        job = self._job(request)
+        job.rows_left = self.backlog.rows_left(name, 0, plan.max_rows)
+        # 3 wait: is there time for it?
+        with self.backlog.admit(job, name, encoding.length):
+            start = self.clock()
+            least = self.compute.expected_seconds(name, CAPTURE_ROWS, encoding.length)
+            if not in_time(least, request.deadline, start):
+                message = "the deadline cannot be met, not even without checks"
+                raise DeadlineTooShort(message)
+            ahead = self.backlog.ahead_of(job)
+            own = self.compute.expected_seconds(name, job.rows_left, encoding.length)
+            # In a crowd, what cannot be finished is not begun: it would be cut, and have others cut. Alone one may try.
+            whole = ahead <= own or in_time(ahead + own, request.deadline, start)
+            if not whole:
+                job.rows_left = CAPTURE_ROWS
+            # 4 run the untouched input once: its prediction, and its attention turned into maps
+            with stopwatch.stage("capture"):
+                captured = await self.compute.capture(
+                    job,
+                    name,
+                    encoding,
+                    maps=frozenset(plan.maps),
+                    options=request.map_options,
+                    decide=partial(make_decision, request, entry.card),
+                    attention=request.attention,
+                )
             # 5 check the maps against counterfactuals until they are decided
             seed = default_seed(encoding, plan.policy) if request.seed is None else request.seed
-            subject = Subject(encoding=encoding, decision=base.decision, base=base.row, seed=seed, policy=plan.policy)
-            budget = self._budget(request, plan, entry, encoding)
+            subject = Subject(
+                encoding=encoding,
+                decision=captured.decision,
+                base=captured.row,
+                seed=seed,
+                policy=plan.policy,
+                noise=entry.card.noise,
+            )
+            budget = self._budget(request, plan, entry, encoding, job, whole=whole)
             checked = None
             if plan.level is not CheckLevel.NONE:
-                checked = await self._check(request, plan, entry, subject, captured, budget, stopwatch)
+                checked = await self._check(request, entry, plan, subject, captured, budget, job, stopwatch)
         # 6 decide: no map leaves without its verdict
         with stopwatch.stage("decide"):
             attributions = attribute(captured.maps, checked, subject, entry.calibration)
+        if checked is not None and checked.cut is None:
+            self.backlog.finished(name, budget.rows)
+        prediction = make_prediction(request, entry.card, captured.row.logits, captured.decision)
         explanation = Explanation(
-            explanation_id=uuid.uuid4().hex,
-            request_id=request.request_id,
+            explanation_id="",
+            request_id="",
             model=entry.card.ref,
-            prediction=base.prediction,
+            prediction=prediction,
             units=encoding.units,
             units_grouped=encoding.grouped,
             attributions=attributions,
@@ -129,16 +192,15 @@ class Pipeline:
             recommended_map=checked.recommended if checked else None,
             tokens_total=encoding.tokens_total,
             tokens_used=encoding.length,
-            reported_mismatch=reported_mismatch(request, entry.card, base.prediction),
+            reported_mismatch=False,
             attention=captured.attention,
             timing=stopwatch.timing(),
             rows=budget.rows,
             seed=seed,
         )
-        self.telemetry.explained(
-            explanation, looks=checked.looks if checked else 0, cut=checked.cut if checked else None
+        return WorkedOut(
+            explanation=explanation, looks=checked.looks if checked else 0, cut=checked.cut if checked else None
         )
-        return explanation
 
     def add_model(self, entry: Entry) -> None:
         """Serve a model that has been loaded."""
@@ -172,57 +234,42 @@ class Pipeline:
         with self.gate.permit(explain=explain):
             yield
 
-    async def _base(
-        self, request: PredictRequest, entry: Entry, row: Row, priority: Priority, stopwatch: Stopwatch
-    ) -> tuple[Encoding, Base]:
-        """Encode and run the untouched input; this is all of a prediction."""
-        name = entry.card.ref.name
-        check_question(request, entry.card)
-        with stopwatch.stage("encode"):
-            encoding = await self.compute.encode(name, request.input)
-        with stopwatch.stage("predict"):
-            (result,) = await self.compute.run(name, encoding, [row], MapOptions(), priority)
-        decision = make_decision(request, entry.card, result.logits)
-        prediction = make_prediction(request, entry.card, result.logits, decision)
-        return encoding, Base(row=result, decision=decision, prediction=prediction)
+    def _job(self, request: PredictRequest) -> Job:
+        return Job(arrived=self.clock(), deadline=request.deadline)
 
-    async def _capture(
-        self, request: ExplainRequest, plan: WorkPlan, entry: Entry, encoding: Encoding, decision: Decision
-    ) -> Captured:
-        return await self.compute.capture(
-            entry.card.ref.name,
-            encoding,
-            maps=frozenset(plan.maps),
-            options=request.map_options,
-            decision=decision,
-            attention=request.attention,
-        )
+    def _budget(
+        self, request: ExplainRequest, plan: WorkPlan, entry: Entry, encoding: Encoding, job: Job, *, whole: bool
+    ) -> Budget:
+        def estimate(rows: int) -> float:
+            own = self.compute.expected_seconds(entry.card.ref.name, rows, encoding.length)
+            return self.backlog.ahead_of(job) + own
 
-    def _budget(self, request: ExplainRequest, plan: WorkPlan, entry: Entry, encoding: Encoding) -> Budget:
         return Budget(
             max_rows=plan.max_rows,
             deadline=request.deadline,
             clock=self.clock,
-            pace=self.paces.setdefault(entry.card.ref.name, Pace()),
-            length=encoding.length,
+            estimate=estimate,
             rows=1,
+            closed=not whole,
         )
 
     async def _check(
         self,
         request: ExplainRequest,
-        plan: WorkPlan,
         entry: Entry,
+        plan: WorkPlan,
         subject: Subject,
         captured: Captured,
         budget: Budget,
+        job: Job,
         stopwatch: Stopwatch,
     ) -> Checked:
+        name = entry.card.ref.name
+
         async def run(rows: list[Row]) -> list[RowResult]:
-            started = self.clock()
-            name = entry.card.ref.name
-            results = await self.compute.run(name, subject.encoding, rows, request.map_options, Priority.CHECK)
-            budget.spend(len(rows), self.clock() - started)
+            results = await self.compute.run(job, name, subject.encoding, rows, request.map_options)
+            budget.spend(len(rows))
+            job.rows_left = self.backlog.rows_left(name, budget.rows, plan.max_rows)
             return results
 
         checker = Checker(
@@ -236,6 +283,12 @@ class Pipeline:
             stopwatch=stopwatch,
         )
         return await checker.check()
+
+
+NOT_ASKED: dict[str, Any] = {"request_id": "", "deadline": None, "reported_label": None, "reported_score": None}
+"""Fields of a request that do not change what has to be worked out."""
+CAPTURE_ROWS = 4
+"""An untouched input with its maps takes at most about as long as so many rows."""
 
 
 def default_seed(encoding: Encoding, policy: Policy) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 
 from rollcall.checks.base import Asking
 from rollcall.domain.errors import DeviceMemory, ServiceError
-from rollcall.domain.rows import Row, RowResult
+from rollcall.domain.rows import Row, RowResult, all_finite
 from rollcall.telemetry import logs
 
 _log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class _Lockstep:
             return
         for key, (asking, rows) in allowed.items():
             answer = [next(results) for _ in rows]
-            finite = all(result.finite for result in answer)
+            finite = all_finite(answer)
             self.all_finite = self.all_finite and finite
             self.step(key, asking, FloatingPointError("not a number") if self.finite_only and not finite else answer)
 

@@ -58,9 +58,7 @@ CODES: Final = (
     "DATA_LOSS",
     "UNAUTHENTICATED",
 )
-STAGES: Final = frozenset(
-    {"encode", "queue", "capture", "attribute", "instrument", "look", "witness", "decide", "serialize", "predict"}
-)
+STAGES: Final = frozenset({"encode", "predict", "capture", "look", "witness", "decide", "serialize"})
 OTHER_STAGE: Final = "other"
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -74,17 +72,19 @@ SHARED_CHECKS: Final = frozenset(
 REQUEST_SECONDS: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 STAGE_SECONDS: Final = (0.001, 0.005, 0.02, 0.1, 0.5, 5)
 HANDLING_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-QUEUE_SECONDS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
+QUEUE_SECONDS: Final = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 5)
 TOKENS: Final = (16, 32, 64, 128, 256, 512, 1024, 4096)
 EXPLANATION_ROWS: Final = (1, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 BATCH_ROWS: Final = (1, 4, 16, 64, 256)
+BATCH_SECONDS: Final = (0.002, 0.005, 0.01, 0.025, 0.1, 0.5)
+ESTIMATE_RATIOS: Final = (0.25, 0.5, 0.8, 1.25, 2, 4)
 
 Metric = TypeVar("Metric", bound=MetricWrapperBase)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What is going on at this moment: requests being handled, and jobs waiting for the device."""
+    """What is going on at this moment: requests being handled, and rows waiting for the device."""
 
     in_flight: int
     queued: int
@@ -145,14 +145,20 @@ class Metrics:
         self._rows.child(model, "predict").inc()
         self._stages_of(model, predicted.timing)
 
-    def explained(self, explanation: Explanation, looks: int, cut: Enum | None) -> None:
-        """Count an explanation that is answered: verdicts, checks, rows, stages, looks, and why looks were cut."""
+    def explained(self, explanation: Explanation, looks: int, cut: Enum | None, *, shared: bool = False) -> None:
+        """Count an explanation that is answered: verdicts, checks, rows, stages, looks, and why looks were cut.
+
+        The work behind a `shared` answer was counted with the request that it was done for.
+        """
         model = explanation.model.name
         self._tokens.observe(explanation.tokens_used)
-        self._rows.child(model, "explain").inc(explanation.rows)
-        self._explanation_rows.observe(explanation.rows)
-        self._stages_of(model, explanation.timing)
-        self._looks.child(model).inc(looks)
+        if shared:
+            self._coalesced.child(model).inc()
+        else:
+            self._rows.child(model, "explain").inc(explanation.rows)
+            self._explanation_rows.observe(explanation.rows)
+            self._stages_of(model, explanation.timing)
+            self._looks.child(model).inc(looks)
         if cut is not None:
             self._looks_cut.child(model, str(cut.value)).inc()
         if explanation.reported_mismatch:
@@ -170,17 +176,31 @@ class Metrics:
 
     # --- the device --------------------------------------------------------------------------------------------------
 
-    def batch(self, model: str, rows: int) -> None:
-        """Observe the size of a batch that has run."""
+    def batch_ran(self, model: str, kind: str, *, rows: int, padding: int, seconds: float, expected: float) -> None:
+        """Observe a batch: rows, padding tokens, seconds, and how far off the estimate was, if there was one."""
         self._batch_rows.child(model).observe(rows)
+        self._batch_seconds.labels(kind).observe(seconds)
+        self._padding.child(model).inc(padding)
+        if expected > 0:
+            self._estimate_ratio.observe(seconds / expected)
 
-    def queue_waited(self, seconds: float) -> None:
-        """Observe how long a job waited for the device."""
-        self._queue_seconds.observe(seconds)
+    def rows_waited(self, kind: str, seconds: float) -> None:
+        """Observe how long a request's rows waited for the device."""
+        self._queue_seconds.labels(kind).observe(seconds)
 
-    def watch_queue(self, depth: Callable[[], int]) -> None:
-        """Ask `depth` at each scrape how many jobs wait for the device."""
-        self._queue_depth.set_function(depth)
+    def rows_dropped(self, rows: int) -> None:
+        """Count rows that nobody waited for any more."""
+        self._rows_dropped.inc(rows)
+
+    def watch_queue(self, rows: Callable[[], int], tokens: Callable[[], int], oldest: Callable[[], float]) -> None:
+        """Ask at each scrape how many rows and tokens wait for the device, and how long the oldest has waited."""
+        self._queue_depth.set_function(rows)
+        self._queue_tokens.set_function(tokens)
+        self._queue_oldest.set_function(oldest)
+
+    def watch_backlog(self, seconds: Callable[[], float]) -> None:
+        """Ask at each scrape how much work admitted explanations still have to do."""
+        self._backlog.set_function(seconds)
 
     # --- the process -------------------------------------------------------------------------------------------------
 
@@ -314,16 +334,45 @@ class Metrics:
         )
 
     def _declare_queue(self) -> None:
-        self._queue_depth = Gauge(
-            "rollcall_queue_depth", "Jobs of one or more rows waiting for the device.", registry=self._registry
+        r = self._registry
+        self._queue_depth = Gauge("rollcall_queue_depth", "Rows waiting for the device.", registry=r)
+        self._queue_tokens = Gauge("rollcall_queue_tokens", "Tokens of the rows waiting for the device.", registry=r)
+        self._queue_oldest = Gauge(
+            "rollcall_queue_oldest_seconds", "Seconds that the longest waiting rows have waited.", registry=r
+        )
+        self._backlog = Gauge(
+            "rollcall_backlog_seconds", "Seconds of work that admitted explanations still have to do.", registry=r
         )
         self._queue_seconds = Histogram(
             "rollcall_queue_wait_seconds",
-            "Seconds that a job waited for the device.",
+            "Seconds that rows of one request waited for the device.",
+            ("kind",),
             buckets=QUEUE_SECONDS,
-            registry=self._registry,
+            registry=r,
+        )
+        self._rows_dropped = Counter(
+            "rollcall_rows_dropped_total", "Rows taken out of the queue because nobody waits for them.", registry=r
+        )
+        self._estimate_ratio = Histogram(
+            "rollcall_batch_estimate_ratio",
+            "Seconds that a batch took, as a multiple of the estimate.",
+            buckets=ESTIMATE_RATIOS,
+            registry=r,
         )
         self._batch_rows = self._histogram("rollcall_batch_rows", "Rows of one batch.", buckets=BATCH_ROWS, quota=10)
+        self._batch_seconds = Histogram(
+            "rollcall_batch_duration_seconds",
+            "Seconds that one batch ran.",
+            ("kind",),
+            buckets=BATCH_SECONDS,
+            registry=r,
+        )
+        self._padding = self._counter(
+            "rollcall_padding_tokens_total", "Tokens run only to make rows of a batch equally long.", quota=10
+        )
+        self._coalesced = self._counter(
+            "rollcall_coalesced_total", "Explanations answered by the work done for an identical request.", quota=10
+        )
 
     def _declare_state(self) -> None:
         labels = ("model", "revision", "digest", "backend", "device", "dtype")

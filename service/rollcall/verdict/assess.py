@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from rollcall.checks.alignment import (
+    ROUNDING,
     EffectEstimate,
-    alignment_value,
+    alignment_values,
     estimate_effects,
     relabelling_p_values,
 )
-from rollcall.checks.base import OPERATORS, Subject
+from rollcall.checks.base import NOISE_FACTOR, OPERATORS, Subject
 from rollcall.checks.instrument import InstrumentFinding
 from rollcall.checks.reach import ReachFinding, judge_reach
 from rollcall.checks.rewiring import RewiringFinding, judge_rewiring
@@ -38,9 +40,9 @@ from rollcall.verdict.decide import MapEvidence, Ruling, decide, right, wrong
 class Measurements:
     """All rows so far. A finding is None where its check has not run, and an exception where it crashed.
 
-    `removed` [R, n] and `margins` [R] are the removals of all looks; `draws` the permuted rows. `width_index` is the
-    policy's for the last look; `last` means that no look is left, `cut` that the budget ended them, `crash` that the
-    device failed under a look.
+    `removed` [R, n] and `margins` [R] are the removals of all looks; `draws` [D] the permuted rows, and `same` [D]
+    whether they kept the answer. `width_index` is the policy's for the last look; `last` means that no look is left,
+    `cut` that the budget ended them, `crash` that the device failed under a look.
     """
 
     subject: Subject
@@ -51,6 +53,7 @@ class Measurements:
     operators: tuple[RemovalOperator, ...] = ()
     margins: Floats = field(repr=False)
     draws: tuple[RowResult, ...] = ()
+    same: Bools = field(default_factory=lambda: np.zeros(0, dtype=np.bool_), repr=False)
     crash: Exception | None = None
     finite: bool = True
     width_index: int = 0
@@ -87,96 +90,121 @@ class Assessment:
 
 def estimate_all(measured: Measurements) -> Estimates:
     """Estimate the effects from everything measured so far."""
-    codes = np.array([OPERATORS.index(operator) for operator in measured.operators])
     by_operator = []
-    for index, operator in enumerate(OPERATORS):
-        rows = np.flatnonzero(codes == index)
-        estimate = (
-            estimate_effects(measured.removed[rows], (operator,) * len(rows), measured.margins[rows])
-            if len(rows)
-            else None
+    rounding = max(ROUNDING, NOISE_FACTOR * measured.subject.noise)
+    for operator in OPERATORS:
+        rows = [i for i, one in enumerate(measured.operators) if one is operator]
+        estimate = estimate_effects(
+            measured.removed[rows], (operator,) * len(rows), measured.margins[rows], rounding=rounding
         )
         by_operator.append((operator, estimate, len(rows)))
-    overall = estimate_effects(measured.removed, measured.operators, measured.margins) if measured.finite else None
+    overall = None
+    if measured.finite:
+        overall = estimate_effects(measured.removed, measured.operators, measured.margins, rounding=rounding)
     return Estimates(overall=overall, by_operator=tuple(by_operator))
 
 
-def assess(unit_map: UnitMap, measured: Measurements, estimates: Estimates) -> Assessment:
-    """Draw the evidence for one map and apply the rules."""
+def assess(maps: Sequence[UnitMap], measured: Measurements, estimates: Estimates) -> tuple[Assessment, ...]:
+    """Draw the evidence for each map and apply the rules."""
     policy, n = measured.subject.policy, measured.subject.n
-    finite = measured.finite and bool(np.isfinite(unit_map.scores).all())
+    scores = np.stack([unit_map.scores for unit_map in maps])
+    finite = np.asarray(np.isfinite(scores).all(axis=1) & measured.finite)
+    distances = np.where(finite, jsd_from_uniform(scores), np.nan)
     width = width_after(measured.width_index, n, policy, measured.calibration)
-    alignment = _align(unit_map, estimates, width, len(measured.margins), policy) if finite else None
+    calibrated = measured.calibration is not None and measured.calibration.covers(n)
+    alignments = _align(scores, finite, estimates, width, len(measured.margins), policy)
+    omitting = finite & _omits(scores, estimates.overall, policy)
     instrument = _instrument(measured)
     reach = _reach(measured)
-    rewiring = _rewiring(unit_map, measured)
-    distance = jsd_from_uniform(unit_map.scores) if finite else float("nan")
-    evidence = MapEvidence(
-        finite=finite,
-        instrument=instrument[0].outcome,
-        reach=reach.outcome,
-        flat=n > 1 and distance < policy.flat_map_jsd,
-        alignment=alignment.value if alignment else None,
-        width=width,
-        reliability=alignment.reliability if alignment else 0.0,
-        calibrated=measured.calibration is not None and measured.calibration.covers(n),
-        omits_top_effect=finite and _omits(unit_map, estimates.overall, policy),
-        rewiring=rewiring.result.outcome,
-        operators_disagree=alignment is not None and _disagree(alignment),
-        last=measured.last,
-        cut=measured.cut,
-    )
-    return Assessment(
-        map=unit_map,
-        evidence=evidence,
-        width_index=measured.width_index,
-        ruling=decide(evidence, policy),
-        alignment=alignment,
-        checks=(*instrument, reach, _alignment_result(alignment, evidence, measured), rewiring.result),
-        twin=rewiring.witness,
-        jsd_from_uniform=distance,
-    )
+    assessments = []
+    for i, (unit_map, alignment) in enumerate(zip(maps, alignments, strict=True)):
+        rewiring = _rewiring(unit_map, measured)
+        evidence = MapEvidence(
+            finite=bool(finite[i]),
+            instrument=instrument[0].outcome,
+            reach=reach.outcome,
+            flat=n > 1 and bool(distances[i] < policy.flat_map_jsd),
+            alignment=alignment.value if alignment else None,
+            width=width,
+            reliability=alignment.reliability if alignment else 0.0,
+            calibrated=calibrated,
+            omits_top_effect=bool(omitting[i]),
+            rewiring=rewiring.result.outcome,
+            operators_disagree=alignment is not None and _disagree(alignment),
+            last=measured.last,
+            cut=measured.cut,
+        )
+        assessments.append(
+            Assessment(
+                map=unit_map,
+                evidence=evidence,
+                width_index=measured.width_index,
+                ruling=decide(evidence, policy),
+                alignment=alignment,
+                checks=(*instrument, reach, _alignment_result(alignment, evidence, measured), rewiring.result),
+                twin=rewiring.witness,
+                jsd_from_uniform=float(distances[i]),
+            )
+        )
+    return tuple(assessments)
 
 
-def after_witnesses(ruling: Ruling, *, counterexample: bool, crashed: bool) -> Ruling:
-    """A counterexample can only take FAITHFUL back; so does a crash of a check that could have found one."""
-    if ruling.flag is not Flag.FAITHFUL or not (counterexample or crashed):
+def after_witnesses(ruling: Ruling, *, counterexample: bool, crashed: bool, late: bool = False) -> Ruling:
+    """A counterexample can only take FAITHFUL back.
+
+    So does a crash of a check that could have found one, and a deadline that left no time for it: or a loaded server
+    would call FAITHFUL what an idle one does not.
+    """
+    if ruling.flag is not Flag.FAITHFUL or not (counterexample or crashed or late):
         return ruling
-    return Ruling(flag=Flag.INCONCLUSIVE, reason=Reason.CONFLICT if counterexample else Reason.INSTRUMENT)
+    if counterexample:
+        return Ruling(flag=Flag.INCONCLUSIVE, reason=Reason.CONFLICT)
+    return Ruling(flag=Flag.INCONCLUSIVE, reason=Reason.INSTRUMENT if crashed else Reason.BUDGET)
 
 
-def _align(unit_map: UnitMap, estimates: Estimates, width: float, removals: int, policy: Policy) -> Alignment | None:
+def _align(
+    scores: Floats, finite: Bools, estimates: Estimates, width: float, removals: int, policy: Policy
+) -> list[Alignment | None]:
+    """Alignments of the maps `scores` [K, n]; None where a map is not `finite` [K], or no A exists."""
     overall = estimates.overall
-    value = None if overall is None else alignment_value(unit_map.scores, overall.effects)
-    if overall is None or value is None:
-        return None
-    p_up, p_low = relabelling_p_values(unit_map.scores, overall.effects, policy.permutations)
-    fitted = (
-        (operator, None if estimate is None else alignment_value(unit_map.scores, estimate.effects), rows)
+    alignments: list[Alignment | None] = [None] * len(scores)
+    if overall is None:
+        return alignments
+    weights = scores[finite]
+    values = alignment_values(weights, overall.effects)
+    p_values = relabelling_p_values(weights, overall.effects, policy.permutations)
+    by_operator = [
+        (operator, alignment_values(weights, estimate.effects), rows)
         for operator, estimate, rows in estimates.by_operator
-    )
-    return Alignment(
-        value=value,
-        width=width,
-        reliability=overall.reliability,
-        removals=removals,
-        p_up=p_up,
-        p_low=p_low,
-        per_operator=tuple(
-            OperatorAlignment(operator=operator, value=operator_value, rows=rows)
-            for operator, operator_value, rows in fitted
-            if operator_value is not None
-        ),
-        ridge_lambda=overall.ridge_lambda,
-    )
+        if estimate is not None
+    ]
+    reliability = overall.reliability
+    for k, i in enumerate(np.flatnonzero(finite)):
+        value, (p_up, p_low) = values[k], p_values[k]
+        if value is not None:
+            alignments[i] = Alignment(
+                value=value,
+                width=width,
+                reliability=reliability,
+                removals=removals,
+                p_up=p_up,
+                p_low=p_low,
+                per_operator=tuple(
+                    OperatorAlignment(operator=operator, value=operator_value, rows=rows)
+                    for operator, operator_values, rows in by_operator
+                    if (operator_value := operator_values[k]) is not None
+                ),
+                ridge_lambda=overall.ridge_lambda,
+            )
+    return alignments
 
 
-def _omits(unit_map: UnitMap, estimate: EffectEstimate | None, policy: Policy) -> bool:
-    """Whether the unit with the largest effect is negligible to the map."""
+def _omits(scores: Floats, estimate: EffectEstimate | None, policy: Policy) -> Bools:
+    """Whether the unit with the largest effect is negligible to each map [K] of `scores` [K, n]."""
     if estimate is None:
-        return False
-    top = int(np.argmax(estimate.effects))
-    return bool(unit_map.scores[top] < policy.negligible_share / len(unit_map.scores))
+        return np.zeros(len(scores), dtype=np.bool_)
+    top = estimate.effects.argmax()
+    return np.asarray(scores[:, top] < policy.negligible_share / scores.shape[1])
 
 
 def _disagree(alignment: Alignment) -> bool:
@@ -198,7 +226,7 @@ def _reach(measured: Measurements) -> CheckResult:
 
 def _rewiring(unit_map: UnitMap, measured: Measurements) -> RewiringFinding:
     try:
-        return judge_rewiring(measured.subject, unit_map, list(measured.draws))
+        return judge_rewiring(measured.subject, unit_map, measured.draws, measured.same)
     except Exception as error:  # noqa: BLE001 - the boundary of a check: a crash is its result
         return RewiringFinding(certified=False, result=_missing(CheckKind.REWIRING, error), witness=None)
 

@@ -54,8 +54,10 @@ class CalibrationError(ValueError):
     """A calibration file cannot be used; the message says why."""
 
 
-def parse_calibration(raw: Mapping[str, Any], *, model_digest: str, policy: Policy) -> Calibration:
-    """Read a calibration's JSON for these weights and this policy; raises CalibrationError."""
+def parse_calibration(
+    raw: Mapping[str, Any], *, model_digest: str, policy: Policy, dtype: str = "float32"
+) -> Calibration:
+    """Read a calibration's JSON for these weights in this precision and this policy; raises CalibrationError."""
     try:
         primary = raw["primary_map"]
         calibration = Calibration(
@@ -79,6 +81,9 @@ def parse_calibration(raw: Mapping[str, Any], *, model_digest: str, policy: Poli
         raise CalibrationError(message)
     if calibration.model_digest != model_digest:
         message = f"made for other weights, {calibration.model_digest[:19]}...; these are {model_digest[:19]}..."
+        raise CalibrationError(message)
+    if raw.get("dtype", "float32") != dtype:
+        message = f"made in {raw.get('dtype', 'float32')}; the model is served in {dtype}"
         raise CalibrationError(message)
     if calibration.policy_digest != policy.digest:
         message = f"made under another policy than {policy.id} with the digest {policy.digest[:19]}..."

@@ -61,8 +61,8 @@ def observed(family: str) -> tuple[Stock, Encoding, dict[MapKind, Floats]]:
         loaded = load_model(path)
     encoding = loaded.backend.encode(TextInput(text=TEXT))
     decision = Decision(task=Task.SINGLE_LABEL, target=TARGET)
-    request = CaptureRequest(maps=frozenset(MapKind), options=MapOptions(), decision=decision, attention=None)
-    captured = Engine(models={"": loaded}, max_batch_tokens=8192).capture("", encoding, request)
+    request = CaptureRequest(maps=frozenset(MapKind), options=MapOptions(), decide=lambda _: decision, attention=None)
+    captured = Engine(models={"": loaded}).capture("", encoding, request)
     return _run(stock.eval(), family, encoding), encoding, {m.kind: m.scores for m in captured.maps}
 
 

@@ -16,7 +16,7 @@ SWAP = np.array([1, 0, 3, 2, 5, 4])
 
 def rollout(maps: list[Floats], start_layer: int = 0) -> Floats:
     """Rollout matrix [Q, K] of one map [Q, K] per layer, read row by row."""
-    fused = torch.from_numpy(np.stack(maps)).unsqueeze(0)
+    fused = [torch.from_numpy(layer).unsqueeze(0) for layer in maps]
     rows = [attention_rollout(fused, readout, start_layer)[0] for readout in range(len(maps[0]))]
     return torch.stack(rows).numpy()
 
@@ -84,8 +84,23 @@ def test_maps_fused_by_maximum_are_normalised() -> None:
 def test_a_batch_is_its_rows() -> None:
     """Two inputs in one batch have the rollouts that they have alone."""
     first, second = random_maps(4), random_maps(5)
-    both = attention_rollout(torch.from_numpy(np.stack([np.stack(first), np.stack(second)])), 2)
-    assert_allclose(both.numpy(), [rollout(first)[2], rollout(second)[2]])
+    fused = [torch.from_numpy(np.stack(layers)) for layers in zip(first, second, strict=True)]
+    assert_allclose(attention_rollout(fused, 2).numpy(), [rollout(first)[2], rollout(second)[2]])
+
+
+@pytest.mark.parametrize("layers", [1, 2, LAYERS])
+@pytest.mark.parametrize("tokens", [1, 2, TOKENS])
+@pytest.mark.parametrize("start", [0, 1])
+def test_of_the_last_layer_the_read_out_query_suffices(layers: int, tokens: int, start: int) -> None:
+    """Nothing but the read-out query's row of the last layer matters: the other ones need not be computed."""
+    maps = random_maps(7, layers, tokens)
+    for readout in range(tokens):
+        fused = [torch.from_numpy(layer).unsqueeze(0) for layer in maps]
+        fused[-1] = fused[-1][:, readout : readout + 1]
+        before = [layer.clone() for layer in fused]
+        row = attention_rollout(fused, readout, min(start, layers - 1))[0].numpy()
+        assert_allclose(row, rollout(maps, min(start, layers - 1))[readout], atol=1e-15)
+        assert all(torch.equal(layer, kept) for layer, kept in zip(fused, before, strict=True))
 
 
 def test_norm_rollout_multiplies_what_it_is_given() -> None:

@@ -11,18 +11,21 @@ import torch
 
 from rollcall.attribution.raw_attention import raw_attention
 from rollcall.attribution.rollout import attention_rollout
-from rollcall.backends.base import CaptureRequest
+from rollcall.backends.arrangement import LEAST_ROWS
+from rollcall.backends.attention_hook import enter_block
+from rollcall.backends.base import CaptureRequest, variants
 from rollcall.backends.observers import Reducer
-from rollcall.backends.plan import BatchPlan
+from rollcall.backends.plan import BatchPlan, ExplicitRows
 from rollcall.backends.tensors import Inputs
 from rollcall.domain.compute import Captured
 from rollcall.domain.decision import Decision, Task
 from rollcall.domain.inputs import TextInput, TokensInput
 from rollcall.domain.maps import AttentionSelection, Floats, HeadFusion, HeadReduction, MapKind, MapOptions, TensorType
-from rollcall.domain.rows import Row
+from rollcall.domain.rows import AttentionEdit, Row
 from tests.tiny import TEXT, Tiny, Zoo
 from tests.unit.backends import stock
 from tests.unit.backends.stock import Batch
+from tests.unit.backends.switches import switched
 
 PROMISED = 1e-5
 """What the service promises, on probabilities and on map weights."""
@@ -40,7 +43,7 @@ def test_predictions_are_the_stock_models_bit_for_bit(tiny: Tiny, length: int) -
     ids = stock.random_ids(tiny, length)
     encoding = tiny.backend.encode(TokensInput(input_ids=ids))
     for copies in (1, 3):
-        ours = tiny.backend.run(encoding, [Row()] * copies, MapOptions()).logits
+        ours = tiny.backend.predict(variants(encoding, [Row()] * copies))
         assert torch.equal(ours, stock.stock_logits(tiny, tiny.sdpa, Batch.of(*[ids] * copies)))
     assert np.abs(ours[0].double().numpy() - stock.read(tiny, Batch.of(ids)).logits).max() <= PROMISED
 
@@ -53,8 +56,52 @@ def test_texts_and_pairs_are_read_as_the_stock_tokenizer_reads_them(tiny: Tiny, 
     types = read.get("token_type_ids", torch.zeros_like(read["input_ids"]))
     assert types.sum() > 0 or pair is None or tiny.family not in stock.TYPED
     batch = Batch(ids=read["input_ids"], mask=read["attention_mask"], types=types)
-    ours = tiny.backend.run(encoding, [Row()], MapOptions()).logits
+    ours = tiny.backend.predict(variants(encoding, [Row()]))
     assert torch.equal(ours, stock.stock_logits(tiny, tiny.sdpa, batch))
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_untouched_rows_are_the_stock_model(tiny: Tiny, zoo: Zoo, length: int) -> None:
+    """A row of a check that touches nothing is the prediction: nearly so where work is shared, and else to the bit."""
+    ids = stock.random_ids(tiny, length)
+    for model, within in ((tiny, PROMISED), (zoo.precise(tiny.family), DOUBLE)):
+        backend = model.backend
+        encoding = backend.encode(TokensInput(input_ids=ids))
+        for copies in (1, 3):
+            rows = variants(encoding, [Row(readout=True)] * copies)
+            expected, state = _stock(model, Batch.of(*[ids] * copies))
+            shared = backend.run(rows)
+            assert shared.readouts is not None
+            assert (shared.logits - expected).abs().max() <= within
+            assert (shared.readouts - state).abs().max() <= within
+            with switched(backend, readout_row_suffices=False):
+                whole = backend.run(rows)
+            assert whole.readouts is not None
+            assert (whole.logits - expected).abs().max() <= within
+            if copies * length >= LEAST_ROWS:  # fewer rows in a product round differently, and may be filled up
+                assert torch.equal(whole.logits, expected)
+                assert torch.equal(whole.readouts, state)
+
+
+@pytest.mark.parametrize("kinds", [(), (MapKind.RAW_ATTENTION,), tuple(MapKind)], ids=["none", "raw", "all"])
+@pytest.mark.parametrize("length", LENGTHS[:3])
+def test_a_capture_is_the_stock_prediction_bit_for_bit(tiny: Tiny, length: int, kinds: tuple[MapKind, ...]) -> None:
+    """Watching attention, and asking for its gradient, changes no digit of the answer that is explained."""
+    ids = stock.random_ids(tiny, length)
+    expected, state = _stock(tiny, Batch.of(ids))
+    decided: list[Floats] = []
+
+    def decide(logits: Floats) -> Decision:
+        decided.append(logits)
+        return Decision(task=Task.SINGLE_LABEL, target=int(logits.argmin()))
+
+    request = CaptureRequest(maps=frozenset(kinds), options=MapOptions(), decide=decide, attention=None)
+    capture = tiny.backend.capture(tiny.backend.encode(TokensInput(input_ids=ids)), request)
+    assert torch.equal(capture.logits, expected[0])
+    assert torch.equal(capture.state, state[0])
+    assert [logits.tolist() for logits in decided] == [expected[0].double().tolist()]
+    assert capture.decision == Decision(task=Task.SINGLE_LABEL, target=int(expected[0].argmin()))
+    assert not any(tensor.requires_grad for tensor in (capture.logits, capture.state, *capture.attention.fused))
 
 
 def test_a_padded_batch_is_the_stock_models(tiny: Tiny) -> None:
@@ -83,9 +130,9 @@ def test_maps_of_a_padded_batch_are_those_of_its_rows_alone(tiny: Tiny) -> None:
     """Padding draws no attention, and no map changes because a longer text is in the batch."""
     rows = [stock.random_ids(tiny, length, seed) for seed, length in enumerate(MIXED)]
     batch = Batch.of(*rows, pad=tiny.sdpa.config.pad_token_id)
-    reducer = Reducer(rows=torch.arange(len(rows)), readout=0, fusion=HeadFusion.MEAN)
+    reducer = Reducer(readout=0, fusions=(HeadFusion.MEAN,) * len(rows))
     with torch.no_grad():
-        tiny.backend.forward(_inputs(batch), BatchPlan(observer=reducer))
+        tiny.backend.forward(_inputs(batch), BatchPlan(explicit=ExplicitRows(first=0), observer=reducer))
     reductions = reducer.reductions()
     raw = raw_attention(reductions.readout).double().numpy()
     rollout = attention_rollout(reductions.fused, 0).double().numpy()
@@ -149,21 +196,37 @@ def test_attention_tensors_are_the_stock_models(tiny: Tiny) -> None:
 
 
 def test_capturing_leaves_no_hook_behind(tiny: Tiny) -> None:
-    """After a capture and a run the model is as it was: no hooks, and bit for bit the same answer."""
+    """After a capture and a run the model is as it was: the same hooks, and bit for bit the same answer.
+
+    The standing ones are one per block, which does nothing without a plan.
+    """
     ids = stock.random_ids(tiny, 9)
     encoding = tiny.backend.encode(TokensInput(input_ids=ids))
-    before = tiny.backend.run(encoding, [Row()], MapOptions()).logits
+    before = tiny.backend.run(variants(encoding, [Row()])).logits
+    hooks_before = _hooks(tiny)
     _capture(tiny, ids, *MapKind)
-    tiny.backend.run(encoding, [Row(readout=True)], MapOptions())
-    assert torch.equal(before, tiny.backend.run(encoding, [Row()], MapOptions()).logits)
-    hooks = [
+    tiny.backend.run(variants(encoding, [Row(readout=True), Row(edit=AttentionEdit.UNIFORM, layers=(1,))]))
+    tiny.backend.predict(variants(encoding, [Row()]))
+    assert torch.equal(before, tiny.backend.run(variants(encoding, [Row()])).logits)
+    assert _hooks(tiny) == hooks_before == [enter_block] * len({id(block.module) for block in tiny.backend._blocks})
+    assert all(parameter.grad is None for parameter in tiny.backend._model.parameters())
+
+
+def _hooks(tiny: Tiny) -> list[object]:
+    """The service's hooks on the modules."""
+    return [
         hook
         for module in tiny.backend._model.modules()
         for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
         if hook.__module__.startswith("rollcall")
     ]
-    assert hooks == []
-    assert all(parameter.grad is None for parameter in tiny.backend._model.parameters())
+
+
+def _stock(model: Tiny, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits [B, C] of the stock model, and its last states at the read-out position [B, E]."""
+    with torch.no_grad():
+        output = model.sdpa(**stock.arguments(model, batch), output_hidden_states=True)
+    return output.logits, output.hidden_states[-1][:, 0]
 
 
 def _inputs(batch: Batch) -> Inputs:
@@ -182,7 +245,7 @@ def _capture(
     request = CaptureRequest(
         maps=frozenset(kinds),
         options=options or MapOptions(),
-        decision=Decision(task=Task.SINGLE_LABEL, target=target),
+        decide=lambda _: Decision(task=Task.SINGLE_LABEL, target=target),
         attention=attention,
     )
     encoding = tiny.backend.encode(TokensInput(input_ids=ids))

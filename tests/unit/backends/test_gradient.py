@@ -66,7 +66,10 @@ def test_gradients_are_the_slopes_of_the_margin(zoo: Zoo, family: str, question:
     slopes = ((margins(STEP) - margins(-STEP)) / (2 * STEP)).reshape(LAYERS, HEADS, LENGTH, LENGTH)
     attention = stock.read(tiny, Batch.of(ids)).attention
     request = CaptureRequest(
-        maps=frozenset({MapKind.GRADIENT_ROLLOUT}), options=MapOptions(), decision=DECISIONS[question], attention=None
+        maps=frozenset({MapKind.GRADIENT_ROLLOUT}),
+        options=MapOptions(),
+        decide=lambda _: DECISIONS[question],
+        attention=None,
     )
     gradients = tiny.backend.capture(tiny.backend.encode(TokensInput(input_ids=ids)), request).gradients
     assert gradients is not None

@@ -8,6 +8,7 @@ import torch
 
 from rollcall.attribution.raw_attention import raw_attention
 from rollcall.attribution.rollout import attention_rollout
+from rollcall.backends.base import variants
 from rollcall.backends.plan import BatchPlan, Blend, LayerEdit, MapSource, Permutation
 from rollcall.backends.tensors import Inputs
 from rollcall.domain.inputs import Encoding, TextInput, TokensInput
@@ -17,6 +18,7 @@ from rollcall.domain.seeds import random_permutations
 from tests.tiny import FAMILIES, TEXT, Tiny, Zoo
 from tests.unit.backends import stock
 from tests.unit.backends.stock import Batch, Edit
+from tests.unit.backends.switches import switched
 
 Tensor = torch.Tensor
 
@@ -111,7 +113,7 @@ def test_permuted_rows_report_their_own_maps(model: Tiny) -> None:
     stock.edited(model, model.stock(stock.EXPLICIT), _batch(encoding, copies=1), permute)
     attention = torch.stack(seen).double().numpy()
     rows = [Row(), Row(edit=AttentionEdit.PERMUTED, seed=seed), Row(edit=AttentionEdit.UNIFORM)]
-    results = model.engine().run("tiny", encoding, rows, MapOptions())
+    results = model.engine().run("tiny", variants(encoding, rows))
     assert [sorted(kind.name for kind in result.maps) for result in results] == [
         [],
         ["ATTENTION_ROLLOUT", "RAW_ATTENTION"],
@@ -129,12 +131,12 @@ def test_permuted_maps_follow_the_options(model: Tiny) -> None:
     """Maps of permuted rows are made with the request's options, or there is nothing to compare them with."""
     encoding, rows = _text(model), [Row(edit=AttentionEdit.PERMUTED, seed=1)]
     options = MapOptions(raw_layers=(0,), raw_heads=(2,), rollout_fusion=HeadFusion.MAX, rollout_start_layer=1)
-    (chosen,) = model.engine().run("tiny", encoding, rows, options)
-    output = model.backend.run(encoding, rows, options)
+    (chosen,) = model.engine().run("tiny", variants(encoding, rows, options))
+    output = model.backend.run(variants(encoding, rows, options))
     assert output.permuted is not None
     raw = raw_attention(output.permuted.readout, (0,), (2,))[0].double().numpy()
     rollout = attention_rollout(output.permuted.fused, 0, 1)[0].double().numpy()
-    (usual,) = model.engine().run("tiny", encoding, rows, MapOptions())
+    (usual,) = model.engine().run("tiny", variants(encoding, rows))
     for kind, weights in {MapKind.RAW_ATTENTION: raw, MapKind.ATTENTION_ROLLOUT: rollout}.items():
         sums = np.array([weights[encoding.unit_of_token == unit].sum() for unit in range(len(encoding.units))])
         assert np.abs(chosen.maps[kind] - sums / sums.sum()).max() <= DOUBLE
@@ -207,7 +209,7 @@ def _edited_row(model: Tiny, row: Row, edit: Edit) -> None:
     """Compare a row's logits and state with those of the stock model whose explicit attention is edited."""
     encoding = _text(model)
     logits, state = stock.edited(model, model.stock(stock.EXPLICIT), _batch(encoding, copies=1), edit)
-    output = model.backend.run(encoding, [Row(readout=True), row], MapOptions())
+    output = model.backend.run(variants(encoding, [Row(readout=True), row]))
     assert output.readouts is not None
     assert (output.logits[1] - logits[0]).abs().max() <= _within(model)
     assert (output.readouts[1] - state[0]).abs().max() <= _within(model)
@@ -215,13 +217,17 @@ def _edited_row(model: Tiny, row: Row, edit: Edit) -> None:
 
 
 def _same(model: Tiny, encoding: Encoding, rows: list[Row], expected: Tensor) -> None:
-    """Rows without an edit are the stock model, bit for bit."""
-    assert torch.equal(model.backend.run(encoding, rows, MapOptions()).logits, expected)
+    """Rows without an edit are the stock model: bit for bit where the last layer is computed whole."""
+    backend, batch = model.backend, variants(encoding, rows)
+    assert (backend.run(batch).logits - expected).abs().max() <= _within(model)
+    with switched(backend, readout_row_suffices=False):
+        assert torch.equal(backend.run(batch).logits, expected)
+    assert torch.equal(backend.predict(batch), expected)
     assert expected.isfinite().all()
 
 
 def _states(model: Tiny, encoding: Encoding, rows: list[Row]) -> Tensor:
-    readouts = model.backend.run(encoding, rows, MapOptions()).readouts
+    readouts = model.backend.run(variants(encoding, rows)).readouts
     assert readouts is not None
     return readouts
 
@@ -254,6 +260,6 @@ def test_ids_without_words_between_separators_keep_their_sides(bert: Tiny) -> No
     ids = (tokenizer.cls_token_id, 40, 41, tokenizer.sep_token_id, 42, tokenizer.sep_token_id)
     encoding = bert.backend.encode(TokensInput(input_ids=ids))
     everything = np.ones(len(encoding.units), dtype=np.bool_)
-    inputs = bert.backend._inputs(encoding, [Row(removed=everything)])
+    inputs = bert.backend._inputs(variants(encoding, [Row(removed=everything)]), encoding.length)
     replaced = inputs.input_ids[0] == tokenizer.mask_token_id
     assert replaced.tolist() == [False, True, True, False, True, False]

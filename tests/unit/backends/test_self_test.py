@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface
 
 from rollcall.backends.attention_hook import IMPLEMENTATION, attend
-from rollcall.backends.base import CaptureRequest
+from rollcall.backends.base import CaptureRequest, variants
 from rollcall.backends.plan import BatchPlan, Blend, LayerEdit, MapSource, Observer, Permutation
 from rollcall.backends.self_test import Forward, SelfTester
 from rollcall.backends.tensors import Inputs
@@ -21,11 +21,12 @@ from rollcall.domain.decision import Decision, Task
 from rollcall.domain.inputs import TextInput
 from rollcall.domain.maps import MapKind, MapOptions
 from rollcall.domain.model import SelfTest
-from rollcall.domain.rows import Row
+from rollcall.domain.rows import AttentionEdit, Row
 from rollcall.models.loading import load_model
 from tests.tiny import TEXT, Tiny
 from tests.unit.backends import stock
 from tests.unit.backends.stock import Batch
+from tests.unit.backends.switches import FEATURES, switches
 
 Tensor = torch.Tensor
 
@@ -46,8 +47,14 @@ def failed(tests: tuple[SelfTest, ...]) -> set[str]:
 
 
 def test_every_family_passes(tiny: Tiny) -> None:
-    """Each supported family passes all twelve tests, and each says what it measured."""
-    assert len(tiny.loaded.self_tests) == 12
+    """Each supported family passes all twelve required tests, and each says what it measured.
+
+    Three more, which are not required, say what its rows share; all families can share everything.
+    """
+    required = [test.name for test in tiny.loaded.self_tests if test.required]
+    assert required == [test.name for test in run(tiny.backend)]
+    assert len(required) == 12
+    assert [test.name for test in tiny.loaded.self_tests if not test.required] == list(FEATURES)
     assert not failed(tiny.loaded.self_tests)
     assert all(test.detail.endswith(f" {test.value:.3g}.") for test in tiny.loaded.self_tests)
 
@@ -55,10 +62,15 @@ def test_every_family_passes(tiny: Tiny) -> None:
 def test_testing_leaves_the_model_as_it_was(bert: Tiny) -> None:
     """After the tests the model answers as before, through the hook."""
     encoding = bert.backend.encode(TextInput(text=TEXT))
-    before = bert.backend.run(encoding, [Row()], MapOptions()).logits
-    run(bert.backend)
+    rows = variants(encoding, [Row(), Row(edit=AttentionEdit.PERMUTED, seed=1), Row(edit=AttentionEdit.UNIFORM)])
+    before, predicted, on = bert.backend.run(rows).logits, bert.backend.predict(rows[:1]), switches(bert.backend)
+    hooks_before = hooks(bert.backend)
+    assert bert.backend.self_test() == bert.loaded.self_tests
     assert bert.backend._model.config._attn_implementation == IMPLEMENTATION
-    assert torch.equal(before, bert.backend.run(encoding, [Row()], MapOptions()).logits)
+    assert torch.equal(before, bert.backend.run(rows).logits)
+    assert torch.equal(predicted, bert.backend.predict(rows[:1]))
+    assert switches(bert.backend) == on
+    assert hooks(bert.backend) == hooks_before
 
 
 Meddle = Callable[[BatchPlan], BatchPlan]
@@ -91,11 +103,6 @@ class Inflating:
 
     observer: Observer
 
-    @property
-    def rows(self) -> Tensor:
-        """The observer's."""
-        return self.observer.rows
-
     def observe(self, probabilities: Tensor, value: Tensor) -> None:
         """Inflate one layer."""
         self.observer.observe(probabilities * 1.001, value)
@@ -113,7 +120,7 @@ def swap_heads(plan: BatchPlan) -> BatchPlan:
 
 
 class WrongWay(BatchPlan):
-    """Permutes the values by the permutation instead of its inverse; observers see the right maps."""
+    """Permutes the values by the permutation instead of its inverse; explicit rows and observers are right."""
 
     def attend(self, module: torch.nn.Module, *arrays: Any, **options: Any) -> tuple[Tensor, None]:  # noqa: ANN401 - passed on whole
         """Observe what is right and do what is wrong."""
@@ -128,6 +135,20 @@ class WrongWay(BatchPlan):
 def permute_the_wrong_way(plan: BatchPlan) -> BatchPlan:
     """Confuse a permutation with its inverse."""
     return WrongWay(edits=plan.edits, observer=plan.observer, explicit=plan.explicit)
+
+
+def lose_orders(plan: BatchPlan) -> BatchPlan:
+    """Lose the permutations of explicit rows."""
+    plan.explicit = plan.explicit and replace(plan.explicit, orders={})
+    return plan
+
+
+def permute_explicitly_the_wrong_way(plan: BatchPlan) -> BatchPlan:
+    """Confuse explicit rows' permutations with their inverses."""
+    if plan.explicit is not None:
+        inverses = {layer: order.argsort(dim=-1) for layer, order in plan.explicit.orders.items()}
+        plan.explicit = replace(plan.explicit, orders=inverses)
+    return plan
 
 
 def lose_bias(plan: BatchPlan) -> BatchPlan:
@@ -149,20 +170,22 @@ def spill(plan: BatchPlan) -> BatchPlan:
     return with_blends(plan, to_all_rows)
 
 
-PLANS_CHANGED: Mapping[str, Meddle] = {
-    "rows_sum_to_one": inflate,
-    "own_map_reproduces": swap_heads,
-    "permutation_is_gather": permute_the_wrong_way,
-    "key_bias_is_mask": lose_bias,
-    "uniform_changes_state": lose_uniform,
-    "rows_are_isolated": spill,
-}
+PLANS_CHANGED: tuple[tuple[str, Meddle], ...] = (
+    ("rows_sum_to_one", inflate),
+    ("own_map_reproduces", swap_heads),
+    ("permutation_is_gather", permute_the_wrong_way),
+    ("permutation_is_gather", lose_orders),
+    ("permutation_is_gather", permute_explicitly_the_wrong_way),
+    ("key_bias_is_mask", lose_bias),
+    ("uniform_changes_state", lose_uniform),
+    ("rows_are_isolated", spill),
+)
 
 
-@pytest.mark.parametrize("name", PLANS_CHANGED)
-def test_a_hook_that_does_not_do_as_planned_is_found(tiny: Tiny, name: str) -> None:
+@pytest.mark.parametrize(("name", "meddle"), PLANS_CHANGED, ids=lambda part: getattr(part, "__name__", part))
+def test_a_hook_that_does_not_do_as_planned_is_found(tiny: Tiny, name: str, meddle: Meddle) -> None:
     """Whatever the hook does to a plan, some test says so, and its name says what."""
-    assert name in failed(run(tiny.backend, forward=meddled(tiny.backend, PLANS_CHANGED[name])))
+    assert name in failed(run(tiny.backend, forward=meddled(tiny.backend, meddle)))
 
 
 def test_a_missing_layer_is_found(tiny: Tiny) -> None:
@@ -241,7 +264,7 @@ def test_a_hook_that_loses_its_plans_is_found(bert: Tiny) -> None:
 
 
 def test_every_test_has_its_sabotage() -> None:
-    """No test at load is there for show: the ones above name all twelve."""
+    """No required test at load is there for show: the ones above name all twelve."""
     elsewhere = {
         "call_count",
         "masked_keys_are_zero",
@@ -250,7 +273,7 @@ def test_every_test_has_its_sabotage() -> None:
         "capture_is_stock_eager",
         "eager_is_sdpa",
     }
-    assert len(elsewhere | set(PLANS_CHANGED)) == 12
+    assert len(elsewhere | {name for name, _ in PLANS_CHANGED}) == 12
 
 
 def test_weights_that_are_not_numbers_are_found(bert: Tiny) -> None:
@@ -269,8 +292,10 @@ def test_a_failing_model_is_served_for_predictions(bert: Tiny, monkeypatch: pyte
     assert isinstance(loaded.backend, TorchBackend)
     encoding = loaded.backend.encode(TextInput(text=TEXT))
     batch = Batch.of(tuple(encoding.input_ids.tolist()))
-    ours = loaded.backend.run(encoding, [Row()], MapOptions()).logits
+    ours = loaded.backend.predict(variants(encoding, [Row()]))
     assert torch.equal(ours, stock.stock_logits(bert, bert.sdpa, batch))
+    assert switches(loaded.backend) == dict.fromkeys(FEATURES, False)
+    assert len(loaded.self_tests) == 12
 
 
 def test_a_failing_hook_is_not_predicted_with(bert: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,7 +316,7 @@ def test_a_failing_hook_is_not_predicted_with(bert: Tiny, monkeypatch: pytest.Mo
     backend = load_model(bert.directory).backend
     encoding = backend.encode(TextInput(text=TEXT))
     batch = Batch.of(tuple(encoding.input_ids.tolist()))
-    assert torch.equal(backend.run(encoding, [Row()], MapOptions()).logits, stock.stock_logits(bert, bert.sdpa, batch))
+    assert torch.equal(backend.predict(variants(encoding, [Row()])), stock.stock_logits(bert, bert.sdpa, batch))
 
 
 def test_a_crash_while_capturing_leaves_no_hook(bert: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,7 +325,7 @@ def test_a_crash_while_capturing_leaves_no_hook(bert: Tiny, monkeypatch: pytest.
     request = CaptureRequest(
         maps=frozenset(MapKind),
         options=MapOptions(),
-        decision=Decision(task=Task.SINGLE_LABEL, target=0),
+        decide=lambda _: Decision(task=Task.SINGLE_LABEL, target=0),
         attention=None,
     )
 
@@ -314,9 +339,9 @@ def test_a_crash_while_capturing_leaves_no_hook(bert: Tiny, monkeypatch: pytest.
         with pytest.raises(ArithmeticError):
             bert.backend.capture(encoding, request)
         with pytest.raises(ArithmeticError):
-            bert.backend.run(encoding, [Row(readout=True)], MapOptions())
+            bert.backend.run(variants(encoding, [Row(readout=True)]))
     assert hooks(bert.backend) == hooks_before
-    assert bert.backend.run(encoding, [Row()], MapOptions()).logits.isfinite().all()
+    assert bert.backend.run(variants(encoding, [Row()])).logits.isfinite().all()
 
 
 def hooks(backend: TorchBackend) -> int:

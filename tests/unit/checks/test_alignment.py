@@ -15,6 +15,7 @@ from rollcall.checks.alignment import (
     EffectEstimate,
     Look,
     alignment_value,
+    alignment_values,
     estimate_effects,
     plan_looks,
     relabelling_p_values,
@@ -22,6 +23,7 @@ from rollcall.checks.alignment import (
 from rollcall.checks.base import OPERATORS
 from rollcall.domain.maps import Bools, Floats
 from rollcall.domain.rows import RemovalOperator, Row
+from rollcall.domain.seeds import random_permutations
 from rollcall.verdict.policies import STANDARD
 from tests.subjects import NAN
 
@@ -177,7 +179,7 @@ class TestEffects:
     """What is read from the removals."""
 
     @pytest.mark.parametrize(
-        ("n", "looks"), [(2, 1), (3, 1), (4, 1), (5, 1), (6, 1), (7, 1), (12, 2), (30, 3), (64, 3)]
+        ("n", "looks"), [(2, 1), (3, 1), (4, 1), (5, 1), (6, 1), (7, 1), (12, 2), (30, 3), (48, 3), (64, 1), (64, 3)]
     )
     @pytest.mark.parametrize("noise", [0.01, 0.5])
     def test_effects_are_the_bayesian_ridge_of_the_textbook(self, n: int, looks: int, noise: float) -> None:
@@ -328,7 +330,7 @@ class TestAlignment:
         weights, effects = rng.dirichlet(np.ones(n)), rng.normal(size=n)
         agreements = np.array([np.dot(p, effects) for p in itertools.permutations(weights)])
         observed = float(weights @ effects)
-        up, low = relabelling_p_values(weights, effects, 999)
+        ((up, low),) = relabelling_p_values(weights[None], effects, 999)
         for shown, exact in (
             (up, float(np.mean(agreements >= observed - 1e-12))),
             (low, float(np.mean(agreements <= observed + 1e-12))),
@@ -336,13 +338,33 @@ class TestAlignment:
             counted = (shown * 1000 - 1) / 999
             assert abs(counted - exact) <= 4 * math.sqrt(exact * (1 - exact) / 999) + 1e-12
 
+    @pytest.mark.parametrize("n", [2, 5, 12, 64])
+    def test_p_values_of_many_maps_are_counted_one_relabelling_at_a_time(self, n: int) -> None:
+        """All maps share the fixed relabellings, and each p-value is a plain count over them, ties included."""
+        rng = np.random.default_rng([n, 2])
+        maps, effects = np.stack([*rng.dirichlet(np.ones(n), 3), np.arange(n) % 2 / n]), rng.normal(size=n)
+        orders = random_permutations(0, "relabellings", (999, n))
+        for weights, (up, low) in zip(maps, relabelling_p_values(maps, effects, 999), strict=True):
+            observed = float(weights @ effects)
+            agreements = [observed, *(float(weights[order] @ effects) for order in orders)]
+            assert up == sum(a >= observed - 1e-12 for a in agreements) / 1000
+            assert low == sum(a <= observed + 1e-12 for a in agreements) / 1000
+
+    @pytest.mark.parametrize("n", [2, 5, 64])
+    def test_many_maps_have_the_alignment_that_each_has_alone(self, n: int) -> None:
+        """A of one map does not depend on the others; a constant one among them has none."""
+        rng = np.random.default_rng([n, 3])
+        maps, effects = np.stack([*rng.dirichlet(np.ones(n), 3), np.full(n, 1 / n)]), rng.normal(size=n)
+        assert alignment_values(maps, effects) == [alignment_value(weights, effects) for weights in maps]
+        assert alignment_values(maps, effects)[3] is None
+
     def test_no_p_value_is_zero(self) -> None:
         """The observed map counts among its relabellings, so that no finite number of draws proves the impossible."""
         weights = np.arange(1.0, 21.0) / 210
-        up, low = relabelling_p_values(weights, weights, 999)
+        ((up, low),) = relabelling_p_values(weights[None], weights, 999)
         assert (up, low) == (1 / 1000, 1.0)
 
     def test_p_values_are_the_same_every_time(self) -> None:
         """Two explanations of one input show the same p-values."""
-        weights, effects = np.random.default_rng(0).dirichlet(np.ones(9)), np.random.default_rng(1).normal(size=9)
+        weights, effects = np.random.default_rng(0).dirichlet(np.ones(9), 2), np.random.default_rng(1).normal(size=9)
         assert relabelling_p_values(weights, effects, 999) == relabelling_p_values(weights, effects, 999)

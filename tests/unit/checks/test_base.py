@@ -10,6 +10,13 @@ from rollcall.domain.decision import Decision, Task
 from rollcall.domain.rows import RemovalOperator, RowResult
 from tests.subjects import SEED, answer, removed_units, subject, three_way, witness_case
 
+DECISIONS = (
+    Decision(task=Task.SINGLE_LABEL, target=0),
+    Decision(task=Task.SINGLE_LABEL, target=0, foil=1, by_sign=True),
+    Decision(task=Task.SINGLE_LABEL, target=0, threshold=0.5, by_sign=True),
+    Decision(task=Task.MULTI_LABEL, target=0, by_sign=True),
+)
+
 
 def test_both_operators_take_part_mask_first() -> None:
     """Effects rest on replaced words and on hidden words alike."""
@@ -46,7 +53,7 @@ def test_a_removal_removes_exactly_the_named_words(units: tuple[int, ...], opera
 )
 def test_the_same_answer_means_no_flip_and_at_most_a_tenth_of_the_margin(margin: float, same: bool) -> None:  # noqa: FBT001 - a table
     """Two answers are the same only where neither decision nor margin moved."""
-    assert subject(3, margin=5.0).same(answer(margin)) is same
+    assert subject(3, margin=5.0).same([answer(margin)]).tolist() == [same]
 
 
 def test_the_same_answer_means_close_probabilities_too() -> None:
@@ -56,8 +63,8 @@ def test_the_same_answer_means_close_probabilities_too() -> None:
     )
     swapped = RowResult(logits=np.array([3.0, 0.0, 2.0]))
     assert about.decision.margin(swapped.logits) == pytest.approx(about.margin)
-    assert not about.flips(swapped)
-    assert not about.same(swapped)
+    assert not about.flips([swapped]).any()
+    assert not about.same([swapped]).any()
 
 
 def test_another_winner_is_another_answer_however_close() -> None:
@@ -65,23 +72,43 @@ def test_another_winner_is_another_answer_however_close() -> None:
     about = subject(3, base=three_way(0.001), decision=Decision(task=Task.SINGLE_LABEL, target=0))
     other = three_way(-0.001)
     assert about.tvd(other) < 0.001
-    assert not about.same(other)
+    assert not about.same([other]).any()
 
 
 def test_an_even_decision_tolerates_no_change() -> None:
     """With a margin of exactly 0 any change is one."""
     about = subject(3, margin=0.0)
-    assert about.same(answer(0.0))
-    assert not about.same(answer(1e-6))
+    assert about.same([answer(0.0), answer(1e-6)]).tolist() == [True, False]
 
 
 def test_flip_and_distance_are_measured_from_the_untouched_row() -> None:
     """Distances are taken from the untouched answer."""
     about = subject(3, margin=2.0)
-    assert about.flips(answer(-0.1))
-    assert not about.flips(answer(0.1))
+    assert about.flips([answer(-0.1), answer(0.1)]).tolist() == [True, False]
     assert about.tvd(answer(2.0)) == 0
     assert about.tvd(answer(-2.0)) == pytest.approx(np.tanh(1.0))
+
+
+@pytest.mark.parametrize("decision", DECISIONS)
+def test_rows_are_judged_together_as_they_are_one_by_one(decision: Decision) -> None:
+    """Which rows come back in one batch changes no number about any of them."""
+    about = subject(3, base=RowResult(logits=np.array([1.0, 0.4, -0.3])), decision=decision)
+    rng = np.random.default_rng(0)
+    rows = [RowResult(logits=about.base.logits + rng.normal(size=3) * scale) for scale in np.geomspace(0.001, 2, 60)]
+    alone = [decision.margin(row.logits) for row in rows]
+    assert about.margins(rows).tolist() == alone
+    flips = [bool(decision.flipped(about.base.logits, row.logits)) for row in rows]
+    assert about.flips(rows).tolist() == flips
+    close = [abs(margin - about.margin) <= 0.1 * abs(about.margin) for margin in alone]
+    same = [not flip and near and about.tvd(row) <= 0.05 for flip, near, row in zip(flips, close, rows, strict=True)]
+    assert about.same(rows).tolist() == same
+    assert 0 < sum(same) < sum(not flip for flip in flips) < len(rows)
+
+
+def test_no_rows_have_no_answers() -> None:
+    """A look without removals, or without draws, is nothing special."""
+    about = subject(3)
+    assert about.margins([]).tolist() == about.flips([]).tolist() == about.same([]).tolist() == []
 
 
 def test_units_are_ranked_by_weight_and_ties_in_reading_order() -> None:

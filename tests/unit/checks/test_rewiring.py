@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from rollcall.checks.rewiring import judge_rewiring, lower_bound, rewiring_rows
+from rollcall.checks.rewiring import RewiringFinding, judge_rewiring, lower_bound, rewiring_rows
 from rollcall.domain.distances import jensen_shannon
 from rollcall.domain.maps import MapKind
 from rollcall.domain.rows import AttentionEdit, RowResult
@@ -26,8 +28,14 @@ def draw(margin: float, scores: np.ndarray = FAR) -> RowResult:
 
 def judge(*draws: RowResult, kind: MapKind = MapKind.RAW_ATTENTION) -> tuple[CheckOutcome, float | None]:
     """Outcome and bound for a map."""
-    result = judge_rewiring(subject(4), unit_map(SCORES, kind), list(draws)).result
+    result = finding_of(draws, kind).result
     return result.outcome, result.value
+
+
+def finding_of(draws: Sequence[RowResult], kind: MapKind = MapKind.RAW_ATTENTION) -> RewiringFinding:
+    """What is found for a map."""
+    about = subject(4)
+    return judge_rewiring(about, unit_map(SCORES, kind), draws, about.same(draws))
 
 
 @pytest.mark.parametrize("trials", [5, 8, 12])
@@ -94,7 +102,7 @@ def test_a_map_that_is_not_a_number_does_not_count() -> None:
 def test_the_most_different_twin_is_the_witness() -> None:
     """People are shown the most different map that gives the same prediction, even where nothing is certified."""
     draws = [draw(SAME), draw(2.1, FARTHER), draw(CHANGED, FARTHER), draw(CHANGED), draw(CHANGED), draw(CHANGED)]
-    finding = judge_rewiring(subject(4), unit_map(SCORES), draws)
+    finding = finding_of(draws)
     assert finding.witness is not None
     assert finding.witness.kind is CheckKind.REWIRING
     assert finding.witness.map_scores is FARTHER
@@ -105,4 +113,4 @@ def test_the_most_different_twin_is_the_witness() -> None:
 
 def test_without_a_twin_there_is_no_witness() -> None:
     """Attention that always matters has no twin to show."""
-    assert judge_rewiring(subject(4), unit_map(SCORES), [draw(CHANGED)] * 8).witness is None
+    assert finding_of([draw(CHANGED)] * 8).witness is None

@@ -151,7 +151,7 @@ class TestFlips:
         for base in rows:
             for row in rows:
                 met = [bool(probabilities(z, task)[1] >= 0.9) for z in (base, row)]
-                assert decision.flipped(base, row) is (met[0] != met[1])
+                assert bool(decision.flipped(base, row)) is (met[0] != met[1])
 
     @pytest.mark.parametrize("negated", [False, True])
     def test_on_the_line_itself_a_threshold_is_met(self, negated: bool) -> None:  # noqa: FBT001 - both sides

@@ -34,6 +34,14 @@ def test_distance_from_uniform() -> None:
     assert jsd_from_uniform(peak) == pytest.approx(math.log(2), abs=1e-3)
 
 
+@pytest.mark.parametrize("n", [2, 7, 64])
+def test_many_maps_have_the_distances_that_each_has_alone(n: int) -> None:
+    """Maps are compared together as they are one by one."""
+    maps = np.random.default_rng(n).dirichlet(np.ones(n), 5)
+    assert jensen_shannon(maps, maps[0]).tolist() == [jensen_shannon(p, maps[0]) for p in maps]
+    assert jsd_from_uniform(maps).tolist() == [jsd_from_uniform(p) for p in maps]
+
+
 def test_not_a_number_stays_visible() -> None:
     """A broken map has no distance: never 0, never "far"."""
     assert math.isnan(jensen_shannon(np.array([float("nan"), 1.0]), np.array([0.5, 0.5])))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rollcall.domain.maps import MapKind
-from rollcall.domain.rows import AttentionEdit, Row, RowResult
+from rollcall.domain.rows import AttentionEdit, Row, RowResult, all_finite
 
 GOOD = np.array([0.1, 0.9])
 BAD = np.array([0.1, float("nan")])
@@ -34,3 +34,4 @@ def test_the_empty_row_is_the_input_itself() -> None:
 def test_one_broken_number_anywhere_breaks_the_row(result: RowResult, finite: bool) -> None:  # noqa: FBT001 - a table
     """NaN in logits, state or maps is noticed, so that no flag rests on it."""
     assert result.finite is finite
+    assert all_finite([RowResult(logits=GOOD), result]) is finite

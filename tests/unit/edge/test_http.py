@@ -120,7 +120,7 @@ async def test_status_page_tells_what_runs() -> None:
     """The status page names versions, weights, self-tests, settings and load."""
     async with open_admin() as admin:
         admin.metrics.rpc_started("Explain")
-        admin.metrics.watch_queue(lambda: 3)
+        admin.metrics.watch_queue(rows=lambda: 3, tokens=lambda: 0, oldest=lambda: 0.0)
         status, _, body = await admin.get("/statusz")
     page = json.loads(body)
     assert status == 200

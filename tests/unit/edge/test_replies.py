@@ -60,6 +60,16 @@ def test_verdict_leaves_whole() -> None:
     assert dict(rollout.verdict.thresholds) == {"A0": 0.5}
 
 
+def test_the_verdict_is_that_of_the_primary_map() -> None:
+    """The flag that people read first is the one of the map that they see first."""
+    answer = samples.explanation()
+    for attribution in answer.attributions:
+        reply = replies.explain_response(replace(answer, primary_map=attribution.map.kind))
+        (primary,) = [a for a in reply.attributions if a.map == reply.primary_map]
+        assert reply.verdict == primary.verdict
+    assert len({a.verdict.flag for a in answer.attributions}) > 1
+
+
 def test_absent_parts_stay_absent() -> None:
     """A measurement that was not made is not sent as a zero."""
     reply = replies.explain_response(samples.bare_explanation())

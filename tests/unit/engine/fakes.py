@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
-from rollcall.backends.base import AttentionReductions, BatchOutput, Capture, CaptureRequest, Shape
+from rollcall.backends.base import AttentionReductions, BatchOutput, BatchRow, Capture, CaptureRequest, Shape
 from rollcall.domain.decision import Task
 from rollcall.domain.errors import InvalidInput
 from rollcall.domain.inputs import Encoding, ModelInput, TextInput, Unit
-from rollcall.domain.maps import MapOptions
 from rollcall.domain.model import SelfTest
-from rollcall.domain.rows import AttentionEdit, Row
+from rollcall.domain.rows import AttentionEdit
 from rollcall.engine.engine import Engine
 from rollcall.models.families import FAMILIES
 from rollcall.models.loading import LoadedModel
@@ -29,9 +28,19 @@ class Activations:
 
 @dataclass(kw_only=True)
 class FakeBackend:
-    """Answers each row with its seed; `capacity` rows fit on the device, `failure` is raised instead of an answer."""
+    """Answers each row with its seed; `capacity` rows fit on the device, `failure` is raised instead of an answer.
+
+    Rows with seed `poison` make the whole batch fail, those with seed `not_a_number` answer NaN; `lost_rows` results
+    are missing from every batch.
+    """
 
     capacity: int = 1000
+    out_of_memory: Callable[[], Exception] = lambda: torch.OutOfMemoryError("out of memory")
+    poison: int = -1
+    not_a_number: int = -1
+    noise: float = 0.0
+    lost_rows: int = 0
+    batch_is_neutral: bool = True
     failure: Callable[[], Exception] | None = None
     spoiled: Callable[[AttentionReductions], AttentionReductions] = lambda reductions: reductions
     batches: list[int] = field(default_factory=list)
@@ -41,7 +50,7 @@ class FakeBackend:
     name = "fake"
     device = "cpu"
     dtype = "float32"
-    shape = Shape(layers=LAYERS, heads=HEADS, classes=CLASSES, max_tokens=16)
+    shape = Shape(layers=LAYERS, heads=HEADS, width=WIDTH, classes=CLASSES, max_tokens=16)
     task = Task.SINGLE_LABEL
     readout = 0
 
@@ -53,40 +62,62 @@ class FakeBackend:
             raise InvalidInput.of("text.text", "holds no word")
         return encoding(len(words))
 
-    def run(self, encoding: Encoding, rows: list[Row], options: MapOptions) -> BatchOutput:  # noqa: ARG002 - the contract
+    def predict(self, rows: Sequence[BatchRow]) -> torch.Tensor:
+        """Logits (number of words, minus it), or what `run` would raise."""
+        self._start(len(rows))
+        words = torch.tensor([float(len(row.encoding.units)) for row in rows])
+        return torch.stack((words, -words), dim=1)[self.lost_rows :]
+
+    def run(self, rows: Sequence[BatchRow]) -> BatchOutput:
         """Logits (seed, -seed), read-outs full of seeds, and reductions that peak at token number seed."""
-        self.batches.append(len(rows))
+        self._start(len(rows))
+        if any(row.row.seed == self.poison for row in rows):
+            message = "poisoned"
+            raise ValueError(message)
+        seeds = torch.tensor([float(row.row.seed) for row in rows])
+        seeds[seeds == self.not_a_number] = float("nan")
+        permuted = [i for i, row in enumerate(rows) if row.row.edit is AttentionEdit.PERMUTED]
+        peaks = [rows[i].row.seed for i in permuted]
+        return BatchOutput(
+            logits=torch.stack((seeds, -seeds), dim=1)[self.lost_rows :],
+            readouts=seeds.unsqueeze(1).expand(-1, WIDTH) if any(row.row.readout for row in rows) else None,
+            permuted=self.spoiled(reductions(peaks, rows[0].encoding.length)) if permuted else None,
+            permuted_rows=tuple(permuted),
+        )
+
+    def _start(self, rows: int) -> None:
+        """Note the batch, and fail if the device would."""
+        self.batches.append(rows)
         self.kept_from_before.append(any(reference() is not None for reference in self.running))
         activations = Activations()
         self.running.append(weakref.ref(activations))
-        if len(rows) > self.capacity:
-            message = "out of memory"
-            raise torch.OutOfMemoryError(message)
+        if rows > self.capacity:
+            raise self.out_of_memory()
         if self.failure is not None:
             raise self.failure()
-        seeds = torch.tensor([float(row.seed) for row in rows])
-        permuted = [row.seed for row in rows if row.edit is AttentionEdit.PERMUTED]
-        return BatchOutput(
-            logits=torch.stack((seeds, -seeds), dim=1),
-            readouts=seeds.unsqueeze(1).expand(-1, WIDTH) if any(row.readout for row in rows) else None,
-            permuted=self.spoiled(reductions(permuted, encoding.length)) if permuted else None,
-        )
 
     def capture(self, encoding: Encoding, request: CaptureRequest) -> Capture:
         """Uniform reductions, or the failure."""
         if self.capacity == 0:
-            message = "out of memory"
-            raise torch.OutOfMemoryError(message)
+            raise self.out_of_memory()
         if self.failure is not None:
             raise self.failure()
         uniform = torch.full((LAYERS, encoding.length, encoding.length), 1 / encoding.length)
+        logits = torch.tensor([1.0, -1.0])
         return Capture(
+            logits=logits,
+            state=torch.ones(WIDTH),
+            decision=request.decide(logits.double().numpy()),
             attention=self.spoiled(reductions([1], encoding.length)),
             norms=uniform,
             gradients=uniform if request.maps else None,
             selected=None,
             uniform=False,
         )
+
+    def synthetic(self, length: int, seed: int = 0) -> Encoding:  # noqa: ARG002 - the contract
+        """Words."""
+        return encoding(length - 2)
 
     def self_test(self) -> tuple[SelfTest, ...]:
         """Nothing to prove."""
@@ -98,7 +129,7 @@ def reductions(peaks: list[int], length: int) -> AttentionReductions:
     rows = torch.zeros(len(peaks), length)
     rows[torch.arange(len(peaks)), torch.tensor(peaks)] = 1
     return AttentionReductions(
-        fused=rows[:, None, None, :].expand(-1, LAYERS, length, -1),
+        fused=(rows[:, None, :].expand(-1, length, -1),) * LAYERS,
         readout=rows[:, None, None, :].expand(-1, LAYERS, HEADS, -1),
     )
 
@@ -120,9 +151,9 @@ def encoding(words: int) -> Encoding:
     )
 
 
-def engine_of(backend: FakeBackend, max_batch_tokens: int = 8192) -> Engine:
+def engine_of(backend: FakeBackend) -> Engine:
     """An engine with this one backend, as the model "m"."""
     model = LoadedModel(
         backend=backend, family=FAMILIES["bert"], labels=("a", "b"), digest="sha256:" + "0" * 64, self_tests=()
     )
-    return Engine(models={"m": model}, max_batch_tokens=max_batch_tokens)
+    return Engine(models={"m": model})

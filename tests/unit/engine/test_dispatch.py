@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
+import torch
 
-from rollcall.backends.base import BatchOutput
-from rollcall.domain.compute import Priority
+from rollcall.backends.base import BatchOutput, BatchRow
+from rollcall.domain.compute import Job
 from rollcall.domain.decision import Decision, Task
-from rollcall.domain.errors import BackendError, DeviceMemory, InvalidInput
-from rollcall.domain.inputs import Encoding, TextInput
+from rollcall.domain.errors import BackendError, DeviceLost, DeviceMemory, InvalidInput, ModelRejected
+from rollcall.domain.inputs import TextInput
 from rollcall.domain.maps import MapKind, MapOptions
 from rollcall.domain.rows import Row
 from rollcall.engine.dispatch import Dispatcher
-from rollcall.engine.worker import Worker
+from rollcall.models.loading import LoadedModel
+from rollcall.scheduling.queue import Limits, RowQueue
 from tests.unit.engine.fakes import FakeBackend, engine_of
+from tests.unit.engine.test_device import Told
 
 PATIENCE = 20.0
 
@@ -33,80 +36,88 @@ class Halting(FakeBackend):
     halted: threading.Event = field(default_factory=threading.Event)
     let_go: threading.Event = field(default_factory=threading.Event)
 
-    def run(self, encoding: Encoding, rows: list[Row], options: MapOptions) -> BatchOutput:
+    def run(self, rows: Sequence[BatchRow]) -> BatchOutput:
         """Halt, then answer."""
         if len(self.batches) == self.halt_at:
             self.halted.set()
             assert self.let_go.wait(PATIENCE)
-        return super().run(encoding, rows, options)
-
-
-Batches = list[tuple[str, int]]
+        return super().run(rows)
 
 
 @contextmanager
-def dispatching(backend: FakeBackend, max_batch_tokens: int = 8192) -> Iterator[tuple[Dispatcher, Batches]]:
-    """Dispatch to a fake; the second value lists model and rows of each batch."""
-    ran: Batches = []
-    worker, texts = Worker("test", waited=lambda _: None), ThreadPoolExecutor(1)
-    worker.start()
+def dispatching(backend: FakeBackend, max_tokens: int = 8192) -> Iterator[tuple[Dispatcher, Told]]:
+    """Dispatch to a fake; the second value is told of each batch."""
+    told, texts = Told(), ThreadPoolExecutor(1)
+    queue = RowQueue(limits=Limits(max_tokens=max_tokens, max_seconds=1e9))
+    dispatcher = Dispatcher.on(engine_of(backend), queue, texts, told)
+    dispatcher.device.start()
     try:
-        yield (
-            Dispatcher(
-                engine=engine_of(backend, max_batch_tokens),
-                worker=worker,
-                texts=texts,
-                ran=lambda model, rows: ran.append((model, rows)),
-            ),
-            ran,
-        )
+        yield dispatcher, told
     finally:
-        worker.close()
+        dispatcher.device.close()
         texts.shutdown()
 
 
-async def test_rows_run_in_chunks_and_come_back_in_order() -> None:
+def job() -> Job:
+    """A request."""
+    return Job(arrived=0.0)
+
+
+async def test_rows_run_in_batches_and_come_back_in_order() -> None:
     """An explanation's rows come back whole, whatever batches they ran in, and each batch is counted."""
-    with dispatching(FakeBackend(), max_batch_tokens=32) as (dispatcher, ran):
+    with dispatching(FakeBackend(), max_tokens=32) as (dispatcher, told):
         encoded = await dispatcher.encode("m", TextInput(text="a b c d e f"))
         rows = [Row(seed=seed) for seed in range(10)]
-        results = await dispatcher.run("m", encoded, rows, MapOptions(), Priority.CHECK)
+        results = await dispatcher.run(job(), "m", encoded, rows, MapOptions())
         assert [float(result.logits[0]) for result in results] == list(range(10))
-        assert ran == [("m", 4), ("m", 4), ("m", 2)]
+    assert told.batches == [("rows", 4, 0), ("rows", 4, 0), ("rows", 2, 0)]
 
 
-async def test_a_prediction_gets_in_between_two_chunks() -> None:
+async def test_a_prediction_gets_in_between_two_batches() -> None:
     """Whoever wants a prediction waits for one batch of an explanation, not for all of them."""
     backend = Halting(halt_at=0)
-    with dispatching(backend, max_batch_tokens=32) as (dispatcher, ran):
+    with dispatching(backend, max_tokens=32) as (dispatcher, told):
         encoded = await dispatcher.encode("m", TextInput(text="a b c d e f"))
-        rows = [Row(seed=seed) for seed in range(8)]
-        explaining = asyncio.create_task(dispatcher.run("m", encoded, rows, MapOptions(), Priority.CHECK))
+        explaining = asyncio.create_task(dispatcher.run(job(), "m", encoded, [Row()] * 8, MapOptions()))
         assert await asyncio.to_thread(backend.halted.wait, PATIENCE)
-        predicting = asyncio.create_task(dispatcher.run("m", encoded, rows[:1], MapOptions(), Priority.PREDICT))
+        predicting = asyncio.create_task(dispatcher.predict(job(), "m", encoded))
         await asyncio.sleep(0)
         backend.let_go.set()
-        await asyncio.gather(explaining, predicting)
-        assert backend.batches == [4, 1, 4]
-        assert sorted(ran) == [("m", 1), ("m", 4), ("m", 4)]
+        _, predicted = await asyncio.gather(explaining, predicting)
+        assert float(predicted.logits[0]) == 6
+    assert [kind for kind, _, _ in told.batches] == ["rows", "predictions", "rows"]
+
+
+async def test_rows_of_a_model_that_company_changes_stay_alone() -> None:
+    """Where a row's numbers depend on its batch, every request's rows are cut in the same places, alone or not."""
+    backend = Halting(halt_at=0, batch_is_neutral=False)
+    with dispatching(backend, max_tokens=32) as (dispatcher, _):
+        encoded = await dispatcher.encode("m", TextInput(text="a b c d e f"))
+        tasks = [
+            asyncio.create_task(dispatcher.run(job(), "m", encoded, [Row(seed=i)] * 5, MapOptions())) for i in range(3)
+        ]
+        assert await asyncio.to_thread(backend.halted.wait, PATIENCE)
+        await asyncio.sleep(0)
+        backend.let_go.set()
+        await asyncio.gather(*tasks)
+        assert sorted(backend.batches) == [1, 1, 1, 4, 4, 4]
 
 
 async def test_cancelled_rows_are_not_run() -> None:
     """Once a caller has left, the batch on the device is the last one that runs for them."""
     backend = Halting(halt_at=1)
-    with dispatching(backend, max_batch_tokens=32) as (dispatcher, ran):
+    with dispatching(backend, max_tokens=32) as (dispatcher, told):
         encoded = await dispatcher.encode("m", TextInput(text="a b c d e f"))
-        rows = [Row(seed=seed) for seed in range(40)]
-        leaving = asyncio.create_task(dispatcher.run("m", encoded, rows, MapOptions(), Priority.CHECK))
+        leaving = asyncio.create_task(dispatcher.run(job(), "m", encoded, [Row()] * 40, MapOptions()))
         assert await asyncio.to_thread(backend.halted.wait, PATIENCE)
         leaving.cancel()
         with pytest.raises(asyncio.CancelledError):
             await leaving
         backend.let_go.set()
-        (result,) = await dispatcher.run("m", encoded, [Row(seed=7)], MapOptions(), Priority.PREDICT)
+        (result,) = await dispatcher.run(job(), "m", encoded, [Row(seed=7)], MapOptions())
         assert float(result.logits[0]) == 7
         assert backend.batches == [4, 4, 1]
-        assert ran == [("m", 4), ("m", 1)]
+        assert told.dropped == 32
 
 
 async def test_texts_are_read_off_the_device_thread() -> None:
@@ -114,7 +125,7 @@ async def test_texts_are_read_off_the_device_thread() -> None:
     backend = Halting(halt_at=0)
     with dispatching(backend) as (dispatcher, _):
         encoded = await dispatcher.encode("m", TextInput(text="a b"))
-        computing = asyncio.create_task(dispatcher.run("m", encoded, [Row()], MapOptions(), Priority.CHECK))
+        computing = asyncio.create_task(dispatcher.run(job(), "m", encoded, [Row()], MapOptions()))
         assert await asyncio.to_thread(backend.halted.wait, PATIENCE)
         again = await asyncio.wait_for(dispatcher.encode("m", TextInput(text="a b c")), PATIENCE)
         assert len(again.units) == 3
@@ -123,29 +134,67 @@ async def test_texts_are_read_off_the_device_thread() -> None:
 
 
 async def test_errors_come_through_as_they_are() -> None:
-    """The caller's mistakes, a full device and a failing model are told apart."""
-    with dispatching(FakeBackend()) as (dispatcher, ran):
+    """The caller's mistakes, a full device, a failing model and a lost device are told apart."""
+    with dispatching(FakeBackend()) as (dispatcher, _):
         with pytest.raises(InvalidInput):
             await dispatcher.encode("m", TextInput(text=" "))
         encoded = await dispatcher.encode("m", TextInput(text="a b"))
-    with dispatching(FakeBackend(capacity=0)) as (dispatcher, ran), pytest.raises(DeviceMemory):
-        await dispatcher.run("m", encoded, [Row(), Row()], MapOptions(), Priority.CHECK)
-    with dispatching(FakeBackend(failure=ArithmeticError)) as (dispatcher, _), pytest.raises(BackendError):
-        await dispatcher.run("m", encoded, [Row()], MapOptions(), Priority.CHECK)
-    assert ran == []
+    for backend, error in (
+        (FakeBackend(capacity=0), DeviceMemory),
+        (FakeBackend(failure=ArithmeticError), BackendError),
+        (FakeBackend(failure=lambda: torch.AcceleratorError("CUDA error")), DeviceLost),
+    ):
+        with dispatching(backend) as (dispatcher, _), pytest.raises(error):
+            await dispatcher.run(job(), "m", encoded, [Row(), Row()], MapOptions())
+
+
+async def test_no_rows_are_no_work() -> None:
+    """Asking for nothing gets nothing, at once."""
+    with dispatching(FakeBackend()) as (dispatcher, told):
+        encoded = await dispatcher.encode("m", TextInput(text="a b"))
+        assert await dispatcher.run(job(), "m", encoded, [], MapOptions()) == []
+    assert told.batches == []
 
 
 async def test_a_capture_is_one_row() -> None:
-    """A capture counts as the one row that it runs, and brings the maps asked for."""
-    with dispatching(FakeBackend()) as (dispatcher, ran):
+    """A capture brings the prediction, the decision and the maps asked for."""
+    with dispatching(FakeBackend()) as (dispatcher, told):
         encoded = await dispatcher.encode("m", TextInput(text="a b c"))
         captured = await dispatcher.capture(
+            job(),
             "m",
             encoded,
             maps=frozenset({MapKind.RAW_ATTENTION}),
             options=MapOptions(),
-            decision=Decision(task=Task.SINGLE_LABEL, target=0),
+            decide=lambda logits: Decision(task=Task.SINGLE_LABEL, target=int(logits.argmax())),
             attention=None,
         )
         assert [unit_map.kind for unit_map in captured.maps] == [MapKind.RAW_ATTENTION]
-        assert ran == [("m", 1)]
+        assert captured.row.logits.tolist() == [1, -1]
+        assert captured.decision.target == 0
+    assert told.batches == [("capture", 1, 0)]
+
+
+async def test_a_loaded_model_is_tried_before_it_is_used() -> None:
+    """After loading it is known how long rows take, so that the first request can be told if it has no time."""
+    backend = FakeBackend()
+    model = engine_of(backend).models["m"]
+    with dispatching(FakeBackend()) as (dispatcher, _):
+        dispatcher.engine.models.clear()
+        assert dispatcher.expected_seconds("m", 10, 8) == 0
+        assert await dispatcher.load("m", lambda: model) is model
+        assert dispatcher.expected_seconds("m", 10, 8) > 0
+        assert dispatcher.engine.models["m"] is model
+        assert dispatcher.backlog_seconds() == 0
+    assert max(backend.batches) > 1
+
+
+async def test_a_model_that_cannot_be_loaded_says_why() -> None:
+    """What loading raises is raised where it is awaited."""
+
+    def fail() -> LoadedModel:
+        message = "no such directory"
+        raise ModelRejected(message)
+
+    with dispatching(FakeBackend()) as (dispatcher, _), pytest.raises(ModelRejected):
+        await dispatcher.load("n", fail)

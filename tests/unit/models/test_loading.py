@@ -11,11 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from rollcall.backends.base import variants
 from rollcall.backends.torch_backend import TorchBackend
 from rollcall.domain.decision import Task
 from rollcall.domain.errors import ModelRejected
 from rollcall.domain.inputs import TextInput
-from rollcall.domain.maps import MapOptions
 from rollcall.domain.rows import Row
 from rollcall.models.families import FAMILIES
 from rollcall.models.loading import directory_digest, load_model
@@ -251,7 +251,7 @@ def test_limits_are_the_models(family: str, tmp_path: Path) -> None:
     longest = backend.encode(TextInput(text=TEXT * 9))
     assert longest.length == 32 - offset
     assert longest.truncated
-    assert backend.run(longest, [Row()], MapOptions()).logits.isfinite().all()
+    assert backend.run(variants(longest, [Row()])).logits.isfinite().all()
     tokenized(model_max_length=20)(directory)
     assert load_model(directory).backend.shape.max_tokens == 20
 

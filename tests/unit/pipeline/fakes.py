@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from rollcall.admission.backlog import Backlog
 from rollcall.admission.gate import Gate
 from rollcall.admission.plan import ServerDefaults
-from rollcall.domain.compute import Captured, Priority
+from rollcall.domain.compute import Captured, Job, Priority
 from rollcall.domain.decision import Decision
 from rollcall.domain.errors import InvalidInput
 from rollcall.domain.inputs import Encoding, ModelInput, TextInput, Unit
@@ -30,7 +31,7 @@ from tests.unit.pipeline.cards import card
 WORDS = ("the", "plot", "is", "thin", "but", "music", "moves", "me")
 EFFECTS: Mapping[str, float] = dict(zip(WORDS, (0.0, 0.2, 0.1, 0.4, 0.3, 0.9, 1.6, 0.6), strict=True))
 TEXT = " ".join(WORDS)
-STAGES = ("encode", "predict", "capture", "look", "witness")
+STAGES = ("encode", "capture", "look", "witness")
 LABELS = ("yes", "no")
 CARD = card(labels=LABELS)
 
@@ -78,6 +79,7 @@ class SumModel:
     let_go: asyncio.Event = field(default_factory=asyncio.Event)
     entered: list[str] = field(default_factory=list)
     rows: list[tuple[Priority, int]] = field(default_factory=list)
+    seconds_per_row: float = 0.0
     witness_from: int = 10**9
     """Rows of checks after which the next ones are called a witness's."""
 
@@ -89,20 +91,34 @@ class SumModel:
             raise InvalidInput.of("text.text", "holds no word")
         return encoding(model_input.text)
 
+    async def predict(self, job: Job, model: str, encoding: Encoding) -> RowResult:  # noqa: ARG002 - the contract
+        """Add up the untouched input."""
+        await self._enter("predict")
+        self.rows.append((Priority.PREDICT, 1))
+        (result,) = self.after("predict", [Row()], [self.answer(encoding, Row())])
+        return result
+
     async def run(
         self,
+        job: Job,  # noqa: ARG002 - the contract
         model: str,  # noqa: ARG002 - the contract
         encoding: Encoding,
         rows: list[Row],
         options: MapOptions,  # noqa: ARG002 - the contract
-        priority: Priority,
     ) -> list[RowResult]:
         """Add up what is left of each row."""
-        checking = priority is Priority.CHECK
-        stage = ("witness" if self.checked >= self.witness_from else "look") if checking else "predict"
+        stage = "witness" if self.checked >= self.witness_from else "look"
         await self._enter(stage)
-        self.rows.append((priority, len(rows)))
+        self.rows.append((Priority.CHECK, len(rows)))
         return self.after(stage, rows, [self.answer(encoding, row) for row in rows])
+
+    def expected_seconds(self, model: str, rows: int, length: int) -> float:  # noqa: ARG002 - the contract
+        """As long as the test says."""
+        return rows * self.seconds_per_row
+
+    def backlog_seconds(self) -> float:
+        """Nothing waits."""
+        return 0.0
 
     @property
     def checked(self) -> int:
@@ -127,16 +143,20 @@ class SumModel:
 
     async def capture(
         self,
+        job: Job,  # noqa: ARG002 - the contract
         model: str,  # noqa: ARG002 - the contract
         encoding: Encoding,
         *,
         maps: frozenset[MapKind],
         options: MapOptions,  # noqa: ARG002 - the contract
-        decision: Decision,  # noqa: ARG002 - the contract
+        decide: Callable[[Floats], Decision],
         attention: AttentionSelection | None,  # noqa: ARG002 - the contract
     ) -> Captured:
         """Make the maps that are asked for."""
         await self._enter("capture")
+        self.rows.append((Priority.BASE, 1))
+        untouched = Row(readout=True)
+        (row,) = self.after("capture", [untouched], [self.answer(encoding, untouched)])
         truth = effects_of(encoding) + 0.01
         scores = {
             MapKind.RAW_ATTENTION: truth,
@@ -145,6 +165,8 @@ class SumModel:
             MapKind.GRADIENT_ROLLOUT: truth,
         }
         return Captured(
+            row=row,
+            decision=decide(row.logits),
             maps=tuple(unit_map(kind, scores[kind]) for kind in MapKind if kind in maps),
             attention=None,
             attention_is_uniform=False,
@@ -164,6 +186,7 @@ def pipeline_of(
     model: ModelCard = CARD,
     calibration: Calibration | None = None,
     gate: Gate | None = None,
+    backlog_seconds: float = 3600.0,
     policies: Mapping[str, Policy] = POLICIES,
     **fields: Any,  # noqa: ANN401 - the other fields of Pipeline
 ) -> Pipeline:
@@ -172,6 +195,7 @@ def pipeline_of(
         catalog=Catalog(entries={model.ref.name: Entry(card=model, calibration=calibration)}, default=model.ref.name),
         compute=compute,
         gate=gate or Gate(max_in_flight=4, share=1.0),
+        backlog=Backlog(max_seconds=backlog_seconds, seconds=compute.expected_seconds),
         policies=policies,
         defaults=ServerDefaults(
             check_level=CheckLevel.STANDARD, policy=next(iter(policies)), max_rows=4096, most_rows=4096

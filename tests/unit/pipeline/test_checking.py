@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rollcall.admission.budget import Budget, Cut, Pace
+from rollcall.admission.budget import Budget, Cut
 from rollcall.checks.base import Subject
-from rollcall.domain.compute import Priority
+from rollcall.domain.compute import Job
 from rollcall.domain.decision import Decision, Task
 from rollcall.domain.errors import BackendError
 from rollcall.domain.maps import MapKind, MapOptions, UnitMap
@@ -40,11 +40,11 @@ def checker_of(
 ) -> Checker:
     """Check maps of the sum model."""
     subject = subject_of(text, model)
-    spending = budget or Budget(max_rows=122, deadline=None, clock=lambda: 0.0, pace=Pace(), length=10, rows=1)
+    spending = budget or Budget(max_rows=122, deadline=None, clock=lambda: 0.0, estimate=lambda _: 0.0, rows=1)
 
     async def run(rows: list[Row]) -> list[RowResult]:
-        results = await model.run("m", subject.encoding, rows, MapOptions(), Priority.CHECK)
-        spending.spend(len(rows), 0.0)
+        results = await model.run(Job(arrived=0.0), "m", subject.encoding, rows, MapOptions())
+        spending.spend(len(rows))
         return results
 
     return Checker(
@@ -135,7 +135,7 @@ async def test_the_rows_of_an_open_map_stay_within_the_design() -> None:
 @pytest.mark.parametrize(("max_rows", "looks"), [(29, 0), (30, 1), (49, 1), (50, 2)])
 async def test_the_budget_ends_the_looks(max_rows: int, looks: int) -> None:
     """Where rows run out the open maps say BUDGET, and the looks that were paid for count."""
-    budget = Budget(max_rows=max_rows, deadline=None, clock=lambda: 0.0, pace=Pace(), length=10, rows=1)
+    budget = Budget(max_rows=max_rows, deadline=None, clock=lambda: 0.0, estimate=lambda _: 0.0, rows=1)
     checked = await checker_of(SumModel(), (ATTENTIVE_HALF,), budget=budget).check()
     assert checked.looks == looks
     assert flags(checked)[ATTENTIVE_HALF.kind] == (Flag.INCONCLUSIVE, Reason.BUDGET)
@@ -147,7 +147,7 @@ async def test_the_budget_ends_the_looks(max_rows: int, looks: int) -> None:
 
 async def test_a_budget_that_ends_takes_no_decision_back() -> None:
     """Maps decided by the first look keep their flags when there is nothing left for a second one."""
-    budget = Budget(max_rows=22, deadline=None, clock=lambda: 0.0, pace=Pace(), length=10, rows=1)
+    budget = Budget(max_rows=22, deadline=None, clock=lambda: 0.0, estimate=lambda _: 0.0, rows=1)
     checked = await checker_of(SumModel(), (RIGHT, HALF), budget=budget).check()
     assert flags(checked) == {
         RIGHT.kind: (Flag.FAITHFUL, Reason.NONE),
@@ -256,5 +256,5 @@ async def test_the_decision_flip_is_found_and_verified() -> None:
     assert checked.flip.found
     subject = subject_of()
     left = SumModel().answer(subject.encoding, subject.removal(checked.flip.units, RemovalOperator.MASK_TOKEN))
-    assert subject.flips(left)
+    assert subject.flips([left]).all()
     assert all(margin < 0 for margin in checked.flip.margins)

@@ -74,7 +74,7 @@ async def test_an_explanation_is_complete() -> None:
     assert (found.tokens_total, found.tokens_used, found.units_grouped) == (10, 10, False)
     assert not found.reported_mismatch
     assert found.attention is None
-    assert [name for name, _ in found.timing.stages] == ["encode", "predict", "attribute", "look", "witness", "decide"]
+    assert [name for name, _ in found.timing.stages] == ["encode", "capture", "look", "witness", "decide"]
     assert found.rows == 1 + model.checked
     ((reported, looks, cut),) = told.explanations
     assert reported is found
@@ -289,7 +289,7 @@ async def test_one_who_leaves_changes_nothing_for_others(stage: str) -> None:
 
 
 @pytest.mark.parametrize("error", [BackendError("failed"), DeviceMemory("too small")])
-@pytest.mark.parametrize("stage", ["encode", "predict", "capture"])
+@pytest.mark.parametrize("stage", ["encode", "capture"])
 async def test_a_failure_before_the_checks_is_an_error(stage: str, error: Exception) -> None:
     """Without a prediction or without maps there is nothing to answer; the permit is returned."""
 
@@ -352,10 +352,31 @@ async def test_a_deadline_that_has_passed_is_refused() -> None:
     assert pipeline.gate.in_flight == 0
 
 
-@pytest.mark.parametrize("stage", ["encode", "predict", "capture"])
-async def test_a_deadline_that_passes_on_the_way_is_no_error(stage: str) -> None:
+async def test_a_deadline_that_cannot_be_met_is_refused_at_once() -> None:
+    """Where not even the maps can be ready in time nothing is run, and nothing is kept."""
+    slow = SumModel(seconds_per_row=1.0)
+    pipeline = pipeline_of(slow, clock=lambda: 0.0)
+    with pytest.raises(DeadlineTooShort):
+        await pipeline.explain(ask(TEXT, deadline=2.0))
+    clock = Ticking(encode=5.0)
+    late = pipeline_of(SumModel(before=clock.enter), clock=clock)
+    with pytest.raises(DeadlineTooShort):
+        await late.explain(ask(TEXT, deadline=4.0))
+    assert slow.entered == ["encode"]
+    assert (pipeline.gate.in_flight, pipeline.backlog.total()) == (0, 0)
+
+
+async def test_what_would_be_late_is_not_begun() -> None:
+    """A first look that cannot be done in time is not tried: the answer comes at once, and says BUDGET."""
+    model = SumModel(seconds_per_row=0.1)
+    found = await pipeline_of(model, clock=lambda: 0.0).explain(ask(TEXT, deadline=2.0))
+    assert set(flags(found).values()) == {(Flag.INCONCLUSIVE, Reason.BUDGET)}
+    assert model.checked == 0
+
+
+async def test_a_deadline_that_passes_on_the_way_is_no_error() -> None:
     """Where time runs out before the looks the answer has its maps, and says that the budget was spent."""
-    clock = Ticking(**{stage: 5.0})
+    clock = Ticking(capture=5.0)
     told = Told()
     pipeline = pipeline_of(SumModel(before=clock.enter), clock=clock, telemetry=told)
     found = await pipeline.explain(ask(TEXT, deadline=4.0))
@@ -365,26 +386,57 @@ async def test_a_deadline_that_passes_on_the_way_is_no_error(stage: str) -> None
 
 
 async def test_a_deadline_between_looks_keeps_what_was_decided() -> None:
-    """Time that runs out after the first look leaves its decisions; witnesses are skipped, and no look was cut."""
-    clock = Ticking(look=5.0)
+    """Time that runs out after the first look leaves its decisions, but for FAITHFUL, which lacks its last checks."""
+    clock = Ticking(look=5.9)
     told = Told()
-    pipeline = pipeline_of(SumModel(before=clock.enter), clock=clock, telemetry=told)
+    pipeline = pipeline_of(SumModel(before=clock.enter, seconds_per_row=0.05), clock=clock, telemetry=told)
     found = await pipeline.explain(ask(TEXT, deadline=6.0))
-    assert found.primary.verdict.flag is Flag.FAITHFUL
+    assert flags(found) == {
+        MapKind.RAW_ATTENTION: (Flag.FAITHFUL, Reason.NONE),
+        MapKind.ATTENTION_ROLLOUT: (Flag.FAITHFUL, Reason.NONE),
+        MapKind.NORM_ROLLOUT: (Flag.UNFAITHFUL, Reason.NONE),
+        MapKind.GRADIENT_ROLLOUT: (Flag.INCONCLUSIVE, Reason.BUDGET),
+    }
+    assert found.recommended_map is None
     assert found.decision_flip is None
-    assert told.explanations[0][1:] == (1, None)
+    assert told.explanations[0][1:] == (1, Cut.DEADLINE)
 
 
-async def test_the_pace_is_learned_for_the_next_request() -> None:
-    """After one slow explanation the next one knows that its first look would not be done in time, and says BUDGET."""
-    clock = Ticking(look=5.0)
-    model = SumModel(before=clock.enter)
-    pipeline = pipeline_of(model, clock=clock)
-    await pipeline.explain(ask(TEXT))
-    ran = model.checked
-    found = await pipeline.explain(ask(TEXT, deadline=clock.now + 3.0))
-    assert found.primary.verdict.reason is Reason.BUDGET
-    assert model.checked == ran
+async def test_work_ahead_is_bounded() -> None:
+    """What would wait longer than the house allows is refused with a hint; when the work is done there is room."""
+    model = SumModel(seconds_per_row=1.0, halt_at="look")
+    pipeline = pipeline_of(model, backlog_seconds=60.0)
+    inside = asyncio.create_task(pipeline.explain(ask(TEXT)))
+    await model.halted.wait()
+    with pytest.raises(Overloaded) as refusal:
+        await pipeline.explain(ask(TEXT, seed=1))
+    assert 1 <= refusal.value.retry_after <= 62
+    model.let_go.set()
+    await inside
+    assert (pipeline.gate.in_flight, pipeline.backlog.total()) == (0, 0)
+    assert (await pipeline.explain(ask(TEXT, seed=1))).primary.verdict.flag is not Flag.NOT_CHECKED
+
+
+async def test_the_same_question_is_answered_once() -> None:
+    """Requests in flight that ask the same share the work; each gets an answer under its own names."""
+    told, model = Told(), SumModel(halt_at="look")
+    pipeline = pipeline_of(model, telemetry=told)
+    asking = [
+        ask(TEXT, request_id="a"),
+        ask(TEXT, request_id="b", reported_label="no"),
+        ask(TEXT, request_id="c", seed=5),
+    ]
+    tasks = [asyncio.create_task(pipeline.explain(request)) for request in asking]
+    await model.halted.wait()
+    model.let_go.set()
+    found = await asyncio.gather(*tasks)
+    assert model.entered.count("capture") == 2
+    assert told.shared == 1
+    assert [answer.request_id for answer in found] == ["a", "b", "c"]
+    assert len({answer.explanation_id for answer in found}) == 3
+    assert [answer.reported_mismatch for answer in found] == [False, True, False]
+    assert flags(found[0]) == flags(found[1])
+    assert pipeline.in_flight.flights == {}
 
 
 async def test_too_few_rows_are_an_answer() -> None:

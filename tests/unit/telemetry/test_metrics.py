@@ -120,11 +120,22 @@ def test_stages_without_a_name_share_one(bench: Bench) -> None:
 
 def test_the_device_is_watched(bench: Bench) -> None:
     """Batches, waiting times and the queue are seen."""
-    bench.metrics.batch("second", 24)
-    bench.metrics.queue_waited(0.02)
-    bench.metrics.watch_queue(lambda: 7)
-    assert bench.value("rollcall_batch_rows_sum", model="second") == 24
-    assert bench.value("rollcall_queue_wait_seconds_bucket", le="0.025") == 1
+    bench.metrics.batch_ran("second", "rows", rows=24, padding=5, seconds=0.02, expected=0.01)
+    bench.metrics.batch_ran("second", "rows", rows=1, padding=0, seconds=0.02, expected=0.0)
+    bench.metrics.rows_waited("rows", 0.02)
+    bench.metrics.rows_dropped(3)
+    bench.metrics.watch_queue(rows=lambda: 7, tokens=lambda: 70, oldest=lambda: 0.5)
+    bench.metrics.watch_backlog(lambda: 12.5)
+    assert bench.value("rollcall_batch_rows_sum", model="second") == 25
+    assert bench.value("rollcall_batch_duration_seconds_count", kind="rows") == 2
+    assert bench.value("rollcall_batch_estimate_ratio_count") == 1
+    assert bench.value("rollcall_batch_estimate_ratio_sum") == 2
+    assert bench.value("rollcall_padding_tokens_total", model="second") == 5
+    assert bench.value("rollcall_rows_dropped_total") == 3
+    assert bench.value("rollcall_queue_wait_seconds_bucket", kind="rows", le="0.025") == 1
+    assert bench.value("rollcall_queue_tokens") == 70
+    assert bench.value("rollcall_queue_oldest_seconds") == 0.5
+    assert bench.value("rollcall_backlog_seconds") == 12.5
     assert bench.metrics.load().queued == 7
 
 

@@ -79,7 +79,8 @@ def assessed(
 ) -> Assessment:
     """Assess one map."""
     found = measurements or measured()
-    return assess(unit_map(scores, kind), found, estimate_all(found))
+    (assessment,) = assess([unit_map(scores, kind)], found, estimate_all(found))
+    return assessment
 
 
 def outcomes(assessment: Assessment) -> dict[CheckKind, CheckOutcome]:
@@ -187,6 +188,20 @@ def test_constant_margins_have_no_alignment() -> None:
     assert assessment.ruling == Ruling(flag=Flag.INCONCLUSIVE, reason=Reason.LOW_POWER)
 
 
+def test_maps_are_judged_together_as_they_are_alone() -> None:
+    """Which other maps are asked for changes nothing about a map, not even where one of them is broken."""
+    found = measured(looks=2, **twins(2.0))
+    maps = [
+        unit_map(scores, kind)
+        for scores, kind in zip((RIGHT, np.full(N, 1 / N), np.r_[NAN, RIGHT[1:]], WRONG), MapKind, strict=True)
+    ]
+    together = assess(maps, found, estimate_all(found))
+    for one, other in zip(together, maps, strict=True):
+        (alone,) = assess([other], found, estimate_all(found))
+        assert repr(one) == repr(alone)
+        assert one.map is other
+
+
 def test_words_of_equal_weight_are_not_ranked() -> None:
     """Where every word carries the same, no map is right or wrong by the luck of rounding."""
     equal = measured(effects=np.full(N, 0.25))
@@ -237,30 +252,35 @@ def test_nothing_measured_is_a_matter_of_budget() -> None:
     assert assessment.strength == -np.inf
 
 
-def twins(margin: float) -> tuple[RowResult, ...]:
+def twins(margin: float) -> dict[str, Any]:
     """Eight draws with a very different map, all answered with this margin."""
     far = np.roll(RIGHT, 3)
-    return tuple(answer(margin, maps={MapKind.RAW_ATTENTION: far}) for _ in range(8))
+    return drawn(*[answer(margin, maps={MapKind.RAW_ATTENTION: far}) for _ in range(8)])
+
+
+def drawn(*draws: RowResult) -> dict[str, Any]:
+    """Fields of Measurements after these draws."""
+    return {"draws": draws, "same": subject(N, margin=2.0).same(draws)}
 
 
 def test_attention_that_is_not_used_takes_faithful_back() -> None:
     """A map of attention that does not matter to the answer is not faithful, though it may rank the words well."""
-    unused = measured(draws=twins(2.0))
+    unused = measured(**twins(2.0))
     assert assessed(RIGHT, unused).ruling == Ruling(flag=Flag.INCONCLUSIVE, reason=Reason.NOT_USED)
     assert assessed(RIGHT, unused).twin is not None
-    assert assessed(RIGHT, measured(draws=twins(-2.0))).ruling == Ruling(flag=Flag.FAITHFUL)
+    assert assessed(RIGHT, measured(**twins(-2.0))).ruling == Ruling(flag=Flag.FAITHFUL)
 
 
 def test_rewiring_is_not_held_against_other_maps() -> None:
     """A map of gradients is not about attention weights alone."""
-    assessment = assessed(RIGHT, measured(draws=twins(2.0)), MapKind.GRADIENT_ROLLOUT)
+    assessment = assessed(RIGHT, measured(**twins(2.0)), MapKind.GRADIENT_ROLLOUT)
     assert assessment.ruling == Ruling(flag=Flag.FAITHFUL)
     assert outcomes(assessment)[CheckKind.REWIRING] is CheckOutcome.SKIPPED
 
 
 def test_a_crash_while_judging_rewiring_stays_within_that_check() -> None:
     """Draws without the map itself crash the judging: no FAITHFUL, UNFAITHFUL stays, and no error for the caller."""
-    broken = measured(draws=(answer(2.0),) * 8)
+    broken = measured(**drawn(*[answer(2.0)] * 8))
     for scores, ruling in (
         (RIGHT, Ruling(flag=Flag.INCONCLUSIVE, reason=Reason.INSTRUMENT)),
         (WRONG, Ruling(flag=Flag.UNFAITHFUL)),

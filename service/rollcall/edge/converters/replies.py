@@ -42,20 +42,21 @@ def predict_response(answer: Predicted) -> explanation_service_pb2.PredictRespon
 def explain_response(answer: Explanation) -> explanation_pb2.ExplainResponse:
     """Write an explanation. Raises InvalidInput if its attention would make the reply larger than clients accept."""
     primary, recommended = answer.primary, answer.recommended_map
+    attributions = [_attribution(attribution) for attribution in answer.attributions]
     return explanation_pb2.ExplainResponse(
         explanation_id=answer.explanation_id,
         request_id=answer.request_id,
         model=_model_ref(answer.model),
         prediction=_prediction(answer.prediction),
         units=[_unit(unit) for unit in answer.units],
-        attributions=[_attribution(attribution) for attribution in answer.attributions],
+        attributions=attributions,
         effects=[
             explanation_pb2.Effect(unit=e.unit, effect=e.effect, standard_error=e.standard_error)
             for e in answer.effects
         ],
         decision_flip=_decision_flip(answer.decision_flip) if answer.decision_flip else None,
         primary_map=enums.MAP_KINDS[answer.primary_map],
-        verdict=_verdict(primary.verdict),
+        verdict=next(a.verdict for a in attributions if a.map == enums.MAP_KINDS[answer.primary_map]),
         recommended_map=enums.MAP_KINDS[recommended] if recommended else explanation_pb2.MAP_KIND_UNSPECIFIED,
         truncated=answer.tokens_used < answer.tokens_total,
         tokens_total=answer.tokens_total,

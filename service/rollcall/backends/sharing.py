@@ -1,0 +1,174 @@
+"""What a model's rows may share, tried when it is loaded, on synthetic ids. A feature that fails is switched off.
+
+Whole results are compared, of every kind of row, with the feature and without it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from math import inf
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from rollcall.backends.arrangement import LEAST_ROWS
+from rollcall.backends.base import BatchOutput, BatchRow, Shape, variants
+from rollcall.backends.tensors import worst
+from rollcall.domain.inputs import Encoding, Unit
+from rollcall.domain.model import SelfTest
+from rollcall.domain.rows import AttentionEdit, RemovalOperator, Row
+from rollcall.telemetry import logs
+
+_log = logging.getLogger(__name__)
+
+LENGTHS = (11, 48)
+"""Tokens of the synthetic inputs; not multiples of what a processor takes at once, and such."""
+SIZES = (1, 2, 3, 5, 9)
+"""Rows of the batches that must all give the same."""
+
+
+class Shares(Protocol):
+    """What the tests need of a backend: rows, and the switches."""
+
+    shape: Shape
+    readout_row_suffices: bool
+    rows_join_late: bool
+    batch_is_neutral: bool
+    noise: float
+
+    def predict(self, rows: Sequence[BatchRow]) -> torch.Tensor:
+        """Logits of untouched inputs, without hooks."""
+        ...
+
+    def run(self, rows: Sequence[BatchRow]) -> BatchOutput:
+        """Run rows as one batch."""
+        ...
+
+    def synthetic(self, length: int, seed: int = 0) -> Encoding:
+        """An input of random ids."""
+        ...
+
+
+def try_features(backend: Shares, close: float) -> tuple[SelfTest, ...]:
+    """Try every feature and leave it switched on where it holds; `close` is what counts as equal, relatively."""
+    lengths = [length for length in LENGTHS if length <= backend.shape.max_tokens]
+    pairs = [(backend.synthetic(length), backend.synthetic(length, seed=1)) for length in lengths]
+    batches = [_rows(first)[:few] for first, _ in pairs for few in (None, *range(1, LEAST_ROWS))]
+    late_batches = [_late(first, second, backend.shape.layers) for first, second in pairs]
+    backend.rows_join_late = backend.readout_row_suffices = backend.batch_is_neutral = False
+    plain, late_plain = ([backend.run(rows) for rows in group] for group in (batches, late_batches))
+
+    def error(group: list[list[BatchRow]], expected: list[BatchOutput]) -> float:
+        try:
+            return worst(_difference(backend.run(rows), known) for rows, known in zip(group, expected, strict=True))
+        except Exception as failure:  # noqa: BLE001 - a model that cannot do it at all cannot do it
+            logs.event(_log, logging.INFO, "sharing_not_possible", error=failure)
+            return inf
+
+    backend.readout_row_suffices = True
+    readout = worst((error(batches, plain), error(late_batches, late_plain)))
+    backend.readout_row_suffices = readout <= close
+    backend.rows_join_late = True
+    late = error(late_batches, late_plain)
+    backend.rows_join_late = late <= close
+    neutral = worst(_company_changes(backend, _rows(first)) for first, _ in pairs)
+    backend.batch_is_neutral = neutral == 0
+    found = (_noise(backend, variants(first, [Row()])) for first, _ in pairs)
+    backend.noise = worst((backend.noise, neutral, *found))
+    return (
+        _feature(
+            "readout_row_suffices", readout, close, "With the read-out query alone in the last layer results differ by"
+        ),
+        _feature("rows_join_late", late, close, "Rows that join at their first edited layer differ by"),
+        _feature("batch_is_neutral", neutral, 0, "Results differ between batches by"),
+    )
+
+
+def synthetic_input(length: int, vocabulary: int, special: tuple[int, int], seed: int = 0) -> Encoding:
+    """An input of random ids between two special ones; every inner token is a unit."""
+    ids = np.random.default_rng((length, seed)).integers(0, vocabulary, size=length)
+    ids[[0, -1]] = special
+    units = tuple(
+        Unit(text="", token_start=i, token_end=i + 1, char_start=0, char_end=0, segment=0) for i in range(1, length - 1)
+    )
+    unit_of_token = np.arange(-1, length - 1)
+    unit_of_token[-1] = -1
+    return Encoding(
+        input_ids=ids,
+        type_ids=np.zeros_like(ids),
+        unit_of_token=unit_of_token,
+        units=units,
+        tokens_total=length,
+        grouped=False,
+    )
+
+
+def _rows(encoding: Encoding) -> list[BatchRow]:
+    """One of each kind."""
+    removed = np.arange(len(encoding.units)) % 3 == 0
+    rows = [
+        Row(readout=True),
+        Row(removed=removed),
+        Row(removed=removed, operator=RemovalOperator.HIDDEN_KEYS),
+        Row(edit=AttentionEdit.IDENTITY, readout=True),
+        Row(edit=AttentionEdit.UNIFORM, readout=True),
+        Row(edit=AttentionEdit.PERMUTED, seed=1),
+    ]
+    return variants(encoding, rows)
+
+
+def _late(first: Encoding, second: Encoding, layers: int) -> list[BatchRow]:
+    """Rows of two inputs whose edits start at a later layer, where there is one, beside rows that start at once."""
+    starts = sorted({layers // 2, layers - 1})
+    edits = (AttentionEdit.UNIFORM, AttentionEdit.PERMUTED)
+    late = [Row(edit=edit, seed=1, layers=tuple(range(start, layers))) for start in starts for edit in edits]
+    late.append(Row(edit=AttentionEdit.UNIFORM, layers=(starts[0],)))
+    removed = np.arange(len(first.units)) % 2 == 0
+    hidden = Row(removed=removed, operator=RemovalOperator.HIDDEN_KEYS)
+    at_once = [Row(removed=removed), Row(edit=AttentionEdit.UNIFORM), hidden]
+    return [*variants(first, [*late, at_once[0]]), *variants(second, [*at_once, *late, Row(readout=True)])]
+
+
+def _company_changes(backend: Shares, rows: list[BatchRow]) -> float:
+    """Largest difference between a row's results in batches of different sizes and neighbours."""
+    together, differences = backend.run(rows * 2), [0.0]
+    for size in SIZES:
+        numbers = [(size + i) % len(rows) for i in range(size)]
+        found = backend.run([rows[number] for number in numbers])
+        differences.append(_largest(found.logits, together.logits[numbers]))
+        if found.readouts is not None and together.readouts is not None:
+            differences.append(_largest(found.readouts, together.readouts[numbers]))
+        if found.permuted is not None and together.permuted is not None:  # there is one permuted row, perhaps twice
+            differences.append(_largest(found.permuted.readout, together.permuted.readout[:1]))
+            differences += [
+                _largest(a, b[:1]) for a, b in zip(found.permuted.fused, together.permuted.fused, strict=True)
+            ]
+    return worst(differences)
+
+
+def _noise(backend: Shares, untouched: list[BatchRow]) -> float:
+    """Relative difference of an untouched input's logits, as a prediction and as a row beside others."""
+    alone, beside = backend.predict(untouched), backend.run(untouched * 5).logits[:1]
+    return _largest(alone, beside) / max(1.0, float(alone.abs().max()))
+
+
+def _largest(found: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((found - expected).abs().max())
+
+
+def _difference(found: BatchOutput, expected: BatchOutput) -> float:
+    """Largest difference, relative to the largest value of its kind, of logits, read-outs and reduced attention."""
+    pairs = [(found.logits, expected.logits)]
+    if found.readouts is not None and expected.readouts is not None:
+        pairs.append((found.readouts, expected.readouts))
+    if found.permuted is not None and expected.permuted is not None:
+        pairs.append((found.permuted.readout, expected.permuted.readout))
+    return worst(_largest(a, b) / max(1.0, float(b.abs().max())) for a, b in pairs)
+
+
+def _feature(name: str, value: float, limit: float, says: str) -> SelfTest:
+    passed = value <= limit
+    detail = f"{says} {value:.3g}." + ("" if passed else " The feature is off.")
+    return SelfTest(name=name, passed=passed, value=float(value), tolerance=limit, detail=detail, required=False)
