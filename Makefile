@@ -8,7 +8,7 @@ CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
 SHARED ?= ../shared
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types imports protos protos-check bench load wheels ci clean
+.PHONY: help setup demo test lint types imports protos protos-check bench load soak wheels ci clean
 
 help:  ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -52,8 +52,11 @@ protos-check: setup  ## Check that the committed stubs are what protos/ says, an
 bench: setup  ## Measure explanations against their rows on the stock model
 	$(BIN)/python -m tests.bench.bench_explain
 
-load: setup  ## 100 concurrent clients for 60 s against a real server
-	$(BIN)/python -m tests.bench.load --clients 100 --seconds 60
+load: setup  ## Offer a real server half to twice of what it can do (some twenty minutes)
+	$(BIN)/python -m tests.bench.load
+
+soak: setup  ## Load a real server for ten minutes, and watch its memory, threads and file descriptors
+	$(BIN)/python -m tests.bench.soak --seconds 600
 
 wheels: setup  ## Build the wheels of service and client, and try them in empty environments
 	$(BIN)/python -m tests.contract.wheels

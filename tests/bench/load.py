@@ -1,7 +1,14 @@
-"""Many concurrent clients against a real server on loopback, for a bounded time: `python -m tests.bench.load`.
+"""Open-loop load against a real server on loopback: `python -m tests.bench.load`.
 
-Every client explains or predicts in a loop. Any error ends the run with exit code 1. Latencies are shown for
-orientation only; what counts is that nobody sees an error and that the same request keeps its verdict.
+1. Capacity: the goodput of a closed loop with enough clients to saturate the server.
+2. Each mix of requests at each multiple of its capacity, open loop: goodput, latencies, codes, and what the server
+   held. The capacity is measured right before and right after; ratios are to the mean of both.
+3. Predictions at a low rate, alone and beside more explanations than the server can do, in turn.
+
+Goodput is answers per second that served somebody: an explanation whose looks were cut (reason BUDGET) does not count.
+Times on a shared machine mean little, ratios within one run more, so no time decides the exit code. It is 1 if a code
+came that may not come, a refusal did not say when to come back, a text got two verdicts, or the server did not become
+idle after a run or did not stop cleanly. Settings reach the server as ROLLCALL_* variables.
 """
 
 from __future__ import annotations
@@ -9,114 +16,235 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import statistics
-import sys
-import time
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
-from rollcall.demo.server import server_process
-from rollcall.demo.tour import SENTENCES
-from rollcall_client import AsyncClient, RollcallError
+from rollcall.demo.server import ServerProcess, server_process
+from rollcall_client import AsyncClient
+from tests.bench.load_report import Capacity, Pair, Point, Report, Sweep, markdown
+from tests.bench.openloop import (
+    MIXES,
+    Answer,
+    Due,
+    Kind,
+    Verdicts,
+    Window,
+    make_texts,
+    punctuality,
+    summarise,
+    timetable,
+    unexpected,
+)
+from tests.bench.traffic import Caller, busy_gauges, drive, facts, few_pauses, log, saturate, served, watching
 
-PREDICT_EVERY = 4
-"""Every so many-th client predicts; the others explain."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Tally:
-    """What the clients saw: latencies in seconds by method, errors, and every verdict that each sentence got."""
-
-    predict: list[float] = field(default_factory=list)
-    explain: list[float] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-    verdicts: dict[str, set[str]] = field(default_factory=dict)
-
-
-async def client_loop(target: str, number: int, until: float, tally: Tally, patience: float) -> None:
-    """Ask again and again until the time is over."""
-    async with AsyncClient(target, timeout=patience, retries=0) as client:
-        turn = number
-        while time.monotonic() < until:
-            _, text = SENTENCES[turn % len(SENTENCES)]
-            turn += 1
-            started = time.monotonic()
-            try:
-                if number % PREDICT_EVERY == 0:
-                    await client.predict(text)
-                    tally.predict.append(time.monotonic() - started)
-                else:
-                    explanation = await client.explain(text)
-                    tally.explain.append(time.monotonic() - started)
-                    alignment = explanation.verdict.alignment
-                    seen = (
-                        f"{explanation.flag.name} {explanation.reason.name} {alignment.value if alignment else None!r}"
-                    )
-                    tally.verdicts.setdefault(text, set()).add(seen)
-            except RollcallError as error:
-                tally.errors.append(f"{type(error).__name__}: {error}")
-
-
-async def run_clients(target: str, clients: int, seconds: float, patience: float) -> Tally:
-    """Run all clients for `seconds`."""
-    tally = Tally()
-    until = time.monotonic() + seconds
-    loops = [client_loop(target, number, until, tally, patience) for number in range(clients)]
-    await asyncio.gather(*loops)
-    return tally
-
-
-def summary(tally: Tally, seconds: float) -> dict[str, object]:
-    """Counts, rates and quantiles."""
-
-    def quantiles(values: list[float]) -> dict[str, float]:
-        if len(values) < 2:
-            return {"count": len(values)}
-        cuts = statistics.quantiles(values, n=100)
-        return {"count": len(values), "per_second": len(values) / seconds, "p50_s": cuts[49], "p99_s": cuts[98]}
-
-    return {
-        "predict": quantiles(tally.predict),
-        "explain": quantiles(tally.explain),
-        "errors": len(tally.errors),
-        "first_errors": tally.errors[:5],
-        "sentences_with_more_than_one_verdict": sum(len(seen) > 1 for seen in tally.verdicts.values()),
-    }
+WARM_UP_SHARE = 0.2
+"""Of the seconds that count; comes before them."""
+FILLING_DEADLINES = 2.0
+"""Deadlines that the warm-up of an overload lasts: at twice the capacity a queue without bound begins to serve only
+requests that have given up when so many have passed, and not before."""
+PREDICT_SHARE = 0.2
+"""Of the capacity: the low rate of predictions beside explanations."""
+EXPLAIN_SHARE = 1.2
+"""Of the capacity: the explanations beside them."""
+CAPACITY_ROUNDS = 3
+"""Good answers per client that a capacity should rest on: what all clients ask at once may all come at once."""
+CAPACITY_ATTEMPTS = 4
+"""Each takes twice as long as the one before; the first is enough unless explanations take as long as a run."""
+KINDS = {"predict": [Kind.PREDICT], "explain": [Kind.EXPLAIN], "mixed": [Kind.PREDICT, Kind.EXPLAIN]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """The command's options."""
 
-    clients: int
+    model: Path | None
     seconds: float
-    timeout: float
+    rates: list[float]
+    mixes: list[str]
+    deadline: float
+    clients: int
+    pairs: int
+    rest: float
     json: Path | None
+    out: Path | None
 
 
-def main() -> int:
-    """Run the load and report."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--clients", type=int, default=100, help="concurrent clients (default %(default)s)")
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long (default %(default)s)")
-    parser.add_argument("--timeout", type=float, default=120.0, help="deadline of each call (default %(default)s s)")
-    parser.add_argument("--json", type=Path, help="also write the summary to this file")
-    options = Options(**vars(parser.parse_args()))
-    with server_process("--demo") as server:
-        print(f"{options.clients} clients for {options.seconds:g} s against {server.target} ...", file=sys.stderr)
-        tally = asyncio.run(run_clients(server.target, options.clients, options.seconds, options.timeout))
+QUICK: dict[str, object] = {"seconds": 1.0, "rates": [0.5, 2.0], "deadline": 1.0, "clients": 4, "pairs": 1, "rest": 0.0}
+
+
+@dataclass(slots=True, kw_only=True)
+class Bench:
+    """A running server, and what is collected about it from run to run."""
+
+    server: ServerProcess
+    options: Options
+    texts: list[str] = field(default_factory=make_texts)
+    verdicts: Verdicts = field(default_factory=Verdicts)
+    problems: list[str] = field(default_factory=list)
+    runs: int = 0
+
+    def window(self, *, times_capacity: float = 0.0, stretch: float = 1.0) -> Window:
+        """What counts of a run at a multiple of the capacity."""
+        seconds = stretch * self.options.seconds
+        warm_up = WARM_UP_SHARE * seconds
+        if times_capacity > 1.0:
+            warm_up = max(warm_up, FILLING_DEADLINES * self.options.deadline)
+        return Window(start=warm_up, end=warm_up + seconds)
+
+    async def capacity(self, mix: str) -> Capacity:
+        """Saturate the server with a mix; longer, if only few were served or some kind of request never."""
+        for attempt in range(CAPACITY_ATTEMPTS):
+            window = self.window(stretch=2.0**attempt)
+            answers = await saturate(
+                self.server.target,
+                share=MIXES[mix],
+                clients=self.options.clients,
+                seconds=window.end,
+                texts=self.texts,
+                verdicts=self.verdicts,
+            )
+            await self._settle(f"capacity of {mix}", answers)
+            parts = [summarise(answers, kind, window) for kind in KINDS[mix]]
+            found = Capacity(by_kind={part.kind: part.good_per_second for part in parts})
+            if found.total * window.seconds >= CAPACITY_ROUNDS * self.options.clients and all(found.by_kind.values()):
+                break
+        log(f"capacity of {mix}: {found.total:.1f}/s in {window.seconds:g} s")
+        if not all(found.by_kind.values()):
+            message = f"{mix}: some kind of request got no good answer in {window.seconds:g} s"
+            raise SystemExit(message)
+        return found
+
+    async def point(self, mix: str, rate: float, times_capacity: float) -> Point:
+        """Offer a mix at a rate, which is so many times its capacity."""
+        window = self.window(times_capacity=times_capacity)
+        plan = self._plan(MIXES[mix], rate, window)
+        answers, maxima = await self._offer(f"{mix} at {times_capacity:g} x capacity", plan)
+        return Point(
+            times_capacity=times_capacity,
+            parts=[summarise(answers, kind, window) for kind in KINDS[mix]],
+            generator=punctuality(answers),
+            maxima=maxima,
+        )
+
+    async def pair(self, pure: dict[str, float]) -> Pair:
+        """Predict alone, then the same beside explanations."""
+        window = self.window(times_capacity=EXPLAIN_SHARE)
+        predictions = self._plan(MIXES["predict"], PREDICT_SHARE * pure["predict"], window)
+        explanations = self._plan(MIXES["explain"], EXPLAIN_SHARE * pure["explain"], window)
+        alone, _ = await self._offer("predict alone", predictions)
+        both = sorted([*predictions, *explanations], key=lambda due: due.at)
+        beside, _ = await self._offer("predict beside explain", both)
+        return Pair(
+            alone=summarise(alone, Kind.PREDICT, window),
+            beside=summarise(beside, Kind.PREDICT, window),
+            explanations=summarise(beside, Kind.EXPLAIN, window),
+        )
+
+    def _plan(self, share: float, rate: float, window: Window) -> list[Due]:
+        self.runs += 1
+        return timetable(share=share, rate=rate, seconds=window.end, texts=self.texts, seed=self.runs)
+
+    async def _offer(self, name: str, plan: list[Due]) -> tuple[list[Answer], dict[str, float]]:
+        async with AsyncClient(self.server.target, retries=0) as client, watching(self.server) as watch:
+            call = Caller(client=client, deadline=self.options.deadline, verdicts=self.verdicts)
+            answers = await drive(plan, call)
+        if watch.failed_scrapes:
+            self.problems.append(f"{name}: {watch.failed_scrapes} scrapes of /metrics failed")
+        log(f"{name}: {dict(Counter(answer.code for answer in answers))}")
+        await self._settle(name, answers)
+        return answers, watch.maxima
+
+    async def _settle(self, name: str, answers: list[Answer]) -> None:
+        """Keep what was wrong, wait until the server is idle, and give it time to forget."""
+        wrong = unexpected(answers)
+        self.problems.extend(f"{name}: {count} times {code}" for code, count in sorted(wrong.items()))
+        left = await busy_gauges(self.server)
+        self.problems.extend(f"{name}: {gauge} stays at {value:g}" for gauge, value in left.items())
+        await asyncio.sleep(self.options.rest)
+
+
+async def measure(server: ServerProcess, options: Options) -> Report:
+    """Run everything, in order."""
+    bench = Bench(server=server, options=options)
+    # 1. What predictions and explanations cost by themselves: the rates of step 3, and weights.
+    pure = {kind.value: (await bench.capacity(kind.value)).total for kind in Kind}
+    # 2. Each mix, between two measurements of its capacity.
+    sweeps = []
+    for mix in options.mixes:
+        before = await bench.capacity(mix)
+        points = [await bench.point(mix, before.total * times, times) for times in options.rates]
+        sweeps.append(Sweep(mix=mix, before=before, after=await bench.capacity(mix), points=points))
+    # 3. Predictions beside explanations.
+    pairs = [await bench.pair(pure) for _ in range(options.pairs)]
+    # 4. The same text, the same verdict.
+    contradictory = bench.verdicts.contradictory()
+    if contradictory:
+        bench.problems.append(f"{contradictory} texts got more than one verdict")
+    return Report(
+        date=datetime.now(tz=UTC).date().isoformat(),
+        machine=facts(server),
+        options=_told(options),
+        pure=pure,
+        sweeps=sweeps,
+        pairs=pairs,
+        texts=len(bench.verdicts.by_text),
+        explanations=bench.verdicts.explanations,
+        contradictory_texts=contradictory,
+        alignment_spread=bench.verdicts.spread(),
+        problems=bench.problems,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print the report, and say by the exit code whether anything was wrong."""
+    options = _options(arguments)
+    with few_pauses(), server_process(*served(options.model)) as server:
+        report = asyncio.run(measure(server, options))
         code = server.stop()
-    report = {
-        **{k: v for k, v in asdict(options).items() if k != "json"},
-        **summary(tally, options.seconds),
-        "exit_code": code,
-    }
-    text = json.dumps(report, indent=1)
+    if code:
+        report.problems.append(f"the server stopped with exit code {code}")
+    text = markdown(report)
     print(text)
     if options.json is not None:
-        options.json.write_text(text + "\n")
-    failed = tally.errors or code or report["sentences_with_more_than_one_verdict"] or not tally.explain
-    return 1 if failed else 0
+        options.json.write_text(json.dumps(asdict(report), indent=1) + "\n")
+    if options.out is not None:
+        options.out.write_text(text)
+    return 1 if report.problems else 0
+
+
+def _told(options: Options) -> dict[str, object]:
+    """Return the options that the report names: a model by its directory's name, the reader has no use for the rest."""
+    numbers = {name: getattr(options, name) for name in ("seconds", "deadline", "clients", "pairs", "rest")}
+    return {"model": "demo" if options.model is None else options.model.name} | numbers
+
+
+def _options(arguments: Sequence[str] | None) -> Options:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench.load",
+        description="Open-loop load against a real server. Prints Markdown, progress to stderr.",
+    )
+    parser.add_argument("--model", type=Path, metavar="DIR", help="serve this model (default: the demo model)")
+    parser.add_argument("--seconds", type=float, default=20.0, help="that count, per point (default %(default)s)")
+    parser.add_argument(
+        "--rates", type=float, nargs="+", default=[0.5, 0.8, 1.0, 1.5, 2.0], help="multiples of capacity"
+    )
+    parser.add_argument("--mixes", nargs="+", choices=list(MIXES), default=list(MIXES), help="of requests")
+    parser.add_argument("--deadline", type=float, default=5.0, help="seconds of each request (default %(default)s)")
+    parser.add_argument("--clients", type=int, default=16, help="clients of the closed loops (default %(default)s)")
+    parser.add_argument("--pairs", type=int, default=5, help="of predictions alone and beside (default %(default)s)")
+    parser.add_argument(
+        "--rest", type=float, default=5.0, help="seconds of idleness after each run (default %(default)s)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers there as well")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the Markdown there as well")
+    parser.add_argument("--quick", action="store_true", help="other defaults: seconds per run, to see that it works")
+    if parser.parse_known_args(arguments)[0].quick:
+        parser.set_defaults(**QUICK)
+    given = vars(parser.parse_args(arguments))
+    return Options(**{name: value for name, value in given.items() if name != "quick"})
 
 
 if __name__ == "__main__":
