@@ -121,6 +121,10 @@ class Recording:
         """Pass on."""
         return self.compute.expected_seconds(model, rows, length)
 
+    def capture_seconds(self, model: str, length: int) -> float:
+        """Pass on."""
+        return self.compute.capture_seconds(model, length)
+
     def backlog_seconds(self) -> float:
         """Pass on."""
         return self.compute.backlog_seconds()

@@ -18,6 +18,7 @@ SMOOTHING = 0.1
 """Weight of the newest explanation in what one usually takes."""
 FIRST_GUESS = 0.75
 """What an explanation takes of what it may, before any has been seen."""
+MOST_DRAG = 10.0
 LONGEST_HINT = 60.0
 """Seconds that a refused caller is told to wait, at most."""
 
@@ -34,11 +35,16 @@ class _Admitted:
 
 @dataclass(slots=True, kw_only=True)
 class Backlog:
-    """Explanations in progress. `max_seconds` bounds the work that a newcomer may find ahead."""
+    """Explanations in progress. `max_seconds` bounds the work that a newcomer may find ahead.
+
+    `drag`: how many times longer explanations have lately taken than the device alone would need for what was ahead of
+    them and for themselves; statistics, replies and everybody else on the machine are in it.
+    """
 
     max_seconds: float
     seconds: Seconds
     admitted: dict[int, _Admitted] = field(default_factory=dict)
+    drag: float = 1.0
     _usual_rows: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
@@ -46,14 +52,19 @@ class Backlog:
         """Count a job from now on; raises Overloaded if too much work is ahead of it."""
         ahead = self.total()
         if ahead > self.max_seconds:
-            error = Overloaded("too much work is waiting")
-            error.retry_after = min(LONGEST_HINT, max(1.0, ahead - self.max_seconds))
-            raise error
+            raise self.overloaded(ahead - self.max_seconds)
         self.admitted[id(job)] = _Admitted(job=job, model=model, length=length)
         try:
             yield
         finally:
             del self.admitted[id(job)]
+
+    @staticmethod
+    def overloaded(seconds: float) -> Overloaded:
+        """The refusal of somebody who may come back in so many seconds."""
+        error = Overloaded("too much work is waiting")
+        error.retry_after = min(LONGEST_HINT, max(1.0, seconds))
+        return error
 
     def total(self) -> float:
         """Seconds of work still to be done for all who were admitted."""
@@ -66,18 +77,35 @@ class Backlog:
         """
         own = self.admitted[id(job)]
         rank = self._left(own) + job.arrived
-        others = (each for each in self.admitted.values() if each is not own)
-        return sum(left for each in others if (left := self._left(each)) + each.job.arrived < rank)
+        ahead, came_before = 0.0, True
+        for each in self.admitted.values():
+            if each is own:
+                came_before = False
+                continue
+            left = self._left(each)
+            if left + each.job.arrived < rank or (came_before and left + each.job.arrived == rank):
+                ahead += left
+        return ahead
 
     def rows_left(self, model: str, spent: int, most: int) -> int:
         """Rows that a job which has spent so many probably still needs, of at most `most`."""
         usual = min(most, ceil(self._usual_rows.get(model, FIRST_GUESS * most)))
         return max(1, usual - spent)
 
+    def own(self, job: Job) -> float:
+        """Seconds that an admitted job itself still needs."""
+        return self._left(self.admitted[id(job)])
+
     def finished(self, model: str, rows: int) -> None:
         """Learn how many rows an explanation that was not cut took."""
         usual = self._usual_rows.get(model, float(rows))
         self._usual_rows[model] = usual + SMOOTHING * (rows - usual)
 
+    def took(self, expected: float, seconds: float) -> None:
+        """Learn how long an explanation took of which `expected` was said when it was let in."""
+        if expected > 0:
+            newest = min(max(seconds / (expected / self.drag), 1.0), MOST_DRAG)
+            self.drag += SMOOTHING * (newest - self.drag)
+
     def _left(self, each: _Admitted) -> float:
-        return self.seconds(each.model, each.job.rows_left, each.length)
+        return self.drag * self.seconds(each.model, each.job.rows_left, each.length)

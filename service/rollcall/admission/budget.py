@@ -38,15 +38,13 @@ class Budget:
     rows: int = 0
     cut: Cut | None = field(default=None)
     late: bool = False
-    closed: bool = False
-    """Whether it was known from the start that there is no time for any rows."""
 
     def affords(self, rows: int) -> bool:
         """Whether `rows` more rows fit into rows and time; remembers the reason if not."""
         if self.rows + rows > self.max_rows:
             self.cut = self.cut or Cut.MAX_ROWS
             return False
-        if self.closed or not in_time(self.estimate(rows), self.deadline, self.clock()):
+        if not in_time(self.estimate(rows), self.deadline, self.clock()):
             self.cut, self.late = self.cut or Cut.DEADLINE, True
             return False
         return True

@@ -15,7 +15,7 @@ import torch
 from transformers import PreTrainedModel
 
 from rollcall.backends.attention_hook import IMPLEMENTATION
-from rollcall.backends.plan import BatchPlan, Blend, ExplicitRows, LayerEdit, MapSource, Permutation
+from rollcall.backends.plan import BatchPlan, Blend, ExplicitRows, LayerEdit, Permutation
 from rollcall.backends.tensors import TOLERANCES, Inputs, Tolerances, worst
 from rollcall.domain.model import SelfTest
 
@@ -198,9 +198,8 @@ class SelfTester:
         hook = self.model.base_model.register_forward_hook(lambda *a: states.append(a[2]["last_hidden_state"][:, 0]))
         try:
             self.forward(batch, None)
-            row = torch.tensor([1], device=batch.input_ids.device)
-            blend = Blend(rows=row, gate=1.0, source=MapSource.UNIFORM)
-            self.forward(batch, BatchPlan(edits={i: LayerEdit(blends=(blend,)) for i in range(self.layers)}))
+            uniform = torch.ones(1, self.layers, dtype=torch.bool, device=batch.input_ids.device)
+            self.forward(batch, BatchPlan(explicit=ExplicitRows(first=1, uniform=uniform)))
         finally:
             hook.remove()
         scale = float(states[0].abs().max()) or 1.0

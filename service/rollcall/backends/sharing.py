@@ -23,10 +23,10 @@ from rollcall.telemetry import logs
 
 _log = logging.getLogger(__name__)
 
-LENGTHS = (11, 48)
-"""Tokens of the synthetic inputs; not multiples of what a processor takes at once, and such."""
-SIZES = (1, 2, 3, 5, 9)
-"""Rows of the batches that must all give the same."""
+LENGTHS = (3, 11, 65)
+"""Tokens of the synthetic inputs: hardly any, and no multiples of what a processor takes at once."""
+SIZES = (3, 5, 9)
+"""Rows of the batches that must all give the same, beside each row alone and twice."""
 
 
 class Shares(Protocol):
@@ -134,8 +134,8 @@ def _late(first: Encoding, second: Encoding, layers: int) -> list[BatchRow]:
 def _company_changes(backend: Shares, rows: list[BatchRow]) -> float:
     """Largest difference between a row's results in batches of different sizes and neighbours."""
     together, differences = backend.run(rows * 2), [0.0]
-    for size in SIZES:
-        numbers = [(size + i) % len(rows) for i in range(size)]
+    companies = [[(size + i) % len(rows) for i in range(size)] for size in SIZES]
+    for numbers in [*companies, *([i] * copies for i in range(len(rows)) for copies in (1, 2))]:
         found = backend.run([rows[number] for number in numbers])
         differences.append(_largest(found.logits, together.logits[numbers]))
         if found.readouts is not None and together.readouts is not None:

@@ -101,6 +101,10 @@ class Compute(Protocol):
         """How long so many rows of `length` tokens will take once they run; 0 while nothing is known."""
         ...
 
+    def capture_seconds(self, model: str, length: int) -> float:
+        """How long a capture of `length` tokens will take once it runs; 0 while nothing is known."""
+        ...
+
     def backlog_seconds(self) -> float:
         """How long the rows that are waiting now will take."""
         ...

@@ -56,7 +56,7 @@ class RowResult:
 
     `logits` [C], as the model's head gives them. `readout` [D]: the last hidden state at the position that the
     classifier reads, where the row asked for it. `maps`: attention-only maps recomputed under the row's edit, [n] each,
-    only for rows PERMUTED from the first layer on.
+    only for PERMUTED rows that do not join late.
     """
 
     logits: Floats

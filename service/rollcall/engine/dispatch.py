@@ -112,6 +112,11 @@ class Dispatcher:
         seconds: float = self.device.read(lambda queue: queue.expected(model, rows, length))
         return seconds
 
+    def capture_seconds(self, model: str, length: int) -> float:
+        """How long a capture takes once it runs."""
+        seconds: float = self.device.read(lambda queue: queue.expected(model, 1, length, Kind.CAPTURE))
+        return seconds
+
     def backlog_seconds(self) -> float:
         """How long what waits will take."""
         seconds: float = self.device.read(lambda queue: queue.backlog())

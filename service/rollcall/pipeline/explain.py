@@ -137,16 +137,7 @@ class Pipeline:
         # 3 wait: is there time for it?
         with self.backlog.admit(job, name, encoding.length):
             start = self.clock()
-            least = self.compute.expected_seconds(name, CAPTURE_ROWS, encoding.length)
-            if not in_time(least, request.deadline, start):
-                message = "the deadline cannot be met, not even without checks"
-                raise DeadlineTooShort(message)
-            ahead = self.backlog.ahead_of(job)
-            own = self.compute.expected_seconds(name, job.rows_left, encoding.length)
-            # In a crowd, what cannot be finished is not begun: it would be cut, and have others cut. Alone one may try.
-            whole = ahead <= own or in_time(ahead + own, request.deadline, start)
-            if not whole:
-                job.rows_left = CAPTURE_ROWS
+            expected = self._expected(request, entry, encoding, job, start)
             # 4 run the untouched input once: its prediction, and its attention turned into maps
             with stopwatch.stage("capture"):
                 captured = await self.compute.capture(
@@ -168,13 +159,15 @@ class Pipeline:
                 policy=plan.policy,
                 noise=entry.card.noise,
             )
-            budget = self._budget(request, plan, entry, encoding, job, whole=whole)
+            budget = self._budget(request, plan, entry, encoding, job)
             checked = None
             if plan.level is not CheckLevel.NONE:
                 checked = await self._check(request, entry, plan, subject, captured, budget, job, stopwatch)
         # 6 decide: no map leaves without its verdict
         with stopwatch.stage("decide"):
             attributions = attribute(captured.maps, checked, subject, entry.calibration)
+        if checked is not None:
+            self.backlog.took(expected, self.clock() - start)
         if checked is not None and checked.cut is None:
             self.backlog.finished(name, budget.rows)
         prediction = make_prediction(request, entry.card, captured.row.logits, captured.decision)
@@ -237,12 +230,25 @@ class Pipeline:
     def _job(self, request: PredictRequest) -> Job:
         return Job(arrived=self.clock(), deadline=request.deadline)
 
-    def _budget(
-        self, request: ExplainRequest, plan: WorkPlan, entry: Entry, encoding: Encoding, job: Job, *, whole: bool
-    ) -> Budget:
+    def _expected(self, request: ExplainRequest, entry: Entry, encoding: Encoding, job: Job, now: float) -> float:
+        """Seconds that an admitted explanation will probably take.
+
+        Raises DeadlineTooShort if not even the maps can be ready in time, and Overloaded if all could be but for the
+        work of others that is ahead: what cannot be finished is not begun, or it would have others cut, too.
+        """
+        least = self.compute.capture_seconds(entry.card.ref.name, encoding.length)
+        if not in_time(least, request.deadline, now):
+            message = "the deadline cannot be met, not even without checks"
+            raise DeadlineTooShort(message)
+        ahead, own = self.backlog.ahead_of(job), self.backlog.own(job)
+        if ahead > own and not in_time(CROWD_SAFETY * (ahead + own), request.deadline, now):
+            raise self.backlog.overloaded(ahead)
+        return ahead + own
+
+    def _budget(self, request: ExplainRequest, plan: WorkPlan, entry: Entry, encoding: Encoding, job: Job) -> Budget:
         def estimate(rows: int) -> float:
             own = self.compute.expected_seconds(entry.card.ref.name, rows, encoding.length)
-            return self.backlog.ahead_of(job) + own
+            return self.backlog.ahead_of(job) + self.backlog.drag * own
 
         return Budget(
             max_rows=plan.max_rows,
@@ -250,7 +256,6 @@ class Pipeline:
             clock=self.clock,
             estimate=estimate,
             rows=1,
-            closed=not whole,
         )
 
     async def _check(
@@ -287,8 +292,8 @@ class Pipeline:
 
 NOT_ASKED: dict[str, Any] = {"request_id": "", "deadline": None, "reported_label": None, "reported_score": None}
 """Fields of a request that do not change what has to be worked out."""
-CAPTURE_ROWS = 4
-"""An untouched input with its maps takes at most about as long as so many rows."""
+CROWD_SAFETY = 1.25
+"""What has to wait for others is more uncertain than what does not."""
 
 
 def default_seed(encoding: Encoding, policy: Policy) -> int:

@@ -82,6 +82,23 @@ def test_what_explanations_take_is_learned() -> None:
     assert work.rows_left("other", 0, 122) == 92
 
 
+def test_how_long_it_really_takes_is_learned() -> None:
+    """Where everything takes three times what the device alone would need, estimates come to say so, and back."""
+    work = backlog()
+    job = Job(arrived=0.0, rows_left=10)
+    with work.admit(job, "m", 10):
+        assert work.own(job) == 10
+        for _ in range(60):
+            work.took(work.own(job), 30.0)
+        assert work.own(job) == pytest.approx(30, rel=0.01)
+        assert work.total() == work.own(job)
+        for _ in range(60):
+            work.took(work.own(job), 5.0)
+        assert work.own(job) == pytest.approx(10, rel=0.02)
+        work.took(0.0, 5.0)
+        assert work.own(job) == pytest.approx(10, rel=0.02)
+
+
 @given(st.lists(st.tuples(st.floats(0, 100), st.integers(1, 100)), min_size=1, max_size=8))
 def test_everybody_is_ahead_of_somebody_but_not_of_themselves(jobs: list[tuple[float, int]]) -> None:
     """The order is one: the work ahead of all together is what all pairs but one direction each come to, at most."""

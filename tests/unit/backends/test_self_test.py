@@ -13,7 +13,7 @@ from transformers.masking_utils import AttentionMaskInterface
 
 from rollcall.backends.attention_hook import IMPLEMENTATION, attend
 from rollcall.backends.base import CaptureRequest, variants
-from rollcall.backends.plan import BatchPlan, Blend, LayerEdit, MapSource, Observer, Permutation
+from rollcall.backends.plan import BatchPlan, Blend, LayerEdit, Observer, Permutation
 from rollcall.backends.self_test import Forward, SelfTester
 from rollcall.backends.tensors import Inputs
 from rollcall.backends.torch_backend import TorchBackend
@@ -158,16 +158,15 @@ def lose_bias(plan: BatchPlan) -> BatchPlan:
 
 def lose_uniform(plan: BatchPlan) -> BatchPlan:
     """Lose the positive control."""
-    return with_blends(plan, lambda blend: None if blend.source is MapSource.UNIFORM else blend)
+    plan.explicit = plan.explicit and replace(plan.explicit, uniform=None)
+    return plan
 
 
 def spill(plan: BatchPlan) -> BatchPlan:
-    """Let an edit of one row reach all rows."""
-
-    def to_all_rows(blend: Blend) -> Blend:
-        return replace(blend, rows=torch.arange(2)) if blend.source is MapSource.UNIFORM else blend
-
-    return with_blends(plan, to_all_rows)
+    """Make the first row uniform, too."""
+    if plan.explicit is not None and plan.explicit.uniform is not None:
+        plan.explicit = replace(plan.explicit, first=0, uniform=plan.explicit.uniform.expand(2, -1))
+    return plan
 
 
 PLANS_CHANGED: tuple[tuple[str, Meddle], ...] = (

@@ -116,6 +116,10 @@ class SumModel:
         """As long as the test says."""
         return rows * self.seconds_per_row
 
+    def capture_seconds(self, model: str, length: int) -> float:  # noqa: ARG002 - the contract
+        """As long as four rows."""
+        return 4 * self.seconds_per_row
+
     def backlog_seconds(self) -> float:
         """Nothing waits."""
         return 0.0

@@ -374,6 +374,23 @@ async def test_what_would_be_late_is_not_begun() -> None:
     assert model.checked == 0
 
 
+async def test_in_a_crowd_what_cannot_be_finished_is_refused_at_once() -> None:
+    """Whoever could be served in time but for others ahead is told when to come back, and takes nothing from them."""
+    model = SumModel(seconds_per_row=0.1, halt_at="look")
+    pipeline = pipeline_of(model, clock=lambda: 0.0, gate=Gate(max_in_flight=9, share=1.0))
+    ahead = [asyncio.create_task(pipeline.explain(ask(TEXT, seed=seed))) for seed in range(2)]
+    await model.halted.wait()
+    captures = model.entered.count("capture")
+    with pytest.raises(Overloaded) as refusal:
+        await pipeline.explain(ask(TEXT, deadline=20.0))
+    assert refusal.value.retry_after > 1
+    assert model.entered.count("capture") == captures
+    patient = asyncio.create_task(pipeline.explain(ask(TEXT, deadline=100.0)))
+    model.let_go.set()
+    assert (await patient).primary.verdict.flag is Flag.FAITHFUL
+    await asyncio.gather(*ahead)
+
+
 async def test_a_deadline_that_passes_on_the_way_is_no_error() -> None:
     """Where time runs out before the looks the answer has its maps, and says that the budget was spent."""
     clock = Ticking(capture=5.0)
