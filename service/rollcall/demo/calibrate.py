@@ -204,11 +204,12 @@ def main() -> int:
     parser.add_argument(
         "--inputs", type=int, default=300, help="inputs with reach to calibrate on, and as many to check on"
     )
+    parser.add_argument("--dtype", default="float32", help="precision that the model is served in (default float32)")
     parser.add_argument("--alpha", type=float, default=0.05, help="largest share of answers with a wrong flag")
     parser.add_argument("--confidence", type=float, default=0.9, help="confidence of the promise")
     parser.add_argument("--seed", type=int, default=0, help="which texts are taken")
     arguments = parser.parse_args()
-    model = load_model(arguments.model)
+    model = load_model(arguments.model, dtype=arguments.dtype)
     laboratory = Laboratory(engine=Engine(models={NAME: model}), policy=STANDARD)
     texts = read_texts(arguments.data)
     order = np.argsort(random_words(arguments.seed, "texts", (len(texts),)), kind="stable")
@@ -281,6 +282,7 @@ def describe(
         "format": 1,
         "id": f"{arguments.data.resolve().parent.name}-{arguments.data.stem}-{identity}",
         "model_digest": digest,
+        "dtype": arguments.dtype,
         "policy_id": STANDARD.id,
         "policy_digest": STANDARD.digest,
         "c": c,

@@ -117,3 +117,12 @@ def test_a_file_that_lacks_something_is_refused(name: str) -> None:
     """Nothing is filled in."""
     with pytest.raises(CalibrationError, match=name):
         parse_calibration({k: v for k, v in FILE.items() if k != name}, model_digest=DIGEST, policy=STANDARD)
+
+
+def test_a_calibration_holds_in_its_own_precision() -> None:
+    """Widths measured in single precision promise nothing in half, and the other way round."""
+    parse_calibration(FILE, model_digest=DIGEST, policy=STANDARD, dtype="float32")
+    parse_calibration(FILE | {"dtype": "bfloat16"}, model_digest=DIGEST, policy=STANDARD, dtype="bfloat16")
+    for made, served in (("float32", "bfloat16"), ("bfloat16", "float32")):
+        with pytest.raises(CalibrationError, match=f"made in {made}; the model is served in {served}"):
+            parse_calibration(FILE | {"dtype": made}, model_digest=DIGEST, policy=STANDARD, dtype=served)
