@@ -105,10 +105,6 @@ class Meddler:
         """Pass on."""
         return self.compute.capture_seconds(model, length)
 
-    def backlog_seconds(self) -> float:
-        """Pass on."""
-        return self.compute.backlog_seconds()
-
 
 @dataclass(slots=True, kw_only=True)
 class Clock:

@@ -125,10 +125,6 @@ class Recording:
         """Pass on."""
         return self.compute.capture_seconds(model, length)
 
-    def backlog_seconds(self) -> float:
-        """Pass on."""
-        return self.compute.backlog_seconds()
-
 
 @dataclass(slots=True, kw_only=True)
 class Replaying(Recording):

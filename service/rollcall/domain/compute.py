@@ -104,7 +104,3 @@ class Compute(Protocol):
     def capture_seconds(self, model: str, length: int) -> float:
         """How long a capture of `length` tokens will take once it runs; 0 while nothing is known."""
         ...
-
-    def backlog_seconds(self) -> float:
-        """How long the rows that are waiting now will take."""
-        ...

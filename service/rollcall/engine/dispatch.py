@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from rollcall.backends.arrangement import first_layer
 from rollcall.backends.base import CaptureRequest, variants
 from rollcall.domain.compute import Captured, Job, Priority
@@ -103,8 +105,18 @@ class Dispatcher:
         for rows, length in WARM_UP:
             encoding = loaded.backend.synthetic(min(length, loaded.backend.shape.max_tokens))
             await asyncio.gather(*(self.predict(job, model, encoding) for _ in range(rows)))
-            if not loaded.failed:
-                await self.run(job, model, encoding, [Row()] * rows, MapOptions())
+            if loaded.failed:
+                continue
+            await self.run(job, model, encoding, [Row()] * rows, MapOptions())
+            await self.capture(
+                job,
+                model,
+                encoding,
+                maps=frozenset(loaded.maps),
+                options=MapOptions(),
+                decide=lambda logits: Decision(task=loaded.backend.task, target=int(np.argmax(logits))),
+                attention=None,
+            )
         return loaded
 
     def expected_seconds(self, model: str, rows: int, length: int) -> float:
@@ -115,11 +127,6 @@ class Dispatcher:
     def capture_seconds(self, model: str, length: int) -> float:
         """How long a capture takes once it runs."""
         seconds: float = self.device.read(lambda queue: queue.expected(model, 1, length, Kind.CAPTURE))
-        return seconds
-
-    def backlog_seconds(self) -> float:
-        """How long what waits will take."""
-        seconds: float = self.device.read(lambda queue: queue.backlog())
         return seconds
 
     def _ask(self, job: Job, kind: Kind, model: str, usual: Priority, rows: int, length: int, *, sharing: bool) -> Ask:

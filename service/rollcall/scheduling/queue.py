@@ -215,10 +215,6 @@ class RowQueue:
         seconds = self.latency(model, kind).estimate(self.work(model, rows, length), batches)
         return seconds if kind is Kind.PREDICTIONS else seconds / (1 - self._predictions_share())
 
-    def backlog(self) -> float:
-        """Seconds that what is waiting will take."""
-        return sum(self.expected(ask.model, ask.waiting, ask.length, ask.kind) for ask in self.asks)
-
     @property
     def rows(self) -> int:
         """Rows waiting."""

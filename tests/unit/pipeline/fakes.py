@@ -120,10 +120,6 @@ class SumModel:
         """As long as four rows."""
         return 4 * self.seconds_per_row
 
-    def backlog_seconds(self) -> float:
-        """Nothing waits."""
-        return 0.0
-
     @property
     def checked(self) -> int:
         """Rows of checks so far."""
