@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -50,3 +51,34 @@ def test_one_cpu_is_left_to_everything_else() -> None:
         finally:
             torch.set_num_threads(threads)
             sys.setswitchinterval(interval)
+
+
+SHAPES = """
+from pathlib import Path
+import numpy as np
+from rollcall.backends.base import variants
+from rollcall.demo import model_directory
+from rollcall.domain.rows import Row
+from rollcall.engine.threads import configure_threads
+from rollcall.models.loading import load_model
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
+
+configure_threads()
+backend = load_model(model_directory()).backend
+rng = np.random.default_rng(0)
+for batch in range(700):
+    if batch == 100:
+        before = resident()
+    encoding = backend.synthetic(int(rng.integers(6, 60)))
+    backend.run(variants(encoding, [Row()] * int(rng.integers(1, 512 // encoding.length + 1))))
+print(resident() - before)
+"""
+
+
+@pytest.mark.timeout(120)
+def test_batches_of_all_shapes_do_not_fill_the_memory() -> None:
+    """Traffic of every length leaves nothing behind: kernels are not kept for each shape that has ever been seen."""
+    done = subprocess.run([sys.executable, "-c", SHAPES], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 25
