@@ -43,7 +43,7 @@ class Backlog:
 
     max_seconds: float
     seconds: Seconds
-    admitted: dict[int, _Admitted] = field(default_factory=dict)
+    admitted: dict[Job, _Admitted] = field(default_factory=dict)
     drag: float = 1.0
     _usual_rows: dict[str, float] = field(default_factory=dict)
 
@@ -53,11 +53,11 @@ class Backlog:
         ahead = self.total()
         if ahead > self.max_seconds:
             raise self.overloaded(ahead - self.max_seconds)
-        self.admitted[id(job)] = _Admitted(job=job, model=model, length=length)
+        self.admitted[job] = _Admitted(job=job, model=model, length=length)
         try:
             yield
         finally:
-            del self.admitted[id(job)]
+            del self.admitted[job]
 
     @staticmethod
     def overloaded(seconds: float) -> Overloaded:
@@ -75,7 +75,7 @@ class Backlog:
 
         The rule of the queue, waiting counted: what was there long enough goes first even with more to do.
         """
-        own = self.admitted[id(job)]
+        own = self.admitted[job]
         rank = self._left(own) + job.arrived
         ahead, came_before = 0.0, True
         for each in self.admitted.values():
@@ -94,7 +94,7 @@ class Backlog:
 
     def own(self, job: Job) -> float:
         """Seconds that an admitted job itself still needs."""
-        return self._left(self.admitted[id(job)])
+        return self._left(self.admitted[job])
 
     def finished(self, model: str, rows: int) -> None:
         """Learn how many rows an explanation that was not cut took."""

@@ -168,7 +168,8 @@ class BatchPlan:
         self.calls += 1
         edit = self.edits.get(layer, _NO_EDIT)
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-        mask = biased_mask(self._mask_of_rows(attention_mask), edit.key_bias, query.dtype)
+        mask = attention_mask if self._origins is None else _rows_of(attention_mask, self._origins)
+        mask = biased_mask(mask, edit.key_bias, query.dtype)
         if self.tail is not None and self.tail.layer == layer and self._keys is not None and self._values is not None:
             key, value = self._keys, self._values
             mask = mask if mask is None else mask[:, :, self.tail.query : self.tail.query + 1]
@@ -177,7 +178,7 @@ class BatchPlan:
         parts = []
         if first:
             fused, _ = sdpa_attention_forward(
-                module, query[:first], key[:first], values[:first], _first(mask, first),
+                module, query[:first], key[:first], values[:first], _rows_of(mask, slice(first)),
                 dropout=dropout, scaling=scaling, **extra,
             )  # fmt: skip
             parts.append(fused)
@@ -185,7 +186,7 @@ class BatchPlan:
             parts = [self._with_gradient(parts[0], query, key, value, mask, scale)]
         elif self.explicit is not None and first < len(query):
             rest = slice(first, None)
-            parts.append(self._explicitly(layer, query[rest], key[rest], value[rest], _rest(mask, first), scale))
+            parts.append(self._explicitly(layer, query[rest], key[rest], value[rest], _rows_of(mask, rest), scale))
         context = parts[0] if len(parts) == 1 else torch.cat(parts)
         for blend in edit.blends:
             source = blend_map(blend.source, _rows_of(mask, blend.rows), key)
@@ -227,12 +228,6 @@ class BatchPlan:
             self.observer.observe(probabilities, value)
         context = (probabilities.to(value.dtype) @ value).transpose(1, 2)
         return fused.detach() + (context - context.detach())
-
-    def _mask_of_rows(self, mask: Tensor | None) -> Tensor | None:
-        """The mask of the rows that are in the batch now."""
-        if mask is None or mask.shape[0] == 1 or self._origins is None:
-            return mask
-        return mask[self._origins]
 
 
 _NO_EDIT = LayerEdit()
@@ -299,13 +294,5 @@ def _permuted_keys(key: Tensor, orders: Tensor) -> Tensor:
     return permuted if count == len(key) else torch.cat((permuted, key[count:]))
 
 
-def _rows_of(mask: Tensor | None, rows: Tensor) -> Tensor | None:
+def _rows_of(mask: Tensor | None, rows: Tensor | slice) -> Tensor | None:
     return mask if mask is None or mask.shape[0] == 1 else mask[rows]
-
-
-def _first(mask: Tensor | None, count: int) -> Tensor | None:
-    return mask if mask is None or mask.shape[0] == 1 else mask[:count]
-
-
-def _rest(mask: Tensor | None, count: int) -> Tensor | None:
-    return mask if mask is None or mask.shape[0] == 1 else mask[count:]

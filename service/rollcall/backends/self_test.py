@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from rollcall.backends.attention_hook import IMPLEMENTATION
 from rollcall.backends.plan import BatchPlan, Blend, ExplicitRows, LayerEdit, Permutation
-from rollcall.backends.tensors import TOLERANCES, Inputs, Tolerances, worst
+from rollcall.backends.tensors import TOLERANCES, Inputs, Tolerances, largest_gap, worst
 from rollcall.domain.model import SelfTest
 
 Tensor = torch.Tensor
@@ -71,42 +71,45 @@ class SelfTester:
         self.forward(batch, observed_plan)
         maps = recorder.layers
         missing = max(abs(observed_plan.calls - self.layers), abs(len(maps) - len(attentions)))
-        call_count = _at_most("call_count", missing, 0, "Attention calls per forward differ from the layers by")
+        call_count = at_most("call_count", missing, 0, "Attention calls per forward differ from the layers by")
         if len(maps) != len(attentions):
             return (call_count,)  # nothing else can be measured
         padded = torch.stack([m[1, :, :, LENGTHS[1] :] for m in maps])
-        capture_error = worst(_difference(m, a) for m, a in zip(maps, attentions, strict=True))
+        capture_error = worst(largest_gap(m, a) for m, a in zip(maps, attentions, strict=True))
         shifted, isolated = self._uniform_second_row(batch)
         alone = self.forward(_row(batch, 1, LENGTHS[1]), None)
         return (
             call_count,
-            _at_most(
+            at_most(
                 "rows_sum_to_one", _largest(m.sum(dim=-1) - 1 for m in maps), EXACT, "Largest error of a row's sum is"
             ),
-            _at_most("masked_keys_are_zero", float(padded.max()), 0, "Largest weight on a masked key is"),
-            _at_most(
-                "pass_through_is_stock", _difference(plain, stock), 0, "Without a plan logits differ from stock SDPA by"
+            at_most("masked_keys_are_zero", float(padded.max()), 0, "Largest weight on a masked key is"),
+            at_most(
+                "pass_through_is_stock",
+                largest_gap(plain, stock),
+                0,
+                "Without a plan logits differ from stock SDPA by",
             ),
-            _at_most("capture_is_stock_eager", capture_error, close, "Captured attention differs from stock eager by"),
-            _at_most(
+            at_most("capture_is_stock_eager", capture_error, close, "Captured attention differs from stock eager by"),
+            at_most(
                 "eager_is_sdpa",
-                _difference(plain, eager) / scale,
+                largest_gap(plain, eager) / scale,
                 close,
                 "Stock eager and SDPA logits differ, relatively, by",
             ),
-            _at_most(
+            at_most(
                 "own_map_reproduces",
                 self._replaced(batch, maps, plain) / scale,
                 close,
                 "Own maps put back change logits by",
             ),
-            _at_most(
+            at_most(
                 "permutation_is_gather",
                 self._permuted(batch) / scale,
                 close,
                 "Fused and explicit permutation differ by",
             ),
-            _at_most(
+            at_most(
                 "key_bias_is_mask", self._knocked_out(batch) / scale, close, "Knock-out by bias and by mask differ by"
             ),
             _at_least(
@@ -115,10 +118,10 @@ class SelfTester:
                 visible,
                 "Uniform attention changes the read-out state, relatively, by",
             ),
-            _at_most("rows_are_isolated", isolated, close, "An edit of one row changes another row's state by"),
-            _at_most(
+            at_most("rows_are_isolated", isolated, close, "An edit of one row changes another row's state by"),
+            at_most(
                 "padded_equals_alone",
-                _difference(plain[1:2], alone) / scale,
+                largest_gap(plain[1:2], alone) / scale,
                 close,
                 "A row alone and in a padded batch differ by",
             ),
@@ -161,7 +164,7 @@ class SelfTester:
     def _replaced(self, batch: Inputs, maps: list[Tensor], plain: Tensor) -> float:
         rows = torch.arange(len(plain), device=plain.device)
         edits = {i: LayerEdit(blends=(Blend(rows=rows, gate=1.0, source=m),)) for i, m in enumerate(maps)}
-        return _difference(self.forward(batch, BatchPlan(edits=edits)), plain)
+        return largest_gap(self.forward(batch, BatchPlan(edits=edits)), plain)
 
     def _permuted(self, batch: Inputs) -> float:
         """Permute row 0's keys by the gather on values, by explicit rows, and by putting their maps in."""
@@ -179,7 +182,7 @@ class SelfTester:
         explicit = self.forward(batch, BatchPlan(explicit=ExplicitRows(first=0, orders=orders), observer=recorder))
         edits = {i: LayerEdit(blends=(Blend(rows=row, gate=1.0, source=m[:1]),)) for i, m in enumerate(recorder.layers)}
         replaced = self.forward(batch, BatchPlan(edits=edits))
-        return worst((_difference(explicit, gathered), _difference(replaced, gathered)))
+        return worst((largest_gap(explicit, gathered), largest_gap(replaced, gathered)))
 
     def _knocked_out(self, batch: Inputs) -> float:
         """Knock key 2 out of every row by a bias in all layers, and by the attention mask."""
@@ -190,7 +193,7 @@ class SelfTester:
         bias = torch.zeros(len(LENGTHS), 1, 1, LENGTHS[0], dtype=dtype, device=visible.device)
         bias[..., 2] = torch.finfo(dtype).min
         edits = {i: LayerEdit(key_bias=bias.expand(-1, -1, LENGTHS[0], -1)) for i in range(self.layers)}
-        return _difference(self.forward(batch, BatchPlan(edits=edits)), masked)
+        return largest_gap(self.forward(batch, BatchPlan(edits=edits)), masked)
 
     def _uniform_second_row(self, batch: Inputs) -> tuple[float, float]:
         """Relative change of the read-out states of the edited and of the other row."""
@@ -203,7 +206,7 @@ class SelfTester:
         finally:
             hook.remove()
         scale = float(states[0].abs().max()) or 1.0
-        return _difference(states[0][1], states[1][1]) / scale, _difference(states[0][0], states[1][0]) / scale
+        return largest_gap(states[0][1], states[1][1]) / scale, largest_gap(states[0][0], states[1][0]) / scale
 
 
 def _row(batch: Inputs, row: int, length: int) -> Inputs:
@@ -213,17 +216,16 @@ def _row(batch: Inputs, row: int, length: int) -> Inputs:
     )
 
 
-def _difference(a: Tensor, b: Tensor) -> float:
-    return float((a - b).abs().max())
-
-
 def _largest(errors: Iterable[Tensor]) -> float:
     return worst(float(error.abs().max()) for error in errors)
 
 
-def _at_most(name: str, value: float, limit: float, says: str) -> SelfTest:
+def at_most(name: str, value: float, limit: float, says: str, *, required: bool = True) -> SelfTest:
+    """A test that passes where `value` is at most `limit`; what fails one that is not required is switched off."""
+    passed = value <= limit
+    detail = f"{says} {value:.3g}." + ("" if passed or required else " The feature is off.")
     return SelfTest(
-        name=name, passed=value <= limit, value=float(value), tolerance=float(limit), detail=f"{says} {value:.3g}."
+        name=name, passed=passed, value=float(value), tolerance=float(limit), detail=detail, required=required
     )
 
 

@@ -6,16 +6,16 @@ Whole results are compared, of every kind of row, with the feature and without i
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from functools import partial
 from math import inf
 from typing import Protocol
 
 import numpy as np
-import torch
 
 from rollcall.backends.arrangement import LEAST_ROWS
-from rollcall.backends.base import BatchOutput, BatchRow, Shape, variants
-from rollcall.backends.tensors import worst
+from rollcall.backends.base import Backend, BatchOutput, BatchRow, variants
+from rollcall.backends.self_test import at_most
+from rollcall.backends.tensors import largest_gap, worst
 from rollcall.domain.inputs import Encoding, Unit
 from rollcall.domain.model import SelfTest
 from rollcall.domain.rows import AttentionEdit, RemovalOperator, Row
@@ -29,26 +29,11 @@ SIZES = (3, 5, 9)
 """Rows of the batches that must all give the same, beside each row alone and twice."""
 
 
-class Shares(Protocol):
-    """What the tests need of a backend: rows, and the switches."""
+class Shares(Backend, Protocol):
+    """A backend with its switches."""
 
-    shape: Shape
     readout_row_suffices: bool
     rows_join_late: bool
-    batch_is_neutral: bool
-    noise: float
-
-    def predict(self, rows: Sequence[BatchRow]) -> torch.Tensor:
-        """Logits of untouched inputs, without hooks."""
-        ...
-
-    def run(self, rows: Sequence[BatchRow]) -> BatchOutput:
-        """Run rows as one batch."""
-        ...
-
-    def synthetic(self, length: int, seed: int = 0) -> Encoding:
-        """An input of random ids."""
-        ...
 
 
 def try_features(backend: Shares, close: float) -> tuple[SelfTest, ...]:
@@ -67,6 +52,7 @@ def try_features(backend: Shares, close: float) -> tuple[SelfTest, ...]:
             logs.event(_log, logging.INFO, "sharing_not_possible", error=failure)
             return inf
 
+    feature = partial(at_most, required=False)
     backend.readout_row_suffices = True
     readout = worst((error(batches, plain), error(late_batches, late_plain)))
     backend.readout_row_suffices = readout <= close
@@ -78,11 +64,11 @@ def try_features(backend: Shares, close: float) -> tuple[SelfTest, ...]:
     found = (_noise(backend, variants(first, [Row()])) for first, _ in pairs)
     backend.noise = worst((backend.noise, neutral, *found))
     return (
-        _feature(
+        feature(
             "readout_row_suffices", readout, close, "With the read-out query alone in the last layer results differ by"
         ),
-        _feature("rows_join_late", late, close, "Rows that join at their first edited layer differ by"),
-        _feature("batch_is_neutral", neutral, 0, "Results differ between batches by"),
+        feature("rows_join_late", late, close, "Rows that join at their first edited layer differ by"),
+        feature("batch_is_neutral", neutral, 0, "Results differ between batches by"),
     )
 
 
@@ -137,13 +123,13 @@ def _company_changes(backend: Shares, rows: list[BatchRow]) -> float:
     companies = [[(size + i) % len(rows) for i in range(size)] for size in SIZES]
     for numbers in [*companies, *([i] * copies for i in range(len(rows)) for copies in (1, 2))]:
         found = backend.run([rows[number] for number in numbers])
-        differences.append(_largest(found.logits, together.logits[numbers]))
+        differences.append(largest_gap(found.logits, together.logits[numbers]))
         if found.readouts is not None and together.readouts is not None:
-            differences.append(_largest(found.readouts, together.readouts[numbers]))
+            differences.append(largest_gap(found.readouts, together.readouts[numbers]))
         if found.permuted is not None and together.permuted is not None:  # there is one permuted row, perhaps twice
-            differences.append(_largest(found.permuted.readout, together.permuted.readout[:1]))
+            differences.append(largest_gap(found.permuted.readout, together.permuted.readout[:1]))
             differences += [
-                _largest(a, b[:1]) for a, b in zip(found.permuted.fused, together.permuted.fused, strict=True)
+                largest_gap(a, b[:1]) for a, b in zip(found.permuted.fused, together.permuted.fused, strict=True)
             ]
     return worst(differences)
 
@@ -151,11 +137,7 @@ def _company_changes(backend: Shares, rows: list[BatchRow]) -> float:
 def _noise(backend: Shares, untouched: list[BatchRow]) -> float:
     """Relative difference of an untouched input's logits, as a prediction and as a row beside others."""
     alone, beside = backend.predict(untouched), backend.run(untouched * 5).logits[:1]
-    return _largest(alone, beside) / max(1.0, float(alone.abs().max()))
-
-
-def _largest(found: torch.Tensor, expected: torch.Tensor) -> float:
-    return float((found - expected).abs().max())
+    return largest_gap(alone, beside) / max(1.0, float(alone.abs().max()))
 
 
 def _difference(found: BatchOutput, expected: BatchOutput) -> float:
@@ -165,10 +147,4 @@ def _difference(found: BatchOutput, expected: BatchOutput) -> float:
         pairs.append((found.readouts, expected.readouts))
     if found.permuted is not None and expected.permuted is not None:
         pairs.append((found.permuted.readout, expected.permuted.readout))
-    return worst(_largest(a, b) / max(1.0, float(b.abs().max())) for a, b in pairs)
-
-
-def _feature(name: str, value: float, limit: float, says: str) -> SelfTest:
-    passed = value <= limit
-    detail = f"{says} {value:.3g}." + ("" if passed else " The feature is off.")
-    return SelfTest(name=name, passed=passed, value=float(value), tolerance=limit, detail=detail, required=False)
+    return worst(largest_gap(a, b) / max(1.0, float(b.abs().max())) for a, b in pairs)

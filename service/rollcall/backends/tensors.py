@@ -52,6 +52,11 @@ def worst(errors: Iterable[float]) -> float:
     return float(np.max(list(errors)))
 
 
+def largest_gap(found: Tensor, expected: Tensor) -> float:
+    """Largest absolute difference of two tensors."""
+    return float((found - expected).abs().max())
+
+
 def to_device(staged: Ints, device: str) -> Tensor:
     """Copy staged numbers to the device in one transfer, through pinned memory where there is a bus to cross."""
     tensor = torch.from_numpy(staged)

@@ -22,7 +22,7 @@ from rollcall.backends.observers import Block, CaptureObserver, Reducer
 from rollcall.backends.plan import BatchPlan, ExplicitRows, Tail
 from rollcall.backends.self_test import SelfTester
 from rollcall.backends.sharing import synthetic_input, try_features
-from rollcall.backends.tensors import TOLERANCES, Inputs, select_attention, to_device
+from rollcall.backends.tensors import Inputs, select_attention, to_device
 from rollcall.domain.decision import Decision, Task
 from rollcall.domain.errors import ModelRejected
 from rollcall.domain.inputs import Encoding, ModelInput
@@ -131,10 +131,11 @@ class TorchBackend:
     def self_test(self) -> tuple[SelfTest, ...]:
         """Prove the hooks on these weights, on synthetic ids."""
         special = self._special_ids()
-        hooks = SelfTester(model=self._model, forward=self.forward, layers=self.shape.layers, special=special).run()
+        tester = SelfTester(model=self._model, forward=self.forward, layers=self.shape.layers, special=special)
+        hooks = tester.run()
         if not all(test.passed for test in hooks):
             return hooks
-        return (*hooks, *try_features(self, TOLERANCES[next(self._model.parameters()).dtype].close))
+        return (*hooks, *try_features(self, tester.tolerances.close))
 
     def synthetic(self, length: int, seed: int = 0) -> Encoding:
         """An input of random ids, to try things on; every token but the first and the last is a unit."""
@@ -198,8 +199,9 @@ class TorchBackend:
             if row.edit is AttentionEdit.PERMUTED:
                 words = random_words(row.seed, "keys", (layers, heads, encoding.length))
                 for layer in chosen:
-                    own = orders[layer] if layer in orders else orders.setdefault(layer, untouched.copy())
-                    own[i, :, : encoding.length] = np.argsort(words[layer], axis=-1, kind="stable")
+                    if layer not in orders:
+                        orders[layer] = untouched.copy()
+                    orders[layer][i, :, : encoding.length] = np.argsort(words[layer], axis=-1, kind="stable")
         return ExplicitRows(
             first=batch.first_edited,
             orders={layer: torch.from_numpy(order).to(self.device) for layer, order in orders.items()},

@@ -102,6 +102,9 @@ class DeviceLost(CapacityError):
 
     retry_after = 5.0
 
+    def __init__(self, message: str = "the device of this server does not answer any more") -> None:
+        super().__init__(message)
+
 
 class ServiceError(RollcallError):
     """Our fault."""

@@ -102,11 +102,6 @@ class Device:
         with self._condition:
             return question(self._queue)
 
-    def wake(self) -> None:
-        """Look again whether a batch may be cut: a gate may have opened."""
-        with self._condition:
-            self._condition.notify()
-
     async def submit(self, ask: Ask, rows: Sequence[Any]) -> list[Any]:
         """Run the rows of an ask; a result for each, in order.
 
@@ -118,7 +113,7 @@ class Device:
         ask.payload = Waiting(rows=rows, future=future, loop=loop)
         with self._condition:
             if self._lost:
-                raise _lost()
+                raise DeviceLost
             if self._closed:
                 future.cancel()
             else:
@@ -207,7 +202,7 @@ class Device:
             running, self._running = self._running, None
         if running is not None:
             waiting = [*(share.ask for share in running.shares), *waiting]
-        self._settle([(ask, _lost()) for ask in dict.fromkeys(waiting)])
+        self._settle([(ask, DeviceLost()) for ask in dict.fromkeys(waiting)])
         if news:
             self._tell(self._on_lost)
 
@@ -244,7 +239,3 @@ def _on_loop(loop: asyncio.AbstractEventLoop, act: Callable[..., object], *argum
     except RuntimeError:
         # The loop is closed: nobody is waiting any more.
         return
-
-
-def _lost() -> DeviceLost:
-    return DeviceLost("the device of this server does not answer any more")

@@ -134,7 +134,7 @@ RECOMPUTED_MAPS = (MapKind.RAW_ATTENTION, MapKind.ATTENTION_ROLLOUT)
 def _failure(error: Exception) -> RollcallError:
     """What an exception on the device means to a caller."""
     if isinstance(error, torch.AcceleratorError) and not isinstance(error, torch.OutOfMemoryError):
-        return DeviceLost("the device of this server does not answer any more")
+        return DeviceLost()
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error):
         return DeviceMemory("the device has too little memory for this input")
     return BackendError("the model failed on this input")

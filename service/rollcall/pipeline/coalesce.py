@@ -62,7 +62,7 @@ class InFlight(Generic[Answer]):
         return await self._wait(self._start(question, until, work_out)), False
 
     def _start(self, question: Hashable, until: float, work_out: Callable[[], Awaitable[Answer]]) -> _Flight[Answer]:
-        flight = _Flight(question=question, task=asyncio.ensure_future(_run(work_out)), deadline=until)
+        flight = _Flight(question=question, task=asyncio.ensure_future(work_out()), deadline=until)
         if self.flights.setdefault(question, flight) is flight:
             flight.task.add_done_callback(lambda _: self._landed(flight))
         return flight
@@ -80,7 +80,3 @@ class InFlight(Generic[Answer]):
     def _landed(self, flight: _Flight[Answer]) -> None:
         if self.flights.get(flight.question) is flight:
             del self.flights[flight.question]
-
-
-async def _run(work_out: Callable[[], Awaitable[Answer]]) -> Answer:
-    return await work_out()

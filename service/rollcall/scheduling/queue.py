@@ -16,7 +16,7 @@ long. Nothing waits while the device is idle.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from math import log
@@ -31,7 +31,7 @@ FIXED_PARTS = 8.0
 """A batch is at least so many times its fixed cost long, or the device would mostly do what is not rows."""
 LEAST_TOKENS = 256
 """A batch of fewer tokens is not cut short for the sake of time: on a processor it would cost a row up to twice as much
-(measured: README, Numbers)."""
+(README, Measured)."""
 AGEING = 1.0
 """Seconds of remaining work that a second of waiting makes up for."""
 
@@ -171,27 +171,27 @@ class RowQueue:
         leader = ordered[0]
         if not leader.sharing:
             rows = min(leader.waiting, max(1, self.limits.max_tokens // max(1, leader.length)))
-            return self._take(leader, {id(leader): rows}, [leader])
-        company = [ask for ask in ordered if self._may_join(ask, leader)]
-        length, taken = leader.length, {}
-        rows = 0
-        for ask in company:
+            return self._take({leader: rows})
+        length, rows = leader.length, 0
+        taken: dict[Ask, int] = {}
+        for ask in (ask for ask in ordered if self._may_join(ask, leader)):
             longer = max(length, ask.length)
             room = self._room(leader.model, leader.kind, longer) - rows
             count = min(ask.waiting, room)
             if count < 1 or (ask is not leader and not self._worth_it(leader, rows, length, ask, count)):
                 continue
-            taken[id(ask)] = count
+            taken[ask] = count
             rows, length = rows + count, longer
-        return self._take(leader, taken, company)
+        return self._take(taken)
 
     def ran(self, batch: Batch, seconds: float, now: float) -> None:
         """Account for a batch: fairness between callers, the share of predictions, and the latency model."""
         self._fade(now)
         self._usage[batch.priority is Priority.PREDICT] += seconds
+        tokens = max(1, sum(share.rows * share.ask.length for share in batch.shares))
         for share in batch.shares:
             caller = share.ask.job.caller
-            part = seconds * share.rows * share.ask.length / max(1, sum(s.rows * s.ask.length for s in batch.shares))
+            part = seconds * share.rows * share.ask.length / tokens
             self._virtual[caller] = self._virtual.get(caller, 0.0) + part / self.weights.get(caller, 1.0)
         if batch.kind is not Kind.CALL:
             self.latency(batch.model, batch.kind).observe(self.work(batch.model, batch.rows, batch.length), seconds)
@@ -281,17 +281,19 @@ class RowQueue:
         latency = self.latency(leader.model, leader.kind)
         return joined == apart or latency.per_work * (joined - apart) <= latency.fixed
 
-    def _take(self, leader: Ask, counts: Mapping[int, int], company: list[Ask]) -> Batch:
-        shares = tuple(self._shares(counts, company))
-        length = max(share.ask.length for share in shares)
-        return Batch(kind=leader.kind, model=leader.model, priority=leader.priority, shares=shares, length=length)
-
-    def _shares(self, counts: Mapping[int, int], company: list[Ask]) -> Iterator[Share]:
-        for ask in company:
-            count = counts.get(id(ask), 0)
-            if count:
-                share = Share(ask=ask, start=ask.cut, stop=ask.cut + count)
-                ask.cut += count
-                if not ask.waiting:
-                    self.asks.remove(ask)
-                yield share
+    def _take(self, counts: Mapping[Ask, int]) -> Batch:
+        """Take so many rows of each ask, the leader first."""
+        shares = []
+        for ask, count in counts.items():
+            shares.append(Share(ask=ask, start=ask.cut, stop=ask.cut + count))
+            ask.cut += count
+            if not ask.waiting:
+                self.asks.remove(ask)
+        leader = shares[0].ask
+        return Batch(
+            kind=leader.kind,
+            model=leader.model,
+            priority=leader.priority,
+            shares=tuple(shares),
+            length=max(ask.length for ask in counts),
+        )
