@@ -121,12 +121,14 @@ class Dispatcher:
 
     def expected_seconds(self, model: str, rows: int, length: int) -> float:
         """How long rows take once they run."""
-        seconds: float = self.device.read(lambda queue: queue.expected(model, rows, length))
+        seconds: float = self.device.read(lambda queue: queue.expected(model, rows, length, now=self.clock()))
         return seconds
 
     def capture_seconds(self, model: str, length: int) -> float:
         """How long a capture takes once it runs."""
-        seconds: float = self.device.read(lambda queue: queue.expected(model, 1, length, Kind.CAPTURE))
+        seconds: float = self.device.read(
+            lambda queue: queue.expected(model, 1, length, Kind.CAPTURE, now=self.clock())
+        )
         return seconds
 
     def _ask(self, job: Job, kind: Kind, model: str, usual: Priority, rows: int, length: int, *, sharing: bool) -> Ask:

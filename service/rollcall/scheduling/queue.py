@@ -204,13 +204,17 @@ class RowQueue:
         """What so many rows of a model cost."""
         return row_work(rows, length, self.widths.get(model))
 
-    def expected(self, model: str, rows: int, length: int, kind: Kind = Kind.ROWS) -> float:
+    def expected(
+        self, model: str, rows: int, length: int, kind: Kind = Kind.ROWS, *, now: float | None = None
+    ) -> float:
         """Seconds that so many rows will take once they run, in batches as they would be cut; 0 if nothing is known.
 
         What predictions have lately taken of the device is taken into account: it is not there for others.
         """
         if rows < 1 or length < 1:
             return 0.0
+        if now is not None:  # what was used long ago says nothing
+            self._fade(now)
         batches = -(-rows // self._room(model, kind, length))
         seconds = self.latency(model, kind).estimate(self.work(model, rows, length), batches)
         return seconds if kind is Kind.PREDICTIONS else seconds / (1 - self._predictions_share())

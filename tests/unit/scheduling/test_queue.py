@@ -260,6 +260,19 @@ def test_what_waits_can_be_told() -> None:
     assert waiting.expected("unknown", 3, 10) == 0
 
 
+def test_predictions_of_long_ago_slow_nobody_down() -> None:
+    """While predictions take half of the device, rows take twice as long; when they are over, they do not any more."""
+    waiting = queue()
+    for number in range(200):
+        waiting.put(ask(name="p", priority=Priority.PREDICT))
+        batch = waiting.cut(number * 0.02)
+        assert batch is not None
+        waiting.ran(batch, 0.01, number * 0.02 + 0.01)
+    waiting.latencies["m", Kind.ROWS] = LatencyModel(per_work=0.001, observed=9)
+    assert waiting.expected("m", 10, 10, now=4.0) == pytest.approx(0.2, rel=0.1)
+    assert waiting.expected("m", 10, 10, now=60.0) == pytest.approx(0.1, rel=0.01)
+
+
 def test_what_batches_took_is_learned() -> None:
     """Estimates follow what was run, by kind: captures say nothing about rows."""
     waiting = RowQueue(limits=Limits(max_tokens=1000))
