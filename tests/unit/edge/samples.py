@@ -25,6 +25,9 @@ from rollcall.domain.verdicts import (
     Verdict,
     Witness,
 )
+from rollcall.monitor.pooled import Pooled
+from rollcall.monitor.record import Answer, Identity, MapRecord, ModelRecord
+from rollcall.monitor.tally import Tally
 
 MODEL = "sentiment"
 
@@ -195,4 +198,17 @@ def bare_explanation() -> Explanation:
         decision_flip=None,
         recommended_map=None,
         attention=None,
+    )
+
+
+def record() -> ModelRecord:
+    """Remember a hundred requests of one map, twenty FAITHFUL flags checked again, and a promise that is broken."""
+    pooled = Pooled(flags={Flag.FAITHFUL: 81, Flag.INCONCLUSIVE: 19}, alignments=90, alignment_sum=63.0, log_e=31.5)
+    return ModelRecord(
+        identity=Identity.of(card()),
+        since=1_700_000_000,
+        maps={
+            MapKind.GRADIENT_ROLLOUT: MapRecord(pooled=pooled, rechecked={Flag.FAITHFUL: Tally(checked=20, wrong=5)})
+        },
+        answers=tuple(Answer(at=1_700_000_100 + i, wrong=i < 5) for i in range(20)),
     )
