@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,9 +27,8 @@ from rollcall.verdict.policies import POLICIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from enum import Enum
 
-    from rollcall_client import Client, Model
+    from rollcall_client import Client, MapRecord, Model, ModelRecord
     from rollcall_client import RollcallError as CallFailed
 
 Answer = TypeVar("Answer")
@@ -270,14 +269,10 @@ def _question(options: argparse.Namespace) -> dict[str, Any]:
 def _models(options: argparse.Namespace) -> int:
     models = _ask(options, lambda client: client.models())
     if options.json:
-        print(json.dumps([asdict(model) for model in models], ensure_ascii=False, indent=2, default=_enum_name))
+        print(json.dumps([model.to_dict() for model in models], ensure_ascii=False, indent=2))
     else:
         print("\n\n".join(_described(model) for model in models))
     return DONE
-
-
-def _enum_name(member: Enum) -> str:
-    return member.name
 
 
 def _described(model: Model) -> str:
@@ -299,7 +294,33 @@ def _described(model: Model) -> str:
         else "no: " + "; ".join(f"{test.name}: {test.detail}" for test in failed),
     }
     head = ref.name + (" (default)" if model.is_default else "")
-    return "\n".join([head, *(f"  {name:9}{fact}" for name, fact in facts.items())])
+    lines = [head, *(f"  {name:9}{fact}" for name, fact in facts.items())]
+    return "\n".join(lines + [f"  {'so far':9}{fact}" for fact in _so_far(model.record)])
+
+
+def _so_far(record: ModelRecord | None) -> list[str]:
+    """What the answers of a model came to, a line for each map that was asked for, and one for the promise."""
+    if record is None:
+        return []
+    lines = [_map_so_far(found) for found in record.maps]
+    promise = record.promise
+    if promise is not None:
+        kept = f"BROKEN: more than {promise.alpha:.0%} of answers are wrong" if promise.broken else "kept"
+        lines.append(
+            f"promise {kept}; {promise.wrong} of the latest {promise.answers:,} answers checked again were wrong "
+            f"(95 % lower limit {promise.lower_limit:.1%}, promised at most {promise.alpha:.0%})"
+        )
+    return [f"{line}; since {record.since:%Y-%m-%d}" for line in lines]
+
+
+def _map_so_far(found: MapRecord) -> str:
+    flags = ", ".join(f"{flag.name} in {found.share(flag):.0%}" for flag in found.flags)
+    mean = "" if found.mean_alignment is None else f", mean A {found.mean_alignment:+.2f}"
+    again = "".join(
+        f"; of {one.rechecked:,} {one.flag.name} checked again {one.wrong:,} wrong ({one.lower:.1%} to {one.upper:.1%})"
+        for one in found.rechecked
+    )
+    return f"{found.map.words}: {flags} of {found.requests:,} requests{mean}, ln E {found.log_e_value:+.1f}{again}"
 
 
 def _ask(options: argparse.Namespace, question: Callable[[Client], Answer]) -> Answer:

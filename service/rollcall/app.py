@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import secrets
 import signal
 import sys
 import time
@@ -36,8 +37,13 @@ from rollcall.engine.dispatch import Dispatcher
 from rollcall.engine.engine import Engine
 from rollcall.engine.threads import configure_threads
 from rollcall.models.loading import LoadedModel, load_model
+from rollcall.monitor.record import ModelRecord
+from rollcall.monitor.sampling import Sampler
+from rollcall.monitor.store import Store
 from rollcall.pipeline.catalog import Catalog, Entry
 from rollcall.pipeline.explain import Pipeline
+from rollcall.pipeline.rechecking import Rechecker
+from rollcall.pipeline.watching import Watch
 from rollcall.scheduling.queue import Limits as BatchLimits
 from rollcall.scheduling.queue import RowQueue
 from rollcall.settings import ModelSpec, Settings, reread
@@ -55,6 +61,7 @@ class Service:
 
     settings: Settings
     pipeline: Pipeline
+    watch: Watch
 
     @property
     def default_model(self) -> str | None:
@@ -77,6 +84,10 @@ class Service:
         """Find one model."""
         return self.pipeline.model(name)
 
+    def record(self, name: str) -> ModelRecord | None:
+        """Tell what a model's answers came to so far."""
+        return self.watch.record(name)
+
     def limits(self) -> Limits:
         """Tell what is in force now."""
         return Limits(max_characters=self.settings.limits.max_characters, max_rows=self.settings.limits.max_rows)
@@ -91,6 +102,7 @@ class Service:
         self.settings = reloaded.settings
         self.pipeline.defaults = server_defaults(self.settings)
         self.pipeline.gate.share = self.settings.live.share
+        self.watch.sampler.share = self.settings.live.recheck_share
         logs.event(
             _log,
             logging.INFO,
@@ -194,16 +206,26 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     backlog = Backlog(max_seconds=settings.limits.max_queue_seconds, seconds=compute.expected_seconds)
     metrics.watch_backlog(backlog.total)
     policies = {name: _policy(policy, settings) for name, policy in POLICIES.items()}
+    gate = Gate(max_in_flight=settings.limits.max_in_flight, share=settings.live.share)
+    watch = Watch(
+        sampler=Sampler(share=settings.live.recheck_share, secret=secrets.token_bytes(32)),
+        policy=policies[settings.explain.policy].digest,
+        telemetry=metrics,
+    )
+    rechecker = Rechecker(compute=compute, busy=lambda: gate.in_flight > 0, found=watch.rechecked, ended=watch.ended)
+    watch.offer = rechecker.offer
+    metrics.watch_rechecks(lambda: len(rechecker.pending))
     pipeline = Pipeline(
         catalog=Catalog(entries={}, default=settings.default_model, loading=frozenset(names)),
         compute=compute,
-        gate=Gate(max_in_flight=settings.limits.max_in_flight, share=settings.live.share),
+        gate=gate,
         backlog=backlog,
         policies=policies,
         defaults=server_defaults(settings),
         telemetry=metrics,
+        watch=watch,
     )
-    service = Service(settings=settings, pipeline=pipeline)
+    service = Service(settings=settings, pipeline=pipeline, watch=watch)
     admin = AdminServer(
         settings=lambda: service.settings, port=service, health=health, metrics=metrics, alive=lambda: device.alive
     )
@@ -214,8 +236,15 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         closing.push_async_callback(asyncio.to_thread, device.close)
         admin_port = await admin.start()
         closing.push_async_callback(admin.stop)
+        if settings.state.directory is not None:
+            store = Store(directory=settings.state.directory, records=lambda: watch.records)
+            watch.records = store.read()
+            closing.callback(lambda: store.write(watch.records))
+            closing.callback(asyncio.create_task(store.keep()).cancel)
         grpc_port = await grpc.start()
         closing.push_async_callback(grpc.drain, pipeline.gate.close)
+        closing.callback(asyncio.create_task(rechecker.run()).cancel)
+        closing.callback(rechecker.stop)
         loaded = asyncio.create_task(_load_all(settings, compute, pipeline, health, metrics))
         closing.callback(loaded.cancel)
         yield Running(service=service, metrics=metrics, grpc_port=grpc_port, admin_port=admin_port, loaded=loaded)
@@ -235,6 +264,8 @@ async def _load_all(
         model = await compute.load(spec.name, load)
         entry = make_entry(spec, model, settings)
         pipeline.add_model(entry)
+        if pipeline.watch is not None:
+            pipeline.watch.serve(entry.card)
         metrics.model_loaded(entry.card, time.perf_counter() - started)
         await health.mark(spec.name, ready=True)
         logs.event(

@@ -161,6 +161,7 @@ DEVICE = text('"cpu" or "cuda:N"', r"cpu|cuda(:\d+)?")
 DTYPE = text('"float32", "bfloat16" or "float16"', r"float32|bfloat16|float16")
 PORT = whole(0, 65_535)
 SHARE = number(float, "a share above 0 and at most 1", lambda x: 0 < x <= 1)
+SHARE_OR_NONE = number(float, "a share from 0 to 1", lambda x: 0 <= x <= 1)
 PROBABILITY = number(float, "a probability above 0 and below 1", lambda x: 0 < x < 1)
 
 
@@ -200,6 +201,8 @@ class ExplainSettings:
     """Largest share of the permits that explanations may hold, so that predictions keep a way in."""
     require_calibration: Annotated[bool, BOOLEAN] = False
     """Without a calibration every flag is INCONCLUSIVE (UNCALIBRATED)."""
+    recheck_share: Annotated[float, SHARE_OR_NONE] = 0.005
+    """Share of answers that are checked again with many more removals while the service is idle; 0 for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,6 +231,14 @@ class LogSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StateSettings:
+    """What outlives the process."""
+
+    directory: Annotated[Path | None, PATH] = None
+    """Where the records of models are kept, for one process alone; without it they are kept in memory only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
     """One model to serve: an existing directory, and what the operator says about it."""
 
@@ -248,6 +259,7 @@ class LiveSettings:
     check_level: CheckLevel
     max_rows: int
     share: float
+    recheck_share: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,6 +294,7 @@ class Settings:
     explain: ExplainSettings
     limits: LimitSettings
     log: LogSettings
+    state: StateSettings
     models: tuple[ModelSpec, ...]
     default_model: str | None
     """Where requests without a name go: as configured, or the only model."""
@@ -330,6 +343,7 @@ SECTIONS: dict[str, type[Any]] = {
     "explain": ExplainSettings,
     "limits": LimitSettings,
     "log": LogSettings,
+    "state": StateSettings,
 }
 KEYS: dict[Key, Kind[Any]] = {("default_model",): NAME} | {
     (name, item): annotated.__metadata__[0]

@@ -17,8 +17,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from rollcall.domain.maps import MapKind
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult, Flag, Reason
 from rollcall.edge.interceptors import REJECTED
+from rollcall.pipeline.rechecking import Ended
 from rollcall.scheduling.queue import Kind
-from rollcall.telemetry.metrics import CODES, METHODS, SERVICE, STAGES, Metrics
+from rollcall.telemetry.metrics import CODES, METHODS, RECHECK_OUTCOMES, SERVICE, STAGES, Metrics
 from rollcall.v1 import explanation_service_pb2
 from tests.unit.edge import samples
 
@@ -32,6 +33,10 @@ COUNTS_OF_NOW = {
     "rollcall_requests_in_flight",
     "rollcall_queue_depth",
     "rollcall_model_ready",
+    "rollcall_pooled_log_e_value",
+    "rollcall_pooled_requests",
+    "rollcall_promise_broken",
+    "rollcall_rechecks_pending",
     "rollcall_rows_per_explanation",
     "process_open_fds",
     "process_max_fds",
@@ -90,6 +95,18 @@ def load(metrics: Metrics, model: str) -> None:
                 samples.explanation(model=model), attributions=(samples.attribution(kind, verdict),), primary_map=kind
             )
             metrics.explained(answer, looks=1, cut=None)
+    check_again(metrics, model)
+
+
+def check_again(metrics: Metrics, model: str) -> None:
+    """Pool every map of a model, and find every flag of it wrong."""
+    metrics.promise_checked(model, broken=True)
+    for kind in MapKind:
+        metrics.pooled(model, kind, requests=9, mean_alignment=0.5, log_e_value=3.0)
+        for flag in (Flag.FAITHFUL, Flag.UNFAITHFUL):
+            metrics.flag_rechecked(model, kind, flag, wrong=True)
+    for outcome in RECHECK_OUTCOMES:
+        metrics.recheck_ended(outcome)
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +135,11 @@ def test_methods_are_those_of_the_proto() -> None:
 def test_a_scrape_keeps_to_its_budget(exposition: str) -> None:
     """However many things happen to ten models, a scrape has at most 2,000 lines."""
     assert len(exposition.splitlines()) <= LINE_BUDGET
+
+
+def test_recheck_outcomes_are_the_pipelines() -> None:
+    """Every end that a recheck can have has its series from the start."""
+    assert {outcome.value for outcome in Ended} == set(RECHECK_OUTCOMES)
 
 
 def test_a_single_model_keeps_its_name() -> None:
@@ -191,11 +213,18 @@ def test_metric_names_are_frozen(families: list[Metric]) -> None:
         "rollcall_model_load_seconds",
         "rollcall_model_ready",
         "rollcall_padding_tokens",
+        "rollcall_pooled_alignment_ratio",
+        "rollcall_pooled_log_e_value",
+        "rollcall_pooled_requests",
         "rollcall_prediction_mismatch",
+        "rollcall_promise_broken",
         "rollcall_queue_depth",
         "rollcall_queue_oldest_seconds",
         "rollcall_queue_tokens",
         "rollcall_queue_wait_seconds",
+        "rollcall_rechecked_flags",
+        "rollcall_rechecks",
+        "rollcall_rechecks_pending",
         "rollcall_request_duration_seconds",
         "rollcall_request_tokens",
         "rollcall_requests",
@@ -206,6 +235,7 @@ def test_metric_names_are_frozen(families: list[Metric]) -> None:
         "rollcall_series_folded",
         "rollcall_stage_duration_seconds",
         "rollcall_verdicts",
+        "rollcall_wrong_flags",
     }
 
 

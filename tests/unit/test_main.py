@@ -94,9 +94,16 @@ async def test_models_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     assert shown.startswith(f"{samples.MODEL} (default)\n")
     assert "negative, positive" in shown
+    assert (
+        "gradient rollout: FAITHFUL in 81%, INCONCLUSIVE in 19% of 100 requests, mean A +0.70, ln E +31.5; of 20 "
+        "FAITHFUL checked again 5 wrong (8.7% to 49.1%); since 2023-11-14"
+    ) in shown
+    assert "promise BROKEN: more than 5% of answers are wrong; 5 of the latest 20 answers" in shown
     assert await ask(FakeHouse(), "models", "--json") == 0
     (model,) = json.loads(capsys.readouterr().out)
     assert (model["ref"]["name"], model["task"]) == (samples.MODEL, "SINGLE_LABEL")
+    assert model["record"]["maps"][0]["flags"] == {"FAITHFUL": 81, "INCONCLUSIVE": 19}
+    assert model["record"]["since"] == "2023-11-14T22:13:20+00:00"
 
 
 @pytest.mark.parametrize(

@@ -308,11 +308,15 @@ def test_live_settings_change(folder: Path) -> None:
     running = load(folder, MODEL)
     outcome = reread(
         running,
-        again(folder, MODEL + '[explain]\ncheck_level = "none"\nmax_rows = 9\nshare = 0.5\npolicy = "strict"\n'),
+        again(
+            folder,
+            MODEL
+            + '[explain]\ncheck_level = "none"\nmax_rows = 9\nshare = 0.5\nrecheck_share = 0\npolicy = "strict"\n',
+        ),
     )
-    assert outcome.settings.live == LiveSettings(check_level=CheckLevel.NONE, max_rows=9, share=0.5)
+    assert outcome.settings.live == LiveSettings(check_level=CheckLevel.NONE, max_rows=9, share=0.5, recheck_share=0.0)
     assert outcome.settings.explain.policy == "standard"
-    assert outcome.changed == ("explain.check_level", "explain.max_rows", "explain.share")
+    assert outcome.changed == ("explain.check_level", "explain.max_rows", "explain.recheck_share", "explain.share")
     assert outcome.needs_restart == ("explain.policy",)
     assert outcome.mistakes == ()
 

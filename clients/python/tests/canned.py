@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from rollcall_client import _answers
 from rollcall_client._v1 import common_pb2, explanation_pb2, explanation_service_pb2, model_pb2
 
@@ -315,4 +317,31 @@ def model() -> model_pb2.Model:
         threshold=common_pb2.Threshold(label="positive", probability=0.93),
         is_default=True,
         text_pairs=False,
+        record=record(),
+    )
+
+
+def record() -> model_pb2.ModelRecord:
+    """A hundred answers, twenty of them checked again."""
+    return model_pb2.ModelRecord(
+        since=Timestamp(seconds=1_700_000_000),
+        maps=[
+            model_pb2.MapRecord(
+                map=explanation_pb2.MAP_KIND_GRADIENT_ROLLOUT,
+                requests=100,
+                flags=[
+                    model_pb2.FlagCount(flag=explanation_pb2.FLAG_FAITHFUL, requests=81),
+                    model_pb2.FlagCount(flag=explanation_pb2.FLAG_INCONCLUSIVE, requests=19),
+                ],
+                mean_alignment=0.7,
+                log_e_value=31.5,
+                rechecked=[
+                    model_pb2.RecheckedFlag(
+                        flag=explanation_pb2.FLAG_FAITHFUL, rechecked=20, wrong=5, lower=0.087, upper=0.491
+                    )
+                ],
+            ),
+            model_pb2.MapRecord(map=explanation_pb2.MAP_KIND_RAW_ATTENTION),
+        ],
+        promise=model_pb2.KeptPromise(alpha=0.05, answers=20, wrong=5, lower_limit=0.104, broken=True),
     )

@@ -19,12 +19,17 @@ from rollcall_client import (
     DecisionFlip,
     Effect,
     Explanation,
+    Flag,
+    KeptPromise,
+    MapRecord,
     Model,
+    ModelRecord,
     ModelRef,
     OperatorAlignment,
     Prediction,
     PredictResult,
     RawAttentionOptions,
+    RecheckedFlag,
     RolloutOptions,
     SelfTest,
     StageTiming,
@@ -50,6 +55,10 @@ MIRRORS: list[tuple[type, type[Message]]] = [
     (Effect, explanation_pb2.Effect),
     (Explanation, explanation_pb2.ExplainResponse),
     (Model, model_pb2.Model),
+    (ModelRecord, model_pb2.ModelRecord),
+    (MapRecord, model_pb2.MapRecord),
+    (KeptPromise, model_pb2.KeptPromise),
+    (RecheckedFlag, model_pb2.RecheckedFlag),
     (ModelRef, common_pb2.ModelRef),
     (OperatorAlignment, explanation_pb2.OperatorAlignment),
     (PredictResult, explanation_service_pb2.PredictResponse),
@@ -92,4 +101,21 @@ def test_predictions_and_models_become_json() -> None:
     result = _answers.prediction(canned.predict_reply()).to_dict()
     model = _answers.model(explanation_service_pb2.GetModelResponse(model=canned.model())).to_dict()
     assert json.loads(json.dumps([result, model], allow_nan=False)) == [result, model]
+    record = json.loads(json.dumps(model))["record"]
+    assert record["since"] == "2023-11-14T22:13:20+00:00"
+    assert record["maps"][0]["flags"] == {"FAITHFUL": 81, "INCONCLUSIVE": 19}
     assert (model["task"], model["maps"]) == ("SINGLE_LABEL", ["RAW_ATTENTION", "GRADIENT_ROLLOUT"])
+
+
+def test_a_record_is_read() -> None:
+    """What a model's answers came to keeps every number; what is absent is None."""
+    record = _answers.model(explanation_service_pb2.GetModelResponse(model=canned.model())).record
+    assert record is not None
+    rollout, raw = record.maps
+    assert (rollout.share(Flag.FAITHFUL), rollout.share(Flag.UNFAITHFUL), raw.share(Flag.FAITHFUL)) == (0.81, 0.0, 0.0)
+    assert (rollout.mean_alignment, raw.mean_alignment, rollout.log_e_value) == (0.7, None, 31.5)
+    assert rollout.rechecked == (RecheckedFlag(flag=Flag.FAITHFUL, rechecked=20, wrong=5, lower=0.087, upper=0.491),)
+    assert record.promise == KeptPromise(alpha=0.05, answers=20, wrong=5, lower_limit=0.104, broken=True, since=None)
+    bare = canned.model()
+    bare.ClearField("record")
+    assert _answers.model(explanation_service_pb2.GetModelResponse(model=bare)).record is None

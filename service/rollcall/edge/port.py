@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
     from rollcall.domain.model import ModelCard
+    from rollcall.monitor.record import ModelRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,9 @@ class ServicePort(Protocol):
 
     def model(self, name: str) -> ModelCard:
         """Find one model; "" means the default. Raises ModelNotFound or ModelNotReady."""
+
+    def record(self, name: str) -> ModelRecord | None:
+        """Tell what a served model's answers came to so far; None where nobody keeps count."""
 
     def limits(self) -> Limits:
         """Tell what is in force now."""

@@ -11,9 +11,10 @@ from rollcall.v1 import explanation_service_pb2, explanation_service_pb2_grpc
 if TYPE_CHECKING:
     from grpc import aio
 
+    from rollcall.domain.model import ModelCard
     from rollcall.edge.port import ServicePort
     from rollcall.telemetry.metrics import Metrics
-    from rollcall.v1 import explanation_pb2
+    from rollcall.v1 import explanation_pb2, model_pb2
 
     Context = aio.ServicerContext[Any, Any]
 
@@ -52,9 +53,8 @@ class ExplanationServicer(explanation_service_pb2_grpc.ExplanationServiceService
     ) -> explanation_service_pb2.ListModelsResponse:
         """List the models that are served."""
         del request, context
-        limits, default = self._port.limits(), self._port.default_model
-        cards = (replies.model(card, limits=limits, default_model=default) for card in self._port.models())
-        return explanation_service_pb2.ListModelsResponse(models=cards)
+        described = (self._described(card) for card in self._port.models())
+        return explanation_service_pb2.ListModelsResponse(models=described)
 
     async def GetModel(  # noqa: N802 - the proto's name
         self, request: explanation_service_pb2.GetModelRequest, context: Context
@@ -62,8 +62,13 @@ class ExplanationServicer(explanation_service_pb2_grpc.ExplanationServiceService
         """Describe one model."""
         del context
         card = self._port.model(requests.model_name(request))
-        described = replies.model(card, limits=self._port.limits(), default_model=self._port.default_model)
-        return explanation_service_pb2.GetModelResponse(model=described)
+        return explanation_service_pb2.GetModelResponse(model=self._described(card))
+
+    def _described(self, card: ModelCard) -> model_pb2.Model:
+        port = self._port
+        return replies.model(
+            card, limits=port.limits(), default_model=port.default_model, record=port.record(card.ref.name)
+        )
 
 
 def _deadline(context: Context) -> float | None:

@@ -21,6 +21,7 @@ from rollcall.domain.compute import Captured, Compute, Job
 from rollcall.domain.errors import BackendError, DeadlineTooShort
 from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
 from rollcall.domain.inputs import Encoding
+from rollcall.domain.maps import MapOptions
 from rollcall.domain.model import ModelCard
 from rollcall.domain.policy import Policy
 from rollcall.domain.rows import Row, RowResult
@@ -33,6 +34,7 @@ from rollcall.pipeline.coalesce import InFlight
 from rollcall.pipeline.question import check_question, make_decision, make_prediction, reported_mismatch
 from rollcall.pipeline.selection import check_attention_size, check_layers_and_heads
 from rollcall.pipeline.stopwatch import Stopwatch
+from rollcall.pipeline.watching import Answered, Watch
 
 
 class Telemetry(Protocol):
@@ -52,11 +54,15 @@ class Telemetry(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkedOut:
-    """An explanation, and what it took: looks, and why they ended early, if they did."""
+    """An explanation, and what it took: looks, and why they ended early, if they did.
+
+    `answered`: what `watch` is told of it, None where nothing was checked.
+    """
 
     explanation: Explanation
     looks: int
     cut: Cut | None
+    answered: Answered | None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,6 +76,8 @@ class Pipeline:
     policies: Mapping[str, Policy]
     defaults: ServerDefaults
     telemetry: Telemetry
+    watch: Watch | None = None
+    """Hears of each answer that was worked out; nothing of it comes back."""
     clock: Callable[[], float] = time.monotonic
     in_flight: InFlight[WorkedOut] = field(default_factory=InFlight)
 
@@ -125,6 +133,8 @@ class Pipeline:
             timing=replace(found.explanation.timing, total_seconds=stopwatch.timing().total_seconds),
         )
         self.telemetry.explained(explanation, looks=found.looks, cut=found.cut, shared=shared)
+        if self.watch is not None and found.answered is not None and not shared:
+            self.watch.answered(found.answered, explanation)
         return explanation
 
     async def _explain(self, request: ExplainRequest, entry: Entry, plan: WorkPlan, stopwatch: Stopwatch) -> WorkedOut:
@@ -192,7 +202,10 @@ class Pipeline:
             seed=seed,
         )
         return WorkedOut(
-            explanation=explanation, looks=checked.looks if checked else 0, cut=checked.cut if checked else None
+            explanation=explanation,
+            looks=checked.looks if checked else 0,
+            cut=checked.cut if checked else None,
+            answered=_answered(request, entry, plan, subject, checked),
         )
 
     def add_model(self, entry: Entry) -> None:
@@ -294,6 +307,23 @@ NOT_ASKED: dict[str, Any] = {"request_id": "", "deadline": None, "reported_label
 """Fields of a request that do not change what has to be worked out."""
 CROWD_SAFETY = 1.25
 """What has to wait for others is more uncertain than what does not."""
+
+
+def _answered(
+    request: ExplainRequest, entry: Entry, plan: WorkPlan, subject: Subject, checked: Checked | None
+) -> Answered | None:
+    """What is told of a checked answer; nothing where the maps are not the usual ones."""
+    if checked is None or request.map_options != MapOptions():
+        return None
+    first = checked.trace[0]
+    return Answered(
+        card=entry.card,
+        encoding=subject.encoding,
+        decision=subject.decision,
+        policy=plan.policy,
+        first_look={kind: found.alignment.p_up for kind, found in first.items() if found.alignment},
+        calibrated_map=entry.calibration.primary_map if entry.calibration else None,
+    )
 
 
 def default_seed(encoding: Encoding, policy: Policy) -> int:

@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     from enum import Enum
 
     from rollcall.domain.explanation import Explanation, Predicted, Timing
+    from rollcall.domain.maps import MapKind
     from rollcall.domain.model import ModelCard
+    from rollcall.domain.verdicts import Flag
 
 SERVICE: Final = "rollcall.v1.ExplanationService"
 METHODS: Final = ("Predict", "Explain", "ListModels", "GetModel")
@@ -79,6 +81,10 @@ BATCH_ROWS: Final = (1, 4, 16, 64, 256)
 BATCH_SECONDS: Final = (0.002, 0.005, 0.01, 0.025, 0.1, 0.5)
 ESTIMATE_RATIOS: Final = (0.25, 0.5, 0.8, 1.25, 2, 4)
 
+RECHECK_OUTCOMES: Final = ("done", "dropped", "failed")
+POOLED_MAPS: Final = 12
+"""Maps of models whose record is exposed; GetModel tells all of it."""
+
 Metric = TypeVar("Metric", bound=MetricWrapperBase)
 
 
@@ -106,6 +112,7 @@ class Metrics:
         self._declare_rpcs()
         self._declare_requests()
         self._declare_evidence()
+        self._declare_records()
         self._declare_queue()
         self._declare_state()
         ProcessCollector(registry=registry)
@@ -173,6 +180,39 @@ class Metrics:
     def stage(self, model: str, stage: str, seconds: float) -> None:
         """Observe how long one step of a request took."""
         self._stage_seconds.child(model, stage if stage in STAGES else OTHER_STAGE).observe(seconds)
+
+    # --- many answers ------------------------------------------------------------------------------------------------
+
+    def pooled(
+        self, model: str, kind: MapKind, *, requests: int, mean_alignment: float | None, log_e_value: float
+    ) -> None:
+        """Set what a map of a model came to over so many requests."""
+        values = {
+            self._pooled_requests: requests,
+            self._pooled_alignment: mean_alignment,
+            self._pooled_log_e: log_e_value,
+        }
+        for family, value in values.items():
+            gauge = None if value is None else family.own(model, kind.value)
+            if gauge is not None and value is not None:
+                gauge.set(value)
+
+    def promise_checked(self, model: str, *, broken: bool) -> None:
+        """Set whether a model's flags are wrong more often than its calibration promises."""
+        self._promise_broken.child(model).set(int(broken))
+
+    def flag_rechecked(self, model: str, kind: MapKind, flag: Flag, *, wrong: bool) -> None:
+        """Count a flag that was checked again, and whether it was wrong."""
+        self._rechecked_flags.child(model, kind.value, flag.value).inc()
+        self._wrong_flags.child(model, kind.value, flag.value).inc(int(wrong))
+
+    def recheck_ended(self, outcome: str) -> None:
+        """Count an answer whose recheck is done, was dropped, or failed."""
+        self._rechecks[outcome].inc()
+
+    def watch_rechecks(self, pending: Callable[[], int]) -> None:
+        """Ask at each scrape how many answers wait to be checked again."""
+        self._rechecks_pending.set_function(pending)
 
     # --- the device --------------------------------------------------------------------------------------------------
 
@@ -245,8 +285,9 @@ class Metrics:
     def _counter(self, name: str, text: str, *labels: str, quota: int) -> Family[Counter]:
         return self._family(Counter(name, text, ("model", *labels), registry=self._registry), quota=quota)
 
-    def _gauge(self, name: str, text: str) -> Family[Gauge]:
-        return self._family(Gauge(name, text, ("model",), registry=self._registry), quota=len(self._models))
+    def _gauge(self, name: str, text: str, *labels: str, quota: int | None = None) -> Family[Gauge]:
+        metric = Gauge(name, text, ("model", *labels), registry=self._registry)
+        return self._family(metric, quota=len(self._models) if quota is None else quota)
 
     def _histogram(
         self, name: str, text: str, *labels: str, buckets: tuple[float, ...], quota: int
@@ -290,7 +331,7 @@ class Metrics:
             "Seconds from the arrival of a request to its reply.",
             "method",
             buckets=REQUEST_SECONDS,
-            quota=20,
+            quota=18,
         )
         self._tokens = Histogram(
             "rollcall_request_tokens",
@@ -303,7 +344,7 @@ class Metrics:
             "Seconds that one step of a request took.",
             "stage",
             buckets=STAGE_SECONDS,
-            quota=50,
+            quota=40,
         )
         self._rejected = self._counter(
             "rollcall_admission_rejected_total", "Requests refused for want of capacity or time.", "reason", quota=30
@@ -316,10 +357,10 @@ class Metrics:
 
     def _declare_evidence(self) -> None:
         self._verdicts = self._counter(
-            "rollcall_verdicts_total", "Verdicts, one for each map returned.", "map", "flag", "reason", quota=130
+            "rollcall_verdicts_total", "Verdicts, one for each map returned.", "map", "flag", "reason", quota=120
         )
         self._checks = self._counter(
-            "rollcall_check_results_total", "Results of counterfactual checks.", "check", "outcome", quota=120
+            "rollcall_check_results_total", "Results of counterfactual checks.", "check", "outcome", quota=115
         )
         self._rows = self._counter("rollcall_rows_total", "Rows behind the answers given.", "kind", quota=20)
         self._explanation_rows = Histogram(
@@ -331,6 +372,40 @@ class Metrics:
         self._looks = self._counter("rollcall_looks_total", "Looks at removals taken.", quota=10)
         self._looks_cut = self._counter(
             "rollcall_looks_cut_total", "Explanations left undecided by deadline, max_rows or load.", "reason", quota=30
+        )
+
+    def _declare_records(self) -> None:
+        r = self._registry
+        self._rechecked_flags = self._counter(
+            "rollcall_rechecked_flags_total", "Flags checked again with many more removals.", "map", "flag", quota=20
+        )
+        self._wrong_flags = self._counter(
+            "rollcall_wrong_flags_total", "Flags that checking again found to be wrong.", "map", "flag", quota=20
+        )
+        self._promise_broken = self._gauge(
+            "rollcall_promise_broken", "Whether more flags are wrong than the calibration promises, 0 or 1."
+        )
+        self._pooled_requests = self._gauge(
+            "rollcall_pooled_requests", "Distinct requests behind a map's record.", "map", quota=POOLED_MAPS
+        )
+        self._pooled_alignment = self._gauge(
+            "rollcall_pooled_alignment_ratio", "Mean alignment of a map over its record.", "map", quota=POOLED_MAPS
+        )
+        self._pooled_log_e = self._gauge(
+            "rollcall_pooled_log_e_value",
+            "Logarithm of the evidence that a map's weights are not arbitrary.",
+            "map",
+            quota=POOLED_MAPS,
+        )
+        rechecks = Counter(
+            "rollcall_rechecks_total",
+            "Answers chosen to be checked again, by what became of it.",
+            ("outcome",),
+            registry=r,
+        )
+        self._rechecks = {outcome: rechecks.labels(outcome) for outcome in RECHECK_OUTCOMES}
+        self._rechecks_pending = Gauge(
+            "rollcall_rechecks_pending", "Answers that wait to be checked again.", registry=r
         )
 
     def _declare_queue(self) -> None:

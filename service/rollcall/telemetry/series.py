@@ -29,6 +29,7 @@ class Family(Generic[Metric]):
         self._left = quota
         self._folded = folded
         self._children: dict[tuple[str, ...], Metric] = {}
+        self._refused: set[tuple[str, ...]] = set()
 
     def child(self, model: str, *labels: str) -> Metric:
         """Return the child of a model, known or not, and the other labels in their declared order."""
@@ -37,6 +38,16 @@ class Family(Generic[Metric]):
         if bound is None:
             bound = self._children[key] = self._bind(key)
         return bound
+
+    def own(self, model: str, *labels: str) -> Metric | None:
+        """Return the child of a configured model, None where there is no room: for values that cannot be added up."""
+        key = (model, *labels)
+        if model in self._models and (key in self._children or self._left > 0):
+            return self.child(*key)
+        if key not in self._refused:
+            self._refused.add(key)
+            self._folded.inc()
+        return None
 
     def _bind(self, key: tuple[str, ...]) -> Metric:
         if key[0] == OTHER:

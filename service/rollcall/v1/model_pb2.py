@@ -22,11 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from rollcall.v1 import common_pb2 as rollcall_dot_v1_dot_common__pb2
 from rollcall.v1 import explanation_pb2 as rollcall_dot_v1_dot_explanation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17rollcall/v1/model.proto\x12\x0brollcall.v1\x1a\x18rollcall/v1/common.proto\x1a\x1drollcall/v1/explanation.proto\"Z\n\x08SelfTest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06passed\x18\x02 \x01(\x08\x12\r\n\x05value\x18\x03 \x01(\x01\x12\x11\n\ttolerance\x18\x04 \x01(\x01\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\"\x9e\x04\n\x05Model\x12\"\n\x03ref\x18\x01 \x01(\x0b\x32\x15.rollcall.v1.ModelRef\x12\x0e\n\x06\x66\x61mily\x18\x02 \x01(\t\x12\x1f\n\x04task\x18\x03 \x01(\x0e\x32\x11.rollcall.v1.Task\x12\x0e\n\x06labels\x18\x04 \x03(\t\x12\x0e\n\x06layers\x18\x05 \x01(\x05\x12\r\n\x05heads\x18\x06 \x01(\x05\x12\x12\n\nmax_tokens\x18\x07 \x01(\x05\x12\x11\n\tmax_units\x18\x08 \x01(\x05\x12\x16\n\x0emax_characters\x18\t \x01(\x05\x12\x10\n\x08max_rows\x18\n \x01(\x05\x12\x13\n\x0b\x65xplainable\x18\x0b \x01(\x08\x12)\n\nself_tests\x18\x0c \x03(\x0b\x32\x15.rollcall.v1.SelfTest\x12\"\n\x04maps\x18\r \x03(\x0e\x32\x14.rollcall.v1.MapKind\x12&\n\x06\x63hecks\x18\x0e \x03(\x0e\x32\x16.rollcall.v1.CheckKind\x12/\n\toperators\x18\x0f \x03(\x0e\x32\x1c.rollcall.v1.RemovalOperator\x12\x30\n\x0b\x63\x61libration\x18\x10 \x01(\x0b\x32\x1b.rollcall.v1.CalibrationRef\x12)\n\tthreshold\x18\x11 \x01(\x0b\x32\x16.rollcall.v1.Threshold\x12\x12\n\nis_default\x18\x12 \x01(\x08\x12\x12\n\ntext_pairs\x18\x13 \x01(\x08*I\n\x04Task\x12\x14\n\x10TASK_UNSPECIFIED\x10\x00\x12\x15\n\x11TASK_SINGLE_LABEL\x10\x01\x12\x14\n\x10TASK_MULTI_LABEL\x10\x02\x42J\n\x0f\x64\x65v.rollcall.v1P\x01Z\'rollcall.dev/gen/rollcall/v1;rollcallv1\xaa\x02\x0bRollcall.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17rollcall/v1/model.proto\x12\x0brollcall.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18rollcall/v1/common.proto\x1a\x1drollcall/v1/explanation.proto\"Z\n\x08SelfTest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06passed\x18\x02 \x01(\x08\x12\r\n\x05value\x18\x03 \x01(\x01\x12\x11\n\ttolerance\x18\x04 \x01(\x01\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\">\n\tFlagCount\x12\x1f\n\x04\x66lag\x18\x01 \x01(\x0e\x32\x11.rollcall.v1.Flag\x12\x10\n\x08requests\x18\x02 \x01(\x03\"p\n\rRecheckedFlag\x12\x1f\n\x04\x66lag\x18\x01 \x01(\x0e\x32\x11.rollcall.v1.Flag\x12\x11\n\trechecked\x18\x02 \x01(\x03\x12\r\n\x05wrong\x18\x03 \x01(\x03\x12\r\n\x05lower\x18\x04 \x01(\x01\x12\r\n\x05upper\x18\x05 \x01(\x01\"\xdb\x01\n\tMapRecord\x12!\n\x03map\x18\x01 \x01(\x0e\x32\x14.rollcall.v1.MapKind\x12\x10\n\x08requests\x18\x02 \x01(\x03\x12%\n\x05\x66lags\x18\x03 \x03(\x0b\x32\x16.rollcall.v1.FlagCount\x12\x1b\n\x0emean_alignment\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x0blog_e_value\x18\x05 \x01(\x01\x12-\n\trechecked\x18\x06 \x03(\x0b\x32\x1a.rollcall.v1.RecheckedFlagB\x11\n\x0f_mean_alignment\"\x8c\x01\n\x0bKeptPromise\x12\r\n\x05\x61lpha\x18\x01 \x01(\x01\x12\x0f\n\x07\x61nswers\x18\x02 \x01(\x03\x12\r\n\x05wrong\x18\x03 \x01(\x03\x12\x13\n\x0blower_limit\x18\x04 \x01(\x01\x12\x0e\n\x06\x62roken\x18\x05 \x01(\x08\x12)\n\x05since\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x89\x01\n\x0bModelRecord\x12)\n\x05since\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12$\n\x04maps\x18\x02 \x03(\x0b\x32\x16.rollcall.v1.MapRecord\x12)\n\x07promise\x18\x03 \x01(\x0b\x32\x18.rollcall.v1.KeptPromise\"\xc8\x04\n\x05Model\x12\"\n\x03ref\x18\x01 \x01(\x0b\x32\x15.rollcall.v1.ModelRef\x12\x0e\n\x06\x66\x61mily\x18\x02 \x01(\t\x12\x1f\n\x04task\x18\x03 \x01(\x0e\x32\x11.rollcall.v1.Task\x12\x0e\n\x06labels\x18\x04 \x03(\t\x12\x0e\n\x06layers\x18\x05 \x01(\x05\x12\r\n\x05heads\x18\x06 \x01(\x05\x12\x12\n\nmax_tokens\x18\x07 \x01(\x05\x12\x11\n\tmax_units\x18\x08 \x01(\x05\x12\x16\n\x0emax_characters\x18\t \x01(\x05\x12\x10\n\x08max_rows\x18\n \x01(\x05\x12\x13\n\x0b\x65xplainable\x18\x0b \x01(\x08\x12)\n\nself_tests\x18\x0c \x03(\x0b\x32\x15.rollcall.v1.SelfTest\x12\"\n\x04maps\x18\r \x03(\x0e\x32\x14.rollcall.v1.MapKind\x12&\n\x06\x63hecks\x18\x0e \x03(\x0e\x32\x16.rollcall.v1.CheckKind\x12/\n\toperators\x18\x0f \x03(\x0e\x32\x1c.rollcall.v1.RemovalOperator\x12\x30\n\x0b\x63\x61libration\x18\x10 \x01(\x0b\x32\x1b.rollcall.v1.CalibrationRef\x12)\n\tthreshold\x18\x11 \x01(\x0b\x32\x16.rollcall.v1.Threshold\x12\x12\n\nis_default\x18\x12 \x01(\x08\x12\x12\n\ntext_pairs\x18\x13 \x01(\x08\x12(\n\x06record\x18\x14 \x01(\x0b\x32\x18.rollcall.v1.ModelRecord*I\n\x04Task\x12\x14\n\x10TASK_UNSPECIFIED\x10\x00\x12\x15\n\x11TASK_SINGLE_LABEL\x10\x01\x12\x14\n\x10TASK_MULTI_LABEL\x10\x02\x42J\n\x0f\x64\x65v.rollcall.v1P\x01Z\'rollcall.dev/gen/rollcall/v1;rollcallv1\xaa\x02\x0bRollcall.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,10 +35,20 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'rollcall.v1.model_pb2', _gl
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\017dev.rollcall.v1P\001Z\'rollcall.dev/gen/rollcall/v1;rollcallv1\252\002\013Rollcall.V1'
-  _globals['_TASK']._serialized_start=734
-  _globals['_TASK']._serialized_end=807
-  _globals['_SELFTEST']._serialized_start=97
-  _globals['_SELFTEST']._serialized_end=187
-  _globals['_MODEL']._serialized_start=190
-  _globals['_MODEL']._serialized_end=732
+  _globals['_TASK']._serialized_start=1492
+  _globals['_TASK']._serialized_end=1565
+  _globals['_SELFTEST']._serialized_start=130
+  _globals['_SELFTEST']._serialized_end=220
+  _globals['_FLAGCOUNT']._serialized_start=222
+  _globals['_FLAGCOUNT']._serialized_end=284
+  _globals['_RECHECKEDFLAG']._serialized_start=286
+  _globals['_RECHECKEDFLAG']._serialized_end=398
+  _globals['_MAPRECORD']._serialized_start=401
+  _globals['_MAPRECORD']._serialized_end=620
+  _globals['_KEPTPROMISE']._serialized_start=623
+  _globals['_KEPTPROMISE']._serialized_end=763
+  _globals['_MODELRECORD']._serialized_start=766
+  _globals['_MODELRECORD']._serialized_end=903
+  _globals['_MODEL']._serialized_start=906
+  _globals['_MODEL']._serialized_end=1490
 # @@protoc_insertion_point(module_scope)

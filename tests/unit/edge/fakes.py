@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
     from rollcall.domain.model import ModelCard
+    from rollcall.monitor.record import ModelRecord
     from rollcall.v1.explanation_service_pb2_grpc import ExplanationServiceAsyncStub
 
 LIMITS = Limits(max_characters=100_000, max_rows=4096)
@@ -69,6 +70,10 @@ class FakeHouse:
         if name not in {"", samples.MODEL}:
             raise ModelNotFound(name, "no such model")
         return samples.card()
+
+    def record(self, name: str) -> ModelRecord | None:
+        """Tell the sample."""
+        return samples.record() if name == samples.MODEL else None
 
     def limits(self) -> Limits:
         """Tell the usual limits."""

@@ -21,6 +21,7 @@ from rollcall.settings import (
     LogSettings,
     Settings,
     Sources,
+    StateSettings,
 )
 from rollcall.telemetry.metrics import Metrics
 from tests.unit.edge import samples
@@ -35,6 +36,7 @@ SETTINGS = Settings(
     explain=ExplainSettings(),
     limits=LimitSettings(),
     log=LogSettings(),
+    state=StateSettings(),
     models=(),
     default_model=samples.MODEL,
     sources=Sources(environ={"ROLLCALL_ADMIN_PORT": "0"}),
@@ -157,6 +159,7 @@ async def test_a_taken_port_is_reported() -> None:
                 explain=SETTINGS.explain,
                 limits=SETTINGS.limits,
                 log=SETTINGS.log,
+                state=SETTINGS.state,
                 models=(),
                 default_model=None,
                 sources=SETTINGS.sources,

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from rollcall.domain.errors import InvalidInput
 from rollcall.domain.explanation import Effect
 from rollcall.domain.maps import MAX_ATTENTION_BYTES, MapKind
+from rollcall.domain.verdicts import CalibrationRef
 from rollcall.edge.converters import replies
 from rollcall.edge.port import Limits
 from rollcall.v1 import common_pb2, explanation_pb2, explanation_service_pb2, model_pb2
@@ -111,7 +113,9 @@ def test_model_without_decision_rule_has_none() -> None:
     """A model that decides by arg max shows no threshold."""
     card = replace(samples.card(), threshold=None)
     limits = Limits(max_characters=9, max_rows=77)
-    assert not replies.model(card, limits=limits, default_model=samples.MODEL).HasField("threshold")
+    bare = replies.model(card, limits=limits, default_model=samples.MODEL)
+    assert not bare.HasField("threshold")
+    assert not bare.HasField("record")
 
 
 def test_attention_too_large_for_a_reply_is_refused() -> None:
@@ -143,3 +147,36 @@ def test_effects_survive_the_wire(triples: list[tuple[int, float, float]]) -> No
     sent = replies.explain_response(replace(samples.explanation(), effects=effects)).SerializeToString()
     received = explanation_pb2.ExplainResponse.FromString(sent).effects
     assert repr([(e.unit, e.effect, e.standard_error) for e in received]) == repr(triples)
+
+
+def test_a_record_leaves_whole() -> None:
+    """Counts, means, intervals and the broken promise reach the caller; without a calibration nothing is promised."""
+    card, limits = samples.card(), Limits(max_characters=9, max_rows=77)
+    record = replies.model(card, limits=limits, default_model=None, record=samples.record()).record
+    (found,) = record.maps
+    assert (record.since.seconds, found.map, found.requests) == (
+        1_700_000_000,
+        explanation_pb2.MAP_KIND_GRADIENT_ROLLOUT,
+        100,
+    )
+    assert {count.flag: count.requests for count in found.flags} == {
+        explanation_pb2.FLAG_FAITHFUL: 81,
+        explanation_pb2.FLAG_INCONCLUSIVE: 19,
+    }
+    assert found.mean_alignment == pytest.approx(0.7)
+    assert found.log_e_value == 31.5
+    (flag,) = found.rechecked
+    assert (flag.rechecked, flag.wrong) == (20, 5)
+    exact = binomtest(5, 20).proportion_ci(method="exact")
+    assert (flag.lower, flag.upper) == pytest.approx((exact.low, exact.high))
+    promise = record.promise
+    assert (promise.alpha, promise.answers, promise.wrong, promise.broken) == (0.05, 20, 5, True)
+    assert promise.lower_limit == pytest.approx(binomtest(5, 20, alternative="greater").proportion_ci().low)
+    assert promise.since.seconds == 1_700_000_100
+    unpromised = replace(card, calibration=CalibrationRef(id="NONE"))
+    assert not replies.model(unpromised, limits=limits, default_model=None, record=samples.record()).record.HasField(
+        "promise"
+    )
+    empty = replace(samples.record(), maps={}, answers=())
+    nothing = replies.model(card, limits=limits, default_model=None, record=empty).record.promise
+    assert (nothing.answers, nothing.broken, nothing.HasField("since")) == (0, False, False)

@@ -41,3 +41,15 @@ def test_beyond_the_quota_only_the_name_is_lost() -> None:
     assert registry.get_sample_value("calls_total", {"model": "a", "code": "OK"}) == 2
     assert registry.get_sample_value("calls_total", {"model": OTHER, "code": "OK"}) == 2
     assert registry.get_sample_value("folded_total") == 1
+
+
+def test_values_that_cannot_be_added_have_a_child_of_their_own_or_none() -> None:
+    """A gauge beyond the quota is left out, and that is counted once; nobody overwrites another's value."""
+    registry, calls = family(quota=1)
+    own = calls.own("a", "OK")
+    assert own is calls.child("a", "OK")
+    for _ in range(3):
+        assert calls.own("b", "OK") is None
+        assert calls.own("a", "OK") is own
+    assert registry.get_sample_value("folded_total") == 1
+    assert registry.get_sample_value("calls_total", {"model": OTHER, "code": "OK"}) is None

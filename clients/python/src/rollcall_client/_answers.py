@@ -5,6 +5,7 @@ All raise ValueError where a reply contradicts itself.
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 from rollcall_client import enums, types
@@ -235,4 +236,44 @@ def _model(model: model_pb2.Model) -> types.Model:
         else None,
         is_default=model.is_default,
         text_pairs=model.text_pairs,
+        record=_record(model.record) if model.HasField("record") else None,
+    )
+
+
+def _record(record: model_pb2.ModelRecord) -> types.ModelRecord:
+    return types.ModelRecord(
+        since=record.since.ToDatetime(UTC),
+        maps=tuple(_map_record(found) for found in record.maps),
+        promise=_promise(record.promise) if record.HasField("promise") else None,
+    )
+
+
+def _map_record(found: model_pb2.MapRecord) -> types.MapRecord:
+    return types.MapRecord(
+        map=enums.MapKind(found.map),
+        requests=found.requests,
+        flags={enums.Flag(count.flag): count.requests for count in found.flags},
+        mean_alignment=found.mean_alignment if found.HasField("mean_alignment") else None,
+        log_e_value=found.log_e_value,
+        rechecked=tuple(
+            types.RecheckedFlag(
+                flag=enums.Flag(one.flag),
+                rechecked=one.rechecked,
+                wrong=one.wrong,
+                lower=one.lower,
+                upper=one.upper,
+            )
+            for one in found.rechecked
+        ),
+    )
+
+
+def _promise(promise: model_pb2.KeptPromise) -> types.KeptPromise:
+    return types.KeptPromise(
+        alpha=promise.alpha,
+        answers=promise.answers,
+        wrong=promise.wrong,
+        lower_limit=promise.lower_limit,
+        broken=promise.broken,
+        since=promise.since.ToDatetime(UTC) if promise.HasField("since") else None,
     )

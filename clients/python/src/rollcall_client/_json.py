@@ -6,6 +6,7 @@ import base64
 import math
 from collections.abc import Mapping
 from dataclasses import fields
+from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -36,12 +37,18 @@ def _plain_value(value: object) -> JsonValue:
             plain_value = value if math.isfinite(value) else _NOT_IN_JSON.get(value, "NaN")
         case Enum():
             plain_value = value.name
+        case datetime():
+            plain_value = value.isoformat()
         case bytes():
             plain_value = base64.b64encode(value).decode("ascii")
         case tuple():
             plain_value = [_plain_value(item) for item in value]
         case Mapping():
-            plain_value = {str(key): _plain_value(item) for key, item in value.items()}
+            plain_value = {_key(key): _plain_value(item) for key, item in value.items()}
         case _:
             plain_value = plain(value)  # type: ignore[arg-type]  # only this package's dataclasses are left
     return plain_value
+
+
+def _key(key: object) -> str:
+    return key.name if isinstance(key, Enum) else str(key)

@@ -13,6 +13,7 @@ from rollcall_client._json import JsonValue, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from rollcall_client.enums import (
         CheckKind,
@@ -268,6 +269,65 @@ class SelfTest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecheckedFlag:
+    """Of flags that were checked again with many more removals, how many the model's own effects contradict.
+
+    `lower` and `upper` are the exact 95 % interval of the share that is wrong, 0 to 1.
+    """
+
+    flag: Flag
+    rechecked: int
+    wrong: int
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapRecord:
+    """One map of a model over many distinct requests; it says nothing about a single answer.
+
+    `flags` are requests by flag. `log_e_value` is the natural logarithm of an e-process against "the weights have
+    nothing to do with the effects": above ln(1 / alpha) that is rejected at level alpha, whenever one looks.
+    """
+
+    map: MapKind
+    requests: int
+    flags: Mapping[Flag, int]
+    mean_alignment: float | None
+    log_e_value: float
+    rechecked: tuple[RecheckedFlag, ...]
+
+    def share(self, flag: Flag) -> float:
+        """Share of the requests that got a flag, 0 to 1."""
+        return self.flags.get(flag, 0) / self.requests if self.requests else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptPromise:
+    """The latest answers that the calibration's promise is about and that were checked again.
+
+    `broken` says that `lower_limit`, a one-sided 95 % limit of the share that is wrong, is above `alpha`: the inputs
+    are no longer like those of the calibration.
+    """
+
+    alpha: float
+    answers: int
+    wrong: int
+    lower_limit: float
+    broken: bool
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRecord:
+    """What the answers of a model came to since `since` (UTC); `promise` is None where there is none."""
+
+    since: datetime
+    maps: tuple[MapRecord, ...]
+    promise: KeptPromise | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
     """Everything a caller can know about a model; limits count tokens, units, characters and forward rows."""
 
@@ -290,6 +350,7 @@ class Model:
     threshold: Threshold | None
     is_default: bool
     text_pairs: bool
+    record: ModelRecord | None = None
 
     def to_dict(self) -> dict[str, JsonValue]:
         """The model as values that `json.dumps` takes, by the rules of `Explanation.to_dict`."""

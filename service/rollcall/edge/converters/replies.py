@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rollcall.domain.errors import InvalidInput
 from rollcall.domain.maps import MAX_ATTENTION_BYTES
-from rollcall.edge.converters import enums
+from rollcall.edge.converters import enums, records
 from rollcall.v1 import common_pb2, explanation_pb2, explanation_service_pb2, model_pb2
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rollcall.domain.maps import AttentionTensor
     from rollcall.domain.model import ModelCard, ModelRef
     from rollcall.edge.port import Limits
+    from rollcall.monitor.record import ModelRecord
 
     E = TypeVar("E", bound=Enum)
 
@@ -71,8 +72,10 @@ def explain_response(answer: Explanation) -> explanation_pb2.ExplainResponse:
     )
 
 
-def model(card: ModelCard, *, limits: Limits, default_model: str | None) -> model_pb2.Model:
-    """Write a model's card."""
+def model(
+    card: ModelCard, *, limits: Limits, default_model: str | None, record: ModelRecord | None = None
+) -> model_pb2.Model:
+    """Write a model's card and its record."""
     return model_pb2.Model(
         ref=_model_ref(card.ref),
         family=card.family,
@@ -98,6 +101,7 @@ def model(card: ModelCard, *, limits: Limits, default_model: str | None) -> mode
         threshold=_threshold(card.threshold) if card.threshold else None,
         is_default=card.ref.name == default_model,
         text_pairs=card.text_pairs,
+        record=records.model_record(record, alpha=card.calibration.alpha) if record else None,
     )
 
 

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from . import common_pb2 as _common_pb2
@@ -84,6 +85,204 @@ class SelfTest(_message.Message):
 Global___SelfTest: _TypeAlias = SelfTest  # noqa: Y015
 
 @_typing.final
+class FlagCount(_message.Message):
+    """How many requests got a flag."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FLAG_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    flag: _explanation_pb2.Flag.ValueType
+    """The flag."""
+    requests: _builtins.int
+    """Distinct requests that got it."""
+    def __init__(
+        self,
+        *,
+        flag: _explanation_pb2.Flag.ValueType = ...,
+        requests: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flag", b"flag", "requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FlagCount: _TypeAlias = FlagCount  # noqa: Y015
+
+@_typing.final
+class RecheckedFlag(_message.Message):
+    """Of flags that were checked again with many more removals, how many the model's own effects contradict."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FLAG_FIELD_NUMBER: _builtins.int
+    RECHECKED_FIELD_NUMBER: _builtins.int
+    WRONG_FIELD_NUMBER: _builtins.int
+    LOWER_FIELD_NUMBER: _builtins.int
+    UPPER_FIELD_NUMBER: _builtins.int
+    flag: _explanation_pb2.Flag.ValueType
+    """The flag that was given: FAITHFUL or UNFAITHFUL."""
+    rechecked: _builtins.int
+    """Flags checked again."""
+    wrong: _builtins.int
+    """Those that were wrong."""
+    lower: _builtins.float
+    """Lower end of the exact (Clopper-Pearson) 95 % interval of the share that is wrong."""
+    upper: _builtins.float
+    """Upper end."""
+    def __init__(
+        self,
+        *,
+        flag: _explanation_pb2.Flag.ValueType = ...,
+        rechecked: _builtins.int = ...,
+        wrong: _builtins.int = ...,
+        lower: _builtins.float = ...,
+        upper: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flag", b"flag", "lower", b"lower", "rechecked", b"rechecked", "upper", b"upper", "wrong", b"wrong"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecheckedFlag: _TypeAlias = RecheckedFlag  # noqa: Y015
+
+@_typing.final
+class MapRecord(_message.Message):
+    """One map of the model over many requests. It describes the map on this model, never a single answer: no verdict
+    depends on it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAP_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    FLAGS_FIELD_NUMBER: _builtins.int
+    MEAN_ALIGNMENT_FIELD_NUMBER: _builtins.int
+    LOG_E_VALUE_FIELD_NUMBER: _builtins.int
+    RECHECKED_FIELD_NUMBER: _builtins.int
+    map: _explanation_pb2.MapKind.ValueType
+    """Which map."""
+    requests: _builtins.int
+    """Distinct requests that were checked; the same input again within some 20,000 inputs does not count again."""
+    mean_alignment: _builtins.float
+    """Mean alignment A of those that had one."""
+    log_e_value: _builtins.float
+    """Natural logarithm of an e-process against "the map's weights have nothing to do with the effects": above
+    ln(1 / alpha) it rejects that at level alpha, whenever it is looked at. Negative values speak for chance or worse.
+    """
+    @_builtins.property
+    def flags(self) -> _containers.RepeatedCompositeFieldContainer[Global___FlagCount]:
+        """How many of them got which flag."""
+
+    @_builtins.property
+    def rechecked(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecheckedFlag]:
+        """Flags that were checked again, by flag."""
+
+    def __init__(
+        self,
+        *,
+        map: _explanation_pb2.MapKind.ValueType = ...,
+        requests: _builtins.int = ...,
+        flags: _abc.Iterable[Global___FlagCount] | None = ...,
+        mean_alignment: _builtins.float | None = ...,
+        log_e_value: _builtins.float = ...,
+        rechecked: _abc.Iterable[Global___RecheckedFlag] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_mean_alignment", b"_mean_alignment", "mean_alignment", b"mean_alignment"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_mean_alignment", b"_mean_alignment", "flags", b"flags", "log_e_value", b"log_e_value", "map", b"map", "mean_alignment", b"mean_alignment", "rechecked", b"rechecked", "requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__mean_alignment: _TypeAlias = _typing.Literal["mean_alignment"]  # noqa: Y015
+    _WhichOneofArgType__mean_alignment: _TypeAlias = _typing.Literal["_mean_alignment", b"_mean_alignment"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mean_alignment) -> _WhichOneofReturnType__mean_alignment | None: ...
+
+Global___MapRecord: _TypeAlias = MapRecord  # noqa: Y015
+
+@_typing.final
+class KeptPromise(_message.Message):
+    """The latest answers that the calibration's promise is about and that were checked again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALPHA_FIELD_NUMBER: _builtins.int
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    WRONG_FIELD_NUMBER: _builtins.int
+    LOWER_LIMIT_FIELD_NUMBER: _builtins.int
+    BROKEN_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    alpha: _builtins.float
+    """The largest share of wrong answers that was promised."""
+    answers: _builtins.int
+    """Answers checked again, the latest 1,000 at most; an answer is wrong if its primary map's flag is."""
+    wrong: _builtins.int
+    """Those that were wrong."""
+    lower_limit: _builtins.float
+    """Exact one-sided 95 % lower limit of the share that is wrong."""
+    broken: _builtins.bool
+    """Whether the limit is above alpha: the inputs are no longer like those of the calibration. Calibrate anew."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """When the first of these answers was given; not set before there is one."""
+
+    def __init__(
+        self,
+        *,
+        alpha: _builtins.float = ...,
+        answers: _builtins.int = ...,
+        wrong: _builtins.int = ...,
+        lower_limit: _builtins.float = ...,
+        broken: _builtins.bool = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alpha", b"alpha", "answers", b"answers", "broken", b"broken", "lower_limit", b"lower_limit", "since", b"since", "wrong", b"wrong"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeptPromise: _TypeAlias = KeptPromise  # noqa: Y015
+
+@_typing.final
+class ModelRecord(_message.Message):
+    """What the answers of a model came to so far: these weights in this precision under this calibration, in this process
+    and, where a state directory is set, in those before it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SINCE_FIELD_NUMBER: _builtins.int
+    MAPS_FIELD_NUMBER: _builtins.int
+    PROMISE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """When the record began."""
+
+    @_builtins.property
+    def maps(self) -> _containers.RepeatedCompositeFieldContainer[Global___MapRecord]:
+        """By map."""
+
+    @_builtins.property
+    def promise(self) -> Global___KeptPromise:
+        """The calibration's promise; not set where there is none."""
+
+    def __init__(
+        self,
+        *,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        maps: _abc.Iterable[Global___MapRecord] | None = ...,
+        promise: Global___KeptPromise | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["promise", b"promise", "since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["maps", b"maps", "promise", b"promise", "since", b"since"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelRecord: _TypeAlias = ModelRecord  # noqa: Y015
+
+@_typing.final
 class Model(_message.Message):
     """Everything a caller can know about a model."""
 
@@ -108,6 +307,7 @@ class Model(_message.Message):
     THRESHOLD_FIELD_NUMBER: _builtins.int
     IS_DEFAULT_FIELD_NUMBER: _builtins.int
     TEXT_PAIRS_FIELD_NUMBER: _builtins.int
+    RECORD_FIELD_NUMBER: _builtins.int
     family: _builtins.str
     """Architecture family, e.g. "bert"."""
     task: Global___Task.ValueType
@@ -162,6 +362,10 @@ class Model(_message.Message):
     def threshold(self) -> _common_pb2.Threshold:
         """The configured decision rule, if any."""
 
+    @_builtins.property
+    def record(self) -> Global___ModelRecord:
+        """What its answers came to so far."""
+
     def __init__(
         self,
         *,
@@ -184,10 +388,11 @@ class Model(_message.Message):
         threshold: _common_pb2.Threshold | None = ...,
         is_default: _builtins.bool = ...,
         text_pairs: _builtins.bool = ...,
+        record: Global___ModelRecord | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "ref", b"ref", "threshold", b"threshold"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "record", b"record", "ref", b"ref", "threshold", b"threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "checks", b"checks", "explainable", b"explainable", "family", b"family", "heads", b"heads", "is_default", b"is_default", "labels", b"labels", "layers", b"layers", "maps", b"maps", "max_characters", b"max_characters", "max_rows", b"max_rows", "max_tokens", b"max_tokens", "max_units", b"max_units", "operators", b"operators", "ref", b"ref", "self_tests", b"self_tests", "task", b"task", "text_pairs", b"text_pairs", "threshold", b"threshold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "checks", b"checks", "explainable", b"explainable", "family", b"family", "heads", b"heads", "is_default", b"is_default", "labels", b"labels", "layers", b"layers", "maps", b"maps", "max_characters", b"max_characters", "max_rows", b"max_rows", "max_tokens", b"max_tokens", "max_units", b"max_units", "operators", b"operators", "record", b"record", "ref", b"ref", "self_tests", b"self_tests", "task", b"task", "text_pairs", b"text_pairs", "threshold", b"threshold"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
