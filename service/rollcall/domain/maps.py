@@ -21,11 +21,13 @@ class MapKind(Enum):
     ATTENTION_ROLLOUT = "attention_rollout"
     NORM_ROLLOUT = "norm_rollout"
     GRADIENT_ROLLOUT = "gradient_rollout"
+    INPUT_X_GRADIENT = "input_x_gradient"
+    INTEGRATED_GRADIENTS = "integrated_gradients"
 
     @property
     def class_specific(self) -> bool:
         """Whether the map depends on the target."""
-        return self is MapKind.GRADIENT_ROLLOUT
+        return self not in {MapKind.RAW_ATTENTION, MapKind.ATTENTION_ROLLOUT, MapKind.NORM_ROLLOUT}
 
     @property
     def attention_only(self) -> bool:
@@ -35,6 +37,9 @@ class MapKind(Enum):
 
 ALWAYS_RETURNED = (MapKind.RAW_ATTENTION, MapKind.ATTENTION_ROLLOUT)
 """Maps that every answer carries, whichever is primary (DESIGN section 2)."""
+DEFAULT_MAPS = (*ALWAYS_RETURNED, MapKind.NORM_ROLLOUT, MapKind.GRADIENT_ROLLOUT)
+"""Maps of a request that names none: all that come out of one forward and backward of the untouched input. The others
+cost more, and are made where they are asked for."""
 
 
 class HeadFusion(Enum):
@@ -55,18 +60,25 @@ class MapOptions:
     raw_heads: tuple[int, ...] = ()
     rollout_fusion: HeadFusion = HeadFusion.MEAN
     rollout_start_layer: int = 0
+    integration_points: int = 8
+    """Points at which INTEGRATED_GRADIENTS takes the gradient, 1 to MOST_INTEGRATION_POINTS."""
+
+
+MOST_INTEGRATION_POINTS = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitMap:
     """A map over units: non-negative `scores` [n] that sum to 1, and the share of mass that lay on special tokens.
 
-    `scores` may hold NaN where the model produced NaN; the verdict then says NUMERICS.
+    `scores` may hold NaN where the model produced NaN; the verdict then says NUMERICS. `note` is one sentence about how
+    this one came out, for people, where there is something to say.
     """
 
     kind: MapKind
     scores: Floats
     dropped_mass: float
+    note: str = ""
 
 
 class TensorType(Enum):

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -17,10 +17,11 @@ from rollcall.backends.base import CaptureRequest, variants
 from rollcall.domain.compute import Captured, Job, Priority
 from rollcall.domain.decision import Decision
 from rollcall.domain.inputs import Encoding, ModelInput
-from rollcall.domain.maps import AttentionSelection, Floats, MapKind, MapOptions
+from rollcall.domain.maps import DEFAULT_MAPS, AttentionSelection, Floats, MapKind, MapOptions
 from rollcall.domain.rows import Row, RowResult
 from rollcall.engine.device import Device, DeviceTelemetry, Outcome
 from rollcall.engine.engine import Engine
+from rollcall.engine.further import Further
 from rollcall.models.loading import LoadedModel
 from rollcall.scheduling.queue import Ask, Batch, Kind, RowQueue
 
@@ -86,13 +87,25 @@ class Dispatcher:
         options: MapOptions,
         decide: Callable[[Floats], Decision],
         attention: AttentionSelection | None,
+        half_way: bool = False,
     ) -> Captured:
-        """Capture alone."""
+        """Capture alone; then make, in turns of their own, the maps that a capture does not give."""
         request = CaptureRequest(maps=maps, options=options, decide=decide, attention=attention)
         ask = self._ask(job, Kind.CAPTURE, model, Priority.BASE, 1, encoding.length, sharing=False)
         (captured,) = await self.device.submit(ask, [partial(self.engine.capture, model, encoding, request)])
         found: Captured = captured
-        return found
+
+        async def turn(act: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever it gives
+            ask = self._ask(job, Kind.CALL, model, Priority.CHECK, 1, encoding.length, sharing=False)
+            (result,) = await self.device.submit(ask, [act])
+            return result
+
+        further = Further(engine=self.engine, turn=turn, model=model, encoding=encoding, decision=found.decision)
+        return replace(
+            found,
+            maps=(*found.maps, *await further.maps(maps, options)),
+            half_way_gradient=await further.half_way_gradient() if half_way else None,
+        )
 
     async def load(self, model: str, make: Callable[[], LoadedModel]) -> LoadedModel:
         """Load a model on the device's thread, and run some rows on it to learn how long they take."""
@@ -112,7 +125,7 @@ class Dispatcher:
                 job,
                 model,
                 encoding,
-                maps=frozenset(loaded.maps),
+                maps=frozenset(DEFAULT_MAPS).intersection(loaded.maps),
                 options=MapOptions(),
                 decide=lambda logits: Decision(task=loaded.backend.task, target=int(np.argmax(logits))),
                 attention=None,

@@ -110,9 +110,9 @@ def assess(maps: Sequence[UnitMap], measured: Measurements, estimates: Estimates
     scores = np.stack([unit_map.scores for unit_map in maps])
     finite = np.asarray(np.isfinite(scores).all(axis=1) & measured.finite)
     distances = np.where(finite, jsd_from_uniform(scores), np.nan)
-    width = width_after(measured.width_index, n, policy, measured.calibration)
-    calibrated = measured.calibration is not None and measured.calibration.covers(n)
-    alignments = _align(scores, finite, estimates, width, len(measured.margins), policy)
+    calibration = measured.calibration
+    widths = [width_after(measured.width_index, n, each.kind, policy, calibration) for each in maps]
+    alignments = _align(scores, finite, estimates, widths, len(measured.margins), policy)
     omitting = finite & _omits(scores, estimates.overall, policy)
     instrument = _instrument(measured)
     reach = _reach(measured)
@@ -125,9 +125,9 @@ def assess(maps: Sequence[UnitMap], measured: Measurements, estimates: Estimates
             reach=reach.outcome,
             flat=n > 1 and bool(distances[i] < policy.flat_map_jsd),
             alignment=alignment.value if alignment else None,
-            width=width,
+            width=widths[i],
             reliability=alignment.reliability if alignment else 0.0,
-            calibrated=calibrated,
+            calibrated=calibration is not None and calibration.covers(n, unit_map.kind),
             omits_top_effect=bool(omitting[i]),
             rewiring=rewiring.result.outcome,
             operators_disagree=alignment is not None and _disagree(alignment),
@@ -163,7 +163,7 @@ def after_witnesses(ruling: Ruling, *, counterexample: bool, crashed: bool, late
 
 
 def _align(
-    scores: Floats, finite: Bools, estimates: Estimates, width: float, removals: int, policy: Policy
+    scores: Floats, finite: Bools, estimates: Estimates, widths: list[float], removals: int, policy: Policy
 ) -> list[Alignment | None]:
     """Alignments of the maps `scores` [K, n]; None where a map is not `finite` [K], or no A exists."""
     overall = estimates.overall
@@ -184,7 +184,7 @@ def _align(
         if value is not None:
             alignments[i] = Alignment(
                 value=value,
-                width=width,
+                width=widths[i],
                 reliability=reliability,
                 removals=removals,
                 p_up=p_up,

@@ -15,9 +15,10 @@ from rollcall.domain.maps import (
 )
 
 
-def test_only_the_gradient_knows_about_the_class() -> None:
-    """Three of the maps are the same whichever class is asked about; a reader should know."""
-    assert [kind for kind in MapKind if kind.class_specific] == [MapKind.GRADIENT_ROLLOUT]
+def test_what_is_made_of_attention_and_norms_does_not_know_about_the_class() -> None:
+    """Maps of attention and of norms are the same whichever class is asked about; a reader should know."""
+    blind = {kind for kind in MapKind if not kind.class_specific}
+    assert blind == {MapKind.RAW_ATTENTION, MapKind.ATTENTION_ROLLOUT, MapKind.NORM_ROLLOUT}
 
 
 def test_rewiring_concerns_maps_made_of_attention_alone() -> None:

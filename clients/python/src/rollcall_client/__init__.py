@@ -49,6 +49,7 @@ from rollcall_client.explanation import Explanation, Word
 from rollcall_client.options import (
     AttentionSelection,
     ExplainOptions,
+    IntegratedGradientsOptions,
     PredictOptions,
     RawAttentionOptions,
     RolloutOptions,
@@ -100,6 +101,7 @@ __all__ = [
     "FailedPrecondition",
     "Flag",
     "HeadReduction",
+    "IntegratedGradientsOptions",
     "Internal",
     "InvalidAnswer",
     "InvalidArgument",

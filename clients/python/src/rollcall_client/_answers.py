@@ -126,6 +126,7 @@ def _attribution(attribution: explanation_pb2.Attribution) -> types.Attribution:
         class_specific=attribution.class_specific,
         dropped_mass=attribution.dropped_mass,
         verdict=_verdict(attribution.verdict),
+        note=attribution.note,
     )
 
 

@@ -37,6 +37,8 @@ class MapKind(WireEnum):
     ATTENTION_ROLLOUT = 2
     NORM_ROLLOUT = 4
     GRADIENT_ROLLOUT = 5
+    INPUT_X_GRADIENT = 6
+    INTEGRATED_GRADIENTS = 7
 
 
 class Flag(WireEnum):

@@ -69,6 +69,8 @@ MAPS: Mapping[MapKind, str] = {
     MapKind.ATTENTION_ROLLOUT: "Attention followed through all layers, the residual included.",
     MapKind.NORM_ROLLOUT: "The sizes of what attention really carries, followed through all layers.",
     MapKind.GRADIENT_ROLLOUT: "Attention weighted by its gradient for the target, followed through all layers.",
+    MapKind.INPUT_X_GRADIENT: "How strongly the answer reacts to a small change of each word; what speaks for it.",
+    MapKind.INTEGRATED_GRADIENTS: "The same, averaged on the way from the masked text to the text itself.",
 }
 UNKNOWN_MAP = "A map that this client does not know."
 

@@ -130,6 +130,7 @@ def map_notices(attribution: Attribution) -> tuple[str, ...]:
     return _applying(
         (not attribution.class_specific, "This map does not depend on the class: it looks the same for every answer."),
         (attribution.dropped_mass > 0, dropped),
+        (bool(attribution.note), attribution.note),
     )
 
 

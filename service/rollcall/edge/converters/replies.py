@@ -178,6 +178,7 @@ def _attribution(attribution: Attribution) -> explanation_pb2.Attribution:
         scores=attribution.map.scores.tolist(),
         class_specific=attribution.map.kind.class_specific,
         dropped_mass=attribution.map.dropped_mass,
+        note=attribution.map.note,
         verdict=_verdict(attribution.verdict),
     )
 

@@ -36,6 +36,10 @@ class _MapKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MapKind.Value
     """Rollout of the norms of transformed value vectors, residual and layer norms included (Kobayashi et al. 2021, Modarressi et al. 2022)."""
     MAP_KIND_GRADIENT_ROLLOUT: _MapKind.ValueType  # 5
     """Rollout of positive gradient times attention for the target (Chefer et al. 2021)."""
+    MAP_KIND_INPUT_X_GRADIENT: _MapKind.ValueType  # 6
+    """Gradient of the margin times the word embedding, summed over its dimensions; its positive part. Only where asked for."""
+    MAP_KIND_INTEGRATED_GRADIENTS: _MapKind.ValueType  # 7
+    """Integrated gradients (Sundararajan et al. 2017) from the input with every unit masked; their positive part. Only where asked for."""
 
 class MapKind(_MapKind, metaclass=_MapKindEnumTypeWrapper):
     """A way to turn the inside of the model into one weight per unit."""
@@ -50,6 +54,10 @@ MAP_KIND_NORM_ROLLOUT: MapKind.ValueType  # 4
 """Rollout of the norms of transformed value vectors, residual and layer norms included (Kobayashi et al. 2021, Modarressi et al. 2022)."""
 MAP_KIND_GRADIENT_ROLLOUT: MapKind.ValueType  # 5
 """Rollout of positive gradient times attention for the target (Chefer et al. 2021)."""
+MAP_KIND_INPUT_X_GRADIENT: MapKind.ValueType  # 6
+"""Gradient of the margin times the word embedding, summed over its dimensions; its positive part. Only where asked for."""
+MAP_KIND_INTEGRATED_GRADIENTS: MapKind.ValueType  # 7
+"""Integrated gradients (Sundararajan et al. 2017) from the input with every unit masked; their positive part. Only where asked for."""
 Global___MapKind: _TypeAlias = MapKind  # noqa: Y015
 
 class _Flag:
@@ -497,6 +505,28 @@ class RolloutOptions(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RolloutOptions: _TypeAlias = RolloutOptions  # noqa: Y015
+
+@_typing.final
+class IntegratedGradientsOptions(_message.Message):
+    """Options of INTEGRATED_GRADIENTS."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POINTS_FIELD_NUMBER: _builtins.int
+    points: _builtins.int
+    """Points on the way from the masked input at which the gradient is taken, 1 to 128; unset or 0 means 8."""
+    def __init__(
+        self,
+        *,
+        points: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["points", b"points"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IntegratedGradientsOptions: _TypeAlias = IntegratedGradientsOptions  # noqa: Y015
 
 @_typing.final
 class Unit(_message.Message):
@@ -964,12 +994,15 @@ class Attribution(_message.Message):
     CLASS_SPECIFIC_FIELD_NUMBER: _builtins.int
     DROPPED_MASS_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
     map: Global___MapKind.ValueType
     """How it was made."""
     class_specific: _builtins.bool
     """Whether it depends on the target. If not, it looks the same for every class."""
     dropped_mass: _builtins.float
     """Share of the map's mass that lay on special tokens and was dropped."""
+    note: _builtins.str
+    """One sentence for people about how this map came out, free of the input's text; empty if there is nothing to say."""
     @_builtins.property
     def scores(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Weight of each unit; non-negative, sums to 1."""
@@ -986,10 +1019,11 @@ class Attribution(_message.Message):
         class_specific: _builtins.bool = ...,
         dropped_mass: _builtins.float = ...,
         verdict: Global___Verdict | None = ...,
+        note: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["verdict", b"verdict"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["class_specific", b"class_specific", "dropped_mass", b"dropped_mass", "map", b"map", "scores", b"scores", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["class_specific", b"class_specific", "dropped_mass", b"dropped_mass", "map", b"map", "note", b"note", "scores", b"scores", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1019,6 +1053,7 @@ class ExplainRequest(_message.Message):
     SEED_FIELD_NUMBER: _builtins.int
     REPORTED_LABEL_FIELD_NUMBER: _builtins.int
     REPORTED_SCORE_FIELD_NUMBER: _builtins.int
+    INTEGRATED_GRADIENTS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The caller's id for this request; echoed, and made up if empty. At most 128 printable ASCII characters."""
     model: _builtins.str
@@ -1057,7 +1092,7 @@ class ExplainRequest(_message.Message):
 
     @_builtins.property
     def maps(self) -> _containers.RepeatedScalarFieldContainer[Global___MapKind.ValueType]:
-        """Maps to return; empty means all that the model supports. RAW_ATTENTION and ATTENTION_ROLLOUT always come."""
+        """Maps to return; empty means RAW_ATTENTION, ATTENTION_ROLLOUT, NORM_ROLLOUT and GRADIENT_ROLLOUT. The first two always come."""
 
     @_builtins.property
     def raw_attention(self) -> Global___RawAttentionOptions:
@@ -1070,6 +1105,10 @@ class ExplainRequest(_message.Message):
     @_builtins.property
     def attention(self) -> Global___AttentionSelection:
         """Return the attention itself too."""
+
+    @_builtins.property
+    def integrated_gradients(self) -> Global___IntegratedGradientsOptions:
+        """Options of INTEGRATED_GRADIENTS."""
 
     def __init__(
         self,
@@ -1092,10 +1131,11 @@ class ExplainRequest(_message.Message):
         seed: _builtins.int | None = ...,
         reported_label: _builtins.str | None = ...,
         reported_score: _builtins.float | None = ...,
+        integrated_gradients: Global___IntegratedGradientsOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_rows", b"_max_rows", "_reported_label", b"_reported_label", "_reported_score", b"_reported_score", "_seed", b"_seed", "attention", b"attention", "input", b"input", "max_rows", b"max_rows", "raw_attention", b"raw_attention", "reported_label", b"reported_label", "reported_score", b"reported_score", "rollout", b"rollout", "seed", b"seed", "target", b"target", "text", b"text", "threshold", b"threshold", "tokens", b"tokens"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_rows", b"_max_rows", "_reported_label", b"_reported_label", "_reported_score", b"_reported_score", "_seed", b"_seed", "attention", b"attention", "input", b"input", "integrated_gradients", b"integrated_gradients", "max_rows", b"max_rows", "raw_attention", b"raw_attention", "reported_label", b"reported_label", "reported_score", b"reported_score", "rollout", b"rollout", "seed", b"seed", "target", b"target", "text", b"text", "threshold", b"threshold", "tokens", b"tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_rows", b"_max_rows", "_reported_label", b"_reported_label", "_reported_score", b"_reported_score", "_seed", b"_seed", "attention", b"attention", "check_level", b"check_level", "input", b"input", "maps", b"maps", "max_rows", b"max_rows", "model", b"model", "policy", b"policy", "primary_map", b"primary_map", "raw_attention", b"raw_attention", "reported_label", b"reported_label", "reported_score", b"reported_score", "request_id", b"request_id", "revision", b"revision", "rollout", b"rollout", "seed", b"seed", "target", b"target", "text", b"text", "threshold", b"threshold", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_rows", b"_max_rows", "_reported_label", b"_reported_label", "_reported_score", b"_reported_score", "_seed", b"_seed", "attention", b"attention", "check_level", b"check_level", "input", b"input", "integrated_gradients", b"integrated_gradients", "maps", b"maps", "max_rows", b"max_rows", "model", b"model", "policy", b"policy", "primary_map", b"primary_map", "raw_attention", b"raw_attention", "reported_label", b"reported_label", "reported_score", b"reported_score", "request_id", b"request_id", "revision", b"revision", "rollout", b"rollout", "seed", b"seed", "target", b"target", "text", b"text", "threshold", b"threshold", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_rows: _TypeAlias = _typing.Literal["max_rows"]  # noqa: Y015
     _WhichOneofArgType__max_rows: _TypeAlias = _typing.Literal["_max_rows", b"_max_rows"]  # noqa: Y015
