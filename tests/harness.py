@@ -222,6 +222,7 @@ def serving(
     finally:
         dispatcher.device.close()
         texts.shutdown()
+        dispatcher.beside.shutdown()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

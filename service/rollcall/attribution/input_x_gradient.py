@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from rollcall.domain.maps import Floats
 
 INPUT = (1.0,)
@@ -15,4 +17,5 @@ def input_x_gradient(at: Floats) -> Floats:
     absolute value (Abnar and Zuidema 2020, section 4; Jain and Wallace 2019, section 4.1) would rank words that speak
     against the target among those that speak for it.
     """
-    return at[0]
+    (weights,) = at
+    return np.asarray(weights)

@@ -25,7 +25,8 @@ def to_units(weights: Floats, encoding: Encoding) -> tuple[Floats, float]:
 def unit_sums(weights: Floats, encoding: Encoding) -> Floats:
     """Sum signed token weights [T] over units [n]; special tokens are left out."""
     content = encoding.unit_of_token >= 0
-    return np.bincount(encoding.unit_of_token[content], weights=weights[content], minlength=len(encoding.units))
+    sums = np.bincount(encoding.unit_of_token[content], weights=weights[content], minlength=len(encoding.units))
+    return np.asarray(sums, dtype=np.float64)
 
 
 def positive_units(weights: Floats, encoding: Encoding) -> tuple[Floats, float]:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from rollcall.domain.decision import Decision
 from rollcall.domain.inputs import Encoding, ModelInput
-from rollcall.domain.maps import AttentionSelection, AttentionTensor, Floats, MapKind, MapOptions, UnitMap
+from rollcall.domain.maps import AttentionSelection, AttentionTensor, Floats, MapKind, MapOptions, MissingMap, UnitMap
 from rollcall.domain.rows import Row, RowResult
 
 
@@ -53,6 +53,8 @@ class Captured:
     `attention_is_uniform`: whether all its attention is uniform up to rounding. `half_way_gradient` [n], only where it
     was asked for: the gradient of the margin half-way between the input and the input with every unit masked, times the
     way from each unit's masked embeddings to its own; signed, in log-odds, a first guess at the effects.
+    `layers` [L, T, T], attention fused over heads, only where a map is made of it off the device. `missing`: maps that
+    were asked for and could not be made.
     """
 
     row: RowResult
@@ -61,6 +63,8 @@ class Captured:
     attention: AttentionTensor | None
     attention_is_uniform: bool
     half_way_gradient: Floats | None = field(default=None, repr=False)
+    layers: Floats | None = field(default=None, repr=False)
+    missing: tuple[MissingMap, ...] = ()
 
 
 class Compute(Protocol):

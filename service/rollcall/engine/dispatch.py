@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from rollcall.backends.base import CaptureRequest, variants
 from rollcall.domain.compute import Captured, Job, Priority
 from rollcall.domain.decision import Decision
 from rollcall.domain.inputs import Encoding, ModelInput
-from rollcall.domain.maps import DEFAULT_MAPS, AttentionSelection, Floats, MapKind, MapOptions
+from rollcall.domain.maps import DEFAULT_MAPS, AttentionSelection, Floats, MapKind, MapOptions, MissingMap, UnitMap
 from rollcall.domain.rows import Row, RowResult
 from rollcall.engine.device import Device, DeviceTelemetry, Outcome
 from rollcall.engine.engine import Engine
@@ -31,13 +31,14 @@ WARM_UP = ((1, 16), (4, 16), (1, 16), (4, 64), (8, 32))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dispatcher:
-    """Implements `rollcall.domain.compute.Compute`. `texts` has one thread."""
+    """Implements `rollcall.domain.compute.Compute`. `texts` has one thread, and so has `beside`, for flows."""
 
     engine: Engine
     queue: RowQueue
     device: Device
     texts: ThreadPoolExecutor
     clock: Callable[[], float]
+    beside: ThreadPoolExecutor = field(default_factory=partial(ThreadPoolExecutor, 1, "rollcall-beside"))
 
     @classmethod
     def on(
@@ -100,10 +101,22 @@ class Dispatcher:
             (result,) = await self.device.submit(ask, [act])
             return result
 
-        further = Further(engine=self.engine, turn=turn, model=model, encoding=encoding, decision=found.decision)
+        further = Further(
+            engine=self.engine,
+            turn=turn,
+            beside=self.beside,
+            clock=self.clock,
+            deadline=job.deadline,
+            model=model,
+            encoding=encoding,
+            decision=found.decision,
+        )
+        flows = [] if found.layers is None else [await further.flow(found.layers, options)]
         return replace(
             found,
-            maps=(*found.maps, *await further.maps(maps, options)),
+            layers=None,
+            maps=(*found.maps, *(f for f in flows if isinstance(f, UnitMap)), *await further.maps(maps, options)),
+            missing=tuple(f for f in flows if isinstance(f, MissingMap)),
             half_way_gradient=await further.half_way_gradient() if half_way else None,
         )
 

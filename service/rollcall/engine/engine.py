@@ -22,7 +22,7 @@ from rollcall.domain.compute import Captured
 from rollcall.domain.decision import Decision
 from rollcall.domain.errors import BackendError, DeviceLost, DeviceMemory, RollcallError
 from rollcall.domain.inputs import Encoding
-from rollcall.domain.maps import DEFAULT_MAPS, Floats, MapKind, MapOptions, UnitMap
+from rollcall.domain.maps import DEFAULT_MAPS, REWIRED_MAPS, Floats, MapKind, MapOptions, UnitMap
 from rollcall.domain.rows import RowResult
 from rollcall.models.loading import LoadedModel
 
@@ -91,7 +91,7 @@ class Engine:
         maps: dict[int, dict[MapKind, Floats]] = {}
         for at, number in enumerate(output.permuted_rows):
             encoding = rows[number].encoding
-            kinds = zip(RECOMPUTED_MAPS, weights, strict=True)
+            kinds = zip(REWIRED_MAPS, weights, strict=True)
             maps[number] = {kind: to_units(found[at, : encoding.length], encoding)[0] for kind, found in kinds}
         return [
             RowResult(
@@ -119,13 +119,17 @@ class Engine:
         capture = backend.capture(encoding, request)
         kinds = [kind for kind in DEFAULT_MAPS if kind in request.maps]
         weights = [_token_weights(kind, capture, request.options, backend.readout) for kind in kinds]
-        logits, state, *weights_on_host = to_host(capture.logits, capture.state, *weights)
+        wants_layers = MapKind.ATTENTION_FLOW in request.maps
+        layers = [torch.stack([layer[0] for layer in capture.attention.fused])] if wants_layers else []
+        logits, state, *others = to_host(capture.logits, capture.state, *weights, *layers)
+        weights_on_host = others[: len(kinds)]
         return Captured(
             row=RowResult(logits=logits, readout=state),
             decision=capture.decision,
             maps=tuple(_unit_map(kind, found[0], encoding) for kind, found in zip(kinds, weights_on_host, strict=True)),
             attention=capture.selected,
             attention_is_uniform=capture.uniform,
+            layers=others[-1] if wants_layers else None,
         )
 
     def path_gradients(
@@ -147,10 +151,6 @@ class Engine:
         half = len(points) // 2
         parts = [self.path_gradients(model, encoding, decision, part) for part in (points[:half], points[half:])]
         return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
-
-
-RECOMPUTED_MAPS = (MapKind.RAW_ATTENTION, MapKind.ATTENTION_ROLLOUT)
-"""Maps of a row whose attention was edited, in the order of `_attention_maps`."""
 
 
 def _failure(error: Exception) -> RollcallError:
@@ -199,7 +199,7 @@ def _unit_map(kind: MapKind, weights: Floats, encoding: Encoding) -> UnitMap:
 
 
 def _attention_maps(reductions: AttentionReductions, options: Sequence[MapOptions], readout: int) -> list[torch.Tensor]:
-    """Weights per token [R, T] of each recomputed map, every row's by its own options."""
+    """Weights per token [R, T] of each of REWIRED_MAPS, every row's by its own options."""
     raw = torch.empty_like(reductions.readout[:, 0, 0])
     rollout = torch.empty_like(raw)
     for wanted in dict.fromkeys(options):

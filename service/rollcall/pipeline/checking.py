@@ -22,7 +22,7 @@ from rollcall.checks.reach import ReachFinding, reach
 from rollcall.checks.rewiring import rewiring_rows
 from rollcall.checks.support import support
 from rollcall.domain.explanation import DecisionFlip, Effect
-from rollcall.domain.maps import MapKind, UnitMap
+from rollcall.domain.maps import REWIRED_MAPS, MapKind, UnitMap
 from rollcall.domain.rows import Row
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult, Flag, Reason, Witness
 from rollcall.pipeline.lockstep import OutOfBudgetError, RunRows, plain, run_together
@@ -114,7 +114,7 @@ class Checker:
             still_open = [m for m in self.maps if m.kind not in assessments or assessments[m.kind].ruling is None]
             # A short text has one look, and so all its draws in it: fewer could not certify that attention is not used.
             due = sum(policy.rewiring_draws) if len(rounds) == 1 else policy.rewiring_draws[number]
-            asks_rewiring = any(m.kind.attention_only for m in still_open)
+            asks_rewiring = any(m.kind in REWIRED_MAPS for m in still_open)
             draws = rewiring_rows(self.subject, len(measured.draws), due) if asks_rewiring else []
             needed = (_SHARED_ROWS if number == 0 else 0) + (len(look.removed) if look else 0) + len(draws)
             if self.budget.affords(needed):

@@ -18,9 +18,10 @@ from rollcall.admission.gate import Gate
 from rollcall.admission.plan import ServerDefaults, WorkPlan, plan_work
 from rollcall.checks.base import Subject
 from rollcall.domain.compute import Captured, Compute, Job
-from rollcall.domain.errors import BackendError, DeadlineTooShort
+from rollcall.domain.errors import BackendError, DeadlineTooShort, InvalidInput
 from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
 from rollcall.domain.inputs import Encoding
+from rollcall.domain.maps import MissingMap
 from rollcall.domain.model import ModelCard
 from rollcall.domain.policy import Policy
 from rollcall.domain.rows import Row, RowResult
@@ -57,6 +58,11 @@ class WorkedOut:
     explanation: Explanation
     looks: int
     cut: Cut | None
+
+    @property
+    def late(self) -> bool:
+        """Whether more time would have given more."""
+        return self.cut is Cut.DEADLINE or any(missing.late for missing in self.explanation.missing_maps)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -115,7 +121,7 @@ class Pipeline:
                 question,
                 request.deadline,
                 lambda: self._explain(request, entry, plan, stopwatch),
-                too_early=lambda worked_out: worked_out.cut is Cut.DEADLINE,
+                too_early=lambda worked_out: worked_out.late,
             )
         explanation = replace(
             found.explanation,
@@ -149,6 +155,7 @@ class Pipeline:
                     decide=partial(make_decision, request, entry.card),
                     attention=request.attention,
                 )
+            _check_primary(plan, captured.missing)
             # 5 check the maps against counterfactuals until they are decided
             seed = default_seed(encoding, plan.policy) if request.seed is None else request.seed
             subject = Subject(
@@ -190,6 +197,7 @@ class Pipeline:
             timing=stopwatch.timing(),
             rows=budget.rows,
             seed=seed,
+            missing_maps=captured.missing,
         )
         return WorkedOut(
             explanation=explanation, looks=checked.looks if checked else 0, cut=checked.cut if checked else None
@@ -294,6 +302,16 @@ NOT_ASKED: dict[str, Any] = {"request_id": "", "deadline": None, "reported_label
 """Fields of a request that do not change what has to be worked out."""
 CROWD_SAFETY = 1.25
 """What has to wait for others is more uncertain than what does not."""
+
+
+def _check_primary(plan: WorkPlan, missing: tuple[MissingMap, ...]) -> None:
+    """Without the map whose flag is the answer's there is no answer; raises DeadlineTooShort, InvalidInput."""
+    lost = next((each for each in missing if each.kind is plan.primary), None)
+    if lost is not None and lost.late:
+        message = f"the primary map {plan.primary.name} was not ready in time"
+        raise DeadlineTooShort(message)
+    if lost is not None:
+        raise InvalidInput.of("primary_map", f"{plan.primary.name} could not be made: {lost.reason}")
 
 
 def default_seed(encoding: Encoding, policy: Policy) -> int:

@@ -207,7 +207,7 @@ def test_ids_are_read_and_judged_one_by_one() -> None:
         ({"integrated_gradients": points(129)}, "integrated_gradients.points"),
         ({"integrated_gradients": points(-1)}, "integrated_gradients.points"),
         ({"maps": [1] * (MAX_LIST_ENTRIES + 1)}, "maps"),
-        ({"primary_map": 3}, "primary_map"),
+        ({"primary_map": 99}, "primary_map"),
         ({"raw_attention": explanation_pb2.RawAttentionOptions(layers=[0, -1])}, "raw_attention.layers[1]"),
         ({"raw_attention": explanation_pb2.RawAttentionOptions(heads=[2, 2])}, "raw_attention.heads"),
         ({"rollout": rollout(head_fusion=1)}, "rollout.head_fusion"),

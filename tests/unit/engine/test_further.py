@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from rollcall.backends.base import PathGradients
-from rollcall.domain.compute import Captured
+from rollcall.backends.base import AttentionReductions, PathGradients
+from rollcall.domain.compute import Captured, Job
 from rollcall.domain.decision import Decision, Task
 from rollcall.domain.errors import BackendError, DeviceMemory
 from rollcall.domain.inputs import Encoding
@@ -26,11 +28,16 @@ GRADIENTS = frozenset({MapKind.INPUT_X_GRADIENT, MapKind.INTEGRATED_GRADIENTS})
 
 
 async def capture(
-    dispatcher: Dispatcher, *kinds: MapKind, words: int = 4, half_way: bool = False, points: int = 4
+    dispatcher: Dispatcher,
+    *kinds: MapKind,
+    words: int = 4,
+    half_way: bool = False,
+    points: int = 4,
+    asked: Job | None = None,
 ) -> Captured:
     """Capture these maps of so many words."""
     return await dispatcher.capture(
-        job(),
+        asked or job(),
         "m",
         encoding(words),
         maps=frozenset(kinds),
@@ -119,3 +126,87 @@ async def test_failures_are_told_apart(failure: Callable[[], Exception], error: 
         with pytest.raises(error):
             await capture(dispatcher, MapKind.INPUT_X_GRADIENT)
         assert (await capture(dispatcher, MapKind.RAW_ATTENTION)).maps
+
+
+async def test_flow_runs_beside_the_device() -> None:
+    """All attention is on the first word: it gets all that leaves the read-out, the other words nothing."""
+    with dispatching(FakeBackend()) as (dispatcher, told):
+        captured = await capture(dispatcher, MapKind.ATTENTION_FLOW)
+    assert [kind for kind, _, _ in told.batches] == ["capture"]
+    assert captured.layers is None
+    (found,) = captured.maps
+    # The read-out has 1/2 for the word and 1/2 for itself in both layers: the word gets 1, the read-out 1/2.
+    assert_allclose(found.scores, [1, 0, 0, 0], atol=1e-8)
+    assert found.dropped_mass == pytest.approx(1 / 3)
+    assert found.note == ""
+
+
+async def test_a_saturated_flow_says_so() -> None:
+    """Of uniform attention nothing but the read-out's own edges is left to see."""
+
+    def uniform(found: AttentionReductions) -> AttentionReductions:
+        return replace(found, fused=tuple(torch.full_like(layer, 1 / layer.shape[-1]) for layer in found.fused))
+
+    with dispatching(FakeBackend(spoiled=uniform)) as (dispatcher, _):
+        (found,) = (await capture(dispatcher, MapKind.ATTENTION_FLOW)).maps
+    assert found.note == further.SATURATED
+    assert_allclose(found.scores, 0.25)
+
+
+async def test_a_flow_without_time_is_missing_and_says_so() -> None:
+    """A map that could not be finished is left out with its reason; the others are there."""
+    with dispatching(FakeBackend()) as (dispatcher, _):
+        late = replace(dispatcher, clock=Steps())
+        captured = await capture(late, MapKind.RAW_ATTENTION, MapKind.ATTENTION_FLOW)
+    assert [m.kind for m in captured.maps] == [MapKind.RAW_ATTENTION]
+    (missing,) = captured.missing
+    assert (missing.kind, missing.late) == (MapKind.ATTENTION_FLOW, True)
+    assert "could not be solved for every word in 5.0 s" in missing.reason
+
+
+async def test_a_flow_leaves_time_for_the_checks() -> None:
+    """Of the time before a deadline it takes half at most."""
+    with dispatching(FakeBackend()) as (dispatcher, _):
+        now = time.monotonic()
+        hurried = replace(dispatcher, clock=Steps(step=1.0, now=now))
+        asked = Job(arrived=now, deadline=now + 8)
+        captured = await capture(hurried, MapKind.ATTENTION_FLOW, asked=asked)
+    (missing,) = captured.missing
+    assert float(missing.reason.split()[-2]) <= 4.0
+
+
+async def test_a_caller_who_leaves_ends_the_flow() -> None:
+    """Nobody waits: the next word is not solved."""
+    looked_at = threading.Event()
+    go_on = threading.Event()
+
+    def clock() -> float:
+        """Stand still when the flow's thread looks at it."""
+        if threading.current_thread().name.startswith("rollcall-beside"):
+            clocked.append(None)
+            looked_at.set()
+            assert go_on.wait(PATIENCE)
+        return 0.0
+
+    clocked: list[None] = []
+    with dispatching(FakeBackend()) as (dispatcher, _):
+        leaving = asyncio.create_task(capture(replace(dispatcher, clock=clock), MapKind.ATTENTION_FLOW, words=9))
+        assert await asyncio.to_thread(looked_at.wait, PATIENCE)
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        go_on.set()
+    assert len(clocked) == 1
+
+
+@dataclass(kw_only=True)
+class Steps:
+    """A clock that goes on by a step whenever it is looked at."""
+
+    step: float = 3.0
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        """Go on."""
+        self.now += self.step
+        return self.now

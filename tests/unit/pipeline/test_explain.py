@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import pytest
 
 from rollcall.admission.budget import Cut
 from rollcall.admission.gate import Gate
-from rollcall.domain.compute import Priority
+from rollcall.domain.compute import Captured, Job, Priority
 from rollcall.domain.errors import (
     BackendError,
     DeadlineTooShort,
@@ -23,8 +23,8 @@ from rollcall.domain.errors import (
     Unsupported,
 )
 from rollcall.domain.explanation import Explanation, PredictRequest
-from rollcall.domain.inputs import Target, TextInput
-from rollcall.domain.maps import AttentionSelection, MapKind, MapOptions
+from rollcall.domain.inputs import Encoding, Target, TextInput
+from rollcall.domain.maps import AttentionSelection, MapKind, MapOptions, MissingMap
 from rollcall.domain.policy import Policy
 from rollcall.domain.rows import Row, RowResult
 from rollcall.domain.verdicts import CheckLevel, Flag, Reason
@@ -492,3 +492,46 @@ def test_the_fake_is_a_sum() -> None:
     without = np.array([word == "moves" for word in WORDS])
     before, after = (SumModel().answer(encoded, row).logits for row in (Row(), Row(removed=without)))
     assert (before[0] - before[1]) - (after[0] - after[1]) == pytest.approx(EFFECTS["moves"])
+
+
+@dataclass(kw_only=True)
+class Lacking(SumModel):
+    """A model that cannot make one of the maps that are asked for."""
+
+    lacks: MissingMap
+
+    async def capture(self, job: Job, model: str, encoding: Encoding, **asked: Any) -> Captured:  # noqa: ANN401 - passed on
+        """Capture the others."""
+        captured = await super().capture(job, model, encoding, **asked)
+        maps = tuple(found for found in captured.maps if found.kind is not self.lacks.kind)
+        return replace(captured, maps=maps, missing=(self.lacks,))
+
+
+async def test_a_map_that_could_not_be_made_is_named() -> None:
+    """The others come with their flags, and the reply says what is missing and why."""
+    lacks = MissingMap(kind=MapKind.NORM_ROLLOUT, reason="no time.", late=True)
+    found = await pipeline_of(Lacking(lacks=lacks)).explain(ask(TEXT))
+    assert found.missing_maps == (lacks,)
+    assert MapKind.NORM_ROLLOUT not in flags(found)
+    assert found.primary.verdict.flag is Flag.FAITHFUL
+
+
+@pytest.mark.parametrize(("late", "error"), [(True, DeadlineTooShort), (False, InvalidInput)])
+async def test_without_its_primary_map_there_is_no_answer(late: bool, error: type[Exception]) -> None:  # noqa: FBT001 - a parameter of the test
+    """Another map's flag is never passed off as the answer's."""
+    lacks = MissingMap(kind=MapKind.NORM_ROLLOUT, reason="no time.", late=late)
+    with pytest.raises(error, match="NORM_ROLLOUT"):
+        await pipeline_of(Lacking(lacks=lacks)).explain(ask(TEXT, primary_map=MapKind.NORM_ROLLOUT))
+
+
+async def test_what_was_late_for_one_is_tried_again_for_another() -> None:
+    """Who asks the same with more time does not get the answer that lacks a map for want of it."""
+    model = Lacking(lacks=MissingMap(kind=MapKind.NORM_ROLLOUT, reason="no time.", late=True), halt_at="capture")
+    pipeline = pipeline_of(model)
+    hurried = asyncio.create_task(pipeline.explain(ask(TEXT, deadline=pipeline.clock() + 1000)))
+    await model.halted.wait()
+    patient = asyncio.create_task(pipeline.explain(ask(TEXT)))
+    await asyncio.sleep(0)
+    model.let_go.set()
+    await asyncio.gather(hurried, patient)
+    assert model.entered.count("capture") == 2

@@ -40,6 +40,9 @@ def explanation(reply: explanation_pb2.ExplainResponse) -> Explanation:
         rows=reply.rows,
         seed=reply.seed,
         units_grouped=reply.units_grouped,
+        missing_maps=tuple(
+            types.MissingMap(map=enums.MapKind(missing.map), reason=missing.reason) for missing in reply.missing_maps
+        ),
     )
 
 

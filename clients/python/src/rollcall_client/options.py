@@ -42,7 +42,7 @@ class RawAttentionOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutOptions:
-    """Options of ATTENTION_ROLLOUT: how heads are fused (not NONE) and the first layer of the product, from 0."""
+    """Options of ATTENTION_ROLLOUT and ATTENTION_FLOW: how heads are fused (not NONE) and the first layer, from 0."""
 
     head_fusion: HeadReduction = HeadReduction.MEAN
     start_layer: int = 0
@@ -90,7 +90,7 @@ class ExplainOptions(PredictOptions, total=False):
     raw_attention: RawAttentionOptions | None
     """Options of the map RAW_ATTENTION."""
     rollout: RolloutOptions | None
-    """Options of the map ATTENTION_ROLLOUT."""
+    """Options of the maps ATTENTION_ROLLOUT and ATTENTION_FLOW."""
     integrated_gradients: IntegratedGradientsOptions | None
     """Options of the map INTEGRATED_GRADIENTS."""
     reported_label: str | None

@@ -242,6 +242,14 @@ class Attribution:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MissingMap:
+    """A map that was asked for and could not be made; `reason` is one sentence for people."""
+
+    map: MapKind
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PredictResult:
     """The prediction alone: same inputs, same weights as an explanation."""
 

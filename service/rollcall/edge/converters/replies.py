@@ -68,6 +68,10 @@ def explain_response(answer: Explanation) -> explanation_pb2.ExplainResponse:
         rows=answer.rows,
         seed=answer.seed,
         units_grouped=answer.units_grouped,
+        missing_maps=[
+            explanation_pb2.MissingMap(map=enums.MAP_KINDS[missing.kind], reason=missing.reason)
+            for missing in answer.missing_maps
+        ],
     )
 
 

@@ -32,6 +32,8 @@ class _MapKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MapKind.Value
     """Attention of the last layer's read-out position, mean over heads."""
     MAP_KIND_ATTENTION_ROLLOUT: _MapKind.ValueType  # 2
     """Product over the layers of head-mean attention with the residual added (Abnar and Zuidema 2020)."""
+    MAP_KIND_ATTENTION_FLOW: _MapKind.ValueType  # 3
+    """Largest flow from the read-out position to each unit in the network whose capacities are rollout's factors (Abnar and Zuidema 2020). Only where asked for."""
     MAP_KIND_NORM_ROLLOUT: _MapKind.ValueType  # 4
     """Rollout of the norms of transformed value vectors, residual and layer norms included (Kobayashi et al. 2021, Modarressi et al. 2022)."""
     MAP_KIND_GRADIENT_ROLLOUT: _MapKind.ValueType  # 5
@@ -50,6 +52,8 @@ MAP_KIND_RAW_ATTENTION: MapKind.ValueType  # 1
 """Attention of the last layer's read-out position, mean over heads."""
 MAP_KIND_ATTENTION_ROLLOUT: MapKind.ValueType  # 2
 """Product over the layers of head-mean attention with the residual added (Abnar and Zuidema 2020)."""
+MAP_KIND_ATTENTION_FLOW: MapKind.ValueType  # 3
+"""Largest flow from the read-out position to each unit in the network whose capacities are rollout's factors (Abnar and Zuidema 2020). Only where asked for."""
 MAP_KIND_NORM_ROLLOUT: MapKind.ValueType  # 4
 """Rollout of the norms of transformed value vectors, residual and layer norms included (Kobayashi et al. 2021, Modarressi et al. 2022)."""
 MAP_KIND_GRADIENT_ROLLOUT: MapKind.ValueType  # 5
@@ -482,7 +486,7 @@ Global___RawAttentionOptions: _TypeAlias = RawAttentionOptions  # noqa: Y015
 
 @_typing.final
 class RolloutOptions(_message.Message):
-    """Options of ATTENTION_ROLLOUT."""
+    """Options of ATTENTION_ROLLOUT and ATTENTION_FLOW."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1030,6 +1034,32 @@ class Attribution(_message.Message):
 Global___Attribution: _TypeAlias = Attribution  # noqa: Y015
 
 @_typing.final
+class MissingMap(_message.Message):
+    """A map that was asked for and could not be made. It is left out, never guessed at."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAP_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    map: Global___MapKind.ValueType
+    """Which map."""
+    reason: _builtins.str
+    """Why: one sentence for people."""
+    def __init__(
+        self,
+        *,
+        map: Global___MapKind.ValueType = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["map", b"map", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MissingMap: _TypeAlias = MissingMap  # noqa: Y015
+
+@_typing.final
 class ExplainRequest(_message.Message):
     """Asks for an explanation."""
 
@@ -1100,7 +1130,7 @@ class ExplainRequest(_message.Message):
 
     @_builtins.property
     def rollout(self) -> Global___RolloutOptions:
-        """Options of ATTENTION_ROLLOUT."""
+        """Options of ATTENTION_ROLLOUT and ATTENTION_FLOW."""
 
     @_builtins.property
     def attention(self) -> Global___AttentionSelection:
@@ -1187,6 +1217,7 @@ class ExplainResponse(_message.Message):
     ROWS_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
     UNITS_GROUPED_FIELD_NUMBER: _builtins.int
+    MISSING_MAPS_FIELD_NUMBER: _builtins.int
     explanation_id: _builtins.str
     """Unique id of this explanation."""
     request_id: _builtins.str
@@ -1247,6 +1278,10 @@ class ExplainResponse(_message.Message):
     def timing(self) -> _common_pb2.Timing:
         """Where the time went."""
 
+    @_builtins.property
+    def missing_maps(self) -> _containers.RepeatedCompositeFieldContainer[Global___MissingMap]:
+        """Maps that were asked for and could not be made."""
+
     def __init__(
         self,
         *,
@@ -1271,10 +1306,11 @@ class ExplainResponse(_message.Message):
         rows: _builtins.int = ...,
         seed: _builtins.int = ...,
         units_grouped: _builtins.bool = ...,
+        missing_maps: _abc.Iterable[Global___MissingMap] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "decision_flip", b"decision_flip", "model", b"model", "prediction", b"prediction", "timing", b"timing", "verdict", b"verdict"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "attributions", b"attributions", "decision_flip", b"decision_flip", "dropped_mass", b"dropped_mass", "effects", b"effects", "explanation_id", b"explanation_id", "model", b"model", "prediction", b"prediction", "primary_map", b"primary_map", "recommended_map", b"recommended_map", "reported_mismatch", b"reported_mismatch", "request_id", b"request_id", "rows", b"rows", "seed", b"seed", "timing", b"timing", "tokens_total", b"tokens_total", "tokens_used", b"tokens_used", "truncated", b"truncated", "units", b"units", "units_grouped", b"units_grouped", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "attributions", b"attributions", "decision_flip", b"decision_flip", "dropped_mass", b"dropped_mass", "effects", b"effects", "explanation_id", b"explanation_id", "missing_maps", b"missing_maps", "model", b"model", "prediction", b"prediction", "primary_map", b"primary_map", "recommended_map", b"recommended_map", "reported_mismatch", b"reported_mismatch", "request_id", b"request_id", "rows", b"rows", "seed", b"seed", "timing", b"timing", "tokens_total", b"tokens_total", "tokens_used", b"tokens_used", "truncated", b"truncated", "units", b"units", "units_grouped", b"units_grouped", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
