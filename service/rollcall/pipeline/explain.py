@@ -21,7 +21,7 @@ from rollcall.domain.compute import Captured, Compute, Job
 from rollcall.domain.errors import BackendError, DeadlineTooShort, InvalidInput
 from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
 from rollcall.domain.inputs import Encoding
-from rollcall.domain.maps import MissingMap
+from rollcall.domain.maps import MEASURED_MAPS, MissingMap
 from rollcall.domain.model import ModelCard
 from rollcall.domain.policy import Policy
 from rollcall.domain.rows import Row, RowResult
@@ -31,6 +31,8 @@ from rollcall.pipeline.attributions import attribute
 from rollcall.pipeline.catalog import Catalog, Entry
 from rollcall.pipeline.checking import Checked, Checker
 from rollcall.pipeline.coalesce import InFlight
+from rollcall.pipeline.lockstep import RunRows
+from rollcall.pipeline.measured_maps import measure_maps, rows_of_maps
 from rollcall.pipeline.question import check_question, make_decision, make_prediction, reported_mismatch
 from rollcall.pipeline.selection import check_attention_size, check_layers_and_heads
 from rollcall.pipeline.stopwatch import Stopwatch
@@ -150,12 +152,11 @@ class Pipeline:
                     job,
                     name,
                     encoding,
-                    maps=frozenset(plan.maps),
+                    maps=frozenset(plan.maps).difference(MEASURED_MAPS),
                     options=request.map_options,
                     decide=partial(make_decision, request, entry.card),
                     attention=request.attention,
                 )
-            _check_primary(plan, captured.missing)
             # 5 check the maps against counterfactuals until they are decided
             seed = default_seed(encoding, plan.policy) if request.seed is None else request.seed
             subject = Subject(
@@ -167,16 +168,24 @@ class Pipeline:
                 noise=entry.card.noise,
             )
             budget = self._budget(request, plan, entry, encoding, job)
+            run = self._runner(request, entry, encoding, budget, job)
+            measured = await measure_maps(plan.maps, subject, budget, run, stopwatch)
+            captured = replace(
+                captured,
+                maps=(*captured.maps, *measured.maps),
+                missing=(*captured.missing, *measured.missing),
+            )
+            _check_primary(plan, captured.missing)
             checked = None
             if plan.level is not CheckLevel.NONE:
-                checked = await self._check(request, entry, plan, subject, captured, budget, job, stopwatch)
+                checked = await self._check(entry, plan, subject, captured, budget, run, stopwatch)
         # 6 decide: no map leaves without its verdict
         with stopwatch.stage("decide"):
             attributions = attribute(captured.maps, checked, subject, entry.calibration)
         if checked is not None:
             self.backlog.took(expected, self.clock() - start)
         if checked is not None and checked.cut is None:
-            self.backlog.finished(name, budget.rows)
+            self.backlog.finished(name, budget.rows - measured.rows)
         prediction = make_prediction(request, entry.card, captured.row.logits, captured.decision)
         explanation = Explanation(
             explanation_id="",
@@ -258,33 +267,38 @@ class Pipeline:
             own = self.compute.expected_seconds(entry.card.ref.name, rows, encoding.length)
             return self.backlog.ahead_of(job) + self.backlog.drag * own
 
+        most = plan.max_rows
+        if request.max_rows is None:
+            most = max(most, min(most + rows_of_maps(plan.maps, len(encoding.units)), self.defaults.most_rows))
         return Budget(
-            max_rows=plan.max_rows,
+            max_rows=most,
             deadline=request.deadline,
             clock=self.clock,
             estimate=estimate,
             rows=1,
         )
 
+    def _runner(self, request: ExplainRequest, entry: Entry, encoding: Encoding, budget: Budget, job: Job) -> RunRows:
+        name = entry.card.ref.name
+
+        async def run(rows: list[Row]) -> list[RowResult]:
+            results = await self.compute.run(job, name, encoding, rows, request.map_options)
+            budget.spend(len(rows))
+            job.rows_left = self.backlog.rows_left(name, budget.rows, budget.max_rows)
+            return results
+
+        return run
+
     async def _check(
         self,
-        request: ExplainRequest,
         entry: Entry,
         plan: WorkPlan,
         subject: Subject,
         captured: Captured,
         budget: Budget,
-        job: Job,
+        run: RunRows,
         stopwatch: Stopwatch,
     ) -> Checked:
-        name = entry.card.ref.name
-
-        async def run(rows: list[Row]) -> list[RowResult]:
-            results = await self.compute.run(job, name, subject.encoding, rows, request.map_options)
-            budget.spend(len(rows))
-            job.rows_left = self.backlog.rows_left(name, budget.rows, plan.max_rows)
-            return results
-
         checker = Checker(
             subject=subject,
             maps=captured.maps,

@@ -40,6 +40,7 @@ class MapKind(WireEnum):
     GRADIENT_ROLLOUT = 5
     INPUT_X_GRADIENT = 6
     INTEGRATED_GRADIENTS = 7
+    LEAVE_ONE_OUT = 8
 
 
 class Flag(WireEnum):

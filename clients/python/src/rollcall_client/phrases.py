@@ -72,6 +72,7 @@ MAPS: Mapping[MapKind, str] = {
     MapKind.GRADIENT_ROLLOUT: "Attention weighted by its gradient for the target, followed through all layers.",
     MapKind.INPUT_X_GRADIENT: "How strongly the answer reacts to a small change of each word; what speaks for it.",
     MapKind.INTEGRATED_GRADIENTS: "The same, averaged on the way from the masked text to the text itself.",
+    MapKind.LEAVE_ONE_OUT: "How far the answer falls back when each word alone is removed.",
 }
 UNKNOWN_MAP = "A map that this client does not know."
 

@@ -42,6 +42,8 @@ class _MapKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MapKind.Value
     """Gradient of the margin times the word embedding, summed over its dimensions; its positive part. Only where asked for."""
     MAP_KIND_INTEGRATED_GRADIENTS: _MapKind.ValueType  # 7
     """Integrated gradients (Sundararajan et al. 2017) from the input with every unit masked; their positive part. Only where asked for."""
+    MAP_KIND_LEAVE_ONE_OUT: _MapKind.ValueType  # 8
+    """How far the margin drops when the unit alone is removed, mean of both operators; the positive part. Only where asked for, for two rows per unit."""
 
 class MapKind(_MapKind, metaclass=_MapKindEnumTypeWrapper):
     """A way to turn the inside of the model into one weight per unit."""
@@ -62,6 +64,8 @@ MAP_KIND_INPUT_X_GRADIENT: MapKind.ValueType  # 6
 """Gradient of the margin times the word embedding, summed over its dimensions; its positive part. Only where asked for."""
 MAP_KIND_INTEGRATED_GRADIENTS: MapKind.ValueType  # 7
 """Integrated gradients (Sundararajan et al. 2017) from the input with every unit masked; their positive part. Only where asked for."""
+MAP_KIND_LEAVE_ONE_OUT: MapKind.ValueType  # 8
+"""How far the margin drops when the unit alone is removed, mean of both operators; the positive part. Only where asked for, for two rows per unit."""
 Global___MapKind: _TypeAlias = MapKind  # noqa: Y015
 
 class _Flag:
@@ -1097,7 +1101,7 @@ class ExplainRequest(_message.Message):
     policy: _builtins.str
     """Name of the verdict policy; empty means "standard"."""
     max_rows: _builtins.int
-    """Most counterfactual rows to spend, at least 1; the policy's number if unset. Too few to decide gives INCONCLUSIVE (BUDGET)."""
+    """Most counterfactual rows to spend, at least 1; the policy's number, and the rows of maps asked for, if unset. Too few to decide gives INCONCLUSIVE (BUDGET)."""
     seed: _builtins.int
     """Seed of all random draws; a digest of token ids and policy if unset."""
     reported_label: _builtins.str
