@@ -68,6 +68,8 @@ def plan_work(
     if missing:
         name = min(kind.name for kind in missing)
         raise Unsupported(f"map.{name}", f"model {card.ref.name} cannot make the map {name}")
+    if MapKind.EFFECT in wanted and level is CheckLevel.NONE:
+        raise Unsupported("map.EFFECT", "the map EFFECT is made of the checks' rows: it needs check_level STANDARD")
     candidates = (request.primary_map, calibrated_primary, *PRIMARY_ORDER)
     return WorkPlan(
         maps=tuple(kind for kind in MapKind if kind in wanted),

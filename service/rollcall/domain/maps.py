@@ -25,6 +25,7 @@ class MapKind(Enum):
     INPUT_X_GRADIENT = "input_x_gradient"
     INTEGRATED_GRADIENTS = "integrated_gradients"
     LEAVE_ONE_OUT = "leave_one_out"
+    EFFECT = "effect"
 
     @property
     def class_specific(self) -> bool:
@@ -41,7 +42,7 @@ ALWAYS_RETURNED = (MapKind.RAW_ATTENTION, MapKind.ATTENTION_ROLLOUT)
 """Maps that every answer carries, whichever is primary (DESIGN section 2)."""
 REWIRED_MAPS = (MapKind.RAW_ATTENTION, MapKind.ATTENTION_ROLLOUT)
 """Maps that are recomputed where a row's attention is edited."""
-MEASURED_MAPS = (MapKind.LEAVE_ONE_OUT,)
+MEASURED_MAPS = (MapKind.LEAVE_ONE_OUT, MapKind.EFFECT)
 """Maps that are made of what rows answered, not of the inside of the model."""
 DEFAULT_MAPS = (*ALWAYS_RETURNED, MapKind.NORM_ROLLOUT, MapKind.GRADIENT_ROLLOUT)
 """Maps of a request that names none: all that come out of one forward and backward of the untouched input. The others

@@ -21,7 +21,7 @@ from rollcall.domain.compute import Captured, Compute, Job
 from rollcall.domain.errors import BackendError, DeadlineTooShort, InvalidInput
 from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
 from rollcall.domain.inputs import Encoding
-from rollcall.domain.maps import MEASURED_MAPS, MissingMap
+from rollcall.domain.maps import MEASURED_MAPS, MapKind, MissingMap
 from rollcall.domain.model import ModelCard
 from rollcall.domain.policy import Policy
 from rollcall.domain.rows import Row, RowResult
@@ -206,7 +206,7 @@ class Pipeline:
             timing=stopwatch.timing(),
             rows=budget.rows,
             seed=seed,
-            missing_maps=captured.missing,
+            missing_maps=(*captured.missing, *(checked.missing if checked else ())),
         )
         return WorkedOut(
             explanation=explanation, looks=checked.looks if checked else 0, cut=checked.cut if checked else None
@@ -308,8 +308,11 @@ class Pipeline:
             budget=budget,
             run=run,
             stopwatch=stopwatch,
+            wants_effect=MapKind.EFFECT in plan.maps,
         )
-        return await checker.check()
+        checked = await checker.check()
+        _check_primary(plan, checked.missing)
+        return checked
 
 
 NOT_ASKED: dict[str, Any] = {"request_id": "", "deadline": None, "reported_label": None, "reported_score": None}

@@ -41,6 +41,7 @@ class MapKind(WireEnum):
     INPUT_X_GRADIENT = 6
     INTEGRATED_GRADIENTS = 7
     LEAVE_ONE_OUT = 8
+    EFFECT = 9
 
 
 class Flag(WireEnum):

@@ -73,6 +73,7 @@ MAPS: Mapping[MapKind, str] = {
     MapKind.INPUT_X_GRADIENT: "How strongly the answer reacts to a small change of each word; what speaks for it.",
     MapKind.INTEGRATED_GRADIENTS: "The same, averaged on the way from the masked text to the text itself.",
     MapKind.LEAVE_ONE_OUT: "How far the answer falls back when each word alone is removed.",
+    MapKind.EFFECT: "The first measured effects themselves, as far as they speak for the answer.",
 }
 UNKNOWN_MAP = "A map that this client does not know."
 

@@ -44,6 +44,8 @@ class _MapKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MapKind.Value
     """Integrated gradients (Sundararajan et al. 2017) from the input with every unit masked; their positive part. Only where asked for."""
     MAP_KIND_LEAVE_ONE_OUT: _MapKind.ValueType  # 8
     """How far the margin drops when the unit alone is removed, mean of both operators; the positive part. Only where asked for, for two rows per unit."""
+    MAP_KIND_EFFECT: _MapKind.ValueType  # 9
+    """Positive part of the effects estimated from the first look's removals, judged by the removals of later looks alone. Only where asked for, with checks."""
 
 class MapKind(_MapKind, metaclass=_MapKindEnumTypeWrapper):
     """A way to turn the inside of the model into one weight per unit."""
@@ -66,6 +68,8 @@ MAP_KIND_INTEGRATED_GRADIENTS: MapKind.ValueType  # 7
 """Integrated gradients (Sundararajan et al. 2017) from the input with every unit masked; their positive part. Only where asked for."""
 MAP_KIND_LEAVE_ONE_OUT: MapKind.ValueType  # 8
 """How far the margin drops when the unit alone is removed, mean of both operators; the positive part. Only where asked for, for two rows per unit."""
+MAP_KIND_EFFECT: MapKind.ValueType  # 9
+"""Positive part of the effects estimated from the first look's removals, judged by the removals of later looks alone. Only where asked for, with checks."""
 Global___MapKind: _TypeAlias = MapKind  # noqa: Y015
 
 class _Flag:
