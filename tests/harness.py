@@ -90,10 +90,11 @@ class Meddler:
         options: MapOptions,
         decide: Callable[[Floats], Decision],
         attention: AttentionSelection | None,
+        half_way: bool = False,
     ) -> Captured:
         """Pass on; the maps come back meddled with."""
         captured = await self.compute.capture(
-            job, model, encoding, maps=maps, options=options, decide=decide, attention=attention
+            job, model, encoding, maps=maps, options=options, decide=decide, attention=attention, half_way=half_way
         )
         return replace(captured, maps=self.meddling.maps(captured.maps))
 
@@ -221,6 +222,7 @@ def serving(
     finally:
         dispatcher.device.close()
         texts.shutdown()
+        dispatcher.beside.shutdown()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -232,6 +232,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     grpc = GrpcServer(settings=settings.grpc, port=service, health=health, metrics=metrics)
     async with AsyncExitStack() as closing:
         closing.callback(texts.shutdown)
+        closing.callback(compute.beside.shutdown)
         device.start()
         closing.push_async_callback(asyncio.to_thread, device.close)
         admin_port = await admin.start()

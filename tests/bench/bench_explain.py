@@ -110,10 +110,18 @@ class Recording:
         options: MapOptions,
         decide: Callable[[Floats], Decision],
         attention: AttentionSelection | None,
+        half_way: bool = False,
     ) -> Captured:
         """Remember the maps."""
         self.captured = await self.compute.capture(
-            job, model, encoding, maps=maps, options=options, decide=decide, attention=attention
+            job,
+            model,
+            encoding,
+            maps=maps,
+            options=options,
+            decide=decide,
+            attention=attention,
+            half_way=half_way,
         )
         return self.captured
 

@@ -17,7 +17,7 @@ from rollcall.admission.budget import Cut
 from rollcall.domain.errors import BackendError
 from rollcall.domain.explanation import Explanation
 from rollcall.domain.inputs import Target
-from rollcall.domain.maps import Floats, MapKind
+from rollcall.domain.maps import DEFAULT_MAPS, Floats, MapKind
 from rollcall.domain.rows import AttentionEdit, Row, RowResult
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, Flag, Reason
 from rollcall.models.loading import LoadedModel
@@ -25,7 +25,8 @@ from tests import toys
 from tests.harness import Clock, Meddling, ask, serving, verdict_of
 from tests.toys import SALIENCE, SHARPNESS, WORDS
 
-RAW, ROLLOUT, NORM, GRADIENT = MapKind
+RAW, ROLLOUT = MapKind.RAW_ATTENTION, MapKind.ATTENTION_ROLLOUT
+NORM, GRADIENT = MapKind.NORM_ROLLOUT, MapKind.GRADIENT_ROLLOUT
 TEXT = "four nine one twelve six two eleven three"
 LONG = "twelve two four one seven nine three ten five eleven"
 TEXTS = (
@@ -73,7 +74,7 @@ def flags(explanation: Explanation) -> dict[MapKind, tuple[Flag, Reason]]:
 
 def all_maps(reason: Reason) -> dict[MapKind, tuple[Flag, Reason]]:
     """Every map inconclusive for one reason."""
-    return dict.fromkeys(MapKind, (Flag.INCONCLUSIVE, reason))
+    return dict.fromkeys(DEFAULT_MAPS, (Flag.INCONCLUSIVE, reason))
 
 
 def scores(explanation: Explanation, kind: MapKind) -> Floats:
@@ -108,14 +109,14 @@ class TestSelector:
         """Each word gets attention in proportion to e to the power of its salience."""
         weights = np.exp([SHARPNESS * SALIENCE[word] for word in text.split()])
         explanation = explain("selector", text)
-        for kind in MapKind:
+        for kind in DEFAULT_MAPS:
             assert_allclose(scores(explanation, kind), weights / weights.sum(), atol=1e-4)
 
     @pytest.mark.parametrize("text", TEXTS)
     def test_its_attention_is_faithful(self, text: str) -> None:
         """Every map of a model that works by attention is faithful, at the first look."""
         explanation = explain("selector", text)
-        assert flags(explanation) == dict.fromkeys(MapKind, FAITHFUL)
+        assert flags(explanation) == dict.fromkeys(DEFAULT_MAPS, FAITHFUL)
         assert explanation.recommended_map is not None
         alignment = verdict_of(explanation, RAW).alignment
         assert alignment is not None
@@ -136,7 +137,7 @@ class TestSelector:
     def test_the_same_map_upside_down_is_unfaithful(self, text: str, kind: MapKind) -> None:
         """The right weights on the wrong words: this map is condemned, the others keep their flags."""
         explanation = explain("selector", text, redrawn(kind, upside_down))
-        assert flags(explanation) == dict.fromkeys(MapKind, FAITHFUL) | {kind: UNFAITHFUL}
+        assert flags(explanation) == dict.fromkeys(DEFAULT_MAPS, FAITHFUL) | {kind: UNFAITHFUL}
         assert explanation.recommended_map not in {kind, None}
 
     def test_shuffled_maps_are_unfaithful_unless_they_are_right_by_luck(self) -> None:
@@ -353,7 +354,7 @@ class TestInconclusive:
 
     def test_other_requests_to_the_same_weights_are_unharmed(self) -> None:
         """A request that never meets the poisoned word is answered as ever."""
-        assert flags(explain("poisoned word", TEXT)) == dict.fromkeys(MapKind, FAITHFUL)
+        assert flags(explain("poisoned word", TEXT)) == dict.fromkeys(DEFAULT_MAPS, FAITHFUL)
 
     def test_counterfactuals_that_are_not_numbers_are_noticed(self) -> None:
         """The answer itself is fine, what it is compared with is not: NUMERICS, and nobody says "no effect"."""
@@ -365,7 +366,7 @@ class TestInconclusive:
     def test_a_single_map_that_is_not_a_number_leaves_the_others_alone(self) -> None:
         """NaN in one map condemns nobody else."""
         found = flags(explain("selector", TEXT, redrawn(NORM, lambda s: s * np.nan)))
-        assert found == dict.fromkeys(MapKind, FAITHFUL) | {NORM: (Flag.INCONCLUSIVE, Reason.NUMERICS)}
+        assert found == dict.fromkeys(DEFAULT_MAPS, FAITHFUL) | {NORM: (Flag.INCONCLUSIVE, Reason.NUMERICS)}
 
 
 class TestBudget:
@@ -393,7 +394,7 @@ class TestBudget:
         with serving(toy("selector")) as harness:
             explanation = harness.explain(ask(TEXT, max_rows=FIRST_LOOK))
             ((_, looks, cut),) = harness.told.explanations
-        assert flags(explanation) == dict.fromkeys(MapKind, FAITHFUL)
+        assert flags(explanation) == dict.fromkeys(DEFAULT_MAPS, FAITHFUL)
         assert (looks, cut) == (1, None)
 
     @pytest.mark.parametrize("max_rows", range(FIRST_LOOK, 123, 7))

@@ -16,6 +16,7 @@ from rollcall_client.reading import (
     instead_sentence,
     largest,
     looked_at,
+    map_notices,
     measurement,
     notices,
     percent,
@@ -129,3 +130,13 @@ def test_decision_flips_are_told_apart() -> None:
     reply.decision_flip.CopyFrom(explanation_pb2.DecisionFlip(found=False, sets_tried=8))
     assert flip_sentence(canned.explanation(reply)).startswith("None within budget")
     assert flip_sentence(canned.explanation(canned.not_checked())).startswith("Not searched")
+
+
+def test_what_is_missing_is_said() -> None:
+    """A map that was asked for and could not be made is named with its reason, and so is what is to say of one."""
+    reply = canned.explain_reply()
+    reply.missing_maps.add(map=explanation_pb2.MAP_KIND_ATTENTION_FLOW, reason="it took too long.")
+    reply.attributions[0].note = "Rather flat."
+    answer = canned.explanation(reply)
+    assert "There is no attention flow: it took too long." in notices(answer)
+    assert "Rather flat." in map_notices(answer.attributions[0])

@@ -7,6 +7,7 @@ from rollcall_client import (
     CheckLevel,
     DataType,
     HeadReduction,
+    IntegratedGradientsOptions,
     MapKind,
     QuerySelection,
     RawAttentionOptions,
@@ -66,6 +67,7 @@ def test_every_option_has_its_field() -> None:
         ),
         raw_attention=RawAttentionOptions(layers=(3,), heads=(4,)),
         rollout=RolloutOptions(head_fusion=HeadReduction.MAX, start_layer=5),
+        integrated_gradients=IntegratedGradientsOptions(points=7),
         reported_label="ham",
         reported_score=0.0,
     )
@@ -81,3 +83,4 @@ def test_every_option_has_its_field() -> None:
     assert request.rollout == explanation_pb2.RolloutOptions(
         head_fusion=explanation_pb2.HEAD_REDUCTION_MAX, start_layer=5
     )
+    assert request.integrated_gradients.points == 7

@@ -41,13 +41,18 @@ class Budget:
 
     def affords(self, rows: int) -> bool:
         """Whether `rows` more rows fit into rows and time; remembers the reason if not."""
+        refused = self.refuses(rows)
+        self.cut = self.cut or refused
+        self.late = self.late or refused is Cut.DEADLINE
+        return refused is None
+
+    def refuses(self, rows: int) -> Cut | None:
+        """Why `rows` more rows do not fit; None if they do. Remembers nothing: these are no rows of a look."""
         if self.rows + rows > self.max_rows:
-            self.cut = self.cut or Cut.MAX_ROWS
-            return False
+            return Cut.MAX_ROWS
         if not in_time(self.estimate(rows), self.deadline, self.clock()):
-            self.cut, self.late = self.cut or Cut.DEADLINE, True
-            return False
-        return True
+            return Cut.DEADLINE
+        return None
 
     def spend(self, rows: int) -> None:
         """Count rows that have been run."""

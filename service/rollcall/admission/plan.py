@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rollcall.domain.errors import InvalidInput, Unsupported
 from rollcall.domain.explanation import ExplainRequest
-from rollcall.domain.maps import ALWAYS_RETURNED, MapKind
+from rollcall.domain.maps import ALWAYS_RETURNED, DEFAULT_MAPS, MapKind
 from rollcall.domain.model import ModelCard
 from rollcall.domain.policy import Policy
 from rollcall.domain.verdicts import CheckLevel
@@ -61,13 +61,15 @@ def plan_work(
         raise InvalidInput.of("policy", f"unknown; available: {', '.join(sorted(policies))}")
     if request.max_rows is not None and not 1 <= request.max_rows <= defaults.most_rows:
         raise InvalidInput.of("max_rows", f"must be between 1 and {defaults.most_rows}")
-    wanted = set(request.maps or card.maps) | set(ALWAYS_RETURNED)
+    wanted = set(request.maps or (kind for kind in DEFAULT_MAPS if kind in card.maps)) | set(ALWAYS_RETURNED)
     if request.primary_map is not None:
         wanted.add(request.primary_map)
     missing = wanted - set(card.maps)
     if missing:
         name = min(kind.name for kind in missing)
         raise Unsupported(f"map.{name}", f"model {card.ref.name} cannot make the map {name}")
+    if MapKind.EFFECT in wanted and level is CheckLevel.NONE:
+        raise Unsupported("map.EFFECT", "the map EFFECT is made of the checks' rows: it needs check_level STANDARD")
     candidates = (request.primary_map, calibrated_primary, *PRIMARY_ORDER)
     return WorkPlan(
         maps=tuple(kind for kind in MapKind if kind in wanted),

@@ -100,6 +100,18 @@ class Capture:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PathGradients:
+    """Gradients of the margin at points between the input and itself with every unit masked, per token [P, T].
+
+    `along` is their product with the way from a token's masked word embedding to its own, `at` that with the embedding
+    at the point, each summed over the embedding's dimensions. Both are signed: positive speaks for the target.
+    """
+
+    along: torch.Tensor = field(repr=False)
+    at: torch.Tensor = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BatchOutput:
     """One batch of rows: `logits` [B, C], `readouts` [B, D], and reductions of the rows numbered `permuted_rows`."""
 
@@ -138,6 +150,10 @@ class Backend(Protocol):
 
     def capture(self, encoding: Encoding, request: CaptureRequest) -> Capture:
         """Run the untouched input once and reduce its attention."""
+        ...
+
+    def path_gradients(self, encoding: Encoding, decision: Decision, points: Sequence[float]) -> PathGradients:
+        """Differentiate at the word embeddings, at points from 0 (every unit masked) to 1 (the input): one batch."""
         ...
 
     def synthetic(self, length: int, seed: int = 0) -> Encoding:

@@ -16,7 +16,17 @@ from transformers import PreTrainedModel
 
 from rollcall.backends.arrangement import Arrangement, arrange
 from rollcall.backends.attention_hook import IMPLEMENTATION, PLAN_ARGUMENT, enter_block
-from rollcall.backends.base import BatchOutput, BatchRow, Capture, CaptureRequest, Layout, Shape
+from rollcall.backends.base import (
+    BatchOutput,
+    BatchRow,
+    Capture,
+    CaptureRequest,
+    Layout,
+    PathGradients,
+    Shape,
+    variants,
+)
+from rollcall.backends.embedding_gradients import EmbeddingGradients
 from rollcall.backends.encoding import Encoder
 from rollcall.backends.observers import Block, CaptureObserver, Reducer
 from rollcall.backends.plan import BatchPlan, ExplicitRows, Tail
@@ -127,6 +137,14 @@ class TorchBackend:
             selected=None if request.attention is None else select_attention(kept, request.attention, self.readout),
             uniform=observer.uniform,
         )
+
+    def path_gradients(self, encoding: Encoding, decision: Decision, points: Sequence[float]) -> PathGradients:
+        """Differentiate the stock model at its word embeddings; special tokens are never masked."""
+        everything = np.ones(len(encoding.units), dtype=np.bool_)
+        inputs = self._inputs(variants(encoding, [Row()] * len(points)), encoding.length)
+        masked = self._inputs(variants(encoding, [Row(removed=everything)]), encoding.length).input_ids[0]
+        words = EmbeddingGradients(words=self._model.get_input_embeddings(), forward=self.forward)
+        return words.along(inputs, masked, decision, points)
 
     def self_test(self) -> tuple[SelfTest, ...]:
         """Prove the hooks on these weights, on synthetic ids."""

@@ -16,7 +16,7 @@ from scipy.special import betaincinv
 
 from rollcall.checks.base import Subject
 from rollcall.domain.distances import jensen_shannon
-from rollcall.domain.maps import Bools, UnitMap
+from rollcall.domain.maps import REWIRED_MAPS, Bools, UnitMap
 from rollcall.domain.rows import AttentionEdit, Row, RowResult
 from rollcall.domain.seeds import derived_seed
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult, Witness
@@ -47,6 +47,9 @@ def judge_rewiring(subject: Subject, unit_map: UnitMap, draws: Sequence[RowResul
     policy = subject.policy
     if not unit_map.kind.attention_only:
         return _skipped(subject, len(draws), "Not asked of maps that are made of more than attention weights.")
+    if unit_map.kind not in REWIRED_MAPS:
+        detail = "The map is not recomputed under other attention: each draw would cost as much as the map itself."
+        return _skipped(subject, len(draws), detail)
     redrawn = np.array([draw.maps[unit_map.kind] for draw in draws]).reshape(len(draws), subject.n)
     distances = jensen_shannon(redrawn, unit_map.scores)
     counting = np.flatnonzero(distances >= policy.rewiring_jsd)

@@ -29,7 +29,7 @@ from rollcall.checks.alignment import alignment_value, estimate_effects
 from rollcall.checks.base import OPERATORS, Subject
 from rollcall.domain.decision import Decision
 from rollcall.domain.inputs import TextInput
-from rollcall.domain.maps import Bools, Floats, MapKind, MapOptions
+from rollcall.domain.maps import DEFAULT_MAPS, Bools, Floats, MapKind, MapOptions
 from rollcall.domain.policy import Policy
 from rollcall.domain.rows import RemovalOperator, Row, RowResult
 from rollcall.domain.seeds import random_words
@@ -75,7 +75,7 @@ class Laboratory:
             NAME,
             encoding,
             CaptureRequest(
-                maps=frozenset(MapKind),
+                maps=frozenset(DEFAULT_MAPS),
                 options=MapOptions(),
                 decide=lambda logits: Decision(task=backend.task, target=int(np.argmax(logits))),
                 attention=None,
@@ -245,7 +245,7 @@ def main() -> int:
 def best_map(records: list[Recorded]) -> MapKind:
     """The map that is right most often, which becomes the primary map."""
     return max(
-        MapKind,
+        DEFAULT_MAPS,
         key=lambda kind: sum(record.truths[kind].alignment >= STANDARD.alignment_threshold for record in records),
     )
 
@@ -304,7 +304,7 @@ def describe(
         },
         "truly_right": {
             kind.value: float(np.mean([r.truths[kind].alignment >= STANDARD.alignment_threshold for r in records]))
-            for kind in MapKind
+            for kind in DEFAULT_MAPS
         },
         "held_out": check,
     }

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol
 
 from rollcall.domain.decision import Decision
 from rollcall.domain.inputs import Encoding, ModelInput
-from rollcall.domain.maps import AttentionSelection, AttentionTensor, Floats, MapKind, MapOptions, UnitMap
+from rollcall.domain.maps import AttentionSelection, AttentionTensor, Floats, MapKind, MapOptions, MissingMap, UnitMap
 from rollcall.domain.rows import Row, RowResult
 
 
@@ -50,7 +50,11 @@ class Job:
 class Captured:
     """What one forward of the untouched input gave: its row, the decision, its maps, and the attention if asked for.
 
-    `attention_is_uniform`: whether all its attention is uniform up to rounding.
+    `attention_is_uniform`: whether all its attention is uniform up to rounding. `half_way_gradient` [n], only where it
+    was asked for: the gradient of the margin half-way between the input and the input with every unit masked, times the
+    way from each unit's masked embeddings to its own; signed, in log-odds, a first guess at the effects.
+    `layers` [L, T, T], attention fused over heads, only where a map is made of it off the device. `missing`: maps that
+    were asked for and could not be made.
     """
 
     row: RowResult
@@ -58,6 +62,9 @@ class Captured:
     maps: tuple[UnitMap, ...]
     attention: AttentionTensor | None
     attention_is_uniform: bool
+    half_way_gradient: Floats | None = field(default=None, repr=False)
+    layers: Floats | None = field(default=None, repr=False)
+    missing: tuple[MissingMap, ...] = ()
 
 
 class Compute(Protocol):
@@ -90,9 +97,11 @@ class Compute(Protocol):
         options: MapOptions,
         decide: Callable[[Floats], Decision],
         attention: AttentionSelection | None,
+        half_way: bool = False,
     ) -> Captured:
         """Run the untouched input once: its logits [C] become a decision, its attention becomes maps.
 
+        Maps that are none of DEFAULT_MAPS take more turns on the device; `half_way` asks for the half-way gradient.
         What `decide` raises on purpose (RollcallError) is raised.
         """
         ...

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from rollcall.domain.decision import Prediction
 from rollcall.domain.inputs import ModelInput, Target, Threshold, Unit
-from rollcall.domain.maps import AttentionSelection, AttentionTensor, MapKind, MapOptions, UnitMap
+from rollcall.domain.maps import AttentionSelection, AttentionTensor, MapKind, MapOptions, MissingMap, UnitMap
 from rollcall.domain.model import ModelRef
 from rollcall.domain.verdicts import CheckLevel, Verdict
 
@@ -109,6 +109,7 @@ class Explanation:
     timing: Timing
     rows: int
     seed: int
+    missing_maps: tuple[MissingMap, ...] = ()
 
     @property
     def primary(self) -> Attribution:

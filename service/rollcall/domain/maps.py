@@ -21,20 +21,32 @@ class MapKind(Enum):
     ATTENTION_ROLLOUT = "attention_rollout"
     NORM_ROLLOUT = "norm_rollout"
     GRADIENT_ROLLOUT = "gradient_rollout"
+    ATTENTION_FLOW = "attention_flow"
+    INPUT_X_GRADIENT = "input_x_gradient"
+    INTEGRATED_GRADIENTS = "integrated_gradients"
+    LEAVE_ONE_OUT = "leave_one_out"
+    EFFECT = "effect"
 
     @property
     def class_specific(self) -> bool:
         """Whether the map depends on the target."""
-        return self is MapKind.GRADIENT_ROLLOUT
+        return not (self.attention_only or self is MapKind.NORM_ROLLOUT)
 
     @property
     def attention_only(self) -> bool:
         """Whether the map is made of attention weights alone, so that rewiring can be asked about it."""
-        return self in {MapKind.RAW_ATTENTION, MapKind.ATTENTION_ROLLOUT}
+        return self in {MapKind.RAW_ATTENTION, MapKind.ATTENTION_ROLLOUT, MapKind.ATTENTION_FLOW}
 
 
 ALWAYS_RETURNED = (MapKind.RAW_ATTENTION, MapKind.ATTENTION_ROLLOUT)
 """Maps that every answer carries, whichever is primary (DESIGN section 2)."""
+REWIRED_MAPS = (MapKind.RAW_ATTENTION, MapKind.ATTENTION_ROLLOUT)
+"""Maps that are recomputed where a row's attention is edited."""
+MEASURED_MAPS = (MapKind.LEAVE_ONE_OUT, MapKind.EFFECT)
+"""Maps that are made of what rows answered, not of the inside of the model."""
+DEFAULT_MAPS = (*ALWAYS_RETURNED, MapKind.NORM_ROLLOUT, MapKind.GRADIENT_ROLLOUT)
+"""Maps of a request that names none: all that come out of one forward and backward of the untouched input. The others
+cost more, and are made where they are asked for."""
 
 
 class HeadFusion(Enum):
@@ -55,18 +67,37 @@ class MapOptions:
     raw_heads: tuple[int, ...] = ()
     rollout_fusion: HeadFusion = HeadFusion.MEAN
     rollout_start_layer: int = 0
+    integration_points: int = 8
+    """Points at which INTEGRATED_GRADIENTS takes the gradient, 1 to MOST_INTEGRATION_POINTS."""
+
+
+MOST_INTEGRATION_POINTS = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitMap:
     """A map over units: non-negative `scores` [n] that sum to 1, and the share of mass that lay on special tokens.
 
-    `scores` may hold NaN where the model produced NaN; the verdict then says NUMERICS.
+    `scores` may hold NaN where the model produced NaN; the verdict then says NUMERICS. `note` is one sentence about how
+    this one came out, for people, where there is something to say.
     """
 
     kind: MapKind
     scores: Floats
     dropped_mass: float
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissingMap:
+    """A map that was asked for and could not be made; `reason` is one sentence for people.
+
+    `late`: for want of time; a request with more of it might get the map.
+    """
+
+    kind: MapKind
+    reason: str
+    late: bool
 
 
 class TensorType(Enum):

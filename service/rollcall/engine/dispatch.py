@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -17,10 +17,11 @@ from rollcall.backends.base import CaptureRequest, variants
 from rollcall.domain.compute import Captured, Job, Priority
 from rollcall.domain.decision import Decision
 from rollcall.domain.inputs import Encoding, ModelInput
-from rollcall.domain.maps import AttentionSelection, Floats, MapKind, MapOptions
+from rollcall.domain.maps import DEFAULT_MAPS, AttentionSelection, Floats, MapKind, MapOptions, MissingMap, UnitMap
 from rollcall.domain.rows import Row, RowResult
 from rollcall.engine.device import Device, DeviceTelemetry, Outcome
 from rollcall.engine.engine import Engine
+from rollcall.engine.further import Further
 from rollcall.models.loading import LoadedModel
 from rollcall.scheduling.queue import Ask, Batch, Kind, RowQueue
 
@@ -30,13 +31,14 @@ WARM_UP = ((1, 16), (4, 16), (1, 16), (4, 64), (8, 32))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dispatcher:
-    """Implements `rollcall.domain.compute.Compute`. `texts` has one thread."""
+    """Implements `rollcall.domain.compute.Compute`. `texts` has one thread, and so has `beside`, for flows."""
 
     engine: Engine
     queue: RowQueue
     device: Device
     texts: ThreadPoolExecutor
     clock: Callable[[], float]
+    beside: ThreadPoolExecutor = field(default_factory=partial(ThreadPoolExecutor, 1, "rollcall-beside"))
 
     @classmethod
     def on(
@@ -86,13 +88,37 @@ class Dispatcher:
         options: MapOptions,
         decide: Callable[[Floats], Decision],
         attention: AttentionSelection | None,
+        half_way: bool = False,
     ) -> Captured:
-        """Capture alone."""
+        """Capture alone; then make, in turns of their own, the maps that a capture does not give."""
         request = CaptureRequest(maps=maps, options=options, decide=decide, attention=attention)
         ask = self._ask(job, Kind.CAPTURE, model, Priority.BASE, 1, encoding.length, sharing=False)
         (captured,) = await self.device.submit(ask, [partial(self.engine.capture, model, encoding, request)])
         found: Captured = captured
-        return found
+
+        async def turn(act: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever it gives
+            ask = self._ask(job, Kind.CALL, model, Priority.CHECK, 1, encoding.length, sharing=False)
+            (result,) = await self.device.submit(ask, [act])
+            return result
+
+        further = Further(
+            engine=self.engine,
+            turn=turn,
+            beside=self.beside,
+            clock=self.clock,
+            deadline=job.deadline,
+            model=model,
+            encoding=encoding,
+            decision=found.decision,
+        )
+        flows = [] if found.layers is None else [await further.flow(found.layers, options)]
+        return replace(
+            found,
+            layers=None,
+            maps=(*found.maps, *(f for f in flows if isinstance(f, UnitMap)), *await further.maps(maps, options)),
+            missing=tuple(f for f in flows if isinstance(f, MissingMap)),
+            half_way_gradient=await further.half_way_gradient() if half_way else None,
+        )
 
     async def load(self, model: str, make: Callable[[], LoadedModel]) -> LoadedModel:
         """Load a model on the device's thread, and run some rows on it to learn how long they take."""
@@ -112,7 +138,7 @@ class Dispatcher:
                 job,
                 model,
                 encoding,
-                maps=frozenset(loaded.maps),
+                maps=frozenset(DEFAULT_MAPS).intersection(loaded.maps),
                 options=MapOptions(),
                 decide=lambda logits: Decision(task=loaded.backend.task, target=int(np.argmax(logits))),
                 attention=None,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
 import torch
 
 from rollcall.attribution.gradient_rollout import gradient_rollout
@@ -18,9 +19,10 @@ from rollcall.attribution.units import to_units
 from rollcall.backends.base import AttentionReductions, BatchRow, Capture, CaptureRequest
 from rollcall.backends.tensors import to_host
 from rollcall.domain.compute import Captured
+from rollcall.domain.decision import Decision
 from rollcall.domain.errors import BackendError, DeviceLost, DeviceMemory, RollcallError
 from rollcall.domain.inputs import Encoding
-from rollcall.domain.maps import Floats, MapKind, MapOptions, UnitMap
+from rollcall.domain.maps import DEFAULT_MAPS, REWIRED_MAPS, Floats, MapKind, MapOptions, UnitMap
 from rollcall.domain.rows import RowResult
 from rollcall.models.loading import LoadedModel
 
@@ -89,7 +91,7 @@ class Engine:
         maps: dict[int, dict[MapKind, Floats]] = {}
         for at, number in enumerate(output.permuted_rows):
             encoding = rows[number].encoding
-            kinds = zip(RECOMPUTED_MAPS, weights, strict=True)
+            kinds = zip(REWIRED_MAPS, weights, strict=True)
             maps[number] = {kind: to_units(found[at, : encoding.length], encoding)[0] for kind, found in kinds}
         return [
             RowResult(
@@ -101,7 +103,7 @@ class Engine:
         ]
 
     def capture(self, model: str, encoding: Encoding, request: CaptureRequest) -> Captured:
-        """Run one untouched input and turn its attention into the maps asked for, over units.
+        """Run one untouched input and turn its attention into those of DEFAULT_MAPS asked for.
 
         Raises DeviceMemory, BackendError, DeviceLost, and whatever RollcallError `request.decide` raises.
         """
@@ -115,20 +117,40 @@ class Engine:
     def _capture_once(self, model: str, encoding: Encoding, request: CaptureRequest) -> Captured:
         backend = self.models[model].backend
         capture = backend.capture(encoding, request)
-        kinds = [kind for kind in MapKind if kind in request.maps]
+        kinds = [kind for kind in DEFAULT_MAPS if kind in request.maps]
         weights = [_token_weights(kind, capture, request.options, backend.readout) for kind in kinds]
-        logits, state, *weights_on_host = to_host(capture.logits, capture.state, *weights)
+        wants_layers = MapKind.ATTENTION_FLOW in request.maps
+        layers = [torch.stack([layer[0] for layer in capture.attention.fused])] if wants_layers else []
+        logits, state, *others = to_host(capture.logits, capture.state, *weights, *layers)
+        weights_on_host = others[: len(kinds)]
         return Captured(
             row=RowResult(logits=logits, readout=state),
             decision=capture.decision,
             maps=tuple(_unit_map(kind, found[0], encoding) for kind, found in zip(kinds, weights_on_host, strict=True)),
             attention=capture.selected,
             attention_is_uniform=capture.uniform,
+            layers=others[-1] if wants_layers else None,
         )
 
+    def path_gradients(
+        self, model: str, encoding: Encoding, decision: Decision, points: Sequence[float]
+    ) -> tuple[Floats, Floats]:
+        """Signed token weights along the way and at the points, [P, T] each, in halves where they do not fit.
 
-RECOMPUTED_MAPS = (MapKind.RAW_ATTENTION, MapKind.ATTENTION_ROLLOUT)
-"""Maps of a row whose attention was edited, in the order of `_attention_maps`."""
+        Raises DeviceMemory if a single point does not fit, BackendError, DeviceLost.
+        """
+        try:
+            found = self.models[model].backend.path_gradients(encoding, decision, points)
+            along, at = to_host(found.along, found.at)
+        except Exception as error:
+            failure = _failure(error)
+            if not isinstance(failure, DeviceMemory) or len(points) == 1:
+                raise failure from error
+        else:
+            return along, at
+        half = len(points) // 2
+        parts = [self.path_gradients(model, encoding, decision, part) for part in (points[:half], points[half:])]
+        return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
 
 def _failure(error: Exception) -> RollcallError:
@@ -159,6 +181,9 @@ def _token_weights(kind: MapKind, capture: Capture, options: MapOptions, readout
             return norm_rollout(_captured(capture.norms).unsqueeze(0), readout)
         case MapKind.GRADIENT_ROLLOUT:
             return gradient_rollout(_captured(capture.gradients).unsqueeze(0), readout)
+        case _:
+            message = f"{kind.name} is not made of a capture"
+            raise ValueError(message)
 
 
 def _captured(tensor: torch.Tensor | None) -> torch.Tensor:
@@ -174,7 +199,7 @@ def _unit_map(kind: MapKind, weights: Floats, encoding: Encoding) -> UnitMap:
 
 
 def _attention_maps(reductions: AttentionReductions, options: Sequence[MapOptions], readout: int) -> list[torch.Tensor]:
-    """Weights per token [R, T] of each recomputed map, every row's by its own options."""
+    """Weights per token [R, T] of each of REWIRED_MAPS, every row's by its own options."""
     raw = torch.empty_like(reductions.readout[:, 0, 0])
     rollout = torch.empty_like(raw)
     for wanted in dict.fromkeys(options):

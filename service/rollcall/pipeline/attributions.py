@@ -16,12 +16,14 @@ def attribute(
     maps: tuple[UnitMap, ...], checked: Checked | None, subject: Subject, calibration: Calibration | None
 ) -> tuple[Attribution, ...]:
     """Attributions in the order of `maps`; without checks every flag is NOT_CHECKED."""
-    reference = calibration.reference(subject.n) if calibration else UNCALIBRATED
+
+    def reference(unit_map: UnitMap) -> CalibrationRef:
+        return calibration.reference(subject.n, unit_map.kind) if calibration else UNCALIBRATED
+
     if checked is None:
-        return tuple(Attribution(map=unit_map, verdict=_not_checked(subject, reference)) for unit_map in maps)
-    return tuple(
-        Attribution(map=found.assessment.map, verdict=_verdict(found, subject, reference)) for found in checked.maps
-    )
+        return tuple(Attribution(map=each, verdict=_not_checked(subject, reference(each))) for each in maps)
+    judged = ((found, found.assessment.map) for found in checked.maps)
+    return tuple(Attribution(map=each, verdict=_verdict(found, subject, reference(each))) for found, each in judged)
 
 
 def _verdict(found: CheckedMap, subject: Subject, reference: CalibrationRef) -> Verdict:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from rollcall.admission.budget import Budget, Cut
+from rollcall.attribution.effect import effect_map
 from rollcall.checks.alignment import Look, plan_looks
 from rollcall.checks.base import Asking, Subject, WitnessFinding, WitnessSubject
 from rollcall.checks.contradiction import contradiction
@@ -22,7 +23,7 @@ from rollcall.checks.reach import ReachFinding, reach
 from rollcall.checks.rewiring import rewiring_rows
 from rollcall.checks.support import support
 from rollcall.domain.explanation import DecisionFlip, Effect
-from rollcall.domain.maps import MapKind, UnitMap
+from rollcall.domain.maps import REWIRED_MAPS, MapKind, MissingMap, UnitMap
 from rollcall.domain.rows import Row
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult, Flag, Reason, Witness
 from rollcall.pipeline.lockstep import OutOfBudgetError, RunRows, plain, run_together
@@ -61,22 +62,24 @@ class Checked:
     looks: int
     cut: Cut | None
     trace: tuple[Mapping[MapKind, Assessment], ...]
+    missing: tuple[MissingMap, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looked:
-    """What the looks gave: the final assessments in the order of the maps, and all that was measured."""
+    """What the looks gave: final assessments in the order of the maps, all that was measured, and what is missing."""
 
     assessments: tuple[Assessment, ...]
     measured: Measurements
     estimates: Estimates
     looks: int
     trace: tuple[Mapping[MapKind, Assessment], ...]
+    missing: tuple[MissingMap, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checker:
-    """Runs the checks on one subject. `run` runs rows as one batch."""
+    """Runs the checks on one subject. `run` runs rows as one batch; `wants_effect` asks for the map EFFECT, too."""
 
     subject: Subject
     maps: tuple[UnitMap, ...]
@@ -86,6 +89,7 @@ class Checker:
     budget: Budget
     run: RunRows
     stopwatch: Stopwatch = field(repr=False)
+    wants_effect: bool = False
 
     async def check(self) -> Checked:
         """Looks, then witnesses."""
@@ -107,14 +111,16 @@ class Checker:
             finite=self.subject.base.finite,
         )
         estimates = estimate_all(measured)
+        maps, fitted = list(self.maps), 0
+        missing: tuple[MissingMap, ...] = ()
         assessments: dict[MapKind, Assessment] = {}
         looks = 0
         trace: list[Mapping[MapKind, Assessment]] = []
         for number, look in enumerate(rounds):
-            still_open = [m for m in self.maps if m.kind not in assessments or assessments[m.kind].ruling is None]
+            still_open = [m for m in maps if m.kind not in assessments or assessments[m.kind].ruling is None]
             # A short text has one look, and so all its draws in it: fewer could not certify that attention is not used.
             due = sum(policy.rewiring_draws) if len(rounds) == 1 else policy.rewiring_draws[number]
-            asks_rewiring = any(m.kind.attention_only for m in still_open)
+            asks_rewiring = any(m.kind in REWIRED_MAPS for m in still_open)
             draws = rewiring_rows(self.subject, len(measured.draws), due) if asks_rewiring else []
             needed = (_SHARED_ROWS if number == 0 else 0) + (len(look.removed) if look else 0) + len(draws)
             if self.budget.affords(needed):
@@ -124,12 +130,39 @@ class Checker:
                 looks += look is not None
             else:
                 measured = replace(measured, cut=True)
-            assessments |= {a.map.kind: a for a in assess(still_open, measured, estimates)}
+            if number == 0 and self.wants_effect:
+                fitted = len(measured.margins)
+                made = self._effect_map(measured, estimates, judged=len(rounds) > 1)
+                if isinstance(made, MissingMap):
+                    missing = (made,)
+                else:
+                    maps.append(made)
+                    still_open.append(made)
+            assessments |= {a.map.kind: a for a in _assess_all(still_open, measured, estimates, fitted)}
             trace.append(dict(assessments))
             if all(assessment.ruling for assessment in assessments.values()):
                 break
-        final = tuple(assessments[m.kind] for m in self.maps)
-        return Looked(assessments=final, measured=measured, estimates=estimates, looks=looks, trace=tuple(trace))
+        return Looked(
+            assessments=tuple(assessments[m.kind] for m in maps),
+            measured=measured,
+            estimates=estimates,
+            looks=looks,
+            trace=tuple(trace),
+            missing=missing,
+        )
+
+    def _effect_map(self, measured: Measurements, estimates: Estimates, *, judged: bool) -> UnitMap | MissingMap:
+        """EFFECT from the first look's removals; `judged` says whether others may follow."""
+        if measured.cut or measured.crash is not None or not measured.finite or isinstance(measured.reach, Exception):
+            why, late = "they failed", False
+            if measured.cut:
+                late = self.budget.late
+                why = "there was no time for them" if late else "max_rows does not allow them"
+            return MissingMap(kind=MapKind.EFFECT, reason=f"it is made of the first look's rows, and {why}.", late=late)
+        assert isinstance(measured.reach, ReachFinding)
+        total = self.subject.margin - measured.reach.mean
+        removals = len(measured.margins)
+        return effect_map(estimates.overall, total, self.subject.n, removals=removals, judged=judged)
 
     async def _round(self, number: int, look: Look | None, draws: list[Row], measured: Measurements) -> Measurements:
         """Run one round's rows as one batch and add what they measured, or the crash of the batch."""
@@ -202,6 +235,7 @@ class Checker:
             looks=looked.looks,
             cut=self.budget.cut if any(m.ruling.reason is Reason.BUDGET for m in maps) else None,
             trace=looked.trace,
+            missing=looked.missing,
         )
 
     def _preference(self, assessment: Assessment) -> tuple[float, bool]:
@@ -227,6 +261,16 @@ class Checker:
             checks=(*assessment.checks, *results),
             witnesses=(*ordered, *([assessment.twin] if assessment.twin else [])),
         )
+
+
+def _assess_all(
+    maps: list[UnitMap], measured: Measurements, estimates: Estimates, fitted: int
+) -> tuple[Assessment, ...]:
+    """Assess maps on all removals, but EFFECT on those that it was not `fitted` to."""
+    usual = [m for m in maps if m.kind is not MapKind.EFFECT]
+    found = assess(usual, measured, estimates) if usual else ()
+    held_out = replace(measured, fitted=fitted)
+    return (*found, *(a for m in maps if m not in usual for a in assess([m], held_out, estimate_all(held_out))))
 
 
 def _ruled(assessment: Assessment) -> Ruling:

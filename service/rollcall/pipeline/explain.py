@@ -18,10 +18,10 @@ from rollcall.admission.gate import Gate
 from rollcall.admission.plan import ServerDefaults, WorkPlan, plan_work
 from rollcall.checks.base import Subject
 from rollcall.domain.compute import Captured, Compute, Job
-from rollcall.domain.errors import BackendError, DeadlineTooShort
+from rollcall.domain.errors import BackendError, DeadlineTooShort, InvalidInput
 from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
 from rollcall.domain.inputs import Encoding
-from rollcall.domain.maps import MapOptions
+from rollcall.domain.maps import MEASURED_MAPS, MapKind, MapOptions, MissingMap
 from rollcall.domain.model import ModelCard
 from rollcall.domain.policy import Policy
 from rollcall.domain.rows import Row, RowResult
@@ -31,6 +31,8 @@ from rollcall.pipeline.attributions import attribute
 from rollcall.pipeline.catalog import Catalog, Entry
 from rollcall.pipeline.checking import Checked, Checker
 from rollcall.pipeline.coalesce import InFlight
+from rollcall.pipeline.lockstep import RunRows
+from rollcall.pipeline.measured_maps import measure_maps, rows_of_maps
 from rollcall.pipeline.question import check_question, make_decision, make_prediction, reported_mismatch
 from rollcall.pipeline.selection import check_attention_size, check_layers_and_heads
 from rollcall.pipeline.stopwatch import Stopwatch
@@ -63,6 +65,11 @@ class WorkedOut:
     looks: int
     cut: Cut | None
     answered: Answered | None
+
+    @property
+    def late(self) -> bool:
+        """Whether more time would have given more."""
+        return self.cut is Cut.DEADLINE or any(missing.late for missing in self.explanation.missing_maps)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -123,7 +130,7 @@ class Pipeline:
                 question,
                 request.deadline,
                 lambda: self._explain(request, entry, plan, stopwatch),
-                too_early=lambda worked_out: worked_out.cut is Cut.DEADLINE,
+                too_early=lambda worked_out: worked_out.late,
             )
         explanation = replace(
             found.explanation,
@@ -154,7 +161,7 @@ class Pipeline:
                     job,
                     name,
                     encoding,
-                    maps=frozenset(plan.maps),
+                    maps=frozenset(plan.maps).difference(MEASURED_MAPS),
                     options=request.map_options,
                     decide=partial(make_decision, request, entry.card),
                     attention=request.attention,
@@ -170,16 +177,24 @@ class Pipeline:
                 noise=entry.card.noise,
             )
             budget = self._budget(request, plan, entry, encoding, job)
+            run = self._runner(request, entry, encoding, budget, job)
+            measured = await measure_maps(plan.maps, subject, budget, run, stopwatch)
+            captured = replace(
+                captured,
+                maps=(*captured.maps, *measured.maps),
+                missing=(*captured.missing, *measured.missing),
+            )
+            _check_primary(plan, captured.missing)
             checked = None
             if plan.level is not CheckLevel.NONE:
-                checked = await self._check(request, entry, plan, subject, captured, budget, job, stopwatch)
+                checked = await self._check(entry, plan, subject, captured, budget, run, stopwatch)
         # 6 decide: no map leaves without its verdict
         with stopwatch.stage("decide"):
             attributions = attribute(captured.maps, checked, subject, entry.calibration)
         if checked is not None:
             self.backlog.took(expected, self.clock() - start)
         if checked is not None and checked.cut is None:
-            self.backlog.finished(name, budget.rows)
+            self.backlog.finished(name, budget.rows - measured.rows)
         prediction = make_prediction(request, entry.card, captured.row.logits, captured.decision)
         explanation = Explanation(
             explanation_id="",
@@ -200,6 +215,7 @@ class Pipeline:
             timing=stopwatch.timing(),
             rows=budget.rows,
             seed=seed,
+            missing_maps=(*captured.missing, *(checked.missing if checked else ())),
         )
         return WorkedOut(
             explanation=explanation,
@@ -263,33 +279,38 @@ class Pipeline:
             own = self.compute.expected_seconds(entry.card.ref.name, rows, encoding.length)
             return self.backlog.ahead_of(job) + self.backlog.drag * own
 
+        most = plan.max_rows
+        if request.max_rows is None:
+            most = max(most, min(most + rows_of_maps(plan.maps, len(encoding.units)), self.defaults.most_rows))
         return Budget(
-            max_rows=plan.max_rows,
+            max_rows=most,
             deadline=request.deadline,
             clock=self.clock,
             estimate=estimate,
             rows=1,
         )
 
+    def _runner(self, request: ExplainRequest, entry: Entry, encoding: Encoding, budget: Budget, job: Job) -> RunRows:
+        name = entry.card.ref.name
+
+        async def run(rows: list[Row]) -> list[RowResult]:
+            results = await self.compute.run(job, name, encoding, rows, request.map_options)
+            budget.spend(len(rows))
+            job.rows_left = self.backlog.rows_left(name, budget.rows, budget.max_rows)
+            return results
+
+        return run
+
     async def _check(
         self,
-        request: ExplainRequest,
         entry: Entry,
         plan: WorkPlan,
         subject: Subject,
         captured: Captured,
         budget: Budget,
-        job: Job,
+        run: RunRows,
         stopwatch: Stopwatch,
     ) -> Checked:
-        name = entry.card.ref.name
-
-        async def run(rows: list[Row]) -> list[RowResult]:
-            results = await self.compute.run(job, name, subject.encoding, rows, request.map_options)
-            budget.spend(len(rows))
-            job.rows_left = self.backlog.rows_left(name, budget.rows, plan.max_rows)
-            return results
-
         checker = Checker(
             subject=subject,
             maps=captured.maps,
@@ -299,8 +320,11 @@ class Pipeline:
             budget=budget,
             run=run,
             stopwatch=stopwatch,
+            wants_effect=MapKind.EFFECT in plan.maps,
         )
-        return await checker.check()
+        checked = await checker.check()
+        _check_primary(plan, checked.missing)
+        return checked
 
 
 NOT_ASKED: dict[str, Any] = {"request_id": "", "deadline": None, "reported_label": None, "reported_score": None}
@@ -324,6 +348,16 @@ def _answered(
         first_look={kind: found.alignment.p_up for kind, found in first.items() if found.alignment},
         calibrated_map=entry.calibration.primary_map if entry.calibration else None,
     )
+
+
+def _check_primary(plan: WorkPlan, missing: tuple[MissingMap, ...]) -> None:
+    """Without the map whose flag is the answer's there is no answer; raises DeadlineTooShort, InvalidInput."""
+    lost = next((each for each in missing if each.kind is plan.primary), None)
+    if lost is not None and lost.late:
+        message = f"the primary map {plan.primary.name} was not ready in time"
+        raise DeadlineTooShort(message)
+    if lost is not None:
+        raise InvalidInput.of("primary_map", f"{plan.primary.name} could not be made: {lost.reason}")
 
 
 def default_seed(encoding: Encoding, policy: Policy) -> int:

@@ -26,6 +26,7 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics import MetricWrapperBase
 
+from rollcall.domain.maps import DEFAULT_MAPS, MapKind
 from rollcall.domain.verdicts import CheckKind
 from rollcall.telemetry.series import OTHER, Family
 from rollcall.telemetry.versions import versions
@@ -62,6 +63,8 @@ CODES: Final = (
 )
 STAGES: Final = frozenset({"encode", "predict", "capture", "look", "witness", "decide", "serialize"})
 OTHER_STAGE: Final = "other"
+ON_REQUEST: Final = "on_request"
+"""The label of all maps together that come only where they are asked for: one of their own would not fit a scrape."""
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 
 RejectReason: TypeAlias = Literal["queue_full", "deadline", "draining", "not_ready", "memory"]
@@ -94,6 +97,11 @@ class Load:
 
     in_flight: int
     queued: int
+
+
+def map_label(kind: MapKind) -> str:
+    """How verdicts of this kind of map are counted."""
+    return kind.value if kind in DEFAULT_MAPS else ON_REQUEST
 
 
 class Metrics:
@@ -172,7 +180,7 @@ class Metrics:
             self._mismatches.child(model).inc()
         for attribution in explanation.attributions:
             kind, verdict = attribution.map.kind, attribution.verdict
-            self._verdicts.child(model, kind.value, verdict.flag.value, verdict.reason.value).inc()
+            self._verdicts.child(model, map_label(kind), verdict.flag.value, verdict.reason.value).inc()
             for check in verdict.checks:
                 if kind is explanation.primary_map or check.kind not in SHARED_CHECKS:
                     self._checks.child(model, check.kind.value, check.outcome.value).inc()
@@ -357,7 +365,7 @@ class Metrics:
 
     def _declare_evidence(self) -> None:
         self._verdicts = self._counter(
-            "rollcall_verdicts_total", "Verdicts, one for each map returned.", "map", "flag", "reason", quota=120
+            "rollcall_verdicts_total", "Verdicts, one for each map returned.", "map", "flag", "reason", quota=100
         )
         self._checks = self._counter(
             "rollcall_check_results_total", "Results of counterfactual checks.", "check", "outcome", quota=115

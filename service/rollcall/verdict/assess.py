@@ -19,7 +19,7 @@ from rollcall.checks.instrument import InstrumentFinding
 from rollcall.checks.reach import ReachFinding, judge_reach
 from rollcall.checks.rewiring import RewiringFinding, judge_rewiring
 from rollcall.domain.distances import jsd_from_uniform
-from rollcall.domain.maps import Bools, Floats, UnitMap
+from rollcall.domain.maps import Bools, Floats, Ints, UnitMap
 from rollcall.domain.policy import Policy
 from rollcall.domain.rows import RemovalOperator, RowResult
 from rollcall.domain.verdicts import (
@@ -42,7 +42,8 @@ class Measurements:
 
     `removed` [R, n] and `margins` [R] are the removals of all looks; `draws` [D] the permuted rows, and `same` [D]
     whether they kept the answer. `width_index` is the policy's for the last look; `last` means that no look is left,
-    `cut` that the budget ended them, `crash` that the device failed under a look.
+    `cut` that the budget ended them, `crash` that the device failed under a look. The first `fitted` removals made the
+    map that is to be judged, and so may not judge it.
     """
 
     subject: Subject
@@ -59,6 +60,15 @@ class Measurements:
     width_index: int = 0
     last: bool = False
     cut: bool = False
+    fitted: int = 0
+
+    @property
+    def judging(self) -> Ints:
+        """Numbers of the removals that may judge: of sets of units that none of the fitted ones removed, either."""
+        if not self.fitted:
+            return np.arange(len(self.removed))
+        fitted = {removed.tobytes() for removed in self.removed[: self.fitted]}
+        return np.array([i for i, r in enumerate(self.removed) if r.tobytes() not in fitted], dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,15 +102,21 @@ def estimate_all(measured: Measurements) -> Estimates:
     """Estimate the effects from everything measured so far."""
     by_operator = []
     rounding = max(ROUNDING, NOISE_FACTOR * measured.subject.noise)
+    judging = measured.judging.tolist()
     for operator in OPERATORS:
-        rows = [i for i, one in enumerate(measured.operators) if one is operator]
+        rows = [i for i in judging if measured.operators[i] is operator]
         estimate = estimate_effects(
             measured.removed[rows], (operator,) * len(rows), measured.margins[rows], rounding=rounding
         )
         by_operator.append((operator, estimate, len(rows)))
     overall = None
     if measured.finite:
-        overall = estimate_effects(measured.removed, measured.operators, measured.margins, rounding=rounding)
+        overall = estimate_effects(
+            measured.removed[judging],
+            tuple(measured.operators[i] for i in judging),
+            measured.margins[judging],
+            rounding=rounding,
+        )
     return Estimates(overall=overall, by_operator=tuple(by_operator))
 
 
@@ -110,9 +126,13 @@ def assess(maps: Sequence[UnitMap], measured: Measurements, estimates: Estimates
     scores = np.stack([unit_map.scores for unit_map in maps])
     finite = np.asarray(np.isfinite(scores).all(axis=1) & measured.finite)
     distances = np.where(finite, jsd_from_uniform(scores), np.nan)
-    width = width_after(measured.width_index, n, policy, measured.calibration)
-    calibrated = measured.calibration is not None and measured.calibration.covers(n)
-    alignments = _align(scores, finite, estimates, width, len(measured.margins), policy)
+    calibration = measured.calibration
+    removals = len(measured.judging)
+    waiting = measured.fitted > 0 and removals < policy.look_rows
+    # Removals that fill no whole look more are worth no narrower width.
+    look = removals // policy.look_rows - 1 if measured.fitted and not waiting else measured.width_index
+    widths = [width_after(look, n, each.kind, policy, calibration) for each in maps]
+    alignments = _align(scores, finite & (not waiting), estimates, widths, removals, policy)
     omitting = finite & _omits(scores, estimates.overall, policy)
     instrument = _instrument(measured)
     reach = _reach(measured)
@@ -125,20 +145,21 @@ def assess(maps: Sequence[UnitMap], measured: Measurements, estimates: Estimates
             reach=reach.outcome,
             flat=n > 1 and bool(distances[i] < policy.flat_map_jsd),
             alignment=alignment.value if alignment else None,
-            width=width,
+            width=widths[i],
             reliability=alignment.reliability if alignment else 0.0,
-            calibrated=calibrated,
+            calibrated=calibration is not None and calibration.covers(n, unit_map.kind),
             omits_top_effect=bool(omitting[i]),
             rewiring=rewiring.result.outcome,
             operators_disagree=alignment is not None and _disagree(alignment),
             last=measured.last,
             cut=measured.cut,
+            waiting=waiting,
         )
         assessments.append(
             Assessment(
                 map=unit_map,
                 evidence=evidence,
-                width_index=measured.width_index,
+                width_index=look,
                 ruling=decide(evidence, policy),
                 alignment=alignment,
                 checks=(*instrument, reach, _alignment_result(alignment, evidence, measured), rewiring.result),
@@ -163,7 +184,7 @@ def after_witnesses(ruling: Ruling, *, counterexample: bool, crashed: bool, late
 
 
 def _align(
-    scores: Floats, finite: Bools, estimates: Estimates, width: float, removals: int, policy: Policy
+    scores: Floats, finite: Bools, estimates: Estimates, widths: list[float], removals: int, policy: Policy
 ) -> list[Alignment | None]:
     """Alignments of the maps `scores` [K, n]; None where a map is not `finite` [K], or no A exists."""
     overall = estimates.overall
@@ -184,7 +205,7 @@ def _align(
         if value is not None:
             alignments[i] = Alignment(
                 value=value,
-                width=width,
+                width=widths[i],
                 reliability=reliability,
                 removals=removals,
                 p_up=p_up,
@@ -234,7 +255,7 @@ def _rewiring(unit_map: UnitMap, measured: Measurements) -> RewiringFinding:
 def _alignment_result(alignment: Alignment | None, evidence: MapEvidence, measured: Measurements) -> CheckResult:
     if alignment is None:
         result = _missing(CheckKind.ALIGNMENT, None)
-        return result if not len(measured.margins) else _no_alignment(measured)
+        return result if evidence.waiting or not len(measured.margins) else _no_alignment(measured)
     policy = measured.subject.policy
     outcome = CheckOutcome.INCONCLUSIVE
     if right(evidence, policy):

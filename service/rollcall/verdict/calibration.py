@@ -1,7 +1,7 @@
 """What a calibration file says: the widths that keep the promise, and the promise in words.
 
-A calibration belongs to one set of weights and one policy; for inputs longer than it saw the policy's default widths
-hold.
+A calibration belongs to one set of weights and one policy; for inputs longer than it saw, and for maps that come only
+where they are asked for, the policy's default widths hold.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rollcall.domain.maps import MapKind
+from rollcall.domain.maps import DEFAULT_MAPS, MapKind
 from rollcall.domain.policy import Policy
 from rollcall.domain.verdicts import CalibrationRef
 
@@ -35,19 +35,21 @@ class Calibration:
     primary_map: MapKind | None
     statement: str
 
-    def reference(self, n: int | None = None) -> CalibrationRef:
-        """How an answer about `n` units names this calibration; without `n`, how the model's card does."""
+    def reference(self, n: int | None = None, kind: MapKind | None = None) -> CalibrationRef:
+        """How a map over `n` units names this calibration; without `n` and `kind`, how the model's card does."""
         if self.c is None:
             return CalibrationRef(id="FAILED", statement=self.statement)
+        if kind is not None and kind not in DEFAULT_MAPS:
+            return UNCALIBRATED_MAP
         if n is not None and n > self.longest:
             return CalibrationRef(
                 id="OUT_OF_RANGE", statement=f"Longer than the calibrated {self.longest} units: default widths."
             )
         return CalibrationRef(id=self.id, alpha=self.alpha, confidence=self.confidence, statement=self.statement)
 
-    def covers(self, n: int) -> bool:
-        """Whether the calibrated widths hold for `n` units."""
-        return self.c is not None and n <= self.longest
+    def covers(self, n: int, kind: MapKind) -> bool:
+        """Whether the calibrated widths hold for this kind of map over `n` units."""
+        return self.c is not None and n <= self.longest and kind in DEFAULT_MAPS
 
 
 class CalibrationError(ValueError):
@@ -95,9 +97,13 @@ UNCALIBRATED = CalibrationRef(
     id="NONE", statement="No calibration: the policy's default widths, with no promise for this model."
 )
 
+UNCALIBRATED_MAP = CalibrationRef(
+    id="NONE", statement="The calibration did not see maps of this kind: the policy's default widths, with no promise."
+)
 
-def width_after(look: int, n: int, policy: Policy, calibration: Calibration | None) -> float:
-    """Width of A after look number `look` (from 0) for `n` units."""
-    if calibration is not None and calibration.c is not None and calibration.covers(n):
+
+def width_after(look: int, n: int, kind: MapKind, policy: Policy, calibration: Calibration | None) -> float:
+    """Width of A after look number `look` (from 0) for this kind of map over `n` units."""
+    if calibration is not None and calibration.c is not None and calibration.covers(n, kind):
         return calibration.c * PATH[look]
     return policy.widths[look]

@@ -31,6 +31,8 @@ class MapEvidence:
     operators_disagree: bool
     last: bool
     cut: bool
+    waiting: bool = False
+    """Whether too few removals have been run yet that may judge this map."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,7 @@ RULES: tuple[Rule, ...] = (
     (lambda e, _: e.flat, _inconclusive(Reason.FLAT_MAP)),
     (lambda e, _: e.instrument is not CheckOutcome.SUPPORTS, _inconclusive(Reason.INSTRUMENT)),
     (lambda e, _: e.reach is not CheckOutcome.SUPPORTS, _inconclusive(Reason.INSTRUMENT)),
-    (lambda e, _: e.alignment is None, _inconclusive(Reason.LOW_POWER)),
+    (lambda e, _: e.alignment is None and not e.waiting, _inconclusive(Reason.LOW_POWER)),
     (lambda e, p: p.require_calibration and not e.calibrated, _inconclusive(Reason.UNCALIBRATED)),
     (lambda e, p: right(e, p) and e.rewiring is CheckOutcome.ERRORED, _inconclusive(Reason.INSTRUMENT)),
     (lambda e, p: right(e, p) and e.omits_top_effect, _inconclusive(Reason.OMISSION)),

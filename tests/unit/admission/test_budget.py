@@ -76,3 +76,12 @@ def test_spending_what_is_afforded_never_exceeds_the_budget(asked: list[int], mo
         if spent.affords(rows):
             spent.spend(rows)
     assert spent.rows <= most
+
+
+def test_asking_why_changes_nothing() -> None:
+    """What is refused to something that is no look does not end the looks."""
+    spent = budget(max_rows=10, deadline=1.0, row=0.2)
+    assert spent.refuses(10) is Cut.MAX_ROWS
+    assert spent.refuses(9) is Cut.DEADLINE
+    assert spent.refuses(2) is None
+    assert (spent.cut, spent.late) == (None, False)

@@ -9,7 +9,7 @@ import pytest
 
 from rollcall.admission.plan import ServerDefaults, WorkPlan, plan_work
 from rollcall.domain.errors import InvalidInput, Unsupported
-from rollcall.domain.maps import ALWAYS_RETURNED, MapKind
+from rollcall.domain.maps import ALWAYS_RETURNED, DEFAULT_MAPS, MapKind
 from rollcall.domain.model import ModelCard
 from rollcall.domain.policy import Policy
 from rollcall.domain.verdicts import CheckLevel
@@ -31,10 +31,10 @@ def plan(
     return plan_work(ask("a film", **fields), model, calibrated, POLICIES, defaults)
 
 
-def test_a_plain_request_gets_everything() -> None:
-    """Who asks for nothing special gets all maps, the server's level and policy, and the policy's rows."""
+def test_a_plain_request_gets_the_usual_maps() -> None:
+    """Who asks for nothing special gets the maps that cost least, the server's level and policy, the policy's rows."""
     assert plan() == WorkPlan(
-        maps=tuple(MapKind),
+        maps=DEFAULT_MAPS,
         primary=MapKind.GRADIENT_ROLLOUT,
         level=CheckLevel.STANDARD,
         policy=STANDARD,
@@ -55,6 +55,14 @@ def test_the_primary_map_is_the_requests_then_the_calibrations() -> None:
     assert plan(maps=ALWAYS_RETURNED).primary is MapKind.ATTENTION_ROLLOUT
     assert plan(maps=ALWAYS_RETURNED, calibrated=MapKind.GRADIENT_ROLLOUT).primary is MapKind.ATTENTION_ROLLOUT
     assert plan(card(maps=ALWAYS_RETURNED)).primary is MapKind.ATTENTION_ROLLOUT
+
+
+def test_maps_that_cost_more_are_made_where_they_are_asked_for() -> None:
+    """Nobody pays for a map that takes more than one forward and backward without having asked for it."""
+    assert MapKind.INTEGRATED_GRADIENTS not in plan().maps
+    found = plan(maps=(MapKind.INTEGRATED_GRADIENTS,), primary_map=MapKind.INPUT_X_GRADIENT)
+    assert found.maps == (*ALWAYS_RETURNED, MapKind.INPUT_X_GRADIENT, MapKind.INTEGRATED_GRADIENTS)
+    assert plan(card(maps=ALWAYS_RETURNED)).maps == ALWAYS_RETURNED
 
 
 def test_a_primary_map_that_was_not_listed_is_added() -> None:

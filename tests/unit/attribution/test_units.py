@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from rollcall.attribution.units import to_units
+from rollcall.attribution.units import positive_units, to_units, unit_sums
 from rollcall.domain.inputs import Encoding, Unit
 from tests.subjects import NAN, encoding
 
@@ -57,3 +57,32 @@ def test_not_a_number_stays_visible() -> None:
     """A NaN is never summed away."""
     scores, _ = to_units(np.array([0.5, NAN, 0.2, 0.3]), encoding(2))
     assert np.isnan(scores).all()
+
+
+SIGNED = pieces(-1, 0, 0, 1, 2, -1)
+
+
+def test_what_speaks_against_the_target_gets_nothing() -> None:
+    """Pieces of a word cancel before anything is dropped; words that speak against the target have weight 0."""
+    scores, dropped = positive_units(np.array([0.5, 3.0, -1.0, -4.0, 2.0, -0.5]), SIGNED)
+    assert_allclose(scores, [0.5, 0.0, 0.5])
+    assert dropped == pytest.approx(0.5 / 4.5)
+
+
+def test_sums_keep_their_signs() -> None:
+    """Signed amounts of words are sums over their pieces; special tokens are no words."""
+    assert_allclose(unit_sums(np.array([9.0, 3.0, -1.0, -4.0, 2.0, 9.0]), SIGNED), [2.0, -4.0, 2.0])
+
+
+@pytest.mark.parametrize(("special", "dropped"), [(0.0, 0.0), (2.0, 1.0)])
+def test_nothing_for_the_target_is_no_map(special: float, dropped: float) -> None:
+    """Where nothing speaks for the target the map is uniform, which the verdict calls flat."""
+    scores, share = positive_units(np.array([special, -1.0, 0.0, -2.0, 0.0, 0.0]), SIGNED)
+    assert_allclose(scores, 1 / 3)
+    assert share == dropped
+
+
+def test_not_a_number_stays_visible_with_signs() -> None:
+    """A NaN is never clipped away."""
+    scores, _ = positive_units(np.array([0.0, NAN, 1.0, 1.0, 1.0, 0.0]), SIGNED)
+    assert np.isnan(scores).any()

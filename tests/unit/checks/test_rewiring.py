@@ -114,3 +114,13 @@ def test_the_most_different_twin_is_the_witness() -> None:
 def test_without_a_twin_there_is_no_witness() -> None:
     """Attention that always matters has no twin to show."""
     assert finding_of([draw(CHANGED)] * 8).witness is None
+
+
+def test_maps_that_are_not_recomputed_say_so() -> None:
+    """Attention flow is made of attention alone, but not made anew for each draw: rewiring is skipped, not passed."""
+    about, maps = subject(4), {MapKind.RAW_ATTENTION: np.array([0.1, 0.2, 0.3, 0.4])}
+    draws = [answer(2.0, maps=maps)] * 12
+    found = judge_rewiring(about, unit_map([0.4, 0.3, 0.2, 0.1], MapKind.ATTENTION_FLOW), draws, about.same(draws))
+    assert found.result.outcome is CheckOutcome.SKIPPED
+    assert "not recomputed" in found.result.detail
+    assert (found.certified, found.witness) == (False, None)

@@ -7,6 +7,7 @@ import pytest
 from rollcall.domain.maps import (
     ALWAYS_RETURNED,
     MAX_ATTENTION_BYTES,
+    REWIRED_MAPS,
     AttentionSelection,
     HeadReduction,
     MapKind,
@@ -15,14 +16,15 @@ from rollcall.domain.maps import (
 )
 
 
-def test_only_the_gradient_knows_about_the_class() -> None:
-    """Three of the maps are the same whichever class is asked about; a reader should know."""
-    assert [kind for kind in MapKind if kind.class_specific] == [MapKind.GRADIENT_ROLLOUT]
+def test_what_is_made_of_attention_and_norms_does_not_know_about_the_class() -> None:
+    """Maps of attention and of norms are the same whichever class is asked about; a reader should know."""
+    blind = {kind for kind in MapKind if not kind.class_specific}
+    assert blind == {kind for kind in MapKind if kind.attention_only} | {MapKind.NORM_ROLLOUT}
 
 
 def test_rewiring_concerns_maps_made_of_attention_alone() -> None:
     """Values and gradients are more than attention."""
-    assert [kind for kind in MapKind if kind.attention_only] == [MapKind.RAW_ATTENTION, MapKind.ATTENTION_ROLLOUT]
+    assert {kind for kind in MapKind if kind.attention_only} == {*REWIRED_MAPS, MapKind.ATTENTION_FLOW}
 
 
 def test_raw_attention_and_rollout_are_always_there() -> None:

@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 
 from rollcall.domain.errors import InvalidInput
 from rollcall.domain.explanation import Effect
-from rollcall.domain.maps import MAX_ATTENTION_BYTES, MapKind
+from rollcall.domain.maps import MAX_ATTENTION_BYTES, MapKind, MissingMap
 from rollcall.domain.verdicts import CalibrationRef
 from rollcall.edge.converters import replies
 from rollcall.edge.port import Limits
@@ -80,6 +80,18 @@ def test_absent_parts_stay_absent() -> None:
     assert not reply.verdict.HasField("alignment")
     assert not reply.verdict.HasField("jsd_from_uniform")
     assert not reply.verdict.calibration.HasField("alpha")
+
+
+def test_maps_that_are_missing_are_named() -> None:
+    """A client learns which map it asked for is not there, and why; a map's note goes with it."""
+    answer = samples.explanation()
+    noted = tuple(replace(a, map=replace(a.map, note=f"About {a.map.kind.value}.")) for a in answer.attributions)
+    missing = (MissingMap(kind=MapKind.ATTENTION_FLOW, reason="no time.", late=True),)
+    reply = replies.explain_response(replace(answer, attributions=noted, missing_maps=missing))
+    (lost,) = reply.missing_maps
+    assert (lost.map, lost.reason) == (explanation_pb2.MAP_KIND_ATTENTION_FLOW, "no time.")
+    assert [a.note for a in reply.attributions] == ["About raw_attention.", "About gradient_rollout."]
+    assert not replies.explain_response(answer).missing_maps
 
 
 def test_numbers_that_are_none_arrive_as_such() -> None:

@@ -28,6 +28,11 @@ LIMITS = Limits(max_characters=50, max_rows=100)
 TEXT = common_pb2.TextInput(text="a good film")
 
 
+def points(count: int) -> explanation_pb2.IntegratedGradientsOptions:
+    """Ask for so many points."""
+    return explanation_pb2.IntegratedGradientsOptions(points=count)
+
+
 def rollout(**fields: Any) -> explanation_pb2.RolloutOptions:  # noqa: ANN401 - what a message takes
     """Make options of ATTENTION_ROLLOUT, enum values unknown to this version included."""
     return explanation_pb2.RolloutOptions(**fields)
@@ -79,6 +84,7 @@ def test_every_field_is_read() -> None:
         primary_map=5,
         raw_attention=explanation_pb2.RawAttentionOptions(layers=[1, 0], heads=[3]),
         rollout=rollout(head_fusion=3, start_layer=2),
+        integrated_gradients=points(30),
         attention=selection(layers=[0], heads=[1], head_reduction=2, queries=1, data_type=3),
         check_level=1,
         policy="strict",
@@ -97,7 +103,13 @@ def test_every_field_is_read() -> None:
         deadline=None,
         maps=(MapKind.ATTENTION_ROLLOUT, MapKind.RAW_ATTENTION),
         primary_map=MapKind.GRADIENT_ROLLOUT,
-        map_options=MapOptions(raw_layers=(1, 0), raw_heads=(3,), rollout_fusion=HeadFusion.MAX, rollout_start_layer=2),
+        map_options=MapOptions(
+            raw_layers=(1, 0),
+            raw_heads=(3,),
+            rollout_fusion=HeadFusion.MAX,
+            rollout_start_layer=2,
+            integration_points=30,
+        ),
         attention=AttentionSelection(
             layers=(0,),
             heads=(1,),
@@ -112,6 +124,11 @@ def test_every_field_is_read() -> None:
         reported_label="positive",
         reported_score=0.0,
     )
+
+
+def test_no_points_are_the_usual_ones() -> None:
+    """Who names no number of points gets the default."""
+    assert read(integrated_gradients=points(0)).map_options == MapOptions() == read().map_options
 
 
 def test_unset_parts_of_an_attention_selection_take_their_defaults() -> None:
@@ -187,8 +204,10 @@ def test_ids_are_read_and_judged_one_by_one() -> None:
         ({"threshold": common_pb2.Threshold(label="a", probability=float("nan"))}, "threshold.probability"),
         ({"maps": [1, 99]}, "maps[1]"),
         ({"maps": [0]}, "maps[0]"),
+        ({"integrated_gradients": points(129)}, "integrated_gradients.points"),
+        ({"integrated_gradients": points(-1)}, "integrated_gradients.points"),
         ({"maps": [1] * (MAX_LIST_ENTRIES + 1)}, "maps"),
-        ({"primary_map": 3}, "primary_map"),
+        ({"primary_map": 99}, "primary_map"),
         ({"raw_attention": explanation_pb2.RawAttentionOptions(layers=[0, -1])}, "raw_attention.layers[1]"),
         ({"raw_attention": explanation_pb2.RawAttentionOptions(heads=[2, 2])}, "raw_attention.heads"),
         ({"rollout": rollout(head_fusion=1)}, "rollout.head_fusion"),

@@ -9,8 +9,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from rollcall.backends.base import AttentionReductions, BatchOutput, BatchRow, Capture, CaptureRequest, Shape
-from rollcall.domain.decision import Task
+from rollcall.backends.base import (
+    AttentionReductions,
+    BatchOutput,
+    BatchRow,
+    Capture,
+    CaptureRequest,
+    PathGradients,
+    Shape,
+)
+from rollcall.domain.decision import Decision, Task
 from rollcall.domain.errors import InvalidInput
 from rollcall.domain.inputs import Encoding, ModelInput, TextInput, Unit
 from rollcall.domain.model import SelfTest
@@ -114,6 +122,13 @@ class FakeBackend:
             selected=None,
             uniform=False,
         )
+
+    def path_gradients(self, encoding: Encoding, decision: Decision, points: Sequence[float]) -> PathGradients:  # noqa: ARG002 - the contract
+        """Each token's own number times the point along the way, minus it at the point; or what `run` would raise."""
+        self._start(len(points))
+        numbers = torch.arange(encoding.length, dtype=torch.float32)
+        along = torch.tensor(points)[:, None] * numbers
+        return PathGradients(along=along, at=-along)
 
     def synthetic(self, length: int, seed: int = 0) -> Encoding:  # noqa: ARG002 - the contract
         """Words."""

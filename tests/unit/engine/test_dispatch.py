@@ -56,6 +56,7 @@ def dispatching(backend: FakeBackend, max_tokens: int = 8192) -> Iterator[tuple[
     finally:
         dispatcher.device.close()
         texts.shutdown()
+        dispatcher.beside.shutdown()
 
 
 def job() -> Job:

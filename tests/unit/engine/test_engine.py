@@ -12,7 +12,7 @@ import torch
 from rollcall.backends.base import BatchRow, CaptureRequest, variants
 from rollcall.domain.decision import Decision, Task
 from rollcall.domain.errors import BackendError, DeviceLost, DeviceMemory, InvalidInput
-from rollcall.domain.maps import Floats, MapKind, MapOptions
+from rollcall.domain.maps import DEFAULT_MAPS, Floats, MapKind, MapOptions
 from rollcall.domain.rows import AttentionEdit, Row, RowResult
 from tests.unit.engine.fakes import FakeBackend, encoding, engine_of
 
@@ -182,7 +182,7 @@ def test_captured_maps_are_those_asked_for() -> None:
     assert raw.dropped_mass == 0
     assert rollout.dropped_mass == 0.25
     everything = engine_of(FakeBackend()).capture("m", WORDS, REQUEST)
-    assert [unit_map.kind for unit_map in everything.maps] == list(MapKind)
+    assert [unit_map.kind for unit_map in everything.maps] == list(DEFAULT_MAPS)
     assert all(abs(unit_map.scores.sum() - 1) < 1e-12 for unit_map in everything.maps)
 
 

@@ -151,6 +151,7 @@ class SumModel:
         options: MapOptions,  # noqa: ARG002 - the contract
         decide: Callable[[Floats], Decision],
         attention: AttentionSelection | None,  # noqa: ARG002 - the contract
+        half_way: bool = False,  # noqa: ARG002 - the contract
     ) -> Captured:
         """Make the maps that are asked for."""
         await self._enter("capture")

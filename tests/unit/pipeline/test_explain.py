@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import pytest
 
 from rollcall.admission.budget import Cut
 from rollcall.admission.gate import Gate
-from rollcall.domain.compute import Priority
+from rollcall.domain.compute import Captured, Job, Priority
 from rollcall.domain.errors import (
     BackendError,
     DeadlineTooShort,
@@ -23,8 +23,8 @@ from rollcall.domain.errors import (
     Unsupported,
 )
 from rollcall.domain.explanation import Explanation, PredictRequest
-from rollcall.domain.inputs import Target, TextInput
-from rollcall.domain.maps import AttentionSelection, MapKind, MapOptions
+from rollcall.domain.inputs import Encoding, Target, TextInput
+from rollcall.domain.maps import DEFAULT_MAPS, AttentionSelection, MapKind, MapOptions, MissingMap
 from rollcall.domain.policy import Policy
 from rollcall.domain.rows import Row, RowResult
 from rollcall.domain.verdicts import CheckLevel, Flag, Reason
@@ -492,3 +492,98 @@ def test_the_fake_is_a_sum() -> None:
     without = np.array([word == "moves" for word in WORDS])
     before, after = (SumModel().answer(encoded, row).logits for row in (Row(), Row(removed=without)))
     assert (before[0] - before[1]) - (after[0] - after[1]) == pytest.approx(EFFECTS["moves"])
+
+
+@dataclass(kw_only=True)
+class Lacking(SumModel):
+    """A model that cannot make one of the maps that are asked for."""
+
+    lacks: MissingMap
+
+    async def capture(self, job: Job, model: str, encoding: Encoding, **asked: Any) -> Captured:  # noqa: ANN401 - passed on
+        """Capture the others."""
+        captured = await super().capture(job, model, encoding, **asked)
+        maps = tuple(found for found in captured.maps if found.kind is not self.lacks.kind)
+        return replace(captured, maps=maps, missing=(self.lacks,))
+
+
+async def test_a_map_that_could_not_be_made_is_named() -> None:
+    """The others come with their flags, and the reply says what is missing and why."""
+    lacks = MissingMap(kind=MapKind.NORM_ROLLOUT, reason="no time.", late=True)
+    found = await pipeline_of(Lacking(lacks=lacks)).explain(ask(TEXT))
+    assert found.missing_maps == (lacks,)
+    assert MapKind.NORM_ROLLOUT not in flags(found)
+    assert found.primary.verdict.flag is Flag.FAITHFUL
+
+
+@pytest.mark.parametrize(("late", "error"), [(True, DeadlineTooShort), (False, InvalidInput)])
+async def test_without_its_primary_map_there_is_no_answer(late: bool, error: type[Exception]) -> None:  # noqa: FBT001 - a parameter of the test
+    """Another map's flag is never passed off as the answer's."""
+    lacks = MissingMap(kind=MapKind.NORM_ROLLOUT, reason="no time.", late=late)
+    with pytest.raises(error, match="NORM_ROLLOUT"):
+        await pipeline_of(Lacking(lacks=lacks)).explain(ask(TEXT, primary_map=MapKind.NORM_ROLLOUT))
+
+
+async def test_what_was_late_for_one_is_tried_again_for_another() -> None:
+    """Who asks the same with more time does not get the answer that lacks a map for want of it."""
+    model = Lacking(lacks=MissingMap(kind=MapKind.NORM_ROLLOUT, reason="no time.", late=True), halt_at="capture")
+    pipeline = pipeline_of(model)
+    hurried = asyncio.create_task(pipeline.explain(ask(TEXT, deadline=pipeline.clock() + 1000)))
+    await model.halted.wait()
+    patient = asyncio.create_task(pipeline.explain(ask(TEXT)))
+    await asyncio.sleep(0)
+    model.let_go.set()
+    await asyncio.gather(hurried, patient)
+    assert model.entered.count("capture") == 2
+
+
+async def test_leaving_one_out_is_paid_for_and_judged_by_others() -> None:
+    """Two rows for each word come on top of those of the checks, are counted, and judge nothing."""
+    usual, model = await pipeline_of(SumModel()).explain(ask(TEXT)), SumModel()
+    found = await pipeline_of(model).explain(ask(TEXT, maps=(*DEFAULT_MAPS, MapKind.LEAVE_ONE_OUT)))
+    own = 2 * len(WORDS)
+    assert model.rows[1] == (Priority.CHECK, own)
+    assert found.rows == 1 + model.checked == usual.rows + own
+    (left_out,) = [a for a in found.attributions if a.map.kind is MapKind.LEAVE_ONE_OUT]
+    truth = np.array(list(EFFECTS.values()))
+    assert left_out.map.scores == pytest.approx(truth / truth.sum())
+    assert left_out.verdict.flag is Flag.FAITHFUL
+    assert left_out.verdict.alignment is not None
+    assert left_out.verdict.alignment.removals == 16
+    assert found.effects == usual.effects
+    others = [a for a in found.attributions if a.map.kind is not MapKind.LEAVE_ONE_OUT]
+    assert [(a.map.kind, a.verdict.alignment) for a in others] == [
+        (a.map.kind, a.verdict.alignment) for a in usual.attributions
+    ]
+
+
+async def test_the_default_rows_leave_room_for_the_map() -> None:
+    """Who does not say how many rows may be run gets the checks as without the map; the server's limit still holds."""
+    pipeline = pipeline_of(SumModel())
+    pipeline.defaults = replace(pipeline.defaults, max_rows=60, most_rows=1000)
+    asked = ask(TEXT, maps=(MapKind.LEAVE_ONE_OUT,))
+    assert (await pipeline.explain(asked)).primary.verdict.flag is Flag.FAITHFUL
+    pipeline.defaults = replace(pipeline.defaults, max_rows=10, most_rows=10)
+    (missing,) = (await pipeline.explain(asked)).missing_maps
+    assert (missing.kind, missing.late) == (MapKind.LEAVE_ONE_OUT, False)
+    assert "16 rows" in missing.reason
+
+
+async def test_without_checks_it_can_still_be_made() -> None:
+    """Its rows make the map; without looks nobody claims anything about it."""
+    model = SumModel()
+    found = await pipeline_of(model).explain(
+        ask(TEXT, maps=(MapKind.LEAVE_ONE_OUT,), primary_map=MapKind.LEAVE_ONE_OUT, check_level=CheckLevel.NONE)
+    )
+    assert found.primary.verdict.flag is Flag.NOT_CHECKED
+    assert found.rows == 1 + 2 * len(WORDS)
+
+
+@pytest.mark.parametrize(("asked", "error"), [({"max_rows": 16}, InvalidInput), ({"deadline": 12.0}, DeadlineTooShort)])
+async def test_as_the_primary_map_it_is_needed(asked: dict[str, Any], error: type[Exception]) -> None:
+    """Where rows or time do not suffice for the map whose flag is asked for, there is no answer."""
+    pipeline = pipeline_of(SumModel(seconds_per_row=1.0 if "deadline" in asked else 0.0), clock=lambda: 0.0)
+    kind = MapKind.LEAVE_ONE_OUT
+    with pytest.raises(error, match="LEAVE_ONE_OUT"):
+        await pipeline.explain(ask(TEXT, maps=(kind,), primary_map=kind, **asked))
+    assert (await pipeline.explain(ask(TEXT, maps=(kind,), **asked))).missing_maps[0].kind is kind

@@ -8,7 +8,7 @@ from enum import Enum
 import pytest
 from prometheus_client import CollectorRegistry
 
-from rollcall.domain.maps import MapKind
+from rollcall.domain.maps import DEFAULT_MAPS, MapKind
 from rollcall.domain.verdicts import Flag, Reason
 from rollcall.telemetry.metrics import CODES, METHODS, Load, Metrics
 from rollcall.telemetry.versions import versions
@@ -94,6 +94,15 @@ def test_an_explanation_counts_its_evidence(bench: Bench) -> None:
     assert bench.value("rollcall_prediction_mismatch_total", **model) == 1
     assert bench.value("rollcall_request_tokens_sum") == 128
     assert bench.value("rollcall_stage_duration_seconds_count", **model, stage="predict") == 1
+
+
+def test_maps_on_request_are_counted_together(bench: Bench) -> None:
+    """Whatever maps callers ask for, a scrape keeps to its lines: those that cost more share a label."""
+    asked = tuple(samples.attribution(kind, samples.verdict()) for kind in MapKind if kind not in DEFAULT_MAPS)
+    answer = replace(samples.explanation(), attributions=asked, primary_map=asked[0].map.kind)
+    bench.metrics.explained(answer, looks=1, cut=None)
+    labels = {"model": samples.MODEL, "map": "on_request", "flag": "faithful", "reason": "none"}
+    assert bench.value("rollcall_verdicts_total", **labels) == len(asked) > 0
 
 
 def test_an_uncut_explanation_counts_no_cut(bench: Bench) -> None:

@@ -12,7 +12,7 @@ from rollcall.checks.alignment import alignment_value, estimate_effects, plan_lo
 from rollcall.checks.base import OPERATORS
 from rollcall.checks.instrument import InstrumentFinding
 from rollcall.checks.reach import ReachFinding
-from rollcall.domain.maps import Floats, MapKind
+from rollcall.domain.maps import DEFAULT_MAPS, Floats, MapKind
 from rollcall.domain.rows import RowResult
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult, Flag, Reason
 from rollcall.verdict.assess import (
@@ -193,7 +193,7 @@ def test_maps_are_judged_together_as_they_are_alone() -> None:
     found = measured(looks=2, **twins(2.0))
     maps = [
         unit_map(scores, kind)
-        for scores, kind in zip((RIGHT, np.full(N, 1 / N), np.r_[NAN, RIGHT[1:]], WRONG), MapKind, strict=True)
+        for scores, kind in zip((RIGHT, np.full(N, 1 / N), np.r_[NAN, RIGHT[1:]], WRONG), DEFAULT_MAPS, strict=True)
     ]
     together = assess(maps, found, estimate_all(found))
     for one, other in zip(together, maps, strict=True):

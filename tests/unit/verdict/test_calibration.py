@@ -42,10 +42,13 @@ FILE: dict[str, Any] = {
 }
 
 
+USUAL = MapKind.GRADIENT_ROLLOUT
+
+
 @pytest.mark.parametrize(("look", "width"), [(0, 0.2), (1, 0.1), (2, 0.05)])
 def test_calibrated_widths_shrink_four_two_one(look: int, width: float) -> None:
     """Widths follow one path: c times 4, 2 and 1 after the three looks."""
-    assert width_after(look, 20, STANDARD, CALIBRATION) == pytest.approx(width)
+    assert width_after(look, 20, USUAL, STANDARD, CALIBRATION) == pytest.approx(width)
 
 
 @pytest.mark.parametrize("calibration", [None, FAILED])
@@ -54,7 +57,7 @@ def test_without_a_kept_promise_the_default_widths_hold(
     look: int, width: float, calibration: Calibration | None
 ) -> None:
     """No calibration, or one in which no width kept the promise: the policy's wide defaults."""
-    assert width_after(look, 20, STANDARD, calibration) == width
+    assert width_after(look, 20, USUAL, STANDARD, calibration) == width
 
 
 @pytest.mark.parametrize(
@@ -62,16 +65,27 @@ def test_without_a_kept_promise_the_default_widths_hold(
 )
 def test_longer_inputs_than_calibrated_use_the_default(n: int, width: float, identity: str) -> None:
     """An input longer than any that was calibrated gets the wide default, and its answer says so."""
-    assert width_after(0, n, STANDARD, CALIBRATION) == pytest.approx(width)
-    assert CALIBRATION.covers(n) is (identity == "demo-1")
-    reference = CALIBRATION.reference(n)
+    assert width_after(0, n, USUAL, STANDARD, CALIBRATION) == pytest.approx(width)
+    assert CALIBRATION.covers(n, USUAL) is (identity == "demo-1")
+    reference = CALIBRATION.reference(n, USUAL)
     assert reference.id == identity
     assert (reference.alpha is None) is (identity == "OUT_OF_RANGE")
 
 
+def test_maps_that_were_not_calibrated_use_the_default() -> None:
+    """A promise about some kinds of maps says nothing about another kind, and the answer says so."""
+    other = MapKind.INTEGRATED_GRADIENTS
+    assert width_after(0, 20, other, STANDARD, CALIBRATION) == STANDARD.widths[0]
+    assert not CALIBRATION.covers(20, other)
+    reference = CALIBRATION.reference(20, other)
+    assert (reference.id, reference.alpha) == ("NONE", None)
+    assert "did not see" in reference.statement
+    assert FAILED.reference(20, other).id == "FAILED"
+
+
 def test_a_failed_calibration_says_failed_and_promises_nothing() -> None:
     """FAILED is not the same as never tried."""
-    assert not FAILED.covers(5)
+    assert not FAILED.covers(5, USUAL)
     for reference in (FAILED.reference(), FAILED.reference(5), FAILED.reference(500)):
         assert reference.id == "FAILED"
         assert reference.alpha is None

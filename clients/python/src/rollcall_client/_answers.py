@@ -41,6 +41,9 @@ def explanation(reply: explanation_pb2.ExplainResponse) -> Explanation:
         rows=reply.rows,
         seed=reply.seed,
         units_grouped=reply.units_grouped,
+        missing_maps=tuple(
+            types.MissingMap(map=enums.MapKind(missing.map), reason=missing.reason) for missing in reply.missing_maps
+        ),
     )
 
 
@@ -127,6 +130,7 @@ def _attribution(attribution: explanation_pb2.Attribution) -> types.Attribution:
         class_specific=attribution.class_specific,
         dropped_mass=attribution.dropped_mass,
         verdict=_verdict(attribution.verdict),
+        note=attribution.note,
     )
 
 

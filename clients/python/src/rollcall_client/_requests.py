@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rollcall_client.enums import CheckLevel, MapKind
-    from rollcall_client.options import AttentionSelection, RawAttentionOptions, RolloutOptions, Threshold
+    from rollcall_client.options import (
+        AttentionSelection,
+        IntegratedGradientsOptions,
+        RawAttentionOptions,
+        RolloutOptions,
+        Threshold,
+    )
 
 _Map = explanation_pb2.MapKind.ValueType
 _Level = explanation_pb2.CheckLevel.ValueType
@@ -73,6 +79,7 @@ def explain_request(
     attention: AttentionSelection | None = None,
     raw_attention: RawAttentionOptions | None = None,
     rollout: RolloutOptions | None = None,
+    integrated_gradients: IntegratedGradientsOptions | None = None,
     reported_label: str | None = None,
     reported_score: float | None = None,
 ) -> explanation_pb2.ExplainRequest:
@@ -89,6 +96,9 @@ def explain_request(
         primary_map=_Map(0 if primary_map is None else primary_map.value),
         raw_attention=_raw_attention(raw_attention),
         rollout=_rollout(rollout),
+        integrated_gradients=None
+        if integrated_gradients is None
+        else explanation_pb2.IntegratedGradientsOptions(points=integrated_gradients.points),
         attention=_attention(attention),
         check_level=_Level(0 if level is None else level.value),
         policy=policy,

@@ -35,8 +35,13 @@ class MapKind(WireEnum):
     UNSPECIFIED = 0
     RAW_ATTENTION = 1
     ATTENTION_ROLLOUT = 2
+    ATTENTION_FLOW = 3
     NORM_ROLLOUT = 4
     GRADIENT_ROLLOUT = 5
+    INPUT_X_GRADIENT = 6
+    INTEGRATED_GRADIENTS = 7
+    LEAVE_ONE_OUT = 8
+    EFFECT = 9
 
 
 class Flag(WireEnum):

@@ -14,7 +14,17 @@ if TYPE_CHECKING:
 
     from rollcall_client.enums import Reason
     from rollcall_client.tensors import AttentionTensor
-    from rollcall_client.types import Attribution, DecisionFlip, Effect, ModelRef, Prediction, Timing, Unit, Verdict
+    from rollcall_client.types import (
+        Attribution,
+        DecisionFlip,
+        Effect,
+        MissingMap,
+        ModelRef,
+        Prediction,
+        Timing,
+        Unit,
+        Verdict,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +43,7 @@ class Explanation:
     `verdict` is the verdict of `primary_map`: its flag is the answer's flag. `recommended_map` is the FAITHFUL map with
     the strongest evidence, UNSPECIFIED if no map is FAITHFUL. `effects` is empty and `decision_flip` None unless
     checked. `rows` counts forward rows, the base rows included; `dropped_mass` is the share of the primary map on
-    special tokens.
+    special tokens; `missing_maps` were asked for and could not be made.
 
     Raises:
         ValueError: the pieces contradict each other, e.g. a map has not one score per unit.
@@ -60,6 +70,7 @@ class Explanation:
     rows: int
     seed: int = field(metadata=AS_JSON_STRING)
     units_grouped: bool
+    missing_maps: tuple[MissingMap, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse an answer whose pieces contradict each other, so that no reader has to check again."""

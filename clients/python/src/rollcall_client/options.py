@@ -42,10 +42,17 @@ class RawAttentionOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutOptions:
-    """Options of ATTENTION_ROLLOUT: how heads are fused (not NONE) and the first layer of the product, from 0."""
+    """Options of ATTENTION_ROLLOUT and ATTENTION_FLOW: how heads are fused (not NONE) and the first layer, from 0."""
 
     head_fusion: HeadReduction = HeadReduction.MEAN
     start_layer: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntegratedGradientsOptions:
+    """Options of INTEGRATED_GRADIENTS: the number of points at which the gradient is taken, 1 to 128."""
+
+    points: int = 8
 
 
 class PredictOptions(TypedDict, total=False):
@@ -67,7 +74,7 @@ class ExplainOptions(PredictOptions, total=False):
     """Keyword arguments of `explain` and `explain_tokens`; all may be left out."""
 
     maps: Sequence[MapKind]
-    """Maps to return; all that the model supports if left out. RAW_ATTENTION and ATTENTION_ROLLOUT always come."""
+    """Maps to return; the four that cost least if left out. RAW_ATTENTION and ATTENTION_ROLLOUT always come."""
     primary_map: MapKind | None
     """The map whose flag is the answer's flag; the service's choice if left out."""
     level: CheckLevel | None
@@ -83,7 +90,9 @@ class ExplainOptions(PredictOptions, total=False):
     raw_attention: RawAttentionOptions | None
     """Options of the map RAW_ATTENTION."""
     rollout: RolloutOptions | None
-    """Options of the map ATTENTION_ROLLOUT."""
+    """Options of the maps ATTENTION_ROLLOUT and ATTENTION_FLOW."""
+    integrated_gradients: IntegratedGradientsOptions | None
+    """Options of the map INTEGRATED_GRADIENTS."""
     reported_label: str | None
     """The label that was acted on, to be compared with the prediction."""
     reported_score: float | None

@@ -67,8 +67,13 @@ OUTCOMES: Mapping[CheckOutcome, str] = {
 MAPS: Mapping[MapKind, str] = {
     MapKind.RAW_ATTENTION: "Attention of the last layer's read-out position, averaged over heads.",
     MapKind.ATTENTION_ROLLOUT: "Attention followed through all layers, the residual included.",
+    MapKind.ATTENTION_FLOW: "How much could flow from each word to the answer if attention were a network of pipes.",
     MapKind.NORM_ROLLOUT: "The sizes of what attention really carries, followed through all layers.",
     MapKind.GRADIENT_ROLLOUT: "Attention weighted by its gradient for the target, followed through all layers.",
+    MapKind.INPUT_X_GRADIENT: "How strongly the answer reacts to a small change of each word; what speaks for it.",
+    MapKind.INTEGRATED_GRADIENTS: "The same, averaged on the way from the masked text to the text itself.",
+    MapKind.LEAVE_ONE_OUT: "How far the answer falls back when each word alone is removed.",
+    MapKind.EFFECT: "The first measured effects themselves, as far as they speak for the answer.",
 }
 UNKNOWN_MAP = "A map that this client does not know."
 

@@ -117,10 +117,12 @@ def instead_sentence(explanation: Explanation) -> str:
 def notices(explanation: Explanation) -> tuple[str, ...]:
     """What a reader must know of the answer before drawing conclusions."""
     cut = f"The text was cut: the model read {explanation.tokens_used} of {explanation.tokens_total} tokens."
+    missing = ((True, f"There is no {each.map.words}: {each.reason}") for each in explanation.missing_maps)
     return _applying(
         (explanation.reported_mismatch, "The label or score that was acted on differs from this prediction."),
         (explanation.truncated, cut),
         (explanation.units_grouped, "The text is long: consecutive words were grouped and count as one."),
+        *missing,
     )
 
 
@@ -130,6 +132,7 @@ def map_notices(attribution: Attribution) -> tuple[str, ...]:
     return _applying(
         (not attribution.class_specific, "This map does not depend on the class: it looks the same for every answer."),
         (attribution.dropped_mass > 0, dropped),
+        (bool(attribution.note), attribution.note),
     )
 
 

@@ -230,7 +230,8 @@ class Verdict:
 class Attribution:
     """One map with its flag. `scores` are non-negative, one per unit, and sum to 1.
 
-    `dropped_mass` is the share of the map that lay on special tokens and was dropped.
+    `dropped_mass` is the share of the map that lay on special tokens and was dropped; `note` is one sentence about how
+    the map came out, if there is something to say.
     """
 
     map: MapKind
@@ -238,6 +239,15 @@ class Attribution:
     class_specific: bool
     dropped_mass: float
     verdict: Verdict
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissingMap:
+    """A map that was asked for and could not be made; `reason` is one sentence for people."""
+
+    map: MapKind
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,6 +69,10 @@ def explain_response(answer: Explanation) -> explanation_pb2.ExplainResponse:
         rows=answer.rows,
         seed=answer.seed,
         units_grouped=answer.units_grouped,
+        missing_maps=[
+            explanation_pb2.MissingMap(map=enums.MAP_KINDS[missing.kind], reason=missing.reason)
+            for missing in answer.missing_maps
+        ],
     )
 
 
@@ -182,6 +186,7 @@ def _attribution(attribution: Attribution) -> explanation_pb2.Attribution:
         scores=attribution.map.scores.tolist(),
         class_specific=attribution.map.kind.class_specific,
         dropped_mass=attribution.map.dropped_mass,
+        note=attribution.map.note,
         verdict=_verdict(attribution.verdict),
     )
 

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from rollcall.domain import explanation as domain
 from rollcall.domain.errors import FieldViolation, InvalidInput
 from rollcall.domain.inputs import ClassRef, ModelInput, Target, TextInput, Threshold, TokensInput
-from rollcall.domain.maps import AttentionSelection, HeadFusion, HeadReduction, MapKind, MapOptions, TensorType
+from rollcall.domain.maps import (
+    MOST_INTEGRATION_POINTS,
+    AttentionSelection,
+    HeadFusion,
+    HeadReduction,
+    MapKind,
+    MapOptions,
+    TensorType,
+)
 from rollcall.edge.converters import enums
 from rollcall.v1 import explanation_pb2, explanation_service_pb2
 
@@ -211,7 +219,13 @@ class _Reader:
             raw_heads=self._indices("raw_attention.heads", message.raw_attention.heads),
             rollout_fusion=_HEAD_FUSIONS.get(fusion, HeadFusion.MEAN),
             rollout_start_layer=self.not_negative("rollout.start_layer", message.rollout.start_layer),
+            integration_points=self.integration_points(message.integrated_gradients.points),
         )
+
+    def integration_points(self, points: int) -> int:
+        if not 0 <= points <= MOST_INTEGRATION_POINTS:
+            self.refuse("integrated_gradients.points", f"must lie between 1 and {MOST_INTEGRATION_POINTS}")
+        return points or MapOptions().integration_points
 
     def attention(self, message: explanation_pb2.ExplainRequest) -> AttentionSelection | None:
         if not message.HasField("attention"):

@@ -32,10 +32,20 @@ class _MapKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MapKind.Value
     """Attention of the last layer's read-out position, mean over heads."""
     MAP_KIND_ATTENTION_ROLLOUT: _MapKind.ValueType  # 2
     """Product over the layers of head-mean attention with the residual added (Abnar and Zuidema 2020)."""
+    MAP_KIND_ATTENTION_FLOW: _MapKind.ValueType  # 3
+    """Largest flow from the read-out position to each unit in the network whose capacities are rollout's factors (Abnar and Zuidema 2020). Only where asked for."""
     MAP_KIND_NORM_ROLLOUT: _MapKind.ValueType  # 4
     """Rollout of the norms of transformed value vectors, residual and layer norms included (Kobayashi et al. 2021, Modarressi et al. 2022)."""
     MAP_KIND_GRADIENT_ROLLOUT: _MapKind.ValueType  # 5
     """Rollout of positive gradient times attention for the target (Chefer et al. 2021)."""
+    MAP_KIND_INPUT_X_GRADIENT: _MapKind.ValueType  # 6
+    """Gradient of the margin times the word embedding, summed over its dimensions; its positive part. Only where asked for."""
+    MAP_KIND_INTEGRATED_GRADIENTS: _MapKind.ValueType  # 7
+    """Integrated gradients (Sundararajan et al. 2017) from the input with every unit masked; their positive part. Only where asked for."""
+    MAP_KIND_LEAVE_ONE_OUT: _MapKind.ValueType  # 8
+    """How far the margin drops when the unit alone is removed, mean of both operators; the positive part. Only where asked for, for two rows per unit."""
+    MAP_KIND_EFFECT: _MapKind.ValueType  # 9
+    """Positive part of the effects estimated from the first look's removals, judged by the removals of later looks alone. Only where asked for, with checks."""
 
 class MapKind(_MapKind, metaclass=_MapKindEnumTypeWrapper):
     """A way to turn the inside of the model into one weight per unit."""
@@ -46,10 +56,20 @@ MAP_KIND_RAW_ATTENTION: MapKind.ValueType  # 1
 """Attention of the last layer's read-out position, mean over heads."""
 MAP_KIND_ATTENTION_ROLLOUT: MapKind.ValueType  # 2
 """Product over the layers of head-mean attention with the residual added (Abnar and Zuidema 2020)."""
+MAP_KIND_ATTENTION_FLOW: MapKind.ValueType  # 3
+"""Largest flow from the read-out position to each unit in the network whose capacities are rollout's factors (Abnar and Zuidema 2020). Only where asked for."""
 MAP_KIND_NORM_ROLLOUT: MapKind.ValueType  # 4
 """Rollout of the norms of transformed value vectors, residual and layer norms included (Kobayashi et al. 2021, Modarressi et al. 2022)."""
 MAP_KIND_GRADIENT_ROLLOUT: MapKind.ValueType  # 5
 """Rollout of positive gradient times attention for the target (Chefer et al. 2021)."""
+MAP_KIND_INPUT_X_GRADIENT: MapKind.ValueType  # 6
+"""Gradient of the margin times the word embedding, summed over its dimensions; its positive part. Only where asked for."""
+MAP_KIND_INTEGRATED_GRADIENTS: MapKind.ValueType  # 7
+"""Integrated gradients (Sundararajan et al. 2017) from the input with every unit masked; their positive part. Only where asked for."""
+MAP_KIND_LEAVE_ONE_OUT: MapKind.ValueType  # 8
+"""How far the margin drops when the unit alone is removed, mean of both operators; the positive part. Only where asked for, for two rows per unit."""
+MAP_KIND_EFFECT: MapKind.ValueType  # 9
+"""Positive part of the effects estimated from the first look's removals, judged by the removals of later looks alone. Only where asked for, with checks."""
 Global___MapKind: _TypeAlias = MapKind  # noqa: Y015
 
 class _Flag:
@@ -474,7 +494,7 @@ Global___RawAttentionOptions: _TypeAlias = RawAttentionOptions  # noqa: Y015
 
 @_typing.final
 class RolloutOptions(_message.Message):
-    """Options of ATTENTION_ROLLOUT."""
+    """Options of ATTENTION_ROLLOUT and ATTENTION_FLOW."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -497,6 +517,28 @@ class RolloutOptions(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RolloutOptions: _TypeAlias = RolloutOptions  # noqa: Y015
+
+@_typing.final
+class IntegratedGradientsOptions(_message.Message):
+    """Options of INTEGRATED_GRADIENTS."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POINTS_FIELD_NUMBER: _builtins.int
+    points: _builtins.int
+    """Points on the way from the masked input at which the gradient is taken, 1 to 128; unset or 0 means 8."""
+    def __init__(
+        self,
+        *,
+        points: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["points", b"points"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IntegratedGradientsOptions: _TypeAlias = IntegratedGradientsOptions  # noqa: Y015
 
 @_typing.final
 class Unit(_message.Message):
@@ -964,12 +1006,15 @@ class Attribution(_message.Message):
     CLASS_SPECIFIC_FIELD_NUMBER: _builtins.int
     DROPPED_MASS_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
     map: Global___MapKind.ValueType
     """How it was made."""
     class_specific: _builtins.bool
     """Whether it depends on the target. If not, it looks the same for every class."""
     dropped_mass: _builtins.float
     """Share of the map's mass that lay on special tokens and was dropped."""
+    note: _builtins.str
+    """One sentence for people about how this map came out, free of the input's text; empty if there is nothing to say."""
     @_builtins.property
     def scores(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Weight of each unit; non-negative, sums to 1."""
@@ -986,14 +1031,41 @@ class Attribution(_message.Message):
         class_specific: _builtins.bool = ...,
         dropped_mass: _builtins.float = ...,
         verdict: Global___Verdict | None = ...,
+        note: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["verdict", b"verdict"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["class_specific", b"class_specific", "dropped_mass", b"dropped_mass", "map", b"map", "scores", b"scores", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["class_specific", b"class_specific", "dropped_mass", b"dropped_mass", "map", b"map", "note", b"note", "scores", b"scores", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Attribution: _TypeAlias = Attribution  # noqa: Y015
+
+@_typing.final
+class MissingMap(_message.Message):
+    """A map that was asked for and could not be made. It is left out, never guessed at."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAP_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    map: Global___MapKind.ValueType
+    """Which map."""
+    reason: _builtins.str
+    """Why: one sentence for people."""
+    def __init__(
+        self,
+        *,
+        map: Global___MapKind.ValueType = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["map", b"map", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MissingMap: _TypeAlias = MissingMap  # noqa: Y015
 
 @_typing.final
 class ExplainRequest(_message.Message):
@@ -1019,6 +1091,7 @@ class ExplainRequest(_message.Message):
     SEED_FIELD_NUMBER: _builtins.int
     REPORTED_LABEL_FIELD_NUMBER: _builtins.int
     REPORTED_SCORE_FIELD_NUMBER: _builtins.int
+    INTEGRATED_GRADIENTS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The caller's id for this request; echoed, and made up if empty. At most 128 printable ASCII characters."""
     model: _builtins.str
@@ -1032,7 +1105,7 @@ class ExplainRequest(_message.Message):
     policy: _builtins.str
     """Name of the verdict policy; empty means "standard"."""
     max_rows: _builtins.int
-    """Most counterfactual rows to spend, at least 1; the policy's number if unset. Too few to decide gives INCONCLUSIVE (BUDGET)."""
+    """Most counterfactual rows to spend, at least 1; the policy's number, and the rows of maps asked for, if unset. Too few to decide gives INCONCLUSIVE (BUDGET)."""
     seed: _builtins.int
     """Seed of all random draws; a digest of token ids and policy if unset."""
     reported_label: _builtins.str
@@ -1057,7 +1130,7 @@ class ExplainRequest(_message.Message):
 
     @_builtins.property
     def maps(self) -> _containers.RepeatedScalarFieldContainer[Global___MapKind.ValueType]:
-        """Maps to return; empty means all that the model supports. RAW_ATTENTION and ATTENTION_ROLLOUT always come."""
+        """Maps to return; empty means RAW_ATTENTION, ATTENTION_ROLLOUT, NORM_ROLLOUT and GRADIENT_ROLLOUT. The first two always come."""
 
     @_builtins.property
     def raw_attention(self) -> Global___RawAttentionOptions:
@@ -1065,11 +1138,15 @@ class ExplainRequest(_message.Message):
 
     @_builtins.property
     def rollout(self) -> Global___RolloutOptions:
-        """Options of ATTENTION_ROLLOUT."""
+        """Options of ATTENTION_ROLLOUT and ATTENTION_FLOW."""
 
     @_builtins.property
     def attention(self) -> Global___AttentionSelection:
         """Return the attention itself too."""
+
+    @_builtins.property
+    def integrated_gradients(self) -> Global___IntegratedGradientsOptions:
+        """Options of INTEGRATED_GRADIENTS."""
 
     def __init__(
         self,
@@ -1092,10 +1169,11 @@ class ExplainRequest(_message.Message):
         seed: _builtins.int | None = ...,
         reported_label: _builtins.str | None = ...,
         reported_score: _builtins.float | None = ...,
+        integrated_gradients: Global___IntegratedGradientsOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_rows", b"_max_rows", "_reported_label", b"_reported_label", "_reported_score", b"_reported_score", "_seed", b"_seed", "attention", b"attention", "input", b"input", "max_rows", b"max_rows", "raw_attention", b"raw_attention", "reported_label", b"reported_label", "reported_score", b"reported_score", "rollout", b"rollout", "seed", b"seed", "target", b"target", "text", b"text", "threshold", b"threshold", "tokens", b"tokens"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_rows", b"_max_rows", "_reported_label", b"_reported_label", "_reported_score", b"_reported_score", "_seed", b"_seed", "attention", b"attention", "input", b"input", "integrated_gradients", b"integrated_gradients", "max_rows", b"max_rows", "raw_attention", b"raw_attention", "reported_label", b"reported_label", "reported_score", b"reported_score", "rollout", b"rollout", "seed", b"seed", "target", b"target", "text", b"text", "threshold", b"threshold", "tokens", b"tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_rows", b"_max_rows", "_reported_label", b"_reported_label", "_reported_score", b"_reported_score", "_seed", b"_seed", "attention", b"attention", "check_level", b"check_level", "input", b"input", "maps", b"maps", "max_rows", b"max_rows", "model", b"model", "policy", b"policy", "primary_map", b"primary_map", "raw_attention", b"raw_attention", "reported_label", b"reported_label", "reported_score", b"reported_score", "request_id", b"request_id", "revision", b"revision", "rollout", b"rollout", "seed", b"seed", "target", b"target", "text", b"text", "threshold", b"threshold", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_rows", b"_max_rows", "_reported_label", b"_reported_label", "_reported_score", b"_reported_score", "_seed", b"_seed", "attention", b"attention", "check_level", b"check_level", "input", b"input", "integrated_gradients", b"integrated_gradients", "maps", b"maps", "max_rows", b"max_rows", "model", b"model", "policy", b"policy", "primary_map", b"primary_map", "raw_attention", b"raw_attention", "reported_label", b"reported_label", "reported_score", b"reported_score", "request_id", b"request_id", "revision", b"revision", "rollout", b"rollout", "seed", b"seed", "target", b"target", "text", b"text", "threshold", b"threshold", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_rows: _TypeAlias = _typing.Literal["max_rows"]  # noqa: Y015
     _WhichOneofArgType__max_rows: _TypeAlias = _typing.Literal["_max_rows", b"_max_rows"]  # noqa: Y015
@@ -1147,6 +1225,7 @@ class ExplainResponse(_message.Message):
     ROWS_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
     UNITS_GROUPED_FIELD_NUMBER: _builtins.int
+    MISSING_MAPS_FIELD_NUMBER: _builtins.int
     explanation_id: _builtins.str
     """Unique id of this explanation."""
     request_id: _builtins.str
@@ -1207,6 +1286,10 @@ class ExplainResponse(_message.Message):
     def timing(self) -> _common_pb2.Timing:
         """Where the time went."""
 
+    @_builtins.property
+    def missing_maps(self) -> _containers.RepeatedCompositeFieldContainer[Global___MissingMap]:
+        """Maps that were asked for and could not be made."""
+
     def __init__(
         self,
         *,
@@ -1231,10 +1314,11 @@ class ExplainResponse(_message.Message):
         rows: _builtins.int = ...,
         seed: _builtins.int = ...,
         units_grouped: _builtins.bool = ...,
+        missing_maps: _abc.Iterable[Global___MissingMap] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "decision_flip", b"decision_flip", "model", b"model", "prediction", b"prediction", "timing", b"timing", "verdict", b"verdict"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "attributions", b"attributions", "decision_flip", b"decision_flip", "dropped_mass", b"dropped_mass", "effects", b"effects", "explanation_id", b"explanation_id", "model", b"model", "prediction", b"prediction", "primary_map", b"primary_map", "recommended_map", b"recommended_map", "reported_mismatch", b"reported_mismatch", "request_id", b"request_id", "rows", b"rows", "seed", b"seed", "timing", b"timing", "tokens_total", b"tokens_total", "tokens_used", b"tokens_used", "truncated", b"truncated", "units", b"units", "units_grouped", b"units_grouped", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "attributions", b"attributions", "decision_flip", b"decision_flip", "dropped_mass", b"dropped_mass", "effects", b"effects", "explanation_id", b"explanation_id", "missing_maps", b"missing_maps", "model", b"model", "prediction", b"prediction", "primary_map", b"primary_map", "recommended_map", b"recommended_map", "reported_mismatch", b"reported_mismatch", "request_id", b"request_id", "rows", b"rows", "seed", b"seed", "timing", b"timing", "tokens_total", b"tokens_total", "tokens_used", b"tokens_used", "truncated", b"truncated", "units", b"units", "units_grouped", b"units_grouped", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
