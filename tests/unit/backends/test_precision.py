@@ -13,7 +13,7 @@ from rollcall.backends.tensors import DTYPES, TOLERANCES
 from rollcall.backends.torch_backend import TorchBackend
 from rollcall.demo import model_directory
 from rollcall.domain.inputs import TextInput
-from rollcall.domain.maps import MapKind
+from rollcall.domain.maps import DEFAULT_MAPS
 from rollcall.domain.rows import AttentionEdit, RemovalOperator, Row
 from rollcall.models.loading import LoadedModel, load_model
 from tests.harness import Harness, ask, serving
@@ -102,7 +102,7 @@ def test_verdicts_are_those_of_single_precision(demo: Harness, text: str) -> Non
     exact = EXACT.setdefault(text, found)
     assert [(flag, reason) for flag, reason, _ in found] == [(flag, reason) for flag, reason, _ in exact]
     assert [value for _, _, value in found] == pytest.approx([value for _, _, value in exact], abs=0.03)
-    assert {a.map.kind for a in explanation.attributions} == set(MapKind)
+    assert {a.map.kind for a in explanation.attributions} == set(DEFAULT_MAPS)
 
 
 def test_an_unknown_positive_control_is_not_passed_over(zoo: Zoo) -> None:
