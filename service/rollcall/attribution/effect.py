@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rollcall.attribution.units import shares
 from rollcall.checks.alignment import EffectEstimate
 from rollcall.domain.maps import Floats, MapKind, UnitMap
 
@@ -19,8 +20,6 @@ def effect_map(estimate: EffectEstimate | None, total: float, n: int, *, removal
     positive the map is uniform: it says nothing. `judged`: whether removals are left to judge it.
     """
     effects: Floats = np.full(n, total / n) if estimate is None else estimate.shifted(total)
-    positive = effects.clip(min=0)
-    kept = float(positive.sum())
     note = ""
     if judged:
         note = f"Made of the first {removals} removals, which do not judge it."
@@ -28,7 +27,7 @@ def effect_map(estimate: EffectEstimate | None, total: float, n: int, *, removal
         note = f"Made of all {removals} removals: none is left to judge it."
     return UnitMap(
         kind=MapKind.EFFECT,
-        scores=positive / kept if kept else np.full(n, 1 / n),
+        scores=shares(effects.clip(min=0)),
         dropped_mass=0.0,
         note=note,
     )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
+from rollcall.attribution.units import shares
 from rollcall.checks.base import OPERATORS, Subject
 from rollcall.domain.maps import MapKind, UnitMap
 from rollcall.domain.rows import Row, RowResult
@@ -20,7 +19,4 @@ def leave_one_out(subject: Subject, results: list[RowResult]) -> UnitMap:
     Where no removal lowers the margin the map is uniform: it says nothing. NaN stays NaN.
     """
     drops = subject.margin - subject.margins(results).reshape(subject.n, len(OPERATORS)).mean(axis=1)
-    positive = drops.clip(min=0)
-    total = float(positive.sum())
-    scores = positive / total if total else np.full(subject.n, 1 / subject.n)
-    return UnitMap(kind=MapKind.LEAVE_ONE_OUT, scores=scores, dropped_mass=0.0)
+    return UnitMap(kind=MapKind.LEAVE_ONE_OUT, scores=shares(drops.clip(min=0)), dropped_mass=0.0)

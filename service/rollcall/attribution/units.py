@@ -8,18 +8,20 @@ from rollcall.domain.inputs import Encoding
 from rollcall.domain.maps import Floats
 
 
+def shares(weights: Floats) -> Floats:
+    """Make non-negative weights [n] sum to 1; where all are 0 they are uniform: the map says nothing. NaN stays NaN."""
+    total = float(weights.sum())
+    return weights / total if total else np.full(len(weights), 1 / len(weights))
+
+
 def to_units(weights: Floats, encoding: Encoding) -> tuple[Floats, float]:
     """Sum token weights [T] over units [n]; return them renormalised, with the share of mass dropped.
 
     Where no mass is left on any unit, the weights are uniform: the map says nothing. NaN stays NaN.
     """
-    n = len(encoding.units)
-    content = encoding.unit_of_token >= 0
-    sums = np.bincount(encoding.unit_of_token[content], weights=weights[content], minlength=n)
+    sums = unit_sums(weights, encoding)
     total, kept = float(weights.sum()), float(sums.sum())
-    if kept == 0:
-        return np.full(n, 1 / n), 1.0
-    return sums / kept, (total - kept) / total
+    return shares(sums), (total - kept) / total if kept else 1.0
 
 
 def unit_sums(weights: Floats, encoding: Encoding) -> Floats:
@@ -38,6 +40,4 @@ def positive_units(weights: Floats, encoding: Encoding) -> tuple[Floats, float]:
     sums = unit_sums(weights, encoding).clip(min=0)
     special = float(weights[encoding.unit_of_token < 0].clip(min=0).sum())
     kept = float(sums.sum())
-    if kept == 0:
-        return np.full(len(sums), 1 / len(sums)), 1.0 if special else 0.0
-    return sums / kept, special / (special + kept)
+    return shares(sums), special / (special + kept) if kept else float(special != 0)

@@ -17,37 +17,42 @@ import json
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
-from itertools import product
 from pathlib import Path
 
 import numpy as np
-from scipy.special import betaincinv
 
 from rollcall.admission.budget import Budget
 from rollcall.backends.base import CaptureRequest, variants
-from rollcall.checks.alignment import alignment_value, estimate_effects
-from rollcall.checks.base import OPERATORS, Subject
+from rollcall.checks.alignment import estimate_effects
+from rollcall.checks.base import Subject
 from rollcall.domain.decision import Decision
 from rollcall.domain.inputs import TextInput
-from rollcall.domain.maps import DEFAULT_MAPS, Bools, Floats, MapKind, MapOptions
+from rollcall.domain.maps import DEFAULT_MAPS, Floats, MapKind, MapOptions
 from rollcall.domain.policy import Policy
-from rollcall.domain.rows import RemovalOperator, Row, RowResult
+from rollcall.domain.rows import Row, RowResult
 from rollcall.domain.seeds import random_words
 from rollcall.domain.verdicts import Flag, Reason
 from rollcall.engine.engine import Engine
 from rollcall.models.loading import load_model
+from rollcall.monitor.tally import Tally
 from rollcall.pipeline.checking import Checker
 from rollcall.pipeline.explain import default_seed
 from rollcall.pipeline.stopwatch import Stopwatch
 from rollcall.verdict.policies import STANDARD
-from rollcall.verdict.scan import Outcome, Promise, Recorded, Truth, outcome_at, scan
+from rollcall.verdict.scan import Outcome, Promise, Recorded, outcome_at, scan
+from rollcall.verdict.truth import (
+    EXHAUSTIVE_UNITS,
+    MOST_TRUTH_ROWS,
+    TRUTH_LAMBDA,
+    TRUTH_ROWS,
+    Truth,
+    clear,
+    judge_truth,
+    truth_removals,
+)
 
 ENDLESS = (9.0, 9.0, 9.0)
 """Widths at which no map is ever decided, so that every look is run."""
-TRUTH_ROWS, MOST_TRUTH_ROWS = 512, 4096
-TRUTH_LAMBDA = np.array([0.1])
-EXHAUSTIVE_UNITS = 10
-POSTERIOR_DRAWS = 200
 NAME = "model"
 BATCH_TOKENS = 512
 """Tokens of the batches that rows are run in: as fast as any on a processor."""
@@ -105,45 +110,17 @@ class Laboratory:
         return Recorded(units=subject.n, trace=checked.trace, truths=self._truths(subject, weights))
 
     def _truths(self, subject: Subject, weights: dict[MapKind, Floats]) -> dict[MapKind, Truth]:
-        """A* of each map, from ever more removals while any is within two standard errors of the threshold."""
-        rows = TRUTH_ROWS
+        """A* of each map, from ever more removals while any is unclear."""
+        rows, margins = TRUTH_ROWS, np.zeros(0)
         while True:
             removed, operators = truth_removals(subject.n, rows, subject.seed)
-            results = self.run(subject, [Row(removed=r, operator=o) for r, o in zip(removed, operators, strict=True)])
-            margins = np.array([subject.decision.margin(result.logits) for result in results])
+            fresh = [Row(removed=r, operator=o) for r, o in zip(removed, operators, strict=True)][len(margins) :]
+            margins = np.concatenate([margins, subject.margins(self.run(subject, fresh))])
             estimate = estimate_effects(removed, operators, margins, lambdas=TRUTH_LAMBDA)
-            if estimate is None:
-                return {kind: Truth(alignment=0.0, omits_top_effect=False) for kind in weights}
-            values = {
-                kind: alignment_value(map_weights, estimate.effects) or 0.0 for kind, map_weights in weights.items()
-            }
-            draws = np.random.default_rng(0).multivariate_normal(
-                estimate.effects, estimate.covariance, POSTERIOR_DRAWS, method="eigh"
-            )
-            errors = {
-                kind: float(np.std([alignment_value(map_weights, draw) or 0.0 for draw in draws]))
-                for kind, map_weights in weights.items()
-            }
-            threshold = self.policy.alignment_threshold
-            unclear = any(abs(values[kind] - threshold) < 2 * errors[kind] for kind in weights)
-            if not unclear or subject.n <= EXHAUSTIVE_UNITS or rows >= MOST_TRUTH_ROWS:
-                break
+            truths = judge_truth(weights, estimate, self.policy)
+            if clear(truths, self.policy) or subject.n <= EXHAUSTIVE_UNITS or rows >= MOST_TRUTH_ROWS:
+                return truths
             rows *= 2
-        top = int(np.argmax(estimate.effects))
-        limit = self.policy.negligible_share / subject.n
-        return {
-            kind: Truth(alignment=values[kind], omits_top_effect=bool(map_weights[top] < limit))
-            for kind, map_weights in weights.items()
-        }
-
-
-def truth_removals(n: int, rows: int, seed: int) -> tuple[Bools, tuple[RemovalOperator, ...]]:
-    """Removals behind A*: each unit with probability 1/2, operators half each; all subsets for few units."""
-    if n <= EXHAUSTIVE_UNITS:
-        subsets = np.array(list(product((False, True), repeat=n)), dtype=np.bool_)
-        return np.repeat(subsets, len(OPERATORS), axis=0), OPERATORS * len(subsets)
-    removed = random_words(seed, "truth", (rows, n)) >= np.uint64(2**63)
-    return removed, tuple(OPERATORS[i % len(OPERATORS)] for i in range(rows))
 
 
 def rates(records: list[Recorded], outcomes: list[Outcome], policy: Policy, primary: MapKind) -> dict[str, object]:
@@ -170,17 +147,9 @@ def rates(records: list[Recorded], outcomes: list[Outcome], policy: Policy, prim
                 "flags": len(flagged),
                 "wrong": wrong,
                 "far_wrong": far,
-                "interval_95": [_bound(wrong, len(flagged), 0.025), _bound(wrong, len(flagged), 0.975)],
+                "interval_95": list(Tally(checked=len(flagged), wrong=wrong).interval),
             }
     return report
-
-
-def _bound(successes: int, trials: int, probability: float) -> float:
-    """Exact (Clopper-Pearson) bound of a share."""
-    lower = probability < 0.5  # noqa: PLR2004 - the lower bound
-    if trials == 0 or (lower and successes == 0) or (not lower and successes == trials):
-        return 0.0 if lower else 1.0
-    return float(betaincinv(successes + (not lower), trials - successes + lower, probability))
 
 
 def read_texts(path: Path) -> list[str]:

@@ -19,7 +19,7 @@ import numpy as np
 from rollcall.attribution.attention_flow import attention_flow
 from rollcall.attribution.input_x_gradient import INPUT, input_x_gradient
 from rollcall.attribution.integrated_gradients import integrated_gradients, midpoints
-from rollcall.attribution.units import positive_units, unit_sums
+from rollcall.attribution.units import positive_units, shares, unit_sums
 from rollcall.domain.decision import Decision
 from rollcall.domain.inputs import Encoding
 from rollcall.domain.maps import Floats, MapKind, MapOptions, MissingMap, UnitMap
@@ -89,10 +89,9 @@ class Further:
             reason = f"its network of {layers.size} edges could not be solved for every word in {max(left, 0):.1f} s."
             return MissingMap(kind=MapKind.ATTENTION_FLOW, reason=reason, late=True)
         total = float(found.units.sum())
-        nothing = np.full(len(found.units), 1 / len(found.units))
         return UnitMap(
             kind=MapKind.ATTENTION_FLOW,
-            scores=found.units / total if total else nothing,
+            scores=shares(found.units),
             dropped_mass=found.special / (found.special + total) if found.special + total else 0.0,
             note=SATURATED if found.saturated else "",
         )

@@ -26,7 +26,7 @@ from rollcall.domain.maps import Bools, Floats, MapKind, MapOptions
 from rollcall.domain.policy import Policy
 from rollcall.domain.rows import RemovalOperator, Row, RowResult, all_finite
 from rollcall.domain.verdicts import Flag
-from rollcall.monitor.record import Identity
+from rollcall.monitor.record import DECIDED, Identity
 from rollcall.telemetry import logs
 from rollcall.verdict.truth import (
     EXHAUSTIVE_UNITS,
@@ -84,13 +84,9 @@ class Recheck:
     answered_at: int
 
     @property
-    def decided(self) -> dict[str, Floats]:
-        """Weights of the maps whose flag can be wrong, by the map's name."""
-        return {
-            kind.value: weights
-            for kind, weights in self.weights.items()
-            if self.flags[kind] in {Flag.FAITHFUL, Flag.UNFAITHFUL}
-        }
+    def decided(self) -> dict[MapKind, Floats]:
+        """Weights of the maps whose flag can be wrong."""
+        return {kind: weights for kind, weights in self.weights.items() if self.flags[kind] in DECIDED}
 
 
 async def _idle() -> None:
@@ -143,8 +139,7 @@ class Rechecker:
 
     async def _check(self, recheck: Recheck) -> None:
         try:
-            truths = await self._truths(recheck)
-            self.found(recheck, {MapKind(name): truth for name, truth in truths.items()})
+            self.found(recheck, await self._truths(recheck))
         except asyncio.CancelledError:
             self.ended(Ended.DROPPED)
             raise
@@ -162,7 +157,7 @@ class Rechecker:
         else:
             self.ended(Ended.DONE)
 
-    async def _truths(self, recheck: Recheck) -> Mapping[str, Truth]:
+    async def _truths(self, recheck: Recheck) -> Mapping[MapKind, Truth]:
         """A* of each map whose flag can be wrong, from ever more removals while any is unclear."""
         job = Job(arrived=self.clock(), caller=CALLER, background=True)
         n, rows, margins = len(recheck.encoding.units), TRUTH_ROWS, np.zeros(0)
@@ -199,7 +194,7 @@ class Rechecker:
 
 def _judge(
     recheck: Recheck, removed: Bools, operators: tuple[RemovalOperator, ...], margins: Floats
-) -> Mapping[str, Truth]:
+) -> Mapping[MapKind, Truth]:
     rounding = max(ROUNDING, NOISE_FACTOR * recheck.noise)
     estimate = estimate_effects(removed, operators, margins, lambdas=TRUTH_LAMBDA, rounding=rounding)
     return judge_truth(recheck.decided, estimate, recheck.policy)

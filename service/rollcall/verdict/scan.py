@@ -18,25 +18,11 @@ from rollcall.domain.verdicts import Flag
 from rollcall.verdict.assess import Assessment
 from rollcall.verdict.calibration import PATH
 from rollcall.verdict.decide import Ruling, decide
+from rollcall.verdict.truth import Truth
 
 WIDEST, STEP = 0.25, 0.005
 CS = tuple(round(step * STEP, 6) for step in range(round(WIDEST / STEP), -1, -1))
 """Every c that is tried, from wide to narrow."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Truth:
-    """What is true of one map on one input: A*, and whether it calls the truly largest effect negligible."""
-
-    alignment: float
-    omits_top_effect: bool
-
-    def contradicts(self, flag: Flag, policy: Policy) -> bool:
-        """Whether `flag` is wrong."""
-        right = self.alignment >= policy.alignment_threshold
-        if flag is Flag.FAITHFUL:
-            return not right or self.omits_top_effect
-        return flag is Flag.UNFAITHFUL and right
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

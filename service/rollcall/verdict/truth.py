@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
+from typing import TypeVar
 
 import numpy as np
 
-from rollcall.checks.alignment import EffectEstimate, alignment_value, alignment_values
+from rollcall.checks.alignment import EffectEstimate, alignment_value
 from rollcall.checks.base import OPERATORS
 from rollcall.domain.maps import Bools, Floats
 from rollcall.domain.policy import Policy
@@ -31,6 +32,9 @@ EXHAUSTIVE_UNITS = 10
 """Up to so many units A* comes from every subset."""
 POSTERIOR_DRAWS = 200
 _HALF = np.uint64(2**63)
+
+Key = TypeVar("Key")
+"""What a map goes by: its kind, or a name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +68,7 @@ def truth_removals(n: int, rows: int, seed: int) -> tuple[Bools, tuple[RemovalOp
     return removed, tuple(OPERATORS[i % len(OPERATORS)] for i in range(rows))
 
 
-def judge_truth(weights: Mapping[str, Floats], estimate: EffectEstimate | None, policy: Policy) -> dict[str, Truth]:
+def judge_truth(weights: Mapping[Key, Floats], estimate: EffectEstimate | None, policy: Policy) -> dict[Key, Truth]:
     """A* of each map; without effects, or for a map that is constant or not finite, it is 0: chance.
 
     Standard errors come from draws of the effects' posterior.
@@ -74,22 +78,22 @@ def judge_truth(weights: Mapping[str, Floats], estimate: EffectEstimate | None, 
     draws = np.random.default_rng(0).multivariate_normal(
         estimate.effects, estimate.covariance, POSTERIOR_DRAWS, method="eigh"
     )
+    top = int(np.argmax(estimate.effects))
     truths = {}
     for name, scores in weights.items():
         if not np.isfinite(scores).all():
             truths[name] = Truth(alignment=0.0, omits_top_effect=False)
             continue
         values = [alignment_value(scores, draw) or 0.0 for draw in draws]
-        top = int(np.argmax(estimate.effects))
         truths[name] = Truth(
-            alignment=alignment_values(scores[None], estimate.effects)[0] or 0.0,
+            alignment=alignment_value(scores, estimate.effects) or 0.0,
             error=float(np.std(values)),
             omits_top_effect=bool(scores[top] < policy.negligible_share / len(scores)),
         )
     return truths
 
 
-def clear(truths: Mapping[str, Truth], policy: Policy) -> bool:
+def clear(truths: Mapping[Key, Truth], policy: Policy) -> bool:
     """Whether no map's A* lies so near the threshold that more removals should be asked."""
     threshold = policy.alignment_threshold
     return all(abs(truth.alignment - threshold) >= CLEAR_ERRORS * truth.error for truth in truths.values())
