@@ -94,7 +94,7 @@ def test_the_admin_port_tells_what_is_served(server: ServerProcess) -> None:
     with urlopen(f"{server.admin}/statusz", timeout=10) as reply:
         status = json.load(reply)
     assert status["models"]["demo"]["digest"].startswith("sha256:")
-    assert len(status["models"]["demo"]["self_tests"]) == 15
+    assert len(status["models"]["demo"]["self_tests"]) == 16
     with pytest.raises(HTTPError):
         urlopen(f"{server.admin}/nothing", timeout=10)
 

@@ -108,7 +108,7 @@ def test_models_of_other_families_are_served_beside_the_demo(client: Client) -> 
     assert {unit.segment for unit in explanation.units} == {0, 1}
     described = client.model("distilbert")
     assert described.explainable
-    assert len(described.self_tests) == 15
+    assert len(described.self_tests) == 16
     assert client.model().is_default
 
 

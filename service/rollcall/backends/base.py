@@ -33,6 +33,12 @@ class Layout:
     out_projection: str
     first_norm: str
     second_norm: str
+    feed_in: str = ""
+    """The linear map before the activation of the feed-forward part, and the one after it."""
+    feed_out: str = ""
+    head_in: str = ""
+    """The same of the classifier, as paths in the model. Without all four logits are not decomposed."""
+    head_out: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +118,18 @@ class PathGradients:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Decomposition:
+    """Parts of one number, the margin's direction times the logits: of each token's embedding [T], and of all biases.
+
+    They sum to `total` up to rounding.
+    """
+
+    tokens: torch.Tensor = field(repr=False)
+    biases: torch.Tensor
+    total: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BatchOutput:
     """One batch of rows: `logits` [B, C], `readouts` [B, D], and reductions of the rows numbered `permuted_rows`."""
 
@@ -133,6 +151,8 @@ class Backend(Protocol):
     """Position that the classifier reads."""
     noise: float
     """Numerical floor: how far the same row's numbers may lie apart, relative to the largest of them or to 1."""
+    maps: tuple[MapKind, ...]
+    """Maps that can be made of this model."""
     batch_is_neutral: bool
     """Whether a row's numbers are the same, to the last bit, whatever else of its length is in the batch."""
 
@@ -154,6 +174,10 @@ class Backend(Protocol):
 
     def path_gradients(self, encoding: Encoding, decision: Decision, points: Sequence[float]) -> PathGradients:
         """Differentiate at the word embeddings, at points from 0 (every unit masked) to 1 (the input): one batch."""
+        ...
+
+    def decompose(self, encoding: Encoding, decision: Decision) -> Decomposition:
+        """Decompose the logits of the untouched input. Only where `maps` names DECOMPOSITION."""
         ...
 
     def synthetic(self, length: int, seed: int = 0) -> Encoding:

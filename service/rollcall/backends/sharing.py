@@ -16,6 +16,7 @@ from rollcall.backends.arrangement import LEAST_ROWS
 from rollcall.backends.base import Backend, BatchOutput, BatchRow, variants
 from rollcall.backends.self_test import at_most
 from rollcall.backends.tensors import largest_gap, worst
+from rollcall.domain.decision import Decision, Task
 from rollcall.domain.inputs import Encoding, Unit
 from rollcall.domain.model import SelfTest
 from rollcall.domain.rows import AttentionEdit, RemovalOperator, Row
@@ -70,6 +71,24 @@ def try_features(backend: Shares, close: float) -> tuple[SelfTest, ...]:
         feature("rows_join_late", late, close, "Rows that join at their first edited layer differ by"),
         feature("batch_is_neutral", neutral, 0, "Results differ between batches by"),
     )
+
+
+def decomposition_error(backend: Backend, close: float) -> SelfTest:
+    """Whether the parts of the logits of synthetic inputs sum to them, for every class; `close` relatively."""
+    errors = []
+    try:
+        for length in (length for length in LENGTHS if length <= backend.shape.max_tokens):
+            encoding = backend.synthetic(length)
+            for target in range(backend.shape.classes):
+                # One label of several for itself: its direction is its own logit.
+                parts = backend.decompose(encoding, Decision(task=Task.MULTI_LABEL, target=target))
+                found = parts.tokens.sum() + parts.biases
+                errors.append(largest_gap(found, parts.total) / max(1.0, float(parts.total.abs())))
+    except Exception as failure:  # noqa: BLE001 - a model that cannot do it at all cannot do it
+        logs.event(_log, logging.INFO, "decomposition_not_possible", error=failure)
+        errors.append(inf)
+    says = "Parts of a logit and the logit differ, relatively, by"
+    return at_most("decomposition_is_exact", worst(errors), close, says, required=False)
 
 
 def synthetic_input(length: int, vocabulary: int, special: tuple[int, int], seed: int = 0) -> Encoding:

@@ -21,17 +21,19 @@ from rollcall.backends.base import (
     BatchRow,
     Capture,
     CaptureRequest,
+    Decomposition,
     Layout,
     PathGradients,
     Shape,
     variants,
 )
+from rollcall.backends.decomposition import Decomposer, FeedForward
 from rollcall.backends.embedding_gradients import EmbeddingGradients
 from rollcall.backends.encoding import Encoder
 from rollcall.backends.observers import Block, CaptureObserver, Reducer
 from rollcall.backends.plan import BatchPlan, ExplicitRows, Tail
 from rollcall.backends.self_test import SelfTester
-from rollcall.backends.sharing import synthetic_input, try_features
+from rollcall.backends.sharing import decomposition_error, synthetic_input, try_features
 from rollcall.backends.tensors import Inputs, select_attention, to_device
 from rollcall.domain.decision import Decision, Task
 from rollcall.domain.errors import ModelRejected
@@ -79,6 +81,8 @@ class TorchBackend:
         # How work may be shared; the self-tests decide.
         self.readout_row_suffices = self.rows_join_late = self.batch_is_neutral = False
         self.noise = torch.finfo(next(model.parameters()).dtype).eps
+        self._decomposer = self._find_decomposer(layout)
+        self.maps = tuple(kind for kind in MapKind if kind is not MapKind.DECOMPOSITION or self._decomposer)
 
     def encode(self, model_input: ModelInput) -> Encoding:
         """Tokenise and find the units; raises InvalidInput."""
@@ -146,6 +150,11 @@ class TorchBackend:
         words = EmbeddingGradients(words=self._model.get_input_embeddings(), forward=self.forward)
         return words.along(inputs, masked, decision, points)
 
+    def decompose(self, encoding: Encoding, decision: Decision) -> Decomposition:
+        """Decompose the logits of the untouched input; `_decomposer` was found and proved at load."""
+        assert self._decomposer is not None
+        return self._decomposer.decompose(self._inputs(variants(encoding, [Row()]), encoding.length), decision)
+
     def self_test(self) -> tuple[SelfTest, ...]:
         """Prove the hooks on these weights, on synthetic ids."""
         special = self._special_ids()
@@ -153,7 +162,7 @@ class TorchBackend:
         hooks = tester.run()
         if not all(test.passed for test in hooks):
             return hooks
-        return (*hooks, *try_features(self, tester.tolerances.close))
+        return (*hooks, *try_features(self, tester.tolerances.close), *self._try_decomposition(tester.tolerances.close))
 
     def synthetic(self, length: int, seed: int = 0) -> Encoding:
         """An input of random ids, to try things on; every token but the first and the last is a unit."""
@@ -264,6 +273,40 @@ class TorchBackend:
             )
             raise ModelRejected(message)
         return tuple(self._block(names[module], layout) for module in probe.modules)
+
+    def _find_decomposer(self, layout: Layout) -> Decomposer | None:
+        """What takes the logits apart, if this model has its parts where the family says."""
+        if not all((layout.feed_in, layout.feed_out, layout.head_in, layout.head_out)):
+            return None
+
+        def feed(root: torch.nn.Module, into: str, out: str) -> FeedForward:
+            linear = torch.nn.Linear
+            return FeedForward(
+                into=_typed(root.get_submodule(into), linear), out=_typed(root.get_submodule(out), linear)
+            )
+
+        try:
+            feeds = tuple(feed(block.module, layout.feed_in, layout.feed_out) for block in self._blocks)
+            head = feed(self._model, layout.head_in, layout.head_out)
+        except (AttributeError, ModelRejected):  # a head or a block of another making
+            return None
+        return Decomposer(
+            blocks=self._blocks,
+            feeds=feeds,
+            head=head,
+            readout=self.readout,
+            forward=self.forward,
+        )
+
+    def _try_decomposition(self, close: float) -> tuple[SelfTest, ...]:
+        """Whether the parts of the logits sum to the logits; if not, the map is not offered."""
+        if self._decomposer is None:
+            return ()
+        error = decomposition_error(self, close)
+        if not error.passed:
+            self._decomposer = None
+            self.maps = tuple(kind for kind in self.maps if kind is not MapKind.DECOMPOSITION)
+        return (error,)
 
     def _block(self, attention: str, layout: Layout) -> Block:
         if not attention.endswith(layout.attention):

@@ -26,6 +26,7 @@ class MapKind(Enum):
     INTEGRATED_GRADIENTS = "integrated_gradients"
     LEAVE_ONE_OUT = "leave_one_out"
     EFFECT = "effect"
+    DECOMPOSITION = "decomposition"
 
     @property
     def class_specific(self) -> bool:

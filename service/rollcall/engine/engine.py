@@ -152,6 +152,14 @@ class Engine:
         parts = [self.path_gradients(model, encoding, decision, part) for part in (points[:half], points[half:])]
         return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
+    def decompose(self, model: str, encoding: Encoding, decision: Decision) -> Floats:
+        """Signed parts of the margin's direction in the logits, per token [T]; raises as `capture`."""
+        try:
+            (tokens,) = to_host(self.models[model].backend.decompose(encoding, decision).tokens)
+        except Exception as error:
+            raise _failure(error) from error
+        return tokens
+
 
 def _failure(error: Exception) -> RollcallError:
     """What an exception on the device means to a caller."""

@@ -57,7 +57,7 @@ class Further:
     decision: Decision
 
     async def maps(self, kinds: frozenset[MapKind], options: MapOptions) -> tuple[UnitMap, ...]:
-        """Those of `kinds` that need gradients at the embeddings, in the usual order."""
+        """Those of `kinds` that need gradients at the embeddings or a decomposition, in the usual order."""
         found = []
         if MapKind.INPUT_X_GRADIENT in kinds:
             _, at = await self._gradients(INPUT)
@@ -65,6 +65,9 @@ class Further:
         if MapKind.INTEGRATED_GRADIENTS in kinds:
             along, _ = await self._gradients(midpoints(options.integration_points))
             found.append(self._positive(MapKind.INTEGRATED_GRADIENTS, integrated_gradients(along)))
+        if MapKind.DECOMPOSITION in kinds:
+            parts = await self.turn(partial(self.engine.decompose, self.model, self.encoding, self.decision))
+            found.append(self._positive(MapKind.DECOMPOSITION, parts))
         return tuple(found)
 
     async def flow(self, layers: Floats, options: MapOptions) -> UnitMap | MissingMap:

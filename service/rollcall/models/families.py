@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from rollcall.backends.base import Layout
@@ -15,7 +15,11 @@ _BERT_LAYOUT = Layout(
     out_projection="attention.output.dense",
     first_norm="attention.output.LayerNorm",
     second_norm="output.LayerNorm",
+    feed_in="intermediate.dense",
+    feed_out="output.dense",
 )
+_ROBERTA_LAYOUT = replace(_BERT_LAYOUT, head_in="classifier.dense", head_out="classifier.out_proj")
+"""ELECTRA's, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +35,11 @@ class Family:
 
 
 _ROWS = (
-    Family(model_type="bert", title="BERT", layout=_BERT_LAYOUT),
+    Family(
+        model_type="bert",
+        title="BERT",
+        layout=replace(_BERT_LAYOUT, head_in="bert.pooler.dense", head_out="classifier"),
+    ),
     Family(
         model_type="distilbert",
         title="DistilBERT",
@@ -42,16 +50,28 @@ _ROWS = (
             out_projection="attention.out_lin",
             first_norm="sa_layer_norm",
             second_norm="output_layer_norm",
+            feed_in="ffn.lin1",
+            feed_out="ffn.lin2",
+            head_in="pre_classifier",
+            head_out="classifier",
         ),
         takes_type_ids=False,
     ),
     Family(
-        model_type="roberta", title="RoBERTa", layout=_BERT_LAYOUT, positions_after_padding=True, takes_type_ids=False
+        model_type="roberta",
+        title="RoBERTa",
+        layout=_ROBERTA_LAYOUT,
+        positions_after_padding=True,
+        takes_type_ids=False,
     ),
     Family(
-        model_type="xlm-roberta", title="XLM-R", layout=_BERT_LAYOUT, positions_after_padding=True, takes_type_ids=False
+        model_type="xlm-roberta",
+        title="XLM-R",
+        layout=_ROBERTA_LAYOUT,
+        positions_after_padding=True,
+        takes_type_ids=False,
     ),
-    Family(model_type="electra", title="ELECTRA", layout=_BERT_LAYOUT),
+    Family(model_type="electra", title="ELECTRA", layout=_ROBERTA_LAYOUT),
     Family(
         model_type="albert",
         title="ALBERT",
@@ -62,6 +82,10 @@ _ROWS = (
             out_projection="attention.dense",
             first_norm="attention.LayerNorm",
             second_norm="full_layer_layer_norm",
+            feed_in="ffn",
+            feed_out="ffn_output",
+            head_in="albert.pooler",
+            head_out="classifier",
         ),
     ),
 )

@@ -141,6 +141,7 @@ def load_model(directory: Path, *, device: str = "cpu", dtype: str = "float32", 
         labels=labels,
         digest=directory_digest(directory),
         self_tests=self_tests,
+        maps=backend.maps,
     )
 
 

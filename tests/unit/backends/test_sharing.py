@@ -41,7 +41,7 @@ READOUT, JOINING, NEUTRAL = FEATURES
 
 def test_every_family_shares_everything(tiny: Tiny) -> None:
     """All three features hold in each family, and the tests say what they measured."""
-    tests = {test.name: test for test in tiny.loaded.self_tests if not test.required}
+    tests = {test.name: test for test in tiny.loaded.self_tests if test.name in FEATURES}
     assert tuple(tests) == FEATURES
     assert all(test.passed for test in tests.values())
     assert switches(tiny.backend) == dict.fromkeys(FEATURES, True)
@@ -52,7 +52,7 @@ def test_every_family_shares_everything(tiny: Tiny) -> None:
 
 def test_trying_again_tells_the_same(tiny: Tiny) -> None:
     """The tests draw the same inputs every time, from whatever state the switches are in."""
-    told = tuple(test for test in tiny.loaded.self_tests if not test.required)
+    told = tuple(test for test in tiny.loaded.self_tests if test.name in FEATURES)
     for on in (True, False):
         with switched(tiny.backend, **dict.fromkeys(FEATURES, on)):
             assert try_features(tiny.backend, 1e-4) == told
@@ -189,8 +189,9 @@ class Spoilt:
 
     @property
     def failed(self) -> dict[str, SelfTest]:
-        """Tests that failed."""
-        return {test.name: test for test in self.loaded.self_tests if not test.passed}
+        """Tests of features that failed; a sabotaged model's logits may not be taken apart, either."""
+        found = self.loaded.self_tests
+        return {test.name: test for test in found if not (test.passed or test.name == "decomposition_is_exact")}
 
 
 def spoilt(tiny: Tiny, sabotage: Sabotage, kind: Any = AutoModelForSequenceClassification) -> Spoilt:  # noqa: ANN401 - a model class

@@ -15,12 +15,14 @@ from rollcall.backends.base import (
     BatchRow,
     Capture,
     CaptureRequest,
+    Decomposition,
     PathGradients,
     Shape,
 )
 from rollcall.domain.decision import Decision, Task
 from rollcall.domain.errors import InvalidInput
 from rollcall.domain.inputs import Encoding, ModelInput, TextInput, Unit
+from rollcall.domain.maps import MapKind
 from rollcall.domain.model import SelfTest
 from rollcall.domain.rows import AttentionEdit
 from rollcall.engine.engine import Engine
@@ -60,6 +62,7 @@ class FakeBackend:
     dtype = "float32"
     shape = Shape(layers=LAYERS, heads=HEADS, width=WIDTH, classes=CLASSES, max_tokens=16)
     task = Task.SINGLE_LABEL
+    maps = tuple(MapKind)
     readout = 0
 
     def encode(self, model_input: ModelInput) -> Encoding:
@@ -129,6 +132,13 @@ class FakeBackend:
         numbers = torch.arange(encoding.length, dtype=torch.float32)
         along = torch.tensor(points)[:, None] * numbers
         return PathGradients(along=along, at=-along)
+
+    def decompose(self, encoding: Encoding, decision: Decision) -> Decomposition:  # noqa: ARG002 - the contract
+        """Each token's own number, the first two against the target; or what `run` would raise."""
+        self._start(1)
+        numbers = torch.arange(encoding.length, dtype=torch.float32)
+        numbers[:2] *= -1
+        return Decomposition(tokens=numbers, biases=torch.tensor(0.0), total=numbers.sum())
 
     def synthetic(self, length: int, seed: int = 0) -> Encoding:  # noqa: ARG002 - the contract
         """Words."""

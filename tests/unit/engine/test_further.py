@@ -72,6 +72,15 @@ async def test_gradients_become_maps() -> None:
     assert_allclose(maps[MapKind.INPUT_X_GRADIENT].scores, 0.25)
 
 
+async def test_a_decomposition_becomes_a_map() -> None:
+    """The tokens' parts are summed over words; the first word speaks against the target."""
+    with dispatching(FakeBackend()) as (dispatcher, told):
+        (found,) = (await capture(dispatcher, MapKind.DECOMPOSITION)).maps
+    assert [kind for kind, _, _ in told.batches] == ["capture", "call"]
+    assert_allclose(found.scores, [0, 2 / 9, 3 / 9, 4 / 9])
+    assert found.dropped_mass == pytest.approx(5 / 14)
+
+
 async def test_the_half_way_gradient_keeps_its_sign() -> None:
     """A first guess at the effects: signed, per word, without special tokens."""
     with dispatching(FakeBackend()) as (dispatcher, _):

@@ -49,7 +49,7 @@ def test_the_same_question_gets_the_same_map(harness: Harness, kind: MapKind) ->
     assert (first.verdict.flag, first.verdict.alignment) == (second.verdict.flag, second.verdict.alignment)
 
 
-@pytest.mark.parametrize("kind", [MapKind.ATTENTION_FLOW, MapKind.INPUT_X_GRADIENT, MapKind.INTEGRATED_GRADIENTS])
+@pytest.mark.parametrize("kind", [kind for kind in ON_REQUEST if kind is not MapKind.EFFECT])
 def test_without_checks_it_is_a_map_without_a_claim(harness: Harness, kind: MapKind) -> None:
     """A map of the model's inside needs no check to be made; nobody then claims anything about it."""
     answer = harness.explain(ask(TEXT, maps=(kind,), primary_map=kind, check_level=CheckLevel.NONE))

@@ -42,6 +42,7 @@ class MapKind(WireEnum):
     INTEGRATED_GRADIENTS = 7
     LEAVE_ONE_OUT = 8
     EFFECT = 9
+    DECOMPOSITION = 10
 
 
 class Flag(WireEnum):

@@ -74,6 +74,7 @@ MAPS: Mapping[MapKind, str] = {
     MapKind.INTEGRATED_GRADIENTS: "The same, averaged on the way from the masked text to the text itself.",
     MapKind.LEAVE_ONE_OUT: "How far the answer falls back when each word alone is removed.",
     MapKind.EFFECT: "The first measured effects themselves, as far as they speak for the answer.",
+    MapKind.DECOMPOSITION: "The share of each word in the answer's score, followed through all layers.",
 }
 UNKNOWN_MAP = "A map that this client does not know."
 

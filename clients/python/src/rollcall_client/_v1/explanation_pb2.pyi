@@ -46,6 +46,8 @@ class _MapKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MapKind.Value
     """How far the margin drops when the unit alone is removed, mean of both operators; the positive part. Only where asked for, for two rows per unit."""
     MAP_KIND_EFFECT: _MapKind.ValueType  # 9
     """Positive part of the effects estimated from the first look's removals, judged by the removals of later looks alone. Only where asked for, with checks."""
+    MAP_KIND_DECOMPOSITION: _MapKind.ValueType  # 10
+    """What each token's embedding contributes to the target's logit, with attention, norms and activations as they were on this input (Modarressi et al. 2023); its positive part. Only where asked for."""
 
 class MapKind(_MapKind, metaclass=_MapKindEnumTypeWrapper):
     """A way to turn the inside of the model into one weight per unit."""
@@ -70,6 +72,8 @@ MAP_KIND_LEAVE_ONE_OUT: MapKind.ValueType  # 8
 """How far the margin drops when the unit alone is removed, mean of both operators; the positive part. Only where asked for, for two rows per unit."""
 MAP_KIND_EFFECT: MapKind.ValueType  # 9
 """Positive part of the effects estimated from the first look's removals, judged by the removals of later looks alone. Only where asked for, with checks."""
+MAP_KIND_DECOMPOSITION: MapKind.ValueType  # 10
+"""What each token's embedding contributes to the target's logit, with attention, norms and activations as they were on this input (Modarressi et al. 2023); its positive part. Only where asked for."""
 Global___MapKind: _TypeAlias = MapKind  # noqa: Y015
 
 class _Flag:
