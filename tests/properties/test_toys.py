@@ -101,6 +101,42 @@ def test_every_toy_passes_the_self_test_at_load(name: str) -> None:
     assert toy(name).failed == ()
 
 
+ON_REQUEST = tuple(kind for kind in MapKind if kind not in DEFAULT_MAPS)
+
+
+class TestMapsOnRequest:
+    """Maps that come only where they are asked for, where the truth about the words is known."""
+
+    @pytest.mark.parametrize("text", [TEXT, LONG])
+    def test_what_follows_the_effects_is_faithful(self, text: str) -> None:
+        """Where words act through attention alone, all but the gradient at the input tell the truth."""
+        found = flags(explain("selector", text, maps=ON_REQUEST))
+        told = {kind for kind in ON_REQUEST if found[kind] == FAITHFUL}
+        assert told == set(ON_REQUEST) - {MapKind.INPUT_X_GRADIENT}
+
+    def test_flow_through_attention_that_is_ignored_is_unfaithful(self) -> None:
+        """Where attention does not decide, the flow through it is wrong; removals and gradients are not."""
+        found = flags(explain("ignoring", LONG, maps=ON_REQUEST))
+        assert found[MapKind.ATTENTION_FLOW] == UNFAITHFUL
+        right = (MapKind.INTEGRATED_GRADIENTS, MapKind.INPUT_X_GRADIENT, MapKind.LEAVE_ONE_OUT, MapKind.EFFECT)
+        assert {found[kind] for kind in right} == {FAITHFUL}
+
+    @pytest.mark.parametrize(
+        ("name", "reason"), [("constant", Reason.NO_EFFECT), ("deaf", Reason.INSTRUMENT)], ids=["constant", "deaf"]
+    )
+    def test_what_cannot_be_known_is_not_claimed(self, name: str, reason: Reason) -> None:
+        """No map gets past a decision without effects, or past hooks that do nothing."""
+        found = flags(explain(name, LONG, maps=ON_REQUEST))
+        assert set(found) >= set(ON_REQUEST)
+        assert set(found.values()) == {(Flag.INCONCLUSIVE, reason)}
+
+    def test_what_is_no_number_makes_no_map(self) -> None:
+        """NaN in the model is NUMERICS for every map, and what would be made of the checks' rows is missing."""
+        answer = explain("poisoned word", LONG, maps=ON_REQUEST)
+        assert set(flags(answer).values()) == {(Flag.INCONCLUSIVE, Reason.NUMERICS)}
+        assert [missing.kind for missing in answer.missing_maps] == [MapKind.EFFECT]
+
+
 class TestSelector:
     """The answer is exactly what the attention selects."""
 

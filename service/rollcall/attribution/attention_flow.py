@@ -45,11 +45,11 @@ def attention_flow(
 ) -> Flow | None:
     """Flow in attention `fused` over heads [L, T, T] from the read-out at the top down to the input of `start_layer`.
 
-    Exact up to the rounding of capacities. `stop` is asked before each unit; None if it said so.
+    Exact up to the rounding of capacities. `stop` is asked before each unit; None if it said so. NaN gives NaN.
     """
+    if not np.isfinite(fused).all():
+        return Flow(units=np.full(len(encoding.units), np.nan), special=np.nan, saturated=False)
     capacities = _capacities(fused[start_layer:])
-    if not len(capacities):
-        return None
     special = np.flatnonzero(encoding.unit_of_token < 0)
     sinks = [np.flatnonzero(encoding.unit_of_token == unit) for unit in range(len(encoding.units))]
     network = _Network.of(capacities, readout)

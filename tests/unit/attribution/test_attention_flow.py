@@ -164,3 +164,10 @@ def test_no_flow_exceeds_its_cuts(layers: int, words: int, seed: int, sharp: flo
     assert (found.units >= 0).all()
     bound = np.minimum(mixed[-1, 0].sum(), mixed[0].sum(axis=0)[1:-1])
     assert (found.units <= bound + WITHIN).all()
+
+
+def test_not_a_number_stays_visible() -> None:
+    """No flow is made up where the model produced NaN."""
+    fused = random_attention(2, 6, seed=0)
+    fused[1, 0, 3] = np.nan
+    assert np.isnan(flow(fused, encoding(4)).units).all()
