@@ -21,7 +21,7 @@ from rollcall.domain.compute import Captured, Compute, Job
 from rollcall.domain.errors import BackendError, DeadlineTooShort, InvalidInput
 from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
 from rollcall.domain.inputs import Encoding
-from rollcall.domain.maps import MEASURED_MAPS, MapKind, MapOptions, MissingMap
+from rollcall.domain.maps import MEASURED_MAPS, Floats, MapKind, MapOptions, MissingMap
 from rollcall.domain.model import ModelCard
 from rollcall.domain.policy import Policy
 from rollcall.domain.rows import Row, RowResult
@@ -37,6 +37,7 @@ from rollcall.pipeline.question import check_question, make_decision, make_predi
 from rollcall.pipeline.selection import check_attention_size, check_layers_and_heads
 from rollcall.pipeline.stopwatch import Stopwatch
 from rollcall.pipeline.watching import Answered, Watch
+from rollcall.verdict.calibration import Calibration
 
 
 class Telemetry(Protocol):
@@ -156,6 +157,8 @@ class Pipeline:
             start = self.clock()
             expected = self._expected(request, entry, encoding, job, start)
             # 4 run the untouched input once: its prediction, and its attention turned into maps
+            calibration, checks = entry.calibration, plan.level is not CheckLevel.NONE
+            wants_prior = checks and calibration is not None and calibration.wants_prior(len(encoding.units))
             with stopwatch.stage("capture"):
                 captured = await self.compute.capture(
                     job,
@@ -165,7 +168,11 @@ class Pipeline:
                     options=request.map_options,
                     decide=partial(make_decision, request, entry.card),
                     attention=request.attention,
+                    half_way=wants_prior,
                 )
+            if wants_prior and not _is_prior(captured.half_way_gradient):
+                calibration = None  # its widths hold with a prior only
+                captured = replace(captured, half_way_gradient=None)
             # 5 check the maps against counterfactuals until they are decided
             seed = default_seed(encoding, plan.policy) if request.seed is None else request.seed
             subject = Subject(
@@ -187,10 +194,10 @@ class Pipeline:
             _check_primary(plan, captured.missing)
             checked = None
             if plan.level is not CheckLevel.NONE:
-                checked = await self._check(entry, plan, subject, captured, budget, run, stopwatch)
+                checked = await self._check(calibration, plan, subject, captured, budget, run, stopwatch)
         # 6 decide: no map leaves without its verdict
         with stopwatch.stage("decide"):
-            attributions = attribute(captured.maps, checked, subject, entry.calibration)
+            attributions = attribute(captured.maps, checked, subject, calibration)
         if checked is not None:
             self.backlog.took(expected, self.clock() - start)
         if checked is not None and checked.cut is None:
@@ -303,7 +310,7 @@ class Pipeline:
 
     async def _check(
         self,
-        entry: Entry,
+        calibration: Calibration | None,
         plan: WorkPlan,
         subject: Subject,
         captured: Captured,
@@ -316,11 +323,12 @@ class Pipeline:
             maps=captured.maps,
             primary=plan.primary,
             attention_is_uniform=captured.attention_is_uniform,
-            calibration=entry.calibration,
+            calibration=calibration,
             budget=budget,
             run=run,
             stopwatch=stopwatch,
             wants_effect=MapKind.EFFECT in plan.maps,
+            prior=captured.half_way_gradient,
         )
         checked = await checker.check()
         _check_primary(plan, checked.missing)
@@ -358,6 +366,11 @@ def _check_primary(plan: WorkPlan, missing: tuple[MissingMap, ...]) -> None:
         raise DeadlineTooShort(message)
     if lost is not None:
         raise InvalidInput.of("primary_map", f"{plan.primary.name} could not be made: {lost.reason}")
+
+
+def _is_prior(gradient: Floats | None) -> bool:
+    """A gradient that overflowed, as half precision may, says nothing about the effects."""
+    return gradient is not None and bool(np.isfinite(gradient).all())
 
 
 def default_seed(encoding: Encoding, policy: Policy) -> int:

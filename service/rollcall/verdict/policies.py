@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from rollcall.domain.policy import Policy
 
-STANDARD = Policy(name="standard", version=1)
+STANDARD = Policy(name="standard", version=2)
 
 POLICIES: Mapping[str, Policy] = MappingProxyType({policy.name: policy for policy in (STANDARD,)})
 """By name."""
