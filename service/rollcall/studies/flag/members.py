@@ -1,0 +1,87 @@
+"""The families by name, and the models that were built of them, kept on disk by digest of their recipe."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from rollcall.domain.inputs import TextInput
+from rollcall.studies.flag.families import written
+from rollcall.studies.flag.families.base import Family, Member
+
+FAMILIES: Final[tuple[Family, ...]] = (*written.FAMILIES,)
+"""The quick tier first."""
+
+LEAST_INPUTS: Final = 256
+"""So many inputs are kept with every model, so that asking for a few more does not build it anew."""
+
+_MODEL, _RECORD = "model", "member.json"
+
+
+def member(family: Family, *, seed: int, inputs: int, data: Path | None, cache: Path) -> Member:
+    """The family's model of this seed with its first `inputs` inputs, from `cache` where it was built before.
+
+    `data` is the directory of the family's data set; ValueError where it is needed and missing. A model appears in the
+    cache whole or not at all, also where two processes build the same one.
+    """
+    if family.data is not None and data is None:
+        message = f"family {family.name} needs the directory of the data set {family.data}"
+        raise ValueError(message)
+    kept = cache / family.name / f"{family.digest}-{seed}"
+    found = _stored(kept, inputs)
+    if found is None:
+        asked = max(inputs, LEAST_INPUTS)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kept.parent, prefix=".building-") as scratch:
+            work = Path(scratch) / "whole"
+            built = family.build(seed, asked, data, work / _MODEL)
+            (work / _RECORD).write_text(json.dumps(_record(built, asked), ensure_ascii=False), encoding="utf-8")
+            _put(work, kept, inputs)
+        found = _stored(kept, inputs)
+        assert found is not None
+    return found
+
+
+def _put(work: Path, kept: Path, inputs: int) -> None:
+    """Move a finished model to its place, unless another process was faster; one with too few inputs makes way."""
+    if kept.exists() and _stored(kept, inputs) is None:
+        shutil.rmtree(kept)
+    try:
+        work.rename(kept)
+    except OSError:
+        if _stored(kept, inputs) is None:
+            raise
+
+
+def _record(built: Member, asked: int) -> dict[str, Any]:
+    return {
+        "family": built.family,
+        "seed": built.seed,
+        "asked": asked,
+        "accuracy": built.accuracy,
+        "facts": dict(built.facts),
+        "inputs": [[one.text, one.text_pair] for one in built.inputs],
+    }
+
+
+def _stored(kept: Path, inputs: int) -> Member | None:
+    """What is kept there, cut to `inputs`; None where nothing is, or it was built for fewer."""
+    try:
+        record = json.loads((kept / _RECORD).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    if record["asked"] < inputs:
+        return None
+    whole = Member(
+        family=record["family"],
+        seed=record["seed"],
+        directory=kept / _MODEL,
+        inputs=tuple(TextInput(text=text, text_pair=pair) for text, pair in record["inputs"]),
+        accuracy=record["accuracy"],
+        facts=record["facts"],
+    )
+    return replace(whole, inputs=whole.inputs[:inputs])
