@@ -5,8 +5,9 @@ Shapes: N texts, B batch, C class, L layer, H head, T token; maps are over conte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, TypeAlias
 
 import torch
@@ -32,6 +33,15 @@ def last_layer(attentions: Sequence[Tensor]) -> Tensor:
 def rollout(attentions: Sequence[Tensor]) -> Tensor:
     """Rollout of the heads' mean to the read-out token [B, T]."""
     return attention_rollout([attention.mean(dim=1) for attention in attentions], readout=0)
+
+
+TOKEN_MAPS: Final[Mapping[str, TokenMap]] = MappingProxyType({"last_layer": last_layer, "rollout": rollout})
+"""By name."""
+
+
+def attention_modules(model: BertForSequenceClassification) -> list[torch.nn.Module]:
+    """Every layer's self-attention, which holds `query`, `key` and `value`."""
+    return [layer.get_submodule("attention.self") for layer in model.bert.encoder.layer]
 
 
 def over_content(weights: Tensor, words: Tensor) -> Tensor:
@@ -83,7 +93,9 @@ def read(model: BertForSequenceClassification, rows: Rows) -> Reading:
     """Read every text, in evaluation mode with attention that can be seen; the model is left so."""
     model.train(mode=False)
     model.set_attn_implementation("eager")
-    logits, attention, rolled = [], [], []
+    logits: list[Tensor] = []
+    attention: list[Tensor] = []
+    rolled: list[Tensor] = []
     for start in range(0, len(rows), BATCH):
         batch = slice(start, start + BATCH)
         ids, words = padded(rows.ids[batch], fill=PAD_ID), padded(rows.words[batch], fill=0)
@@ -100,3 +112,12 @@ def secret_mass(maps: Sequence[Tensor], rows: Rows) -> float:
     """Mean share of the maps' weight on secret tokens."""
     shares = [weights[torch.tensor(secret)].sum() for weights, secret in zip(maps, rows.secret, strict=True)]
     return float(torch.stack(shares).mean())
+
+
+def evidence_facts(model: BertForSequenceClassification, rows: Rows, reading: Reading) -> dict[str, float]:
+    """Where the maps lie on the secret tokens, and what accuracy is left when these are masked."""
+    return {
+        "attention_on_decisive_words": secret_mass(reading.attention, rows),
+        "rollout_on_decisive_words": secret_mass(reading.rollout, rows),
+        "accuracy_without_decisive_words": read(model, rows.masked()).accuracy(rows),
+    }

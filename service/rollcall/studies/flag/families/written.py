@@ -27,7 +27,7 @@ from rollcall.studies.flag.families.algebra import (
     write,
 )
 from rollcall.studies.flag.families.base import Build, Family, Member, recipe_digest
-from rollcall.studies.flag.families.reading import Reading, Rows, read, secret_mass
+from rollcall.studies.flag.families.reading import Reading, Rows, attention_modules, evidence_facts, read
 from rollcall.studies.flag.families.texts import (
     WORDS,
     Draw,
@@ -314,13 +314,11 @@ def lookup_facts(measured: Measured) -> dict[str, float]:
 
     The value is turned by exchanging the decisive word for one with the same key and the other value.
     """
-    rows, reading = measured.rows, measured.reading
-    turned = _turned(measured)
+    reading = measured.reading
+    flipped = _turned(measured).logits.argmax(dim=1) != reading.logits.argmax(dim=1)
     return {
-        "attention_on_decisive_words": secret_mass(reading.attention, rows),
-        "rollout_on_decisive_words": secret_mass(reading.rollout, rows),
-        "accuracy_without_decisive_words": read(measured.model, rows.masked()).accuracy(rows),
-        "flipped_by_turned_value": float((turned.logits.argmax(1) != reading.logits.argmax(1)).float().mean()),
+        **evidence_facts(measured.model, measured.rows, reading),
+        "flipped_by_turned_value": float(flipped.float().mean()),
     }
 
 
@@ -328,8 +326,8 @@ def ignoring_facts(measured: Measured) -> dict[str, float]:
     """How much the answer changes where the live layers' attention is made uniform, and how far that moves the map."""
     uniform = BertForSequenceClassification(measured.model.config)
     uniform.load_state_dict(measured.model.state_dict())
-    for layer in uniform.bert.encoder.layer:
-        torch.nn.init.zeros_(layer.attention.self.query.weight)
+    for attention in attention_modules(uniform):
+        torch.nn.init.zeros_(attention.get_parameter("query.weight"))
     other = read(uniform, measured.rows)
     margins = other.logits[:, 1] - other.logits[:, 0]
     moved = [
