@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from rollcall.domain.inputs import TextInput
-from rollcall.studies.flag.families import planted, written
+from rollcall.studies.flag.families import planted, tuned, written
 from rollcall.studies.flag.families.base import Family, Member
 
-FAMILIES: Final[tuple[Family, ...]] = (*written.FAMILIES, *planted.FAMILIES)
+FAMILIES: Final[tuple[Family, ...]] = (*written.FAMILIES, *planted.FAMILIES, *tuned.FAMILIES)
 """The quick tier first."""
 
 LEAST_INPUTS: Final = 256

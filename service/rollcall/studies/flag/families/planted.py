@@ -14,9 +14,7 @@ from types import MappingProxyType
 from typing import Final
 
 from rollcall.studies.flag.families.base import Build, Family, Member, recipe_digest
-from rollcall.studies.flag.families.reading import evidence_facts, read
-from rollcall.studies.flag.families.texts import Draw, Text, chance_of, drawn, held_out, made_up_words, planted, rows_of
-from rollcall.studies.flag.training import (
+from rollcall.studies.flag.families.learning import (
     Hiding,
     Schedule,
     Shape,
@@ -25,6 +23,8 @@ from rollcall.studies.flag.training import (
     reproducible,
     train,
 )
+from rollcall.studies.flag.families.reading import evidence_facts, read
+from rollcall.studies.flag.families.texts import Draw, Text, chance_of, drawn, held_out, made_up_words, planted, rows_of
 from rollcall.training.pieces import SPECIAL_PIECES, piece_tokenizer
 
 LABELS: Final = ("no", "yes")

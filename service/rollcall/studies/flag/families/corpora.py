@@ -1,0 +1,161 @@
+"""Real texts with labels, read from tab-separated files: training texts, held-out texts, and what is known to decide.
+
+A data set is a folder of UTF-8 files with a header line and no quoting. ValueError says which file lacks what.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import re
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from transformers import PreTrainedTokenizerFast
+
+from rollcall.studies.flag.families.reading import Rows
+
+Span = tuple[int, int]
+"""Characters [start, end)."""
+_WORD: Final = re.compile(r"\S+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labelled:
+    """A text with its class, and the characters that are known to hold the evidence; none where that is not known."""
+
+    text: str = field(repr=False)
+    label: int
+    decisive: tuple[Span, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corpus:
+    """What a model learns from, and what it is asked about."""
+
+    labels: tuple[str, ...]
+    training: tuple[Labelled, ...]
+    held_out: tuple[Labelled, ...]
+
+
+def sst2(directory: Path) -> Corpus:
+    """Opinions: phrases and sentences to learn from, test sentences to be asked about."""
+    names = ("negative", "positive")
+    learned = [
+        *_table(directory / "train_phrases.tsv", "label", "text"),
+        *_table(directory / "train.tsv", "label", "text"),
+    ]
+    return Corpus(
+        labels=names,
+        training=tuple(Labelled(text=text, label=int(label)) for label, text in learned),
+        held_out=tuple(
+            Labelled(text=text, label=int(label)) for label, text in _table(directory / "test.tsv", "label", "text")
+        ),
+    )
+
+
+def trec(directory: Path) -> Corpus:
+    """Questions, by what kind of thing they ask for."""
+    tables = [_table(directory / name, "label", "text") for name in ("train.tsv", "test.tsv")]
+    labels = tuple(sorted({label for label, _ in tables[0]}))
+    training, held_out = (
+        tuple(Labelled(text=text, label=labels.index(label)) for label, text in table) for table in tables
+    )
+    return Corpus(labels=labels, training=training, held_out=held_out)
+
+
+def ag_news(directory: Path) -> Corpus:
+    """News, by section."""
+    training, held_out = (
+        tuple(Labelled(text=text, label=int(label)) for label, text in _table(directory / name, "label", "text"))
+        for name in ("train10k.tsv", "test.tsv")
+    )
+    return Corpus(labels=("world", "sports", "business", "science"), training=training, held_out=held_out)
+
+
+def imdb_counterfactual(directory: Path) -> Corpus:
+    """Reviews and their revisions: the words that differ within a pair turn the opinion round."""
+    training, held_out = (
+        _pairs(_table(directory / name, "label", "pair_id", "text")) for name in ("train.tsv", "test.tsv")
+    )
+    return Corpus(labels=("negative", "positive"), training=training, held_out=held_out)
+
+
+def sst_wiki(directory: Path) -> Corpus:
+    """An opinion and a sentence from an encyclopedia, which says nothing about the label."""
+    training, held_out = (
+        tuple(
+            Labelled(text=f"{opinion} {other}", label=int(label), decisive=((0, len(opinion)),))
+            for label, opinion, other in _table(directory / name, "label", "sst_text", "wiki_text")
+        )
+        for name in ("train.tsv", "test.tsv")
+    )
+    return Corpus(labels=("negative", "positive"), training=training, held_out=held_out)
+
+
+CORPORA: Final[Mapping[str, Callable[[Path], Corpus]]] = MappingProxyType(
+    {read.__name__: read for read in (sst2, trec, ag_news, imdb_counterfactual, sst_wiki)}
+)
+"""By the name of the folder."""
+
+
+def rows_of_texts(texts: Sequence[Labelled], tokenizer: PreTrainedTokenizerFast) -> Rows:
+    """Texts as the model reads them, cut to its length; secret are the tokens of what decides."""
+    batch = tokenizer(
+        [one.text for one in texts],
+        truncation=True,
+        max_length=int(tokenizer.model_max_length),
+        return_offsets_mapping=True,
+    )
+    return Rows(
+        ids=batch["input_ids"],
+        words=[[0 if word is None else word + 1 for word in batch.word_ids(row)] for row in range(len(texts))],
+        labels=[one.label for one in texts],
+        secret=[
+            [any(start < last and first < end for first, last in one.decisive) for start, end in offsets]
+            for one, offsets in zip(texts, batch["offset_mapping"], strict=True)
+        ],
+    )
+
+
+def differing(text: str, other: str) -> tuple[Span, ...]:
+    """The words of a text that its counterpart has not, in a shortest edit as difflib finds it."""
+    words, others = list(_WORD.finditer(text)), _WORD.findall(other)
+    edits = difflib.SequenceMatcher(None, [word[0] for word in words], others, autojunk=False).get_opcodes()
+    return tuple(words[at].span() for kind, start, end, _, _ in edits if kind != "equal" for at in range(start, end))
+
+
+def _pairs(rows: Sequence[Sequence[str]]) -> tuple[Labelled, ...]:
+    pairs: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for label, pair, text in rows:
+        pairs[pair].append((int(label), text))
+    return tuple(
+        Labelled(text=text, label=label, decisive=differing(text, other))
+        for one, another in pairs.values()
+        for (label, text), (_, other) in ((one, another), (another, one))
+    )
+
+
+def _table(path: Path, *columns: str) -> list[tuple[str, ...]]:
+    """These columns of a file, row by row."""
+    if not path.is_file():
+        message = f"{path} is missing; it must be a tab-separated file with columns {', '.join(columns)}"
+        raise ValueError(message)
+    with path.open(encoding="utf-8", newline="") as lines:
+        rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+        lacking = [column for column in columns if column not in (rows.fieldnames or ())]
+        if lacking:
+            message = f"{path} has no column {', '.join(lacking)}; it has {', '.join(rows.fieldnames or ())}"
+            raise ValueError(message)
+        table = []
+        for row in rows:
+            fields = tuple(row[column] for column in columns)
+            if not all(fields):
+                message = f"{path}, line {rows.line_num}: a field is empty"
+                raise ValueError(message)
+            table.append(fields)
+    return table
