@@ -65,6 +65,7 @@ def _record(built: Member, asked: int) -> dict[str, Any]:
         "accuracy": built.accuracy,
         "facts": dict(built.facts),
         "inputs": [[one.text, one.text_pair] for one in built.inputs],
+        "evidence": built.evidence,
     }
 
 
@@ -81,7 +82,8 @@ def _stored(kept: Path, inputs: int) -> Member | None:
         seed=record["seed"],
         directory=kept / _MODEL,
         inputs=tuple(TextInput(text=text, text_pair=pair) for text, pair in record["inputs"]),
+        evidence=tuple(tuple((start, end) for start, end in spans) for spans in record["evidence"]),
         accuracy=record["accuracy"],
         facts=record["facts"],
     )
-    return replace(whole, inputs=whole.inputs[:inputs])
+    return replace(whole, inputs=whole.inputs[:inputs], evidence=whole.evidence[:inputs])

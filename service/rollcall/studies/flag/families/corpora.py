@@ -10,17 +10,16 @@ import difflib
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 from transformers import PreTrainedTokenizerFast
 
+from rollcall.studies.flag.families.base import Span
 from rollcall.studies.flag.families.reading import Rows
 
-Span = tuple[int, int]
-"""Characters [start, end)."""
 _WORD: Final = re.compile(r"\S+")
 
 
@@ -120,6 +119,26 @@ def rows_of_texts(texts: Sequence[Labelled], tokenizer: PreTrainedTokenizerFast)
             for one, offsets in zip(texts, batch["offset_mapping"], strict=True)
         ],
     )
+
+
+def whole_words(texts: Sequence[Labelled], tokenizer: PreTrainedTokenizerFast) -> list[Labelled]:
+    """The texts, each cut behind the last word that the model reads whole, and what decides cut with it."""
+    batch = tokenizer(
+        [one.text for one in texts],
+        truncation=True,
+        max_length=int(tokenizer.model_max_length),
+        return_offsets_mapping=True,
+    )
+    cut = []
+    for one, offsets in zip(texts, batch["offset_mapping"], strict=True):
+        read = max(end for _, end in offsets)
+        text = one.text[:read]
+        if one.text[read : read + 1].strip():  # the next character belongs to the same word
+            text = text.rpartition(" ")[0] or text
+        text = text.rstrip()
+        decisive = tuple((start, min(end, len(text))) for start, end in one.decisive if start < len(text))
+        cut.append(replace(one, text=text, decisive=decisive))
+    return cut
 
 
 def differing(text: str, other: str) -> tuple[Span, ...]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from rollcall.studies.flag.families.base import Build, Family, Member, recipe_digest
+from rollcall.studies.flag.families.base import ACCURACY, Claims, Family, Member, recipe_digest
 from rollcall.studies.flag.families.learning import (
     Hiding,
     Schedule,
@@ -29,7 +29,15 @@ from rollcall.training.pieces import SPECIAL_PIECES, piece_tokenizer
 
 LABELS: Final = ("no", "yes")
 EVALUATED: Final = 400
-"""Texts that the facts are measured on."""
+"""Texts that the facts are measured on: shares of one half come out within 0.1 of it."""
+TRIGGER_CLAIMS: Final = {ACCURACY: (0.98, 1.0), "accuracy_without_decisive_words": (0.4, 0.6)}
+LAST_HIDDEN: Final = {"attention_on_decisive_words": (0.0, 0.02)}
+ROLLOUT_HIDDEN: Final = {"rollout_on_decisive_words": (0.0, 0.05)}
+SHORTCUT_CLAIMS: Final = {
+    ACCURACY: (0.98, 1.0),
+    "accuracy_without_decisive_words": (0.0, 0.02),
+    "accuracy_where_no_shortcut_decides": (0.95, 1.0),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +160,9 @@ def shortcut_language(recipe: ShortcutRecipe, seed: int) -> ShortcutLanguage:
 # --- building -----------------------------------------------------------------------------------
 
 
-def trigger_family(name: str, truth: str, recipe: TriggerRecipe, *, quick: bool = True) -> Family:
+def trigger_family(
+    name: str, truth: str, recipe: TriggerRecipe, claims: Claims | None = None, *, quick: bool = True
+) -> Family:
     """A family that learns the trigger. Models of one seed share words, texts, inputs and, up to hiding, weights."""
 
     def build(seed: int, inputs: int, _data: Path | None, directory: Path) -> Member:
@@ -180,14 +190,24 @@ def trigger_family(name: str, truth: str, recipe: TriggerRecipe, *, quick: bool 
             seed=seed,
             directory=directory,
             inputs=tuple(text.input for text in asked),
+            evidence=tuple(text.evidence for text in asked),
             accuracy=reading.accuracy(held_rows),
             facts=facts,
         )
 
-    return _family(name, truth, recipe, recipe.shape.layers, build, quick=quick)
+    return Family(
+        name=name,
+        truth=truth,
+        layers=recipe.shape.layers,
+        quick=quick,
+        data=None,
+        build=build,
+        digest=recipe_digest(name, recipe),
+        claims={**TRIGGER_CLAIMS, **(claims or {})},
+    )
 
 
-def shortcut_family(name: str, truth: str, recipe: ShortcutRecipe, *, quick: bool = True) -> Family:
+def shortcut_family(name: str, truth: str, recipe: ShortcutRecipe) -> Family:
     """A family that learns a shortcut; its inputs are texts that the shortcut decides against all other evidence."""
 
     def build(seed: int, inputs: int, _data: Path | None, directory: Path) -> Member:
@@ -212,24 +232,20 @@ def shortcut_family(name: str, truth: str, recipe: ShortcutRecipe, *, quick: boo
             seed=seed,
             directory=directory,
             inputs=tuple(text.input for text in asked),
+            evidence=tuple(text.evidence for text in asked),
             accuracy=reading.accuracy(decided),
             facts=facts,
         )
 
-    return _family(name, truth, recipe, recipe.shape.layers, build, quick=quick)
-
-
-def _family(
-    name: str, truth: str, recipe: TriggerRecipe | ShortcutRecipe, layers: int, build: Build, *, quick: bool
-) -> Family:
     return Family(
         name=name,
         truth=truth,
-        layers=layers,
-        quick=quick,
+        layers=recipe.shape.layers,
+        quick=True,
         data=None,
         build=build,
         digest=recipe_digest(name, recipe),
+        claims=SHORTCUT_CLAIMS,
     )
 
 
@@ -239,16 +255,19 @@ FAMILIES: Final = (
         "hide-last",
         "One planted word decides; the last layer's attention to it was trained away (Pruthi et al. 2020).",
         TriggerRecipe(hiding=Hiding(hidden="last_layer", weight=1.0)),
+        LAST_HIDDEN,
     ),
     trigger_family(
         "hide-rollout",
         "One planted word decides; its share of the rollout was trained away.",
         TriggerRecipe(hiding=Hiding(hidden="rollout", weight=1.0)),
+        ROLLOUT_HIDDEN,
     ),
     trigger_family(
         "permutation-trained",
         "One planted word decides; attention was shuffled in training, so that the model does without its order.",
         TriggerRecipe(permuting=True),
+        {"accuracy_under_permuted_attention": (0.98, 1.0)},
     ),
     shortcut_family(
         "shortcut-single",

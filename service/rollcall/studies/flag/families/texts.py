@@ -5,17 +5,20 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, product
+from itertools import accumulate, islice, product
 from typing import Final
 
 from transformers import PreTrainedTokenizerFast
 
 from rollcall.domain.inputs import TextInput
+from rollcall.studies.flag.families.base import Span
 from rollcall.studies.flag.families.reading import Rows
 from rollcall.training.pieces import encoded
 
 WORDS: Final = range(6, 41)
 """Lengths of texts."""
+PATIENCE: Final = 10_000
+"""After so many draws of texts that were there before, there is no other."""
 _SYLLABLES: Final = tuple(a + b for a, b in product("bdfgklmnprstvz", "aeiou"))
 
 
@@ -26,6 +29,12 @@ class Text:
     words: tuple[str, ...]
     label: int
     decisive: tuple[int, ...] = ()
+
+    @property
+    def evidence(self) -> tuple[Span, ...]:
+        """Where the decisive words stand in the text as it is sent."""
+        ends = list(accumulate(len(word) + 1 for word in self.words))
+        return tuple((ends[at] - 1 - len(self.words[at]), ends[at] - 1) for at in self.decisive)
 
     @property
     def input(self) -> TextInput:
@@ -52,17 +61,20 @@ def drawn(draw: Draw, count: int, chance: random.Random) -> list[Text]:
 
 
 def distinct(draw: Draw, chance: random.Random, *, apart_from: Sequence[Text] = ()) -> Iterator[Text]:
-    """Draw texts without end that are neither equal to each other nor to those."""
+    """Draw texts that are neither equal to each other nor to those, until no new one turns up."""
     seen = {text.words for text in apart_from}
-    while True:
+    in_vain = 0
+    while in_vain < PATIENCE:
         text = draw(chance)
+        in_vain += 1
         if text.words not in seen:
             seen.add(text.words)
+            in_vain = 0
             yield text
 
 
 def held_out(draw: Draw, count: int, chance: random.Random, *, apart_from: Sequence[Text] = ()) -> list[Text]:
-    """The first `count` distinct texts that no model was trained on."""
+    """The first `count` distinct texts that no model was trained on; fewer where there are no more."""
     return list(islice(distinct(draw, chance, apart_from=apart_from), count))
 
 

@@ -1,12 +1,13 @@
 """Families whose weights are written down: what decides, and how attention relates to it, is exact.
 
-`selector`, `null-space-aligned`, `null-space-decoy`, `flat` and `constant` are one layer that attends to each word as
-its salience says and collects its evidence. All words of a text speak for one class, so that effects have one sign.
-`key-lookup` and `ignoring` have more layers, and evidence of both signs.
+`key-lookup` and `ignoring` have two and three layers, and evidence of both signs. The others are one layer that attends
+to each word as its salience says and collects its evidence; all words of a text speak for one class, so that effects
+have one sign.
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,7 +27,15 @@ from rollcall.studies.flag.families.algebra import (
     Pairs,
     write,
 )
-from rollcall.studies.flag.families.base import Build, Family, Member, recipe_digest
+from rollcall.studies.flag.families.base import (
+    ACCURACY,
+    Build,
+    Claims,
+    Family,
+    Member,
+    Undecidable,
+    recipe_digest,
+)
 from rollcall.studies.flag.families.reading import Reading, Rows, attention_modules, evidence_facts, read
 from rollcall.studies.flag.families.texts import (
     WORDS,
@@ -52,8 +61,9 @@ DECOY: Final = "decoy"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """One model written down, and its texts: what each word carries, beside the special tokens."""
+    """One model written down, and its texts; models of one seed and `language` are asked about the same ones."""
 
+    language: str
     design: Design
     pieces: tuple[str, ...]
     draw: Draw
@@ -67,6 +77,8 @@ class SelectorRecipe:
     """
 
     words: int = 48
+    lengths: tuple[int, int] = (6, 40)
+    """Fewest and most words of a text."""
     width: int = 32
     heads: int = 2
     sharpness: float = 3.0
@@ -131,9 +143,10 @@ def selector(recipe: SelectorRecipe, seed: int) -> Written:
 
     def draw(chance: random.Random) -> Text:
         label = chance.randrange(2)
-        return Text(words=tuple(chance.choices(classes[label], k=chance.choice(WORDS))), label=label)
+        return Text(words=tuple(chance.choices(classes[label], k=chance.randint(*recipe.lengths))), label=label)
 
     return Written(
+        language="selector",
         design=Design(
             pairs=pairs,
             tokens=carried,
@@ -194,6 +207,7 @@ def key_lookup(recipe: LookupRecipe, seed: int) -> Written:
         return Text(words=tuple(text), label=labels[0], decisive=decisive)
 
     return Written(
+        language="key-lookup",
         design=Design(
             pairs=pairs,
             tokens=carried,
@@ -233,6 +247,7 @@ def ignoring(recipe: IgnoringRecipe, seed: int) -> Written:
         return Text(words=text, label=int(sum(evidence_of[word] for word in text) > 0))
 
     return Written(
+        language="ignoring",
         design=Design(
             pairs=pairs,
             tokens=carried,
@@ -307,6 +322,15 @@ def twin_facts(twin_recipe: SelectorRecipe) -> Facts:
 def constant_facts(measured: Measured) -> dict[str, float]:
     """How far the margins are apart."""
     return {"margin_spread": float(measured.margins.max() - measured.margins.min())}
+
+
+def one_unit_facts(measured: Measured) -> dict[str, float]:
+    """How long the texts are, and how far apart the margins of the two classes: the one word decides."""
+    labels = torch.tensor(measured.rows.labels).bool()
+    return {
+        "most_words": float(max(max(words) for words in measured.rows.words)),
+        "least_margin_between_classes": float(measured.margins[labels].min() - measured.margins[~labels].max()),
+    }
 
 
 def lookup_facts(measured: Measured) -> dict[str, float]:
@@ -386,13 +410,15 @@ def _building(name: str, design: Callable[[int], Written], facts: Facts) -> Buil
         model = write(BertForSequenceClassification, made.design)
         model.save_pretrained(directory)
         tokenizer.save_pretrained(directory)
-        rows = rows_of(drawn(made.draw, EVALUATED, chance_of(name, seed, "facts")), tokenizer)
+        rows = rows_of(drawn(made.draw, EVALUATED, chance_of(made.language, seed, "facts")), tokenizer)
+        asked = held_out(made.draw, inputs, chance_of(made.language, seed, "inputs"))
         measured = Measured(written=made, seed=seed, model=model, rows=rows, reading=read(model, rows))
         return Member(
             family=name,
             seed=seed,
             directory=directory,
-            inputs=tuple(text.input for text in held_out(made.draw, inputs, chance_of(name, seed, "inputs"))),
+            inputs=tuple(text.input for text in asked),
+            evidence=tuple(text.evidence for text in asked),
             accuracy=measured.reading.accuracy(rows),
             facts=facts(measured),
         )
@@ -400,7 +426,15 @@ def _building(name: str, design: Callable[[int], Written], facts: Facts) -> Buil
     return build
 
 
-def _selecting(name: str, truth: str, recipe: SelectorRecipe, facts: Facts) -> Family:
+def _selecting(
+    name: str,
+    truth: str,
+    recipe: SelectorRecipe,
+    facts: Facts,
+    claims: Claims,
+    *,
+    undecidable: Undecidable = Undecidable.NOTHING,
+) -> Family:
     return Family(
         name=name,
         truth=truth,
@@ -409,10 +443,17 @@ def _selecting(name: str, truth: str, recipe: SelectorRecipe, facts: Facts) -> F
         data=None,
         build=_building(name, lambda seed: selector(recipe, seed), facts),
         digest=recipe_digest(name, recipe),
+        claims=claims,
+        undecidable=undecidable,
     )
 
 
 _ALIGNED, _DECOY = SelectorRecipe(heads=4), SelectorRecipe(heads=4, copies=False)
+_ALWAYS_RIGHT: Final = {ACCURACY: (1.0, 1.0)}
+_TWINS: Final = _ALWAYS_RIGHT | {
+    "largest_logit_difference_from_twin": (0.0, 1e-5),
+    "mean_tvd_of_attention_from_twin": (0.3, 1.0),
+}
 _LOOKUP, _IGNORING = LookupRecipe(), IgnoringRecipe()
 
 FAMILIES: Final = (
@@ -421,6 +462,7 @@ FAMILIES: Final = (
         "Every word says the same, and counts in proportion to the attention that it gets.",
         SelectorRecipe(),
         selector_facts,
+        _ALWAYS_RIGHT | {"least_correlation_of_effect_and_salience": (0.999, 1.0)},
     ),
     Family(
         name="key-lookup",
@@ -430,6 +472,12 @@ FAMILIES: Final = (
         data=None,
         build=_building("key-lookup", lambda seed: key_lookup(_LOOKUP, seed), lookup_facts),
         digest=recipe_digest("key-lookup", _LOOKUP),
+        claims={
+            ACCURACY: (0.99, 1.0),
+            "attention_on_decisive_words": (0.95, 1.0),
+            "accuracy_without_decisive_words": (0.0, 0.65),
+            "flipped_by_turned_value": (0.99, 1.0),
+        },
     ),
     Family(
         name="ignoring",
@@ -439,29 +487,50 @@ FAMILIES: Final = (
         data=None,
         build=_building("ignoring", lambda seed: ignoring(_IGNORING, seed), ignoring_facts),
         digest=recipe_digest("ignoring", _IGNORING),
+        claims={
+            ACCURACY: (0.95, 1.0),
+            "largest_relative_margin_change_under_uniform_attention": (0.0, 0.01),
+            "mean_tvd_of_attention_from_uniform": (0.2, 1.0),
+            "least_correlation_of_effect_and_evidence": (0.999, 1.0),
+        },
     ),
     _selecting(
         "null-space-aligned",
         "A selector whose three idle heads attend as the working one does: its attention is right.",
         _ALIGNED,
         twin_facts(_DECOY),
+        _TWINS,
     ),
     _selecting(
         "null-space-decoy",
         "Its twin with the same output for every input, whose idle heads attend to the opposite ends.",
         _DECOY,
         twin_facts(_ALIGNED),
+        _TWINS,
     ),
     _selecting(
         "constant",
         "The classifier reads nothing: no word matters.",
         SelectorRecipe(reads=False, bias=2.0),
         constant_facts,
+        {"margin_spread": (0.0, 0.0)},
+        undecidable=Undecidable.EVERYTHING,
+    ),
+    _selecting(
+        "one-unit",
+        "A selector, asked about texts of one word: no map can be right or wrong.",
+        SelectorRecipe(words=1200, lengths=(1, 1)),
+        one_unit_facts,
+        _ALWAYS_RIGHT | {"most_words": (1.0, 1.0), "least_margin_between_classes": (0.01, math.inf)},
+        undecidable=Undecidable.EVERYTHING,
     ),
     _selecting(
         "flat",
         "Attention is the same for every word, and their evidence differs.",
         SelectorRecipe(graded_evidence=True),
         flat_facts,
+        _ALWAYS_RIGHT
+        | {"largest_weight_ratio": (1.0, 1.001), "least_correlation_of_effect_and_evidence": (0.999, 1.0)},
+        undecidable=Undecidable.ATTENTION,
     ),
 )
