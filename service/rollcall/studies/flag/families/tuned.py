@@ -161,7 +161,7 @@ FAMILIES: Final = (
     tuned_family(
         "imdb-pairs",
         "People turned the label round by changing the words that differ within a pair.",
-        TunedRecipe(data="imdb_counterfactual", shape=_shape(2, 256), schedule=Schedule(steps=600, batch=32)),
-        {ACCURACY: (0.65, 1.0)},
+        TunedRecipe(data="imdb_counterfactual", shape=_shape(2, 256), schedule=Schedule(steps=450, batch=32)),
+        {ACCURACY: (0.75, 1.0), "accuracy_without_decisive_words": (0.4, 0.6)},
     ),
 )
