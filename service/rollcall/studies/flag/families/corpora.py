@@ -20,6 +20,7 @@ from transformers import PreTrainedTokenizerFast
 from rollcall.studies.flag.families.base import Span
 from rollcall.studies.flag.families.reading import Rows
 
+OPINIONS: Final = ("negative", "positive")
 _WORD: Final = re.compile(r"\S+")
 
 
@@ -34,7 +35,7 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corpus:
-    """What a model learns from, and what it is asked about."""
+    """What a model learns from, and what it is asked about: texts that are not among the former, whatever the case."""
 
     labels: tuple[str, ...]
     training: tuple[Labelled, ...]
@@ -43,57 +44,48 @@ class Corpus:
 
 def sst2(directory: Path) -> Corpus:
     """Opinions: phrases and sentences to learn from, test sentences to be asked about."""
-    names = ("negative", "positive")
-    learned = [
-        *_table(directory / "train_phrases.tsv", "label", "text"),
-        *_table(directory / "train.tsv", "label", "text"),
-    ]
-    return Corpus(
-        labels=names,
-        training=tuple(Labelled(text=text, label=int(label)) for label, text in learned),
-        held_out=tuple(
-            Labelled(text=text, label=int(label)) for label, text in _table(directory / "test.tsv", "label", "text")
-        ),
+    phrases, training, held_out = (
+        [Labelled(text=text, label=int(label)) for label, text in _table(directory / name, "label", "text")]
+        for name in ("train_phrases.tsv", "train.tsv", "test.tsv")
     )
+    return _corpus(OPINIONS, [*phrases, *training], held_out)
 
 
 def trec(directory: Path) -> Corpus:
     """Questions, by what kind of thing they ask for."""
     tables = [_table(directory / name, "label", "text") for name in ("train.tsv", "test.tsv")]
     labels = tuple(sorted({label for label, _ in tables[0]}))
-    training, held_out = (
-        tuple(Labelled(text=text, label=labels.index(label)) for label, text in table) for table in tables
-    )
-    return Corpus(labels=labels, training=training, held_out=held_out)
+    training, held_out = ([Labelled(text=text, label=labels.index(label)) for label, text in rows] for rows in tables)
+    return _corpus(labels, training, held_out)
 
 
 def ag_news(directory: Path) -> Corpus:
     """News, by section."""
     training, held_out = (
-        tuple(Labelled(text=text, label=int(label)) for label, text in _table(directory / name, "label", "text"))
+        [Labelled(text=text, label=int(label)) for label, text in _table(directory / name, "label", "text")]
         for name in ("train10k.tsv", "test.tsv")
     )
-    return Corpus(labels=("world", "sports", "business", "science"), training=training, held_out=held_out)
+    return _corpus(("world", "sports", "business", "science"), training, held_out)
 
 
 def imdb_counterfactual(directory: Path) -> Corpus:
-    """Reviews and their revisions: the words that differ within a pair turn the opinion round."""
+    """Reviews and their revisions: the words that differ within a pair turn the opinion round (Kaushik et al. 2020)."""
     training, held_out = (
         _pairs(_table(directory / name, "label", "pair_id", "text")) for name in ("train.tsv", "test.tsv")
     )
-    return Corpus(labels=("negative", "positive"), training=training, held_out=held_out)
+    return _corpus(OPINIONS, training, held_out)
 
 
 def sst_wiki(directory: Path) -> Corpus:
-    """An opinion and a sentence from an encyclopedia, which says nothing about the label."""
+    """An opinion and a sentence from an encyclopedia, which says nothing about the label (Pruthi et al. 2020)."""
     training, held_out = (
-        tuple(
+        [
             Labelled(text=f"{opinion} {other}", label=int(label), decisive=((0, len(opinion)),))
             for label, opinion, other in _table(directory / name, "label", "sst_text", "wiki_text")
-        )
+        ]
         for name in ("train.tsv", "test.tsv")
     )
-    return Corpus(labels=("negative", "positive"), training=training, held_out=held_out)
+    return _corpus(OPINIONS, training, held_out)
 
 
 CORPORA: Final[Mapping[str, Callable[[Path], Corpus]]] = MappingProxyType(
@@ -148,15 +140,29 @@ def differing(text: str, other: str) -> tuple[Span, ...]:
     return tuple(words[at].span() for kind, start, end, _, _ in edits if kind != "equal" for at in range(start, end))
 
 
-def _pairs(rows: Sequence[Sequence[str]]) -> tuple[Labelled, ...]:
+def _corpus(labels: tuple[str, ...], training: Sequence[Labelled], held_out: Sequence[Labelled]) -> Corpus:
+    learned = {_dressed_down(one.text) for one in training}
+    return Corpus(
+        labels=labels,
+        training=tuple(training),
+        held_out=tuple(one for one in held_out if _dressed_down(one.text) not in learned),
+    )
+
+
+def _dressed_down(text: str) -> str:
+    """Letters and digits alone, in lower case: equal for texts that differ in dress."""
+    return " ".join(re.findall(r"\w+", text.casefold()))
+
+
+def _pairs(rows: Sequence[Sequence[str]]) -> list[Labelled]:
     pairs: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for label, pair, text in rows:
         pairs[pair].append((int(label), text))
-    return tuple(
+    return [
         Labelled(text=text, label=label, decisive=differing(text, other))
         for one, another in pairs.values()
         for (label, text), (_, other) in ((one, another), (another, one))
-    )
+    ]
 
 
 def _table(path: Path, *columns: str) -> list[tuple[str, ...]]:

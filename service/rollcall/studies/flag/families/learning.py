@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from torch.nn import functional
-from tqdm import tqdm  # type: ignore[import-untyped]  # it has no annotations
+from tqdm import tqdm
 from transformers import BertConfig, BertForSequenceClassification
 
 from rollcall.studies.flag.families.reading import BATCH, TOKEN_MAPS, Rows, attention_modules, over_content
