@@ -5,6 +5,7 @@ Whole words are pieces, too: a tokenizer over words alone reads word by word.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -12,6 +13,8 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import PreTrainedTokenizerFast
 
 SPECIAL_PIECES: Final = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+ALPHABET: Final = 100
+"""Characters that words can be spelt with."""
 PAD_ID, UNK_ID, CLS_ID, SEP_ID, MASK_ID = range(len(SPECIAL_PIECES))
 
 
@@ -37,19 +40,36 @@ def plain_characters() -> list[str]:
 
 
 def learned_pieces(texts: Sequence[str], *, count: int) -> list[str]:
-    """Learn ``count`` word pieces from ``texts``."""
+    """Learn ``count`` word pieces from ``texts``, the same ones every time.
+
+    The library breaks ties by the numbers of the pieces and numbers characters in the order of a hash map that is
+    seeded anew in every process; so every character is given its number beforehand, as if it were a special piece.
+    """
     learner = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # noqa: S106 - a piece, no password
     learner.normalizer = uncased()
     learner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    characters = _characters(texts)
     trainer = trainers.WordPieceTrainer(
         vocab_size=count,
-        special_tokens=list(SPECIAL_PIECES),
-        initial_alphabet=[c for c in plain_characters() if len(c) == 1],
-        limit_alphabet=100,
+        special_tokens=[*SPECIAL_PIECES, *characters, *(f"##{character}" for character in characters)],
+        initial_alphabet=characters,
+        limit_alphabet=len(characters),
         show_progress=False,
     )
     learner.train_from_iterator(texts, trainer)
     return sorted(learner.get_vocab(), key=lambda piece: learner.get_vocab()[piece])
+
+
+def _characters(texts: Sequence[str]) -> list[str]:
+    """The plain ones, and the commonest of the others in the texts, ALPHABET in all."""
+    plain = [piece for piece in plain_characters() if len(piece) == 1]
+    normalizer = uncased()
+    counts = Counter(character for text in texts for character in normalizer.normalize_str(text))
+    others = sorted(
+        (character for character in counts if not character.isspace() and character not in plain),
+        key=lambda character: (-counts[character], character),
+    )
+    return [*plain, *others[: max(0, ALPHABET - len(plain))]]
 
 
 def piece_tokenizer(pieces: Sequence[str], *, positions: int) -> PreTrainedTokenizerFast:

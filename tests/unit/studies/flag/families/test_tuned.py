@@ -22,7 +22,7 @@ HIDING = tuned_family(
         data="sst_wiki",
         shape=Shape(layers=2, width=32, feed_forward=64, positions=16),
         schedule=BRIEF,
-        pieces=200,
+        pieces=500,
         hiding=Hiding(hidden="last_layer", weight=1.0),
         hiding_schedule=BRIEF,
     ),
