@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tempfile
@@ -23,7 +24,7 @@ _MODEL, _RECORD = "model", "member.json"
 
 
 def member(family: Family, *, seed: int, inputs: int, data: Path | None, cache: Path) -> Member:
-    """The family's model of this seed with its first `inputs` inputs, from `cache` where it was built before.
+    """The family's model of this seed with its first `inputs` inputs, from `cache` where it was built from the same.
 
     `data` is the directory of the family's data set; ValueError where it is needed and missing. A model appears in the
     cache whole or not at all, also where two processes build the same one.
@@ -31,7 +32,7 @@ def member(family: Family, *, seed: int, inputs: int, data: Path | None, cache: 
     if family.data is not None and data is None:
         message = f"family {family.name} needs the directory of the data set {family.data}"
         raise ValueError(message)
-    kept = cache / family.name / f"{family.digest}-{seed}"
+    kept = cache / family.name / f"{_digest(family, data)}-{seed}"
     found = _stored(kept, inputs)
     if found is None:
         asked = max(inputs, LEAST_INPUTS)
@@ -44,6 +45,17 @@ def member(family: Family, *, seed: int, inputs: int, data: Path | None, cache: 
         found = _stored(kept, inputs)
         assert found is not None
     return found
+
+
+def _digest(family: Family, data: Path | None) -> str:
+    """The recipe's digest; where the family learns from files, one over these as well."""
+    if family.data is None or data is None:
+        return family.digest
+    whole = hashlib.sha256(family.digest.encode())
+    for path in sorted(data.glob("*.tsv")):
+        whole.update(path.name.encode())
+        whole.update(hashlib.sha256(path.read_bytes()).digest())
+    return whole.hexdigest()[: len(family.digest)]
 
 
 def _put(work: Path, kept: Path, inputs: int) -> None:

@@ -75,6 +75,17 @@ def test_another_recipe_is_another_model(selector: tuple[Family, list[int]], tmp
     assert len(calls) == 2
 
 
+def test_other_data_are_another_model(selector: tuple[Family, list[int]], tmp_path: Path) -> None:
+    """A file that changed is noticed; one that was only touched is the same."""
+    family, calls = selector
+    data = tmp_path / "data"
+    data.mkdir()
+    for text in ("label\ttext\n", "label\ttext\n", "label\tsentence\n"):
+        (data / "train.tsv").write_text(text, encoding="utf-8")
+        member(replace(family, data="any"), seed=0, inputs=5, data=data, cache=tmp_path / "cache")
+    assert len(calls) == 2
+
+
 def test_a_building_that_fails_leaves_nothing(selector: tuple[Family, list[int]], tmp_path: Path) -> None:
     """The next attempt starts afresh."""
 
