@@ -15,7 +15,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -35,6 +35,7 @@ from rollcall.edge.port import Limits
 from rollcall.edge.server import GrpcServer
 from rollcall.engine.dispatch import Dispatcher
 from rollcall.engine.engine import Engine
+from rollcall.engine.memory import Allowance
 from rollcall.engine.threads import configure_threads
 from rollcall.models.loading import LoadedModel, load_model
 from rollcall.monitor.record import ModelRecord
@@ -196,6 +197,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         texts,
         metrics,
         on_lost=on_lost,
+        allowance=Allowance(share=settings.limits.memory_share, bytes=settings.limits.max_batch_bytes),
     )
     device = compute.device
     metrics.watch_queue(
@@ -227,7 +229,12 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     )
     service = Service(settings=settings, pipeline=pipeline, watch=watch)
     admin = AdminServer(
-        settings=lambda: service.settings, port=service, health=health, metrics=metrics, alive=lambda: device.alive
+        settings=lambda: service.settings,
+        port=service,
+        health=health,
+        metrics=metrics,
+        alive=lambda: device.alive,
+        batches=lambda: {name: asdict(compute.bounds(name)) for name in models},
     )
     grpc = GrpcServer(settings=settings.grpc, port=service, health=health, metrics=metrics)
     async with AsyncExitStack() as closing:
@@ -279,6 +286,9 @@ async def _load_all(
             failed_self_tests=list(model.failed),
             calibration=entry.card.calibration.id,
         )
+        bounds = compute.bounds(spec.name)
+        level = logging.WARNING if bounds.tight else logging.INFO
+        logs.event(_log, level, "memory_measured", model=spec.name, tight=bounds.tight, **asdict(bounds))
 
 
 async def _not_ready(names: Iterable[str], health: Health, metrics: Metrics) -> None:

@@ -213,6 +213,10 @@ class LimitSettings:
     max_in_flight: Annotated[int, whole(1, 1_000_000)] = 256
     max_units: Annotated[int, whole(2, 256)] = 64
     max_batch_tokens: Annotated[int, whole(16, 2**31 - 1)] = 8192
+    memory_share: Annotated[float, SHARE] = 0.5
+    """Share of the memory that is free once a model is loaded which one batch may take, by measured rows."""
+    max_batch_bytes: Annotated[int | None, whole(1, 2**63 - 1)] = None
+    """Memory that one batch may take, whatever is free; without it `memory_share` says."""
     max_batch_seconds: Annotated[float, seconds(10)] = 0.01
     """Time that a batch of many rows is cut to, so that predictions never wait long behind one."""
     predict_share: Annotated[float, SHARE] = 0.8

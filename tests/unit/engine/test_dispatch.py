@@ -187,6 +187,10 @@ async def test_a_loaded_model_is_tried_before_it_is_used() -> None:
         assert dispatcher.expected_seconds("m", 10, 8) > 0
         assert dispatcher.engine.models["m"] is model
         assert dispatcher.capture_seconds("m", 8) > 0
+        bounds = dispatcher.bounds("m")
+        assert bounds.longest_row_bytes.keys() == {"predictions", "rows", "capture"}
+        assert bounds.batch_bytes is not None
+        assert not bounds.tight
     assert max(backend.batches) > 1
 
 
