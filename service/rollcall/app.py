@@ -38,6 +38,7 @@ from rollcall.engine.engine import Engine
 from rollcall.engine.memory import Allowance
 from rollcall.engine.threads import configure_threads
 from rollcall.models.loading import LoadedModel, load_model
+from rollcall.monitor.ownership import owning
 from rollcall.monitor.record import ModelRecord
 from rollcall.monitor.sampling import Sampler
 from rollcall.monitor.store import Store
@@ -238,6 +239,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     )
     grpc = GrpcServer(settings=settings.grpc, port=service, health=health, metrics=metrics)
     async with AsyncExitStack() as closing:
+        if settings.state.directory is not None:
+            closing.enter_context(owning(settings.state.directory))
         closing.callback(texts.shutdown)
         closing.callback(compute.beside.shutdown)
         device.start()

@@ -239,7 +239,7 @@ class StateSettings:
     """What outlives the process."""
 
     directory: Annotated[Path | None, PATH] = None
-    """Where the records of models are kept, for one process alone; without it they are kept in memory only."""
+    """Where the records of models are kept, by one process, which locks it; without it they are in memory only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
