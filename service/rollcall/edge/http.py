@@ -33,7 +33,7 @@ RENDER_INTERVAL_SECONDS = 1.0
 class AdminServer:
     """The HTTP port. `alive` tells whether the compute thread works; `settings` returns those in force.
 
-    `batches` tells by model, ready for JSON, what bounds its batches.
+    `batches` tells by model, ready for JSON, what bounds its batches; `worker` which of several this is.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class AdminServer:
         metrics: Metrics,
         alive: Callable[[], bool],
         batches: Callable[[], Mapping[str, object]] = dict,
+        worker: Mapping[str, str | int] | None = None,
     ) -> None:
         self._settings = settings
         self._port = port
@@ -52,6 +53,7 @@ class AdminServer:
         self._metrics = metrics
         self._alive = alive
         self._batches = batches
+        self._worker = worker
         self._started = time.monotonic()
         self._rendering = asyncio.Lock()
         self._rendered: tuple[float, bytes] | None = None
@@ -108,6 +110,7 @@ class AdminServer:
                 **asdict(self._metrics.load()),
                 "default_model": self._port.default_model,
                 "models": {card.ref.name: _describe(card) for card in self._port.models()},
+                **({"worker": self._worker} if self._worker else {}),
                 "batches": self._batches(),
                 "settings": self._settings().public(),
             }
