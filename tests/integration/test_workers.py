@@ -77,7 +77,7 @@ def explain(server: ServerProcess, text: str = TEXT) -> dict[str, Any]:
         "prediction": answer["prediction"],
         "effects": answer["effects"],
         "maps": {found["map"]: found["scores"] for found in answer["attributions"]},
-        "verdicts": {found["map"]: found["verdict"] | {"witnesses": None} for found in answer["attributions"]},
+        "verdicts": {found["map"]: found["verdict"] for found in answer["attributions"]},
     }
 
 
