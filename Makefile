@@ -49,8 +49,8 @@ protos-check: setup  ## Check that the committed stubs are what protos/ says, an
 	$(BIN)/python protos/generate.py --check
 	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf format --diff --exit-code
 
-bench: setup  ## Measure explanations against their rows on the stock model
-	$(BIN)/python -m tests.bench.bench_explain
+bench: setup  ## Measure explanations against their rows on the stock model, and how their cost grows (half an hour)
+	$(BIN)/python -m tests.bench.cost
 
 load: setup  ## Offer a real server half to twice of what it can do (some twenty minutes)
 	$(BIN)/python -m tests.bench.load

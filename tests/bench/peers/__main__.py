@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 import transformers
 
-from tests.bench.bench_explain import _classifier
+from tests.bench.cost.models import MINILM, classifier
 from tests.bench.peers import vs_captum, vs_ferret, vs_mlserver, vs_nnsight, vs_shap
 from tests.bench.peers.environments import NotBuilt, default_work
 from tests.bench.peers.ours import Ours
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log(f"already finished: {', '.join(report.finished) or 'nothing'}")
     with tempfile.TemporaryDirectory() as directory:
         log("making and proving a random BERT, 6 x 384 ...")
-        ours = Ours(directory=_classifier(Path(directory)))
+        ours = Ours(directory=classifier(Path(directory), **MINILM))
 
         def session(name: str) -> Session:
             return Session(
