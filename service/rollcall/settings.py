@@ -185,6 +185,9 @@ class GrpcSettings:
     max_inbound_bytes: Annotated[int, whole(1024, 2**31 - 1)] = 4 * 1024 * 1024
     max_concurrent_streams: Annotated[int, whole(1, 2**31 - 1)] = 1000
     """Calls in progress on one connection; more wait at the client."""
+    max_connection_seconds: Annotated[float, seconds(2_000_000)] = 0.0
+    """Age, give or take a tenth, at which a connection is closed once its calls have ended, so that clients connect
+    again and spread over all processes and pods; 0 for never."""
     propagation_seconds: Annotated[float, seconds(600)] = 0.0
     """Time between "not ready" and refusing connections, for load balancers to notice."""
     drain_seconds: Annotated[float, seconds(3600)] = 30.0

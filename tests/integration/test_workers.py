@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
 import pytest
 
+from rollcall import app
+from rollcall.__main__ import parser, serve_sources
 from rollcall.demo.server import ServerProcess, server_process
+from rollcall.domain.errors import DeviceLost
+from rollcall.engine import dispatch
+from rollcall.engine.device import Outcome
+from rollcall.engine.engine import Engine
+from rollcall.scheduling.queue import Batch
+from rollcall.settings import Settings
+from rollcall.supervisor import supervise
+from rollcall.workers import Worker
 from rollcall_client import AsyncClient, Client, Explanation, Unavailable
 from tests.integration.test_lifecycle import TEXT, events, wait_for
 
@@ -101,6 +114,7 @@ def test_both_workers_answer_and_agree_to_the_digit(server: ServerProcess) -> No
         status = json.loads(page(worker, "statusz"))
         assert status["worker"] == {"index": index, "of": 2, "device": "cpu"}
         assert json.loads(page(worker, "readyz"))["ready"]
+        assert 0 < status["batches"]["demo"]["longest_row_bytes"]["rows"] < status["batches"]["demo"]["batch_bytes"]
 
 
 def test_a_second_server_shares_neither_port_nor_state(server: ServerProcess, state: Path) -> None:
@@ -169,6 +183,50 @@ def test_workers_stop_when_their_supervisor_is_killed() -> None:
     with server_process("--demo", "--devices", "cpu") as server:
         server.process.kill()
         wait_for(server, "stopped", 1)
+
+
+def loses_its_device(settings: Settings, worker: Worker, ready: Callable[[int], None]) -> int:
+    """Serve; the first time the device is lost at the first request, the second time that is the end of the test."""
+    assert settings.state.directory is not None
+    lost, mark, run = threading.Event(), settings.state.directory / "lost", dispatch.run_batch
+
+    def run_while_it_lasts(engine: Engine, batch: Batch) -> list[Outcome]:
+        if lost.is_set():
+            raise DeviceLost
+        return run(engine, batch)
+
+    def ask() -> None:
+        with Client(f"127.0.0.1:{worker.grpc_port}", retries=0) as client, suppress(Unavailable):
+            client.predict(TEXT)
+
+    def then(port: int) -> None:
+        ready(port)
+        if mark.exists():
+            os.kill(os.getppid(), signal.SIGTERM)
+            return
+        mark.touch()
+        lost.set()
+        threading.Thread(target=ask).start()
+
+    dispatch.run_batch = run_while_it_lasts
+    return app.serve(settings, worker, then)
+
+
+def test_a_worker_that_loses_its_device_is_replaced(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Nobody restarts one process of a container by its probe: it ends by itself, and another one is started."""
+    arguments = "serve --demo --devices cpu --grpc-port 0 --admin-port 0"
+    environ = {"ROLLCALL_STATE_DIRECTORY": str(tmp_path)}
+    settings = serve_sources(parser().parse_args(arguments.split()), environ).load()
+    handlers, level = list(logging.root.handlers), logging.root.level
+    try:
+        assert supervise(settings, loses_its_device) == 0
+    finally:
+        logging.root.handlers[:] = handlers
+        logging.root.setLevel(level)
+    log = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
+    died = [event["code"] for event in log if event["event"] == "worker_died"]
+    assert died == [1]
+    assert [event["event"] for event in log].count("worker_ready") == 2
 
 
 def test_a_worker_that_cannot_load_its_model_ends_the_start(tmp_path: Path) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,15 @@ from rollcall.supervisor import BACKOFF_SECONDS, MOST_DEATHS, STEADY_SECONDS, Re
 from rollcall.workers import Worker
 
 pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture(autouse=True)
+def log_of_its_own() -> Iterator[None]:
+    """The supervisor sends the log of its whole process elsewhere: here that is the test's process."""
+    handlers, level = list(logging.root.handlers), logging.root.level
+    yield
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
 
 
 def settings_of(directory: Path, devices: str = "cpu", config: str = "") -> Settings:

@@ -37,7 +37,7 @@ class GrpcServer:
     ) -> None:
         self._settings = settings
         self._health = health
-        options = (
+        options: tuple[tuple[str, int], ...] = (
             ("grpc.max_receive_message_length", settings.max_inbound_bytes),
             ("grpc.max_concurrent_streams", settings.max_concurrent_streams),
             (
@@ -45,6 +45,9 @@ class GrpcServer:
                 int(shared),
             ),  # a second server on the same port must fail, unless it is meant to share it
         )
+        if settings.max_connection_seconds:
+            age = int(settings.max_connection_seconds * 1000)
+            options = (*options, ("grpc.max_connection_age_ms", max(1, age)))
         self._server = aio.server(interceptors=(CallInterceptor(metrics),), options=options)
         servicer = ExplanationServicer(port, metrics)
         explanation_service_pb2_grpc.add_ExplanationServiceServicer_to_server(servicer, self._server)
