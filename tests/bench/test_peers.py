@@ -14,7 +14,7 @@ import pytest
 
 from tests.bench.peers import __main__ as command
 from tests.bench.peers.environments import Environment, NotBuilt, build, pinned
-from tests.bench.peers.measure import Answer, Case, Finding, Per, Side, Spread, Work, gap, measure
+from tests.bench.peers.measure import Answer, Case, Finding, Per, Side, Work, gap, measure
 from tests.bench.peers.ours import Ours, leave_one_out, one_at_a_time
 from tests.bench.peers.process import PeerFailed, PeerProcess
 from tests.bench.peers.report import Absent, Report
@@ -118,10 +118,8 @@ def test_absent_peers_are_named(case: Case) -> None:
     assert json.loads(json.dumps(report.as_json()))["findings"][0]["agrees"]
 
 
-def test_spread_of_few_values() -> None:
-    """One measurement has no spread; several have quartiles."""
-    assert Spread.of([2.0]) == Spread(middle=2.0, low=2.0, high=2.0)
-    assert Spread.of([1.0, 2.0, 3.0, 4.0, 5.0]) == Spread(middle=3.0, low=2.0, high=4.0)
+def test_scores_of_other_shapes_are_far_apart() -> None:
+    """There is no agreement between things that cannot be compared."""
     assert gap(np.zeros(2), np.zeros(3)) == float("inf")
 
 

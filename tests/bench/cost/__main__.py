@@ -31,41 +31,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results = files(NAME, where.date, page=options.out, numbers=options.json, keep=not options.quick)
     report = Report(origin=where)
     for size in options.sizes:
-        for state in measure(report, size, QUICK if options.quick else PLANS[size]):
-            report = state
-            results.write(report.page(), report.origin, report.numbers())
-    print(report.page())
+        for part in measure(report, size, QUICK if options.quick else PLANS[size]):
+            report = report.plus(part)
+            results.write(report.as_markdown(), report.origin, report.as_json())
+    print(report.as_markdown())
     results.tell()
     return 0
 
 
 def measure(report: Report, size: str, plan: Plan) -> Iterator[Report]:
-    """Add what is found of one size, piece by piece."""
+    """Measure one size of the run that `report` is of; yields what was found part by part."""
+    log(f"{size}: making and proving the model ...")
+    part = Report(origin=report.origin)
     with tempfile.TemporaryDirectory() as directory:
-        log(f"{size}: making and proving the model ...")
         tiny = make(size, Path(directory))
+        assert not tiny.loaded.failed
         with serving(tiny.loaded) as harness:
             bench = Bench(tiny=tiny, harness=harness)
-            most = tiny.backend.shape.max_tokens
-            lengths = [tokens for tokens in plan.sweep if tokens <= most]
-            # Memory first: later on the process holds more, which would be used again without a trace.
-            log(f"{size}: peaks of memory at {', '.join(map(str, lengths))} tokens ...")
-            found = peaks(lambda tokens: bench.explain(text(tiny, tokens, 0)), lengths)
+            # 1. Memory first: nothing else has been run yet that could hold some.
+            lengths = [tokens for tokens in plan.sweep if tokens <= tiny.backend.shape.max_tokens]
+            texts = {tokens: text(tiny, tokens, 0) for tokens in lengths}
+            log(f"{size}: memory at {', '.join(map(str, lengths))} tokens ...")
+            held = peaks(lambda tokens: bench.explain(texts[tokens]), lengths)
+            # 2. An explanation against its rows.
             for tokens in plan.lengths:
-                at = whole.measure(bench, size, tokens, texts=plan.texts, repeats=plan.repeats)
-                report = replace(report, whole=(*report.whole, at))
-                yield report
-            again, tokens = plan.sweep_repeats, plan.sweep_tokens
-            report = replace(report, lengths=(*report.lengths, *sweeps.over_length(bench, size, lengths, found, again)))
-            yield report
+                found = whole.measure(bench, size, tokens, texts=plan.texts, repeats=plan.repeats)
+                yield replace(part, whole=(found,))
+            # 3. How its cost grows.
+            repeats, tokens = plan.sweep_repeats, plan.sweep_tokens
+            yield replace(part, batches=tuple(sweeps.over_batch(bench, size, tokens, plan.batches, repeats)))
             if plan.units:
-                units = sweeps.over_units(bench, size, tokens, plan.units, again)
-                report = replace(report, units=(*report.units, *units))
+                yield replace(part, units=tuple(sweeps.over_units(bench, size, tokens, plan.units, repeats)))
             if plan.max_rows:
-                rows = sweeps.over_rows(bench, size, tokens, plan.max_rows, again)
-                report = replace(report, rows=(*report.rows, *rows))
-            batches = sweeps.over_batch(bench, size, tokens, plan.batches, again)
-            yield replace(report, batches=(*report.batches, *batches))
+                yield replace(part, rows=tuple(sweeps.over_rows(bench, size, tokens, plan.max_rows, repeats)))
+            yield replace(part, lengths=tuple(sweeps.over_length(bench, size, lengths, held, repeats)))
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

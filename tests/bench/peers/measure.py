@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from statistics import median, quantiles
+from statistics import median
 from typing import Any
 
 import numpy as np
 
 from rollcall.domain.inputs import Encoding
 from rollcall.domain.maps import Floats
+from tests.bench.spread import Spread
 
 TRIALS = 3
 
@@ -89,23 +90,6 @@ class Work:
     repeats_at_most: int | None = None
     trials: int = TRIALS
     """How often each setting is tried before the fastest is taken as the tuned one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spread:
-    """Median and quartiles."""
-
-    middle: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
-        """Take them of at least one value."""
-        if len(values) < 2:
-            return cls(middle=values[0], low=values[0], high=values[0])
-        low, middle, high = quantiles(values, n=4, method="inclusive")
-        return cls(middle=middle, low=low, high=high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from tests.bench.markdown import DASH, pairs, table
-from tests.bench.peers.measure import Finding, Spread, Timed
+from tests.bench.peers.measure import Finding, Timed
 from tests.bench.results import Origin
+from tests.bench.spread import Spread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +159,7 @@ def _time(timed: Timed, clock: str, row: str) -> str:
 
 def _ratio(timed: Timed, clock: str, per: str) -> str:
     spread: Spread = getattr(timed, f"{clock}_ratio")
-    return f"{spread.middle:.2f} [{spread.low:.2f}, {spread.high:.2f}]{'' if per == 'work' else f' per {per}'}"
+    return f"{spread.text()}{'' if per == 'work' else f' per {per}'}"
 
 
 def _notes(findings: Sequence[Finding]) -> Iterator[str]:
