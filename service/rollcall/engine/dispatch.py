@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from rollcall.backends.arrangement import first_layer
 from rollcall.backends.base import CaptureRequest, variants
 from rollcall.domain.compute import Captured, Job, Priority
 from rollcall.domain.decision import Decision
+from rollcall.domain.errors import DeviceLost
 from rollcall.domain.inputs import Encoding, ModelInput
 from rollcall.domain.maps import DEFAULT_MAPS, AttentionSelection, Floats, MapKind, MapOptions
 from rollcall.domain.rows import Row, RowResult
@@ -25,6 +27,9 @@ from rollcall.engine.further import Further
 from rollcall.engine.memory import Allowance, measure, meter_of
 from rollcall.models.loading import LoadedModel
 from rollcall.scheduling.queue import Ask, Batch, Bounds, Kind, RowQueue
+from rollcall.telemetry import logs
+
+_log = logging.getLogger(__name__)
 
 WARM_UP = ((1, 16), (4, 16), (1, 16), (4, 64), (8, 32))
 """Rows and tokens of the batches that a model is first tried with: what they take is the first estimate."""
@@ -155,11 +160,20 @@ class Dispatcher:
         return loaded
 
     def _learn_memory(self, model: str) -> None:
-        """Bound the batches of a model that was just loaded, and again those of all models on its device."""
+        """Bound the batches of a model that was just loaded, and again those of all models on its device.
+
+        Where it cannot be measured this is said in the log, and tokens alone bound them. Raises DeviceLost.
+        """
         device = self.engine.models[model].backend.device
         meter = meter_of(device)
-        memories = measure(self.engine, model, meter)
-        budget = self.allowance.budget(meter.free())
+        try:
+            memories = measure(self.engine, model, meter)
+            budget = self.allowance.budget(meter.free())
+        except DeviceLost:
+            raise
+        except Exception as error:  # noqa: BLE001 - a model whose memory nobody knows serves all the same
+            logs.event(_log, logging.WARNING, "memory_not_measured", model=model, error=error)
+            return
         neighbours = [name for name, other in self.engine.models.items() if other.backend.device == device]
 
         def bound(queue: RowQueue) -> None:

@@ -194,6 +194,22 @@ async def test_a_loaded_model_is_tried_before_it_is_used() -> None:
     assert max(backend.batches) > 1
 
 
+class Elsewhere(FakeBackend):
+    """On a device that this machine does not have."""
+
+    device = "cuda:7"
+
+
+async def test_a_model_whose_memory_cannot_be_measured_serves(caplog: pytest.LogCaptureFixture) -> None:
+    """Tokens bound its batches then, as they did before anything was measured."""
+    model = engine_of(Elsewhere()).models["m"]
+    with dispatching(FakeBackend()) as (dispatcher, _):
+        await dispatcher.load("m", lambda: model)
+        assert dispatcher.bounds("m").batch_bytes is None
+        assert dispatcher.bounds("m").longest_rows == {}
+    assert [record.message for record in caplog.records] == ["memory_not_measured"]
+
+
 async def test_a_model_that_cannot_be_loaded_says_why() -> None:
     """What loading raises is raised where it is awaited."""
 
