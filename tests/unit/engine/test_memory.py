@@ -90,7 +90,7 @@ class Scripted:
 
 def test_what_might_not_fit_is_not_tried() -> None:
     """Measuring must not be what a process dies of: the longest row is left alone where the shorter says so."""
-    generous, tight = Scripted(left=10**9), Scripted(left=15_999)
+    generous, tight = Scripted(left=10**9), Scripted(left=3_999)
     measure(engine_of(FakeBackend()), "m", generous)
     found = measure(engine_of(FakeBackend()), "m", tight)
     assert (generous.measured, tight.measured) == (6, 3)
