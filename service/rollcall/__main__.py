@@ -1,4 +1,4 @@
-"""The command line: `rollcall demo`, `serve`, `explain`, `models`, `check-config`, `calibrate`.
+"""The command line of the service, its models and its studies: `rollcall --help` lists the commands.
 
 Exit codes: 0 done, 1 it failed, 2 the options or the settings are wrong. What fails says so on stderr, one line for
 each thing that is wrong. Heavy packages are imported by the command that needs them, so that help is instant.
@@ -23,7 +23,8 @@ from rollcall.domain.errors import RollcallError
 from rollcall.domain.maps import MapKind
 from rollcall.domain.verdicts import CheckLevel
 from rollcall.settings import Entry, Mistake, Settings, SettingsError, Sources
-from rollcall.studies.commands import calibrate_options
+from rollcall.studies.commands import assess_options, calibrate_options
+from rollcall.studies.flag.commands import flag_options
 from rollcall.verdict.policies import POLICIES
 
 if TYPE_CHECKING:
@@ -381,6 +382,38 @@ def _calibrate(options: argparse.Namespace) -> int:
         raise CommandError(WRONG, str(error)) from error
 
 
+def _assess(options: argparse.Namespace) -> int:
+    from rollcall.studies.commands import StudyError, assess
+
+    try:
+        return DONE if assess(options) else FAILED
+    except StudyError as error:
+        raise CommandError(WRONG, str(error)) from error
+
+
+def _study_options(parser: argparse.ArgumentParser) -> None:
+    studies = parser.add_subparsers(title="studies", metavar="STUDY", required=True)
+    flag = "how often is the flag wrong? models whose truth is known"
+    own = studies.add_parser("flag", help=flag, description=flag)
+    flag_options(own)
+    own.set_defaults(study=_study_flag)
+
+
+def _study_flag(options: argparse.Namespace) -> bool:
+    from rollcall.studies.flag.commands import study_flag
+
+    return study_flag(options)
+
+
+def _study(options: argparse.Namespace) -> int:
+    from rollcall.studies.commands import StudyError
+
+    try:
+        return DONE if options.study(options) else FAILED
+    except StudyError as error:
+        raise CommandError(WRONG, str(error)) from error
+
+
 COMMANDS = (
     Command(name="demo", help="serve the packaged model and explain four sentences", options=_demo_options, run=_tour),
     Command(name="serve", help="serve models until stopped", options=_serve_options, run=_serve),
@@ -398,6 +431,13 @@ COMMANDS = (
         options=calibrate_options,
         run=_calibrate,
     ),
+    Command(
+        name="assess",
+        help="may a model's maps be shown to users? one page on a sample of texts",
+        options=assess_options,
+        run=_assess,
+    ),
+    Command(name="study", help="run a study and write its report", options=_study_options, run=_study),
 )
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`rollcall calibrate`: its options, and what it prints. Heavy packages wait until it runs."""
+"""`rollcall calibrate` and `rollcall assess`: options, and what they print. Heavy packages wait until they run."""
 # ruff: noqa: PLC0415 - imports wait for their command
 
 from __future__ import annotations
@@ -158,6 +158,79 @@ def calibrate(options: argparse.Namespace) -> bool:
         print(told(file))
         print(f"\nwritten to {out}; inputs kept in {work}", file=sys.stderr)
     return not file["failed"]
+
+
+def assess_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `rollcall assess`."""
+    model_options(parser)
+    parser.add_argument("--inputs", type=int, default=100, metavar="N", help="inputs to explain (default %(default)s)")
+    parser.add_argument(
+        "--maps", default="usual", metavar="NAMES", help="maps, with commas: usual (default), all, or names beside them"
+    )
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="FILE",
+        help=f"calibration of the model (default: DIRECTORY{SUFFIX}, if there)",
+    )
+    parser.add_argument(
+        "--require",
+        action="append",
+        default=[],
+        metavar="MAP[:FLAG]>=SHARE",
+        help="exit with 1 unless this holds, e.g. recommended>=0.7 or raw_attention:unfaithful<=0.1; may be repeated",
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the page (Markdown) there, too")
+
+
+def assess(options: argparse.Namespace) -> bool:
+    """Explain a sample and tell what it says; whether all requirements hold. Raises StudyError and others."""
+    from rollcall.studies.assessing import RequirementError, page, parse_requirement
+    from rollcall.studies.assessing import assess as assess_cases
+    from rollcall.studies.journal import JournalError
+    from rollcall.studies.laboratory import Laboratory
+    from rollcall.studies.measuring import Work, measure_all
+    from rollcall.studies.texts import DataError, read_data
+    from rollcall.verdict.calibration import CalibrationError, parse_calibration
+    from rollcall.verdict.policies import STANDARD
+
+    try:
+        required = [parse_requirement(text) for text in options.require]
+        data = read_data(options.data)
+        model = load(options)
+        beside = calibration_path(options.model)
+        path = options.calibration or (beside if beside.is_file() else None)
+        calibration = None
+        if path is not None:
+            raw = json.loads(path.read_text(encoding="utf-8"))
+            calibration = parse_calibration(raw, model_digest=model.digest, policy=STANDARD, dtype=model.backend.dtype)
+        laboratory = Laboratory(
+            model=model, policy=STANDARD, kinds=chosen_maps(options.maps, model.maps), calibration=calibration
+        )
+        work = options.work or beside.with_name(beside.name.removesuffix(SUFFIX) + ".assessment.work")
+        cases = measure_all(
+            laboratory,
+            Work(inputs=[(i, data.inputs[i]) for i in data.order(options.seed)], most=options.inputs, truth=False),
+            work / f"{data.digest.removeprefix('sha256:')[:12]}-{options.seed}.jsonl",
+            label="inputs",
+            quiet=options.quiet,
+        )
+    except (CalibrationError, DataError, JournalError, RequirementError) as error:
+        raise StudyError(str(error)) from error
+    if not cases:
+        message = f"{options.data}: the model refused every input"
+        raise StudyError(message)
+    found = assess_cases(cases)
+    found["required"] = {str(one): one.met(found) for one in required}
+    statement = "No calibration: no promise." if calibration is None else calibration.reference().statement
+    texts = {case.number: data.inputs[case.number].text for case in cases}
+    text = page(found, texts, model=options.model.name, calibration=statement, data=data.name)
+    if options.out is not None:
+        options.out.write_text(text + "\n", encoding="utf-8")
+    print(json.dumps(found, indent=1) if options.json else text)
+    for name, met in found["required"].items():
+        print(f"{'holds' if met else 'DOES NOT HOLD'}: {name}", file=sys.stderr)
+    return all(found["required"].values())
 
 
 def told(file: Mapping[str, Any]) -> str:

@@ -96,6 +96,10 @@ Extra: TypeAlias = Callable[[Subject, tuple[UnitMap, ...], "EffectEstimate | Non
 """Maps [n] by name that nobody serves, given the input, the maps that are, and the true effects."""
 
 
+Tamper: TypeAlias = Callable[[RowResult, Row, RowResult], RowResult]
+"""What becomes of a row's result, given the row and the result of the untouched input."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Laboratory:
     """One loaded model and the policy that is studied. `kinds` are the maps that are made."""
@@ -104,7 +108,7 @@ class Laboratory:
     policy: Policy
     calibration: Calibration | None = None
     kinds: tuple[MapKind, ...] = DEFAULT_MAPS
-    tamper: Callable[[RowResult, Row], RowResult] = lambda result, _: result
+    tamper: Tamper = lambda result, *_: result
     """A fault to inject into the rows; none by default."""
 
     @property
@@ -213,7 +217,8 @@ class Bench:
         for start in range(0, len(missing), size):
             part = missing[start : start + size]
             results = laboratory.engine.run(NAME, variants(encoding, part))
-            self.done |= {_key(row): laboratory.tamper(r, row) for row, r in zip(part, results, strict=True)}
+            base = self.subject.base
+            self.done |= {_key(row): laboratory.tamper(r, row, base) for row, r in zip(part, results, strict=True)}
         return [self.done[_key(row)] for row in rows]
 
     async def _ask(self, rows: list[Row]) -> list[RowResult]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from tqdm import tqdm
 
@@ -13,7 +14,7 @@ from rollcall.domain.errors import InvalidInput
 from rollcall.domain.inputs import ModelInput
 from rollcall.studies.cases import Case, case_of, from_json, to_json
 from rollcall.studies.journal import Journal
-from rollcall.studies.laboratory import Laboratory
+from rollcall.studies.laboratory import Extra, Laboratory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,10 @@ class Work:
         return self.reached is not None and sum(case.reached for case in cases) >= self.reached
 
 
+ExtraAfter: TypeAlias = Callable[[Sequence[Case]], Extra | None]
+"""Maps that nobody serves, given what was measured before."""
+
+
 def measure_all(
     laboratory: Laboratory,
     work: Work,
@@ -42,10 +47,12 @@ def measure_all(
     *,
     label: str,
     quiet: bool = False,
+    extra: ExtraAfter = lambda _: None,
 ) -> tuple[Case, ...]:
     """Measure, or read from the journal what was measured before. Inputs that the model refuses are left out.
 
-    A journal of other weights, another policy or other maps is refused: JournalError.
+    `extra` makes the maps of an input that nobody serves. What comes out does not depend on what was in the journal. A
+    journal of other weights, another policy or other maps is refused: JournalError.
     """
     subject = {
         "model": laboratory.model.digest,
@@ -56,24 +63,30 @@ def measure_all(
         "truth": work.truth,
     }
     with Journal(journal, subject) as lines:
-        cases = [from_json(line) for line in lines.done if "refused" not in line]
-        done = {line["number"] for line in lines.done}
-        left = iter([(number, one) for number, one in work.inputs if number not in done])
+        known = {line["number"]: None if "refused" in line else from_json(line) for line in lines.done}
+        cases: list[Case] = []
         total = work.reached or min(len(work.inputs), work.most or len(work.inputs))
-        begun = sum(case.reached for case in cases) if work.reached else len(cases)
-        with tqdm(
-            total=total, initial=min(begun, total), desc=label, unit="input", disable=quiet, file=sys.stderr
-        ) as bar:
-            while not work.enough(cases):
-                number, one = next(left, (0, None))
-                if one is None:
+        with tqdm(total=total, desc=label, unit="input", disable=quiet, file=sys.stderr) as bar:
+            for number, one in work.inputs:
+                if work.enough(cases):
                     break
-                try:
-                    case = case_of(laboratory.measure(one, truth=work.truth), number)
-                except InvalidInput as error:
-                    lines.add({"number": number, "refused": [violation.field for violation in error.violations]})
-                    continue
-                lines.add(to_json(case))
-                cases.append(case)
-                bar.update(int(case.reached or not work.reached))
+                if number not in known:
+                    known[number] = _measure(laboratory, work, number, one, extra(cases), lines)
+                case = known[number]
+                if case is not None:
+                    cases.append(case)
+                    bar.update(int(case.reached or not work.reached))
     return tuple(cases)
+
+
+def _measure(
+    laboratory: Laboratory, work: Work, number: int, one: ModelInput, extra: Extra | None, lines: Journal
+) -> Case | None:
+    """Measure one input and write it down; None where the model refuses it."""
+    try:
+        case = case_of(laboratory.measure(one, extra, truth=work.truth), number)
+    except InvalidInput as error:
+        lines.add({"number": number, "refused": [violation.field for violation in error.violations]})
+        return None
+    lines.add(to_json(case))
+    return case

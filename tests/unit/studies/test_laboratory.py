@@ -142,7 +142,7 @@ def test_a_constant_model_has_no_reach() -> None:
 def test_a_fault_can_be_injected(model: LoadedModel) -> None:
     """NaN in the rows of one operator: everything is INCONCLUSIVE, nothing crashes."""
 
-    def poison(result: RowResult, row: Row) -> RowResult:
+    def poison(result: RowResult, row: Row, _: RowResult) -> RowResult:
         return replace(result, logits=result.logits * np.nan) if row.removed is not None else result
 
     found = Laboratory(model=model, policy=STANDARD, tamper=poison).measure(LONG)

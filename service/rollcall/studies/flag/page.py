@@ -1,0 +1,228 @@
+"""The report on one page of Markdown: the worst family first, then everything that a reader needs to doubt it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+HOW = """\
+Every flag is compared with A*, from 512 to 4,096 further removals or all subsets. A flag is wrong where it is FAITHFUL
+and A* < .5 or the truly largest effect is omitted, or UNFAITHFUL and A* >= .5. Ranges are exact 95 % intervals."""
+BY_FAMILY = """\
+Decided: of maps that are not flat. AUROC: of A after all removals, right maps above wrong ones, with a bootstrap over
+models."""
+CALIBRATED = """\
+Each family's models together, five folds, 90 % confidence, the four usual maps. Wrong: of all maps. A family marked `p`
+was judged with the gradient as a prior, because that brought A nearer to A*."""
+TAMPERED = """\
+Made of the gradient rollout, by numbers alone. By luck one may agree with the effects; A* says whether it does."""
+RULES = """\
+The older rule decides by significance: FAITHFUL for p_up <= .05 and A >= .3 without a counterexample, UNFAITHFUL for
+p_low <= .025 or a counterexample."""
+CHECKS = "What each check says by itself, of maps that are right and of maps that are not:"
+FLAGS = ("FAITHFUL", "of them wrong", "UNFAITHFUL", "of them wrong")
+
+
+def page(report: Mapping[str, Any], plots: Sequence[str]) -> str:
+    """Markdown of a report; `plots` are file names beside it."""
+    families, lengths = sorted(report["families"].items()), sorted(report["lengths"].items(), key=_first)
+    maps = [(name, *one) for name, family in families for one in family["maps_of"].items()]
+    models = len({(one["name"], one["seed"]) for one in report["models"]})
+    heads = ("truly right", "FAITHFUL", "UNFAITHFUL", "decided", "wrong of its flags", "AUROC", "removals")
+    parts = [
+        "# How often is the flag wrong? Models whose truth is known",
+        f"{report['inputs']} inputs of {models} models, policy {report['policy']['id']}. {HOW}",
+        _worst(report),
+        "## What was aimed at",
+        _table(("", "aim", "came out", ""), [_target(one) for one in report["targets"]]),
+        "## By family, default widths (no calibration)",
+        BY_FAMILY,
+        _table(("family", "maps", *heads), [_family(*one) for one in families]),
+        "### By map",
+        _table(("family", "map", "truly right", *FLAGS, "reasons otherwise"), [_map(*one) for one in maps]),
+        "## Calibrated, checked on inputs that did not calibrate",
+        CALIBRATED,
+        *(_calibrated(alpha, one) for alpha, one in report["calibrated"].items()),
+        "## Maps that somebody tampered with",
+        TAMPERED,
+        _table(("map", "truly right", *FLAGS), [_tampered(*one) for one in report["tampered"].items()]),
+        "## Where nothing can be said",
+        _undecidable(report),
+        "## By length",
+        _table(("units", "maps", *FLAGS, "decided"), [_length(*one) for one in lengths]),
+        "## Why the verdict is built as it is",
+        RULES,
+        _table(
+            ("rule", "decided", "wrong of all", "wrong of FAITHFUL", "wrong of UNFAITHFUL"),
+            [_rule(*one) for one in report["rules"].items()],
+        ),
+        CHECKS,
+        _table(
+            ("check", "supports right", "supports wrong", "contradicts right", "contradicts wrong"),
+            [_check(*one) for one in report["checks"].items()],
+        ),
+        *(f"![{name.rsplit('.', 1)[0].replace('-', ' ')}]({name})" for name in plots),
+        "## The models",
+        _table(
+            ("family", "seed", "layers", "accuracy", "with reach", "what is known by construction"),
+            [_model(one) for one in report["models"]],
+        ),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _model(one: Mapping[str, Any]) -> tuple[str, ...]:
+    reach = f"{one['with_reach']} of {one['inputs']}"
+    return one["name"], str(one["seed"]), str(one["layers"]), f"{one['accuracy']:.3f}", reach, one["truth"]
+
+
+def _worst(report: Mapping[str, Any]) -> str:
+    worst = report["worst_family"]
+    if worst is None:
+        return ""
+    every = report["all"]["wrong_of_flags"]
+    return (
+        f"**Worst family, uncalibrated: {worst['family']}, {_share(worst['wrong_of_flags'])} of its flags wrong.** "
+        f"All families: {_share(every)}."
+    )
+
+
+def _target(one: Mapping[str, Any]) -> tuple[str, ...]:
+    value = "-" if one["value"] is None else f"{one['value']:.3f}".removesuffix(".000")
+    verdict = {True: "met", False: "**missed**", None: "not measured"}[one["met"]]
+    return one["what"], one["goal"], value, verdict
+
+
+def _family(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        name,
+        str(one["maps"]),
+        _percent(one["truly_right"]["share"]),
+        _percent(one["faithful"]["share"]),
+        _percent(one["unfaithful"]["share"]),
+        _percent(one["decided"]["share"]),
+        _share(one["wrong_of_flags"]),
+        _auroc(one["auroc"]),
+        f"{one['removals']:.0f}",
+    )
+
+
+def _auroc(one: Mapping[str, Any] | None) -> str:
+    if one is None:
+        return "-"
+    interval = one.get("interval_95")
+    return f"{one['value']:.3f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
+
+
+def _map(family: str, kind: str, one: Mapping[str, Any]) -> tuple[str, ...]:
+    reasons = ", ".join(f"{name} {count}" for name, count in one["reasons"].items())
+    return (
+        family,
+        kind,
+        _percent(one["truly_right"]["share"]),
+        _percent(one["faithful"]["share"]),
+        _wrong(one["wrong_faithful"]),
+        _percent(one["unfaithful"]["share"]),
+        _wrong(one["wrong_unfaithful"]),
+        reasons or "-",
+    )
+
+
+def _calibrated(alpha: str, one: Mapping[str, Any]) -> str:
+    if not one["families"]:
+        return ""
+    every = one["all"]
+    rows = [
+        (
+            name + (" p" if found["prior"] else ""),
+            str(found["inputs"]),
+            _percent(found["decided"]),
+            f"{_percent(found['wrong'])} ({_range(found['wrong_interval_95'])})",
+            _percent(found["wrong_unfaithful"]),
+            f"{_percent(found['recommended_wrong'])} of {_percent(found['recommended'])}",
+            f"{found['removals']:.0f}",
+        )
+        for name, found in sorted(one["families"].items())
+    ]
+    total = (
+        f"At {alpha}: {_percent(every['decided'])} decided, {_percent(every['wrong'])} wrong, "
+        f"{every['removals']:.1f} removals a map, over all families."
+    )
+    heads = ("family", "inputs", "decided", "wrong", "wrong of UNFAITHFUL", "recommended wrong, of", "removals")
+    return f"### At most {float(alpha):.0%} wrong\n\n{total}\n\n{_table(heads, rows)}"
+
+
+def _tampered(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        name,
+        _percent(one["truly_right"]["share"]),
+        _share(one["faithful"]),
+        _wrong(one["wrong_faithful"]),
+        _percent(one["unfaithful"]["share"]),
+        _wrong(one["wrong_unfaithful"]),
+    )
+
+
+def _undecidable(report: Mapping[str, Any]) -> str:
+    rows = [
+        (name, str(one["maps"]), str(one["not_inconclusive"]), ", ".join(f"{r} {n}" for r, n in one["reasons"].items()))
+        for name, one in report["undecidable"].items()
+    ]
+    none = report["no_reach"]
+    rows.append(("decision without reach", str(none["maps"]), str(none["flagged"]), "no_effect"))
+    return _table(("case", "maps", "with a flag all the same", "reasons"), rows)
+
+
+def _length(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        name,
+        str(one["maps"]),
+        _percent(one["faithful"]["share"]),
+        _wrong(one["wrong_faithful"]),
+        _percent(one["unfaithful"]["share"]),
+        _wrong(one["wrong_unfaithful"]),
+        _percent(one["decided"]["share"]),
+    )
+
+
+def _rule(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        name,
+        _percent(one["decided"]["share"]),
+        _percent(one["wrong"]["share"]),
+        _wrong(one["wrong_faithful"]),
+        _wrong(one["wrong_unfaithful"]),
+    )
+
+
+def _check(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
+    order = ("supports_of_right", "supports_of_wrong", "contradicts_of_right", "contradicts_of_wrong")
+    return (name, *(_percent(one[key]["share"]) if one[key]["total"] else "-" for key in order))
+
+
+def _wrong(one: Mapping[str, Any]) -> str:
+    return f"{one['count']} of {one['total']}" if one["total"] else "-"
+
+
+def _share(one: Mapping[str, Any]) -> str:
+    if not one["total"]:
+        return "-"
+    return f"{one['count']} of {one['total']} ({_percent(one['share'])}; {_range(one['interval_95'])})"
+
+
+def _range(interval: Sequence[float]) -> str:
+    return f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def _first(item: tuple[str, Any]) -> int:
+    name = item[0].split("-", maxsplit=1)[0]
+    return int(name) if name.isdigit() else 10**6
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

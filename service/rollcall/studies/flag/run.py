@@ -1,0 +1,148 @@
+"""Run the service's checks on the models of the families: cases with known truth, in a journal for each model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from rollcall.checks.alignment import EffectEstimate
+from rollcall.checks.base import Subject
+from rollcall.domain.inputs import TextInput
+from rollcall.domain.maps import DEFAULT_MAPS, Floats, MapKind, UnitMap
+from rollcall.domain.rows import RemovalOperator, Row, RowResult
+from rollcall.models.loading import load_model
+from rollcall.studies.cases import Case
+from rollcall.studies.flag.families.base import Family, unmet
+from rollcall.studies.flag.families.tampered import tampered, unit_frequencies
+from rollcall.studies.flag.members import member
+from rollcall.studies.laboratory import Extra, Laboratory, Tamper
+from rollcall.studies.measuring import Work, measure_all
+from rollcall.verdict.policies import STANDARD
+
+STUDIED: Final = (*DEFAULT_MAPS, MapKind.INPUT_X_GRADIENT, MapKind.INTEGRATED_GRADIENTS, MapKind.DECOMPOSITION)
+"""Maps that are asked for, of those that a model can make."""
+TAMPERED_WITH: Final = MapKind.GRADIENT_ROLLOUT
+"""The map that tampered ones are made of."""
+FAULTY: Final = "honest"
+"""The family on whose first model faults are injected."""
+FAULTY_INPUTS: Final = 12
+
+
+class MissingMemberError(ValueError):
+    """A model is not what its family claims, or cannot be explained; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One model's cases. `fault` names what was injected, if anything."""
+
+    family: Family
+    seed: int
+    accuracy: float
+    cases: tuple[Case, ...] = field(repr=False)
+    fault: str = ""
+
+    @property
+    def name(self) -> str:
+        """The family's, or what was done to it."""
+        return f"fault: {self.fault}" if self.fault else self.family.name
+
+
+def poisoned(result: RowResult, row: Row, _: RowResult) -> RowResult:
+    """Rows with something removed answer NaN."""
+    return replace(result, logits=result.logits * np.nan) if row.removed is not None else result
+
+
+def disconnected(result: RowResult, row: Row, untouched: RowResult) -> RowResult:
+    """Edits of attention get lost, as with a hook that a compiler has optimised away."""
+    edited = row.edit is not None or (row.removed is not None and row.operator is RemovalOperator.HIDDEN_KEYS)
+    return replace(untouched, maps=result.maps) if edited else result
+
+
+FAULTS: Final[dict[str, Tamper]] = {"NaN in the removals": poisoned, "disconnected hooks": disconnected}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runner:
+    """Where models are kept, where data lies, and where cases go."""
+
+    cache: Path
+    data: Path | None
+    out: Path
+    quiet: bool = False
+
+    def can(self, family: Family) -> bool:
+        """Whether the family's data are there."""
+        return family.data is None or (self.data is not None and (self.data / family.data).is_dir())
+
+    def measure(self, family: Family, seed: int, inputs: int, *, fault: str = "") -> Measured:
+        """Build or load one model and measure its inputs. Raises MissingMemberError, JournalError, OSError."""
+        data = None if family.data is None or self.data is None else self.data / family.data
+        found = member(family, seed=seed, inputs=inputs, data=data, cache=self.cache)
+        model = load_model(found.directory)
+        lacking = unmet(family.claims, found) + tuple(f"self-test {name} failed" for name in model.failed)
+        if lacking:
+            message = f"the model of {family.name} with seed {seed} is not one of its family: {'; '.join(lacking)}"
+            raise MissingMemberError(message)
+        laboratory = Laboratory(
+            model=model, policy=STANDARD, kinds=tuple(kind for kind in STUDIED if kind in model.maps)
+        )
+        if fault:
+            laboratory = replace(laboratory, tamper=FAULTS[fault])
+        numbered = list(enumerate(found.inputs[:inputs]))
+        cases = measure_all(
+            laboratory,
+            Work(inputs=numbered),
+            self.out / "cases" / f"{family.name}-{seed}{'-' + fault.replace(' ', '-') if fault else ''}.jsonl",
+            label=f"{family.name} {seed} {fault}".strip(),
+            quiet=self.quiet,
+            extra=Tamperer(laboratory=laboratory, seed=seed).after(found.inputs[:inputs]),
+        )
+        return Measured(family=family, seed=seed, accuracy=found.accuracy, cases=cases, fault=fault)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tamperer:
+    """Makes tampered maps: for each input, from its own map, the true effects, and the map of the input before it."""
+
+    laboratory: Laboratory
+    seed: int
+
+    def after(self, inputs: Sequence[TextInput]) -> ExtraOfCases:
+        """Maps for the input that follows some cases."""
+        texts = [[unit.text for unit in self.laboratory.model.backend.encode(one).units] for one in inputs]
+        return ExtraOfCases(frequencies=tuple(unit_frequencies(texts)), seed=self.seed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtraOfCases:
+    """`frequencies` of each input's units."""
+
+    frequencies: tuple[Floats, ...] = field(repr=False)
+    seed: int
+
+    def __call__(self, cases: Sequence[Case]) -> Extra:
+        """Tampered maps of the input after `cases`."""
+        number = cases[-1].number + 1 if cases else 0
+        before = [np.array(case.maps[TAMPERED_WITH.value].weights) for case in cases[-1:]]
+
+        def make(subject: Subject, maps: tuple[UnitMap, ...], effects: EffectEstimate | None) -> dict[str, Floats]:
+            own = next((found.scores for found in maps if found.kind is TAMPERED_WITH), None)
+            usable = own is not None and np.isfinite(own).all() and own.sum() > 0
+            if own is None or not usable or subject.n != len(self.frequencies[number]):
+                return {}
+            other = before[0] if before and np.isfinite(before[0]).all() and before[0].sum() > 0 else np.ones(subject.n)
+            found = tampered(
+                own,
+                effects=np.zeros(subject.n) if effects is None else effects.effects,
+                other=other,
+                frequencies=self.frequencies[number],
+                seed=self.seed * 1_000_003 + number,
+            )
+            return {tampering.value: weights for tampering, weights in found.items()}
+
+        return make
