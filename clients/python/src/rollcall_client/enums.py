@@ -113,6 +113,7 @@ class RemovalOperator(WireEnum):
     UNSPECIFIED = 0
     MASK_TOKEN = 1
     HIDDEN_KEYS = 2
+    DELETION = 3
 
 
 class Scope(WireEnum):

@@ -81,6 +81,7 @@ UNKNOWN_MAP = "A map that this client does not know."
 OPERATORS: Mapping[RemovalOperator, str] = {
     RemovalOperator.MASK_TOKEN: "replaced by the mask token",
     RemovalOperator.HIDDEN_KEYS: "hidden from attention",
+    RemovalOperator.DELETION: "taken out of the text",
 }
 
 SCOPES: Mapping[Scope, str] = {

@@ -296,6 +296,8 @@ class _RemovalOperatorEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Remov
     """Its tokens become the mask token (the unknown token where the vocabulary has no mask)."""
     REMOVAL_OPERATOR_HIDDEN_KEYS: _RemovalOperator.ValueType  # 2
     """Its keys are hidden from attention in all layers."""
+    REMOVAL_OPERATOR_DELETION: _RemovalOperator.ValueType  # 3
+    """Its tokens are taken out and what follows moves up. Thorough checks only."""
 
 class RemovalOperator(_RemovalOperator, metaclass=_RemovalOperatorEnumTypeWrapper):
     """How a unit is removed."""
@@ -306,6 +308,8 @@ REMOVAL_OPERATOR_MASK_TOKEN: RemovalOperator.ValueType  # 1
 """Its tokens become the mask token (the unknown token where the vocabulary has no mask)."""
 REMOVAL_OPERATOR_HIDDEN_KEYS: RemovalOperator.ValueType  # 2
 """Its keys are hidden from attention in all layers."""
+REMOVAL_OPERATOR_DELETION: RemovalOperator.ValueType  # 3
+"""Its tokens are taken out and what follows moves up. Thorough checks only."""
 Global___RemovalOperator: _TypeAlias = RemovalOperator  # noqa: Y015
 
 class _Scope:
