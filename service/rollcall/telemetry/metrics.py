@@ -332,14 +332,14 @@ class Metrics:
         )
         self._in_flight = {method: in_flight.labels(method) for method in METHODS}
         self._requests = self._counter(
-            "rollcall_requests_total", "Requests handled, by gRPC code.", "method", "code", quota=90
+            "rollcall_requests_total", "Requests handled, by gRPC code.", "method", "code", quota=80
         )
         self._request_seconds = self._histogram(
             "rollcall_request_duration_seconds",
             "Seconds from the arrival of a request to its reply.",
             "method",
             buckets=REQUEST_SECONDS,
-            quota=18,
+            quota=14,
         )
         self._tokens = Histogram(
             "rollcall_request_tokens",
@@ -365,10 +365,10 @@ class Metrics:
 
     def _declare_evidence(self) -> None:
         self._verdicts = self._counter(
-            "rollcall_verdicts_total", "Verdicts, one for each map returned.", "map", "flag", "reason", quota=100
+            "rollcall_verdicts_total", "Verdicts, one for each map returned.", "map", "flag", "reason", quota=80
         )
         self._checks = self._counter(
-            "rollcall_check_results_total", "Results of counterfactual checks.", "check", "outcome", quota=115
+            "rollcall_check_results_total", "Results of counterfactual checks.", "check", "outcome", quota=100
         )
         self._rows = self._counter("rollcall_rows_total", "Rows behind the answers given.", "kind", quota=20)
         self._explanation_rows = Histogram(
