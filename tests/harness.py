@@ -35,7 +35,7 @@ from rollcall.pipeline.catalog import Catalog, Entry
 from rollcall.pipeline.explain import Pipeline
 from rollcall.scheduling.queue import Limits, RowQueue
 from rollcall.verdict.calibration import UNCALIBRATED, Calibration
-from rollcall.verdict.policies import POLICIES
+from rollcall.verdict.policies import POLICIES, THOROUGH
 
 Rewrite = Callable[[list[Row], list[RowResult]], list[RowResult]]
 Redraw = Callable[[tuple[UnitMap, ...]], tuple[UnitMap, ...]]
@@ -209,8 +209,13 @@ def serving(
         gate=Gate(max_in_flight=8, share=1.0),
         backlog=Backlog(max_seconds=3600.0, seconds=compute.expected_seconds),
         policies=policies,
+        thorough=THOROUGH,
         defaults=ServerDefaults(
-            check_level=CheckLevel.STANDARD, policy=next(iter(policies)), max_rows=4096, most_rows=4096
+            check_level=CheckLevel.STANDARD,
+            policy=next(iter(policies)),
+            max_rows=4096,
+            thorough_rows=2048,
+            most_rows=4096,
         ),
         telemetry=told,
         clock=clock or time.monotonic,

@@ -50,7 +50,7 @@ from rollcall.settings import ModelSpec, Settings, reread
 from rollcall.telemetry import logs
 from rollcall.telemetry.metrics import Metrics
 from rollcall.verdict.calibration import UNCALIBRATED, Calibration, parse_calibration
-from rollcall.verdict.policies import POLICIES, STANDARD
+from rollcall.verdict.policies import POLICIES, STANDARD, THOROUGH
 
 _log = logging.getLogger(__name__)
 
@@ -221,6 +221,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         gate=gate,
         backlog=backlog,
         policies=policies,
+        thorough=THOROUGH,
         defaults=server_defaults(settings),
         telemetry=metrics,
         watch=watch,
@@ -324,6 +325,7 @@ def server_defaults(settings: Settings) -> ServerDefaults:
         check_level=settings.live.check_level,
         policy=settings.explain.policy,
         max_rows=settings.live.max_rows,
+        thorough_rows=settings.explain.thorough_rows,
         most_rows=settings.limits.max_rows,
     )
 

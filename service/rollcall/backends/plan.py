@@ -90,7 +90,7 @@ class ExplicitRows:
     def logit_bias(self, layer: int, query: Tensor) -> Tensor | None:
         """What is added to the logits of the first rows [E, H, Q, D] in a layer: [E, H or 1, Q or 1, K]."""
         wide = torch.promote_types(query.dtype, torch.float32)
-        bias = None if self.bias is None else self.bias[: len(query), layer].unsqueeze(2).to(wide)
+        bias = None if self.bias is None else _for_rows(self.bias[:, layer], len(query)).unsqueeze(2).to(wide)
         cut = self._cut(layer, query, before=True)
         if cut is None:
             return bias
@@ -103,7 +103,7 @@ class ExplicitRows:
         if cut is not None:
             probabilities = probabilities.masked_fill(cut, 0.0)
         if self.silenced is not None:
-            silent = self.silenced[: len(probabilities), layer]
+            silent = _for_rows(self.silenced[:, layer], len(probabilities))
             probabilities = probabilities.masked_fill(silent[:, :, None, None], 0.0)
         return probabilities
 
@@ -112,10 +112,10 @@ class ExplicitRows:
         if self.edges is None or self.edge_layers is None or self.renormalised is None:
             return None
         count, queries = len(rows), rows.shape[2]
-        edges = self.edges[:count]
+        edges = _for_rows(self.edges, count)
         if queries < edges.shape[1]:
             edges = edges[:, self.readout : self.readout + 1]
-        chosen = self.edge_layers[:count, layer] & (self.renormalised[:count] == before)
+        chosen = _for_rows(self.edge_layers[:, layer] & (self.renormalised == before), count)
         return edges.unsqueeze(1) & chosen[:, None, None, None]
 
 
@@ -252,8 +252,8 @@ class BatchPlan:
             probabilities[: len(orders)] = probabilities[: len(orders)].gather(3, orders[: len(query)].unsqueeze(2))
         readout_orders = explicit.readout_orders.get(layer)
         if readout_orders is not None:
-            at = 0 if single else explicit.readout
-            probabilities[:, :, at] = probabilities[:, :, at].gather(2, readout_orders[: len(query)])
+            at, own = 0 if single else explicit.readout, slice(min(len(readout_orders), len(query)))
+            probabilities[own, :, at] = probabilities[own, :, at].gather(2, readout_orders[own])
         if explicit.uniform is not None:
             chosen = explicit.uniform[: len(query), layer]
             rows = chosen.nonzero()[:, 0]
@@ -277,6 +277,15 @@ class BatchPlan:
 
 
 _NO_EDIT = LayerEdit()
+
+
+def _for_rows(edits: Tensor, count: int) -> Tensor:
+    """What is done to the first `count` rows: those that have joined so far, and nothing to rows that fill up."""
+    return (
+        edits[:count]
+        if count <= len(edits)
+        else torch.cat((edits, edits.new_zeros(count - len(edits), *edits.shape[1:])))
+    )
 
 
 def attention_probabilities(

@@ -8,6 +8,7 @@ from rollcall.domain.decision import Prediction
 from rollcall.domain.inputs import ModelInput, Target, Threshold, Unit
 from rollcall.domain.maps import AttentionSelection, AttentionTensor, MapKind, MapOptions, MissingMap, UnitMap
 from rollcall.domain.model import ModelRef
+from rollcall.domain.policy import ThoroughPolicy
 from rollcall.domain.verdicts import CheckLevel, Verdict
 
 
@@ -110,6 +111,8 @@ class Explanation:
     rows: int
     seed: int
     missing_maps: tuple[MissingMap, ...] = ()
+    thorough: ThoroughPolicy | None = None
+    """Behind the thorough checks, where they were asked for."""
 
     @property
     def primary(self) -> Attribution:

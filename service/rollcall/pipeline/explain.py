@@ -21,12 +21,12 @@ from rollcall.domain.compute import Captured, Compute, Job
 from rollcall.domain.errors import BackendError, DeadlineTooShort, InvalidInput
 from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
 from rollcall.domain.inputs import Encoding
-from rollcall.domain.maps import MEASURED_MAPS, MapKind, MapOptions, MissingMap
+from rollcall.domain.maps import MEASURED_MAPS, MapKind, MapOptions, MissingMap, UnitMap
 from rollcall.domain.model import ModelCard
-from rollcall.domain.policy import Policy
+from rollcall.domain.policy import Policy, ThoroughPolicy
 from rollcall.domain.rows import Row, RowResult
 from rollcall.domain.seeds import digest_seed
-from rollcall.domain.verdicts import CheckLevel
+from rollcall.domain.verdicts import CheckLevel, Reason
 from rollcall.pipeline.attributions import attribute
 from rollcall.pipeline.catalog import Catalog, Entry
 from rollcall.pipeline.checking import Checked, Checker
@@ -36,6 +36,7 @@ from rollcall.pipeline.measured_maps import measure_maps, rows_of_maps
 from rollcall.pipeline.question import check_question, make_decision, make_prediction, reported_mismatch
 from rollcall.pipeline.selection import check_attention_size, check_layers_and_heads
 from rollcall.pipeline.stopwatch import Stopwatch
+from rollcall.pipeline.thorough import ThoroughChecker
 from rollcall.pipeline.watching import Answered, Watch
 
 
@@ -65,11 +66,15 @@ class WorkedOut:
     looks: int
     cut: Cut | None
     answered: Answered | None
+    hurried: bool = False
+    """Whether time ended thorough checks."""
 
     @property
     def late(self) -> bool:
         """Whether more time would have given more."""
-        return self.cut is Cut.DEADLINE or any(missing.late for missing in self.explanation.missing_maps)
+        return (
+            self.cut is Cut.DEADLINE or self.hurried or any(missing.late for missing in self.explanation.missing_maps)
+        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,6 +86,7 @@ class Pipeline:
     gate: Gate
     backlog: Backlog
     policies: Mapping[str, Policy]
+    thorough: ThoroughPolicy
     defaults: ServerDefaults
     telemetry: Telemetry
     watch: Watch | None = None
@@ -150,7 +156,8 @@ class Pipeline:
             encoding = await self.compute.encode(name, request.input)
         check_attention_size(request.attention, entry.card, encoding.length)
         job = self._job(request)
-        job.rows_left = self.backlog.rows_left(name, 0, plan.max_rows)
+        usual = _usual(name, plan)
+        job.rows_left = self.backlog.rows_left(usual, 0, plan.max_rows)
         # 3 wait: is there time for it?
         with self.backlog.admit(job, name, encoding.length):
             start = self.clock()
@@ -161,7 +168,7 @@ class Pipeline:
                     job,
                     name,
                     encoding,
-                    maps=frozenset(plan.maps).difference(MEASURED_MAPS),
+                    maps=frozenset(plan.maps).difference(MEASURED_MAPS) | _references(plan, entry.card),
                     options=request.map_options,
                     decide=partial(make_decision, request, entry.card),
                     attention=request.attention,
@@ -177,24 +184,29 @@ class Pipeline:
                 noise=entry.card.noise,
             )
             budget = self._budget(request, plan, entry, encoding, job)
-            run = self._runner(request, entry, encoding, budget, job)
+            run = self._runner(request, entry, encoding, budget, job, usual)
             measured = await measure_maps(plan.maps, subject, budget, run, stopwatch)
+            references = {each.kind: each for each in captured.maps}
             captured = replace(
                 captured,
-                maps=(*captured.maps, *measured.maps),
+                maps=(*(each for each in captured.maps if each.kind in plan.maps), *measured.maps),
                 missing=(*captured.missing, *measured.missing),
             )
             _check_primary(plan, captured.missing)
             checked = None
             if plan.level is not CheckLevel.NONE:
                 checked = await self._check(entry, plan, subject, captured, budget, run, stopwatch)
-        # 6 decide: no map leaves without its verdict
+            # 6 look more closely, where that was asked for: numbers and witnesses beside flags that stand
+            if plan.level is CheckLevel.THOROUGH and checked is not None:
+                with stopwatch.stage("thorough"):
+                    checked = await self._look_closely(entry, plan, subject, checked, references, budget, run)
+        # 7 decide: no map leaves without its verdict
         with stopwatch.stage("decide"):
             attributions = attribute(captured.maps, checked, subject, entry.calibration)
         if checked is not None:
             self.backlog.took(expected, self.clock() - start)
         if checked is not None and checked.cut is None:
-            self.backlog.finished(name, budget.rows - measured.rows)
+            self.backlog.finished(usual, budget.rows - measured.rows)
         prediction = make_prediction(request, entry.card, captured.row.logits, captured.decision)
         explanation = Explanation(
             explanation_id="",
@@ -216,12 +228,14 @@ class Pipeline:
             rows=budget.rows,
             seed=seed,
             missing_maps=(*captured.missing, *(checked.missing if checked else ())),
+            thorough=self.thorough if plan.level is CheckLevel.THOROUGH else None,
         )
         return WorkedOut(
             explanation=explanation,
             looks=checked.looks if checked else 0,
             cut=checked.cut if checked else None,
             answered=_answered(request, entry, plan, subject, checked),
+            hurried=plan.level is CheckLevel.THOROUGH and budget.late,
         )
 
     def add_model(self, entry: Entry) -> None:
@@ -290,13 +304,15 @@ class Pipeline:
             rows=1,
         )
 
-    def _runner(self, request: ExplainRequest, entry: Entry, encoding: Encoding, budget: Budget, job: Job) -> RunRows:
+    def _runner(
+        self, request: ExplainRequest, entry: Entry, encoding: Encoding, budget: Budget, job: Job, usual: str
+    ) -> RunRows:
         name = entry.card.ref.name
 
         async def run(rows: list[Row]) -> list[RowResult]:
             results = await self.compute.run(job, name, encoding, rows, request.map_options)
             budget.spend(len(rows))
-            job.rows_left = self.backlog.rows_left(name, budget.rows, budget.max_rows)
+            job.rows_left = self.backlog.rows_left(usual, budget.rows, budget.max_rows)
             return results
 
         return run
@@ -321,16 +337,70 @@ class Pipeline:
             run=run,
             stopwatch=stopwatch,
             wants_effect=MapKind.EFFECT in plan.maps,
+            every_map=plan.level is CheckLevel.THOROUGH,
         )
         checked = await checker.check()
         _check_primary(plan, checked.missing)
         return checked
 
+    async def _look_closely(
+        self,
+        entry: Entry,
+        plan: WorkPlan,
+        subject: Subject,
+        checked: Checked,
+        references: Mapping[MapKind, UnitMap],
+        budget: Budget,
+        run: RunRows,
+    ) -> Checked:
+        """Add thorough results and witnesses to maps whose flags stand; the maps that matter come first."""
+        matter = {plan.primary, checked.recommended}
+        ordered = sorted(checked.maps, key=lambda each: each.assessment.map.kind not in matter)
+        checker = ThoroughChecker(
+            subject=subject,
+            maps=tuple(each.assessment.map for each in ordered),
+            first=sum(each.assessment.map.kind in matter for each in ordered),
+            attention=references[MapKind.RAW_ATTENTION].scores,
+            gradient=references[MapKind.INPUT_X_GRADIENT].signed if MapKind.INPUT_X_GRADIENT in references else None,
+            layers=entry.card.layers,
+            heads=entry.card.heads,
+            policy=self.thorough,
+            run=run,
+        )
+        if any(each.ruling.reason in UNRELIABLE for each in checked.maps):
+            found = checker.skipped("The instrument failed or values are no numbers: nothing else can be measured.")
+        else:
+            found = await checker.check(budget.affords)
+        return replace(
+            checked,
+            maps=tuple(
+                replace(
+                    each,
+                    checks=(*each.checks, *found.checks[each.assessment.map.kind]),
+                    witnesses=(*each.witnesses, *found.witnesses[each.assessment.map.kind]),
+                )
+                for each in checked.maps
+            ),
+        )
+
 
 NOT_ASKED: dict[str, Any] = {"request_id": "", "deadline": None, "reported_label": None, "reported_score": None}
 """Fields of a request that do not change what has to be worked out."""
+UNRELIABLE = (Reason.INSTRUMENT, Reason.NUMERICS)
+"""Reasons for which no further number would mean anything."""
 CROWD_SAFETY = 1.25
 """What has to wait for others is more uncertain than what does not."""
+
+
+def _usual(name: str, plan: WorkPlan) -> str:
+    """What the usual number of rows is remembered by: a thorough explanation is none of the usual ones."""
+    return f"{name}/{plan.level.value}" if plan.level is CheckLevel.THOROUGH else name
+
+
+def _references(plan: WorkPlan, card: ModelCard) -> frozenset[MapKind]:
+    """Maps that thorough checks hold the others against, where this model has them."""
+    thorough = plan.level is CheckLevel.THOROUGH
+    return frozenset({MapKind.INPUT_X_GRADIENT}).intersection(card.maps) if thorough else frozenset()
 
 
 def _answered(

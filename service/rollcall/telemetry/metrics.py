@@ -61,16 +61,18 @@ CODES: Final = (
     "DATA_LOSS",
     "UNAUTHENTICATED",
 )
-STAGES: Final = frozenset({"encode", "predict", "capture", "look", "witness", "decide", "serialize"})
+STAGES: Final = frozenset({"encode", "predict", "capture", "look", "witness", "thorough", "decide", "serialize"})
 OTHER_STAGE: Final = "other"
 ON_REQUEST: Final = "on_request"
 """The label of all maps together that come only where they are asked for: one of their own would not fit a scrape."""
+THOROUGH: Final = "thorough"
+"""The label of all checks together that come only at the level THOROUGH."""
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 
 RejectReason: TypeAlias = Literal["queue_full", "deadline", "draining", "not_ready", "memory"]
 
 SHARED_CHECKS: Final = frozenset(
-    {CheckKind.INSTRUMENT, CheckKind.REACH, CheckKind.UNIFORM_ATTENTION, CheckKind.DECISION_FLIP}
+    {CheckKind.INSTRUMENT, CheckKind.REACH, CheckKind.UNIFORM_ATTENTION, CheckKind.DECISION_FLIP, CheckKind.HEADS}
 )
 """Checks that run once for all maps; counted once per explanation, from the primary map's verdict."""
 
@@ -102,6 +104,11 @@ class Load:
 def map_label(kind: MapKind) -> str:
     """How verdicts of this kind of map are counted."""
     return kind.value if kind in DEFAULT_MAPS else ON_REQUEST
+
+
+def check_label(kind: CheckKind) -> str:
+    """How results of this kind of check are counted."""
+    return THOROUGH if kind.thorough else kind.value
 
 
 class Metrics:
@@ -183,7 +190,7 @@ class Metrics:
             self._verdicts.child(model, map_label(kind), verdict.flag.value, verdict.reason.value).inc()
             for check in verdict.checks:
                 if kind is explanation.primary_map or check.kind not in SHARED_CHECKS:
-                    self._checks.child(model, check.kind.value, check.outcome.value).inc()
+                    self._checks.child(model, check_label(check.kind), check.outcome.value).inc()
 
     def stage(self, model: str, stage: str, seconds: float) -> None:
         """Observe how long one step of a request took."""

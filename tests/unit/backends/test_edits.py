@@ -172,6 +172,24 @@ def test_thorough_rows_do_not_touch_each_other(model: Tiny) -> None:
     assert ((together[:-1] - together[-1]).abs().amax(dim=1) > VISIBLE / 100).all()
 
 
+@pytest.mark.parametrize("copies", [1, 2, 3, 5])
+def test_few_rows_do_as_many(model: Tiny, copies: int) -> None:
+    """A batch that is filled up for the last layer's single query does the same as a large one."""
+    encoding = _text(model)
+    units = _units(encoding, {1})
+    kinds = [
+        Row(edit=AttentionEdit.CUT, units=units),
+        Row(edit=AttentionEdit.KNOCKED_OUT, units=units),
+        Row(edit=AttentionEdit.SILENCED, layers=(LAYERS - 1,), heads=(1,)),
+        Row(edit=AttentionEdit.PERMUTED, seed=2, queries=QueryScope.READOUT),
+        Row(edit=AttentionEdit.BIASED, bias=np.ones((LAYERS, HEADS, encoding.length)).cumsum(axis=2) / 9),
+    ]
+    together = model.backend.run(variants(encoding, [*kinds, *[Row()] * 4])).logits
+    for row, logits in zip(kinds, together, strict=False):
+        found = model.backend.run(variants(encoding, [row] * copies)).logits
+        assert (found - logits).abs().max() <= WITHIN
+
+
 def _same(model: Tiny, row: Row, edit: Edit) -> None:
     """Compare a row, among others and with work shared or not, with the stock model whose attention is edited."""
     encoding = _text(model)

@@ -24,7 +24,7 @@ from rollcall.domain.verdicts import CheckLevel
 from rollcall.pipeline.catalog import Catalog, Entry
 from rollcall.pipeline.explain import Pipeline
 from rollcall.verdict.calibration import Calibration
-from rollcall.verdict.policies import POLICIES
+from rollcall.verdict.policies import POLICIES, THOROUGH
 from tests.harness import Told
 from tests.unit.pipeline.cards import card
 
@@ -198,8 +198,13 @@ def pipeline_of(
         gate=gate or Gate(max_in_flight=4, share=1.0),
         backlog=Backlog(max_seconds=backlog_seconds, seconds=compute.expected_seconds),
         policies=policies,
+        thorough=THOROUGH,
         defaults=ServerDefaults(
-            check_level=CheckLevel.STANDARD, policy=next(iter(policies)), max_rows=4096, most_rows=4096
+            check_level=CheckLevel.STANDARD,
+            policy=next(iter(policies)),
+            max_rows=4096,
+            thorough_rows=2048,
+            most_rows=4096,
         ),
         telemetry=fields.pop("telemetry", Told()),
         **fields,

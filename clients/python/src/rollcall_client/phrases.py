@@ -53,6 +53,13 @@ CHECKS: Mapping[CheckKind, str] = {
     CheckKind.SUPPORT: "Does what the map calls important carry the decision alone?",
     CheckKind.CONTRADICTION: "Can the map's top go without effect, while its bottom changes the decision?",
     CheckKind.DECISION_FLIP: "Which smallest set of words changes the decision when removed?",
+    CheckKind.OPERATOR_RULE: "Does each way of removing words say the same about the map, by itself?",
+    CheckKind.STRATIFIED_NULL: "Is the map better than one that merely marks content words, or the right place?",
+    CheckKind.REWIRING_SCOPES: "Whose attention must be very different before the answer changes?",
+    CheckKind.KNOCK_OUT: "Does attention to the map's top words carry the decision more than to random words?",
+    CheckKind.ERASURE: "How far does the prediction fall without the map's top words, and with only them?",
+    CheckKind.RANK_AGREEMENT: "Does the map order the words as another method does?",
+    CheckKind.HEADS: "Which attention heads change the decision when they are silenced?",
 }
 UNKNOWN_CHECK = "A check that this client does not know."
 
@@ -62,6 +69,7 @@ OUTCOMES: Mapping[CheckOutcome, str] = {
     CheckOutcome.INCONCLUSIVE: "could not tell",
     CheckOutcome.SKIPPED: "did not run",
     CheckOutcome.ERRORED: "crashed; no evidence",
+    CheckOutcome.MEASURED: "measured",
 }
 
 MAPS: Mapping[MapKind, str] = {

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rollcall.domain.inputs import Threshold, Unit
     from rollcall.domain.maps import AttentionTensor
     from rollcall.domain.model import ModelCard, ModelRef
+    from rollcall.domain.policy import ThoroughPolicy
     from rollcall.edge.port import Limits
     from rollcall.monitor.record import ModelRecord
 
@@ -73,6 +74,7 @@ def explain_response(answer: Explanation) -> explanation_pb2.ExplainResponse:
             explanation_pb2.MissingMap(map=enums.MAP_KINDS[missing.kind], reason=missing.reason)
             for missing in answer.missing_maps
         ],
+        thorough_policy=_thorough_policy(answer.thorough) if answer.thorough else None,
     )
 
 
@@ -255,7 +257,12 @@ def _witness(witness: verdicts.Witness) -> explanation_pb2.Witness:
         removed_units=witness.removed_units,
         control_units=witness.control_units,
         detail=witness.detail,
+        heads=[explanation_pb2.Head(layer=layer, head=head) for layer, head in witness.heads],
     )
+
+
+def _thorough_policy(policy: ThoroughPolicy) -> explanation_pb2.ThoroughPolicy:
+    return explanation_pb2.ThoroughPolicy(id=policy.id, digest=policy.digest, thresholds=policy.thresholds())
 
 
 def _attention(attention: AttentionTensor) -> explanation_pb2.AttentionTensor:
