@@ -19,7 +19,7 @@ from rollcall.admission.budget import Cut
 from rollcall.admission.gate import Gate
 from rollcall.admission.plan import ServerDefaults
 from rollcall.backends.base import BatchRow
-from rollcall.domain.compute import Captured, Compute, Job
+from rollcall.domain.compute import Captured, Compute, Job, Search
 from rollcall.domain.decision import Decision
 from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted
 from rollcall.domain.inputs import Encoding, ModelInput, Target, TextInput
@@ -97,6 +97,12 @@ class Meddler:
             job, model, encoding, maps=maps, options=options, decide=decide, attention=attention, half_way=half_way
         )
         return replace(captured, maps=self.meddling.maps(captured.maps))
+
+    async def search(
+        self, job: Job, model: str, encoding: Encoding, search: Search, options: MapOptions
+    ) -> list[Floats]:
+        """Pass on."""
+        return await self.compute.search(job, model, encoding, search, options)
 
     def expected_seconds(self, model: str, rows: int, length: int) -> float:
         """Pass on."""

@@ -27,7 +27,7 @@ import transformers
 
 from rollcall.backends.base import variants
 from rollcall.backends.tensors import Inputs
-from rollcall.domain.compute import Captured, Compute, Job
+from rollcall.domain.compute import Captured, Compute, Job, Search
 from rollcall.domain.decision import Decision
 from rollcall.domain.explanation import Explanation
 from rollcall.domain.inputs import Encoding, ModelInput
@@ -124,6 +124,12 @@ class Recording:
             half_way=half_way,
         )
         return self.captured
+
+    async def search(
+        self, job: Job, model: str, encoding: Encoding, search: Search, options: MapOptions
+    ) -> list[Floats]:
+        """Pass on."""
+        return await self.compute.search(job, model, encoding, search, options)
 
     def expected_seconds(self, model: str, rows: int, length: int) -> float:
         """Pass on."""

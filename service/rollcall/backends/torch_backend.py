@@ -19,6 +19,7 @@ from rollcall.backends.attention_hook import IMPLEMENTATION, PLAN_ARGUMENT, ente
 from rollcall.backends.base import (
     BatchOutput,
     BatchRow,
+    BiasedAttention,
     Capture,
     CaptureRequest,
     Decomposition,
@@ -31,8 +32,8 @@ from rollcall.backends.decomposition import Decomposer, FeedForward
 from rollcall.backends.edits import explicit_rows
 from rollcall.backends.embedding_gradients import EmbeddingGradients
 from rollcall.backends.encoding import Encoder
-from rollcall.backends.observers import Block, CaptureObserver, Reducer
-from rollcall.backends.plan import BatchPlan, Tail
+from rollcall.backends.observers import Block, CaptureObserver, Keeper, Reducer
+from rollcall.backends.plan import BatchPlan, ExplicitRows, Tail
 from rollcall.backends.self_test import SelfTester
 from rollcall.backends.sharing import decomposition_error, synthetic_input, try_features
 from rollcall.backends.tensors import Inputs, select_attention, to_device
@@ -155,6 +156,14 @@ class TorchBackend:
         masked = self._inputs(variants(encoding, [Row(removed=everything)]), encoding.length).input_ids[0]
         words = EmbeddingGradients(words=self._model.get_input_embeddings(), forward=self.forward)
         return words.along(inputs, masked, decision, points)
+
+    def biased(self, encoding: Encoding, bias: Tensor) -> BiasedAttention:
+        """Run the input under biases [B, L, H, K] with gradients; nothing is shared, and no parameter gets one."""
+        kept = Keeper()
+        plan = BatchPlan(explicit=ExplicitRows(first=0, readout=self.readout, bias=bias), observer=kept)
+        with torch.enable_grad():
+            logits = self.forward(self._inputs(variants(encoding, [Row()] * len(bias)), encoding.length), plan)
+        return BiasedAttention(logits=logits, probabilities=tuple(kept.probabilities))
 
     def decompose(self, encoding: Encoding, decision: Decision) -> Decomposition:
         """Decompose the logits of the untouched input; `_decomposer` was found and proved at load."""

@@ -67,6 +67,30 @@ class Captured:
     missing: tuple[MissingMap, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """What an adversary looks for: maps of a kind far from `original` [n], with the prediction of `logits` [C].
+
+    `tolerance` is the largest total variation distance of predictions; `restarts` biases take `steps` steps of
+    `step_size`, in logits of attention, each from a first bias of its own.
+    """
+
+    kind: MapKind
+    original: Floats = field(repr=False)
+    logits: Floats = field(repr=False)
+    decision: Decision
+    tolerance: float
+    restarts: int
+    steps: int
+    step_size: float
+    seed: int
+
+    @property
+    def rows(self) -> int:
+        """What it takes, in forwards: a backward is about two."""
+        return 3 * self.restarts * self.steps
+
+
 class Compute(Protocol):
     """Encodes, runs rows and captures. Cancelling an await drops what has not started.
 
@@ -104,6 +128,12 @@ class Compute(Protocol):
         Maps that are none of DEFAULT_MAPS take more turns on the device; `half_way` asks for the half-way gradient.
         What `decide` raises on purpose (RollcallError) is raised.
         """
+        ...
+
+    async def search(
+        self, job: Job, model: str, encoding: Encoding, search: Search, options: MapOptions
+    ) -> list[Floats]:
+        """Biases [L, H, T] of attention logits that an adversary proposes, at most one for each restart."""
         ...
 
     def expected_seconds(self, model: str, rows: int, length: int) -> float:

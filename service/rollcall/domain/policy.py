@@ -128,6 +128,15 @@ class ThoroughPolicy:
     eraser_shares: tuple[float, ...] = (0.01, 0.05, 0.1, 0.2, 0.5)
     """Shares of the units that are erased (DeYoung et al. 2020, section 5)."""
 
+    adversary_tvd: float = 0.01
+    """Total variation distance within which an adversary's prediction is the same."""
+    adversary_restarts: int = 4
+    """Biases that are searched at once ..."""
+    adversary_steps: int = 20
+    """... in so many steps ..."""
+    adversary_step_size: float = 0.5
+    """... of about so much attention logit each (Adam, Kingma and Ba 2015)."""
+
     head_rows: int = 512
     """Most heads that are silenced, one row each."""
 

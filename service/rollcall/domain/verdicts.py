@@ -62,6 +62,7 @@ class CheckKind(Enum):
     ERASURE = "erasure"
     RANK_AGREEMENT = "rank_agreement"
     HEADS = "heads"
+    ADVERSARY = "adversary"
 
     @property
     def thorough(self) -> bool:
@@ -78,6 +79,7 @@ _THOROUGH = frozenset(
         CheckKind.ERASURE,
         CheckKind.RANK_AGREEMENT,
         CheckKind.HEADS,
+        CheckKind.ADVERSARY,
     }
 )
 

@@ -14,11 +14,12 @@ import numpy as np
 
 from rollcall.backends.arrangement import first_layer
 from rollcall.backends.base import CaptureRequest, variants
-from rollcall.domain.compute import Captured, Job, Priority
+from rollcall.domain.compute import Captured, Job, Priority, Search
 from rollcall.domain.decision import Decision
 from rollcall.domain.inputs import Encoding, ModelInput
 from rollcall.domain.maps import DEFAULT_MAPS, AttentionSelection, Floats, MapKind, MapOptions, MissingMap, UnitMap
 from rollcall.domain.rows import Row, RowResult
+from rollcall.engine.adversary import AdversarySearch
 from rollcall.engine.device import Device, DeviceTelemetry, Outcome
 from rollcall.engine.engine import Engine
 from rollcall.engine.further import Further
@@ -119,6 +120,18 @@ class Dispatcher:
             missing=tuple(f for f in flows if isinstance(f, MissingMap)),
             half_way_gradient=await further.half_way_gradient() if half_way else None,
         )
+
+    async def search(
+        self, job: Job, model: str, encoding: Encoding, search: Search, options: MapOptions
+    ) -> list[Floats]:
+        """Search in turns of one step each, so that others get in between."""
+        adversary = AdversarySearch(
+            backend=self.engine.models[model].backend, encoding=encoding, options=options, search=search
+        )
+        for _ in range(search.steps):
+            ask = self._ask(job, Kind.CALL, model, Priority.CHECK, 1, encoding.length, sharing=False)
+            await self.device.submit(ask, [partial(self.engine.searching, adversary)])
+        return adversary.proposed()
 
     async def load(self, model: str, make: Callable[[], LoadedModel]) -> LoadedModel:
         """Load a model on the device's thread, and run some rows on it to learn how long they take."""

@@ -17,11 +17,11 @@ from rollcall.admission.budget import Budget, Cut, in_time
 from rollcall.admission.gate import Gate
 from rollcall.admission.plan import ServerDefaults, WorkPlan, plan_work
 from rollcall.checks.base import Subject
-from rollcall.domain.compute import Captured, Compute, Job
+from rollcall.domain.compute import Captured, Compute, Job, Search
 from rollcall.domain.errors import BackendError, DeadlineTooShort, InvalidInput
 from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
 from rollcall.domain.inputs import Encoding
-from rollcall.domain.maps import MEASURED_MAPS, MapKind, MapOptions, MissingMap, UnitMap
+from rollcall.domain.maps import MEASURED_MAPS, Floats, MapKind, MapOptions, MissingMap, UnitMap
 from rollcall.domain.model import ModelCard
 from rollcall.domain.policy import Policy, ThoroughPolicy
 from rollcall.domain.rows import Row, RowResult
@@ -36,7 +36,7 @@ from rollcall.pipeline.measured_maps import measure_maps, rows_of_maps
 from rollcall.pipeline.question import check_question, make_decision, make_prediction, reported_mismatch
 from rollcall.pipeline.selection import check_attention_size, check_layers_and_heads
 from rollcall.pipeline.stopwatch import Stopwatch
-from rollcall.pipeline.thorough import ThoroughChecker
+from rollcall.pipeline.thorough import RunSearch, ThoroughChecker
 from rollcall.pipeline.watching import Answered, Watch
 
 
@@ -198,8 +198,9 @@ class Pipeline:
                 checked = await self._check(entry, plan, subject, captured, budget, run, stopwatch)
             # 6 look more closely, where that was asked for: numbers and witnesses beside flags that stand
             if plan.level is CheckLevel.THOROUGH and checked is not None:
+                search = self._searcher(request, entry, encoding, budget, job)
                 with stopwatch.stage("thorough"):
-                    checked = await self._look_closely(entry, plan, subject, checked, references, budget, run)
+                    checked = await self._look_closely(entry, plan, subject, checked, references, budget, run, search)
         # 7 decide: no map leaves without its verdict
         with stopwatch.stage("decide"):
             attributions = attribute(captured.maps, checked, subject, entry.calibration)
@@ -317,6 +318,16 @@ class Pipeline:
 
         return run
 
+    def _searcher(
+        self, request: ExplainRequest, entry: Entry, encoding: Encoding, budget: Budget, job: Job
+    ) -> RunSearch:
+        async def search(wanted: Search) -> list[Floats]:
+            found = await self.compute.search(job, entry.card.ref.name, encoding, wanted, request.map_options)
+            budget.spend(wanted.rows)
+            return found
+
+        return search
+
     async def _check(
         self,
         entry: Entry,
@@ -352,6 +363,7 @@ class Pipeline:
         references: Mapping[MapKind, UnitMap],
         budget: Budget,
         run: RunRows,
+        search: RunSearch,
     ) -> Checked:
         """Add thorough results and witnesses to maps whose flags stand; the maps that matter come first."""
         matter = {plan.primary, checked.recommended}
@@ -366,11 +378,13 @@ class Pipeline:
             heads=entry.card.heads,
             policy=self.thorough,
             run=run,
+            budget=budget,
+            search=search,
         )
         if any(each.ruling.reason in UNRELIABLE for each in checked.maps):
             found = checker.skipped("The instrument failed or values are no numbers: nothing else can be measured.")
         else:
-            found = await checker.check(budget.affords)
+            found = await checker.check()
         return replace(
             checked,
             maps=tuple(

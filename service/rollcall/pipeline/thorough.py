@@ -1,18 +1,21 @@
 """The thorough checks of one explanation, after its flags stand: numbers and witnesses, never a verdict.
 
 In phases, so that a budget that runs out takes from the end: first what is measured once for all maps, and knock-outs
-of the maps that matter; then their erasure; then both for the other maps. A row that several checks ask for is run
-once.
+of the maps that matter; then the adversaries; then erasure of the maps that matter; then the other maps. A row that
+several checks ask for is run once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from rollcall.admission.budget import Budget
+from rollcall.checks.adversary import adversary, not_searched
 from rollcall.checks.alignment import estimate_effects
 from rollcall.checks.base import OPERATORS, Asking, Subject, WitnessFinding, WitnessSubject
 from rollcall.checks.erasure import Curve, Limits, curve, judge_erasure
@@ -21,14 +24,22 @@ from rollcall.checks.knock_out import TRIALS, knock_out
 from rollcall.checks.masking import MaskFinding, mask_rows, masking
 from rollcall.checks.operator_rule import operator_rule
 from rollcall.checks.rank_agreement import GRADIENT, LEAVE_ONE_OUT, rank_agreement, single_drops
-from rollcall.checks.rewiring_scopes import SCOPES, ScopeFinding, judge_scopes, rewiring_scopes
+from rollcall.checks.rewiring_scopes import EVERYBODY, SCOPES, ScopeFinding, judge_scopes, rewiring_scopes
 from rollcall.checks.stratified_null import stratified_null
 from rollcall.checks.support import support_set
-from rollcall.domain.maps import Floats, MapKind, UnitMap
+from rollcall.domain.compute import Search
+from rollcall.domain.errors import DeviceMemory, ServiceError
+from rollcall.domain.maps import REWIRED_MAPS, Floats, MapKind, UnitMap
 from rollcall.domain.policy import ThoroughPolicy
 from rollcall.domain.rows import RemovalOperator, Row, RowResult
+from rollcall.domain.seeds import derived_seed
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult, Witness
 from rollcall.pipeline.lockstep import OutOfBudgetError, RunRows, run_together
+from rollcall.telemetry import logs
+
+_log = logging.getLogger(__name__)
+
+RunSearch = Callable[[Search], Awaitable[list[Floats]]]
 
 TURN_ROWS = 64
 """Rows that are asked for at once: progress is told, and others get in, after so many."""
@@ -69,7 +80,8 @@ def _key(row: Row) -> tuple[object, ...]:
 class ThoroughChecker:
     """Runs the thorough checks on one subject. `maps`: those that matter, the `first`, before the others.
 
-    `attention` [n]: RAW_ATTENTION; `gradient` [n]: signed gradient times input, None where the backend has none.
+    `attention` [n]: RAW_ATTENTION; `gradient` [n]: signed gradient times input, None where the backend has none;
+    `search` runs an adversary's search.
     """
 
     subject: Subject
@@ -81,6 +93,8 @@ class ThoroughChecker:
     heads: int
     policy: ThoroughPolicy
     run: RunRows
+    budget: Budget
+    search: RunSearch
 
     @property
     def planned_rows(self) -> int:
@@ -88,15 +102,18 @@ class ThoroughChecker:
         n, policy = self.subject.n, self.policy
         shared = len(mask_rows(self.subject, policy)[0]) + len(SCOPES) * policy.scope_draws + len(OPERATORS) * n
         shared += self.layers * self.heads if self.layers * self.heads <= policy.head_rows else 0
+        shared += sum(self._search(each).rows for each in self.maps if self._is_searched(each))
         own = 2 * n + len(TRIALS) * policy.knock_out_draws // 3
         return shared + own * len(self.maps)
 
-    async def check(self, affords: Callable[[int], bool]) -> ThoroughFinding:
+    async def check(self) -> ThoroughFinding:
         """Run everything that the budget allows."""
-        run = OnceRun(run=self.run)
+        run, affords = OnceRun(run=self.run), self.budget.affords
         found: dict[Any, Any] = {}
-        for phase in (self._shared, self._erasure, self._others):
-            found |= (await run_together(run, phase(found), affords=affords, finite_only=True))[0]
+        for phase in (self._shared, self._adversaries, self._erasure, self._others):
+            askings = phase(found)
+            made = await askings if isinstance(askings, Awaitable) else askings
+            found |= (await run_together(run, made, affords=affords, finite_only=True))[0]
         return self._judge(found)
 
     def skipped(self, reason: str) -> ThoroughFinding:
@@ -118,6 +135,46 @@ class ThoroughChecker:
             CheckKind.RANK_AGREEMENT: single_drops(self.subject),
             **self._knock_outs(self.maps[: self.first]),
         }
+
+    async def _adversaries(self, found: dict[Any, Any]) -> dict[Any, Asking[Any]]:
+        """Search for maps that are made of attention alone, and ask for a forward of what the search proposes."""
+        scopes = found.get(CheckKind.REWIRING_SCOPES)
+        drawn = scopes.draws[EVERYBODY] if isinstance(scopes, ScopeFinding) else ()
+        askings: dict[Any, Asking[Any]] = {}
+        for each in self.maps:
+            search = self._search(each)
+            if not self._is_searched(each):
+                continue
+            if not self.budget.affords(search.rows):
+                found[each.kind, CheckKind.ADVERSARY] = OutOfBudgetError()
+                continue
+            try:
+                proposed = await self.search(search)
+            except (ServiceError, DeviceMemory) as error:
+                logs.event(_log, logging.ERROR, "search_failed", error=error)
+                found[each.kind, CheckKind.ADVERSARY] = error
+                continue
+            asking = adversary(self.subject, each, proposed, drawn, self.policy, search.rows)
+            askings[each.kind, CheckKind.ADVERSARY] = asking
+        return askings
+
+    def _is_searched(self, unit_map: UnitMap) -> bool:
+        """Whether there is anything to search: another map of the same attention, and gradients to find it by."""
+        return unit_map.kind in REWIRED_MAPS and self.gradient is not None and self.subject.n > 1
+
+    def _search(self, unit_map: UnitMap) -> Search:
+        policy, subject = self.policy, self.subject
+        return Search(
+            kind=unit_map.kind,
+            original=unit_map.scores,
+            logits=subject.base.logits,
+            decision=subject.decision,
+            tolerance=policy.adversary_tvd,
+            restarts=policy.adversary_restarts,
+            steps=policy.adversary_steps,
+            step_size=policy.adversary_step_size,
+            seed=derived_seed(subject.seed, f"adversary/{unit_map.kind.value}"),
+        )
 
     def _erasure(self, found: dict[Any, Any]) -> dict[Any, Asking[Any]]:
         """Curves of the maps that matter, and that of the order of the effects, for the limits."""
@@ -157,6 +214,9 @@ class ThoroughChecker:
         witnesses: dict[MapKind, tuple[Witness, ...]] = {each.kind: () for each in self.maps}
         if isinstance(silenced, WitnessFinding) and silenced.witness is not None:
             witnesses[self.maps[0].kind] = (silenced.witness,)
+        adversaries = {each.kind: self._adversary(each, found) for each in self.maps}
+        for kind, each in adversaries.items():
+            witnesses[kind] = (*witnesses[kind], *([each.witness] if each.witness else []))
         checks = {
             each.kind: (
                 *self._of_masks(each, found[CheckKind.OPERATOR_RULE]),
@@ -165,10 +225,26 @@ class ThoroughChecker:
                 *self._of_curve(found[each.kind, CheckKind.ERASURE], limits),
                 *self._of_singles(each, found[CheckKind.RANK_AGREEMENT]),
                 silenced.result if isinstance(silenced, WitnessFinding) else absent(CheckKind.HEADS, silenced),
+                adversaries[each.kind].result,
             )
             for each in self.maps
         }
         return ThoroughFinding(checks=checks, witnesses=witnesses)
+
+    def _adversary(self, unit_map: UnitMap, found: dict[Any, Any]) -> WitnessFinding:
+        """What the search came to for one map, or why there was none."""
+        if self._is_searched(unit_map):
+            made = found.get((unit_map.kind, CheckKind.ADVERSARY))
+            return (
+                made if isinstance(made, WitnessFinding) else WitnessFinding(result=absent(CheckKind.ADVERSARY, made))
+            )
+        if unit_map.kind not in REWIRED_MAPS:
+            reason = "Searched only for maps that are made of attention weights alone and recomputed under a bias."
+        elif self.gradient is None:
+            reason = "This backend has no gradients to search by."
+        else:
+            reason = "A single word has all the weight in every map."
+        return not_searched(self.subject, self.policy, reason)
 
     def _of_masks(self, unit_map: UnitMap, masks: object) -> tuple[CheckResult, ...]:
         if not isinstance(masks, MaskFinding):

@@ -236,6 +236,8 @@ class _CheckKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CheckKind.V
     """Thorough: rank correlation with gradient times input and with leave-one-out."""
     CHECK_KIND_HEADS: _CheckKind.ValueType  # 16
     """Thorough: which heads change the decision when they are silenced."""
+    CHECK_KIND_ADVERSARY: _CheckKind.ValueType  # 17
+    """Thorough: the most different map that an adversary finds at the same prediction. Its existence proves nothing."""
 
 class CheckKind(_CheckKind, metaclass=_CheckKindEnumTypeWrapper):
     """A counterfactual check."""
@@ -274,6 +276,8 @@ CHECK_KIND_RANK_AGREEMENT: CheckKind.ValueType  # 15
 """Thorough: rank correlation with gradient times input and with leave-one-out."""
 CHECK_KIND_HEADS: CheckKind.ValueType  # 16
 """Thorough: which heads change the decision when they are silenced."""
+CHECK_KIND_ADVERSARY: CheckKind.ValueType  # 17
+"""Thorough: the most different map that an adversary finds at the same prediction. Its existence proves nothing."""
 Global___CheckKind: _TypeAlias = CheckKind  # noqa: Y015
 
 class _CheckOutcome:
@@ -943,7 +947,7 @@ class Witness(_message.Message):
     """One sentence for people, free of the input's text."""
     @_builtins.property
     def map(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """Rewiring: the alternative map over units that gives the same prediction."""
+        """Rewiring and adversary: the alternative map over units that gives the same prediction."""
 
     @_builtins.property
     def removed_units(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:

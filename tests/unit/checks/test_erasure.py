@@ -81,9 +81,9 @@ def test_exact_limits_are_those_of_all_orders() -> None:
     ]
     for name in ("comprehensiveness", "sufficiency"):
         areas = [each.areas[name] for each in curves]
-        assert limits.between(name) == (pytest.approx(min(areas)), pytest.approx(max(areas)))
+        assert limits.between(name) == pytest.approx((min(areas), max(areas)))
     tried = Limits.of(curves)
-    assert (tried.least, tried.most) == (pytest.approx(limits.least), pytest.approx(limits.most))
+    assert (tried.least, tried.most) == pytest.approx((limits.least, limits.most))
 
 
 def test_one_curve_is_also_that_of_its_reverse() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from rollcall.admission.backlog import Backlog
 from rollcall.admission.gate import Gate
 from rollcall.admission.plan import ServerDefaults
-from rollcall.domain.compute import Captured, Job, Priority
+from rollcall.domain.compute import Captured, Job, Priority, Search
 from rollcall.domain.decision import Decision
 from rollcall.domain.errors import InvalidInput
 from rollcall.domain.inputs import Encoding, ModelInput, TextInput, Unit
@@ -111,6 +111,17 @@ class SumModel:
         await self._enter(stage)
         self.rows.append((Priority.CHECK, len(rows)))
         return self.after(stage, rows, [self.answer(encoding, row) for row in rows])
+
+    async def search(
+        self,
+        job: Job,  # noqa: ARG002 - the contract
+        model: str,  # noqa: ARG002 - the contract
+        encoding: Encoding,  # noqa: ARG002 - the contract
+        search: Search,  # noqa: ARG002 - the contract
+        options: MapOptions,  # noqa: ARG002 - the contract
+    ) -> list[Floats]:
+        """Find nothing."""
+        return []
 
     def expected_seconds(self, model: str, rows: int, length: int) -> float:  # noqa: ARG002 - the contract
         """As long as the test says."""

@@ -101,6 +101,7 @@ class CheckKind(WireEnum):
     ERASURE = 14
     RANK_AGREEMENT = 15
     HEADS = 16
+    ADVERSARY = 17
 
     @property
     def thorough(self) -> bool:

@@ -59,6 +59,7 @@ CHECKS: Mapping[CheckKind, str] = {
     CheckKind.KNOCK_OUT: "Does attention to the map's top words carry the decision more than to random words?",
     CheckKind.ERASURE: "How far does the prediction fall without the map's top words, and with only them?",
     CheckKind.RANK_AGREEMENT: "Does the map order the words as another method does?",
+    CheckKind.ADVERSARY: "How different may attention be while the prediction stays? Shown only.",
     CheckKind.HEADS: "Which attention heads change the decision when they are silenced?",
 }
 UNKNOWN_CHECK = "A check that this client does not know."

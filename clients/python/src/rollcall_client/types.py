@@ -179,9 +179,9 @@ class CheckResult:
 class Witness:
     """A counterfactual that can be replayed.
 
-    For REWIRING, `map` is the alternative map over units that gives the same prediction, `jsd` its Jensen-Shannon
-    divergence from the original in nats (at most ln 2), and `tvd` the total variation distance of the two predictions
-    (0 to 1). For HEADS, silencing any one of `heads` changes the decision.
+    For REWIRING and ADVERSARY, `map` is the alternative map over units that gives the same prediction, `jsd` its
+    Jensen-Shannon divergence from the original in nats (at most ln 2), and `tvd` the total variation distance of the
+    two predictions (0 to 1). For HEADS, silencing any one of `heads` changes the decision.
     """
 
     kind: CheckKind
