@@ -42,6 +42,7 @@ from rollcall.monitor.sampling import Sampler
 from rollcall.monitor.store import Store
 from rollcall.pipeline.catalog import Catalog, Entry
 from rollcall.pipeline.explain import Pipeline
+from rollcall.pipeline.progress import Tell
 from rollcall.pipeline.rechecking import Rechecker
 from rollcall.pipeline.watching import Watch
 from rollcall.scheduling.queue import Limits as BatchLimits
@@ -72,9 +73,9 @@ class Service:
         """Classify."""
         return await self.pipeline.predict(request)
 
-    async def explain(self, request: ExplainRequest) -> Explanation:
-        """Classify, map, check and decide."""
-        return await self.pipeline.explain(request)
+    async def explain(self, request: ExplainRequest, tell: Tell | None = None) -> Explanation:
+        """Classify, map, check and decide; `tell` hears how far it is."""
+        return await self.pipeline.explain(request, tell)
 
     def models(self) -> tuple[ModelCard, ...]:
         """List the models that are loaded."""

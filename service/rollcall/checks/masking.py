@@ -44,16 +44,27 @@ class MaskFinding:
         )
 
 
+def mask_count(n: int, policy: ThoroughPolicy) -> int:
+    """How many removals of `n` units there will be, all operators together."""
+    subsets: int = len(RemovalOperator) * (2**n - 2)
+    if subsets <= policy.mask_rows:
+        return subsets
+    return _usual(n, policy) * len(RemovalOperator) // len(OPERATORS)
+
+
+def _usual(n: int, policy: ThoroughPolicy) -> int:
+    """Random removals by the usual operators, as many by each."""
+    usual = min(policy.masks_per_unit * n, policy.mask_rows * len(OPERATORS) // len(RemovalOperator))
+    return usual - usual % len(OPERATORS)
+
+
 def mask_rows(subject: Subject, policy: ThoroughPolicy) -> tuple[list[Row], bool]:
     """The removals as rows, and whether they are all proper subsets; none for a single unit."""
     n = subject.n
-    if n < 2:  # noqa: PLR2004 - a single unit has no proper subset to remove
-        return [], True
     if len(RemovalOperator) * (2**n - 2) <= policy.mask_rows:
         subsets = [subject.selection(units) for size in range(1, n) for units in combinations(range(n), size)]
         return [Row(removed=units, operator=operator) for units in subsets for operator in RemovalOperator], True
-    usual = min(policy.masks_per_unit * n, policy.mask_rows * len(OPERATORS) // len(RemovalOperator))
-    usual -= usual % len(OPERATORS)
+    usual = _usual(n, policy)
     deleted = usual // len(OPERATORS)
     drawn = np.asarray(random_words(subject.seed, "thorough removals", (usual + deleted, n)) < _HALF)
     operators = OPERATORS * deleted + (RemovalOperator.DELETION,) * deleted

@@ -42,6 +42,15 @@ class ExplainRequest(PredictRequest):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far an explanation is: the stage that runs, rows that have run, and about how many there will be."""
+
+    stage: str
+    rows: int
+    planned_rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
     """Wall-clock seconds by stage, in the order in which the stages first ran."""
 

@@ -33,10 +33,11 @@ from rollcall.pipeline.checking import Checked, Checker
 from rollcall.pipeline.coalesce import InFlight
 from rollcall.pipeline.lockstep import RunRows
 from rollcall.pipeline.measured_maps import measure_maps, rows_of_maps
+from rollcall.pipeline.progress import Board, Reporter, Tell
 from rollcall.pipeline.question import check_question, make_decision, make_prediction, reported_mismatch
 from rollcall.pipeline.selection import check_attention_size, check_layers_and_heads
 from rollcall.pipeline.stopwatch import Stopwatch
-from rollcall.pipeline.thorough import RunSearch, ThoroughChecker
+from rollcall.pipeline.thorough import RunSearch, ThoroughChecker, planned_rows
 from rollcall.pipeline.watching import Answered, Watch
 
 
@@ -93,6 +94,7 @@ class Pipeline:
     """Hears of each answer that was worked out; nothing of it comes back."""
     clock: Callable[[], float] = time.monotonic
     in_flight: InFlight[WorkedOut] = field(default_factory=InFlight)
+    progress: Board = field(default_factory=Board)
 
     async def predict(self, request: PredictRequest) -> Predicted:
         """Predict. Raises CallerError, CapacityError, ServiceError."""
@@ -120,8 +122,8 @@ class Pipeline:
         self.telemetry.predicted(predicted)
         return predicted
 
-    async def explain(self, request: ExplainRequest) -> Explanation:
-        """Explain; the same question that is being answered already is not answered twice.
+    async def explain(self, request: ExplainRequest, tell: Tell | None = None) -> Explanation:
+        """Explain; the same question that is being answered already is not answered twice. `tell` hears how far it is.
 
         Raises CallerError, CapacityError, ServiceError; what cannot be decided is an answer, not an error.
         """
@@ -132,12 +134,14 @@ class Pipeline:
         # 2 admit
         with self._admit(request, explain=True):
             question = (entry.card.ref, plan, replace(request, **NOT_ASKED))
-            found, shared = await self.in_flight.share(
-                question,
-                request.deadline,
-                lambda: self._explain(request, entry, plan, stopwatch),
-                too_early=lambda worked_out: worked_out.late,
-            )
+            reporter = Reporter(tell=partial(self.progress.tell, question), planned=plan.max_rows)
+            with self.progress.listening(question, tell):
+                found, shared = await self.in_flight.share(
+                    question,
+                    request.deadline,
+                    lambda: self._explain(request, entry, plan, stopwatch, reporter),
+                    too_early=lambda worked_out: worked_out.late,
+                )
         explanation = replace(
             found.explanation,
             explanation_id=uuid.uuid4().hex,
@@ -150,7 +154,9 @@ class Pipeline:
             self.watch.answered(found.answered, explanation)
         return explanation
 
-    async def _explain(self, request: ExplainRequest, entry: Entry, plan: WorkPlan, stopwatch: Stopwatch) -> WorkedOut:
+    async def _explain(
+        self, request: ExplainRequest, entry: Entry, plan: WorkPlan, stopwatch: Stopwatch, reporter: Reporter
+    ) -> WorkedOut:
         name = entry.card.ref.name
         with stopwatch.stage("encode"):
             encoding = await self.compute.encode(name, request.input)
@@ -163,6 +169,8 @@ class Pipeline:
             start = self.clock()
             expected = self._expected(request, entry, encoding, job, start)
             # 4 run the untouched input once: its prediction, and its attention turned into maps
+            reporter.planned = self._planned(plan, entry, len(encoding.units))
+            reporter.enter("capture")
             with stopwatch.stage("capture"):
                 captured = await self.compute.capture(
                     job,
@@ -184,7 +192,7 @@ class Pipeline:
                 noise=entry.card.noise,
             )
             budget = self._budget(request, plan, entry, encoding, job)
-            run = self._runner(request, entry, encoding, budget, job, usual)
+            run = self._runner(request, entry, encoding, budget, job, usual, reporter)
             measured = await measure_maps(plan.maps, subject, budget, run, stopwatch)
             references = {each.kind: each for each in captured.maps}
             captured = replace(
@@ -195,10 +203,12 @@ class Pipeline:
             _check_primary(plan, captured.missing)
             checked = None
             if plan.level is not CheckLevel.NONE:
+                reporter.enter("look")
                 checked = await self._check(entry, plan, subject, captured, budget, run, stopwatch)
             # 6 look more closely, where that was asked for: numbers and witnesses beside flags that stand
             if plan.level is CheckLevel.THOROUGH and checked is not None:
-                search = self._searcher(request, entry, encoding, budget, job)
+                reporter.enter("thorough")
+                search = self._searcher(request, entry, encoding, budget, job, reporter)
                 with stopwatch.stage("thorough"):
                     checked = await self._look_closely(entry, plan, subject, checked, references, budget, run, search)
         # 7 decide: no map leaves without its verdict
@@ -256,6 +266,13 @@ class Pipeline:
         """The model that takes requests without a name."""
         return self.catalog.default
 
+    def _planned(self, plan: WorkPlan, entry: Entry, n: int) -> int:
+        """About as many rows as it will take, if nothing is decided early."""
+        usual = 0 if plan.level is CheckLevel.NONE else plan.policy.max_rows
+        if plan.level is CheckLevel.THOROUGH:
+            usual += planned_rows(n, plan.maps, entry.card, self.thorough)
+        return min(usual + rows_of_maps(plan.maps, n), plan.max_rows)
+
     def _plan(self, request: ExplainRequest, entry: Entry) -> WorkPlan:
         check_question(request, entry.card)
         primary = entry.calibration.primary_map if entry.calibration else None
@@ -306,7 +323,14 @@ class Pipeline:
         )
 
     def _runner(
-        self, request: ExplainRequest, entry: Entry, encoding: Encoding, budget: Budget, job: Job, usual: str
+        self,
+        request: ExplainRequest,
+        entry: Entry,
+        encoding: Encoding,
+        budget: Budget,
+        job: Job,
+        usual: str,
+        reporter: Reporter,
     ) -> RunRows:
         name = entry.card.ref.name
 
@@ -314,16 +338,24 @@ class Pipeline:
             results = await self.compute.run(job, name, encoding, rows, request.map_options)
             budget.spend(len(rows))
             job.rows_left = self.backlog.rows_left(usual, budget.rows, budget.max_rows)
+            reporter.ran(budget.rows)
             return results
 
         return run
 
     def _searcher(
-        self, request: ExplainRequest, entry: Entry, encoding: Encoding, budget: Budget, job: Job
+        self,
+        request: ExplainRequest,
+        entry: Entry,
+        encoding: Encoding,
+        budget: Budget,
+        job: Job,
+        reporter: Reporter,
     ) -> RunSearch:
         async def search(wanted: Search) -> list[Floats]:
             found = await self.compute.search(job, entry.card.ref.name, encoding, wanted, request.map_options)
             budget.spend(wanted.rows)
+            reporter.ran(budget.rows)
             return found
 
         return search

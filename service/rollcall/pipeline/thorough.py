@@ -8,7 +8,7 @@ several checks ask for is run once.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,7 @@ from rollcall.checks.base import OPERATORS, Asking, Subject, WitnessFinding, Wit
 from rollcall.checks.erasure import Curve, Limits, curve, judge_erasure
 from rollcall.checks.heads import heads
 from rollcall.checks.knock_out import TRIALS, knock_out
-from rollcall.checks.masking import MaskFinding, mask_rows, masking
+from rollcall.checks.masking import MaskFinding, mask_count, masking
 from rollcall.checks.operator_rule import operator_rule
 from rollcall.checks.rank_agreement import GRADIENT, LEAVE_ONE_OUT, rank_agreement, single_drops
 from rollcall.checks.rewiring_scopes import EVERYBODY, SCOPES, ScopeFinding, judge_scopes, rewiring_scopes
@@ -30,6 +30,7 @@ from rollcall.checks.support import support_set
 from rollcall.domain.compute import Search
 from rollcall.domain.errors import DeviceMemory, ServiceError
 from rollcall.domain.maps import REWIRED_MAPS, Floats, MapKind, UnitMap
+from rollcall.domain.model import ModelCard
 from rollcall.domain.policy import ThoroughPolicy
 from rollcall.domain.rows import RemovalOperator, Row, RowResult
 from rollcall.domain.seeds import derived_seed
@@ -43,6 +44,8 @@ RunSearch = Callable[[Search], Awaitable[list[Floats]]]
 
 TURN_ROWS = 64
 """Rows that are asked for at once: progress is told, and others get in, after so many."""
+USUAL_DRAWS = 40
+"""Random sets that a knock-out takes on average."""
 ORDER = "order of the effects"
 
 
@@ -76,6 +79,16 @@ def _key(row: Row) -> tuple[object, ...]:
     return (*arrays, row.operator, row.edit, row.layers, row.queries, row.heads, row.seed, row.readout)
 
 
+def planned_rows(n: int, maps: Collection[MapKind], card: ModelCard, policy: ThoroughPolicy) -> int:
+    """About as many rows as thorough checks of `n` units take where no budget ends them."""
+    heads = card.layers * card.heads
+    shared = mask_count(n, policy) + len(SCOPES) * policy.scope_draws + len(OPERATORS) * n
+    shared += heads if heads <= policy.head_rows else 0
+    searched = 3 * policy.adversary_restarts * policy.adversary_steps * len(set(maps).intersection(REWIRED_MAPS))
+    own = 2 * n + len(TRIALS) * USUAL_DRAWS
+    return shared + searched + own * len(maps)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThoroughChecker:
     """Runs the thorough checks on one subject. `maps`: those that matter, the `first`, before the others.
@@ -95,16 +108,6 @@ class ThoroughChecker:
     run: RunRows
     budget: Budget
     search: RunSearch
-
-    @property
-    def planned_rows(self) -> int:
-        """About as many rows as all of it takes where no budget ends it."""
-        n, policy = self.subject.n, self.policy
-        shared = len(mask_rows(self.subject, policy)[0]) + len(SCOPES) * policy.scope_draws + len(OPERATORS) * n
-        shared += self.layers * self.heads if self.layers * self.heads <= policy.head_rows else 0
-        shared += sum(self._search(each).rows for each in self.maps if self._is_searched(each))
-        own = 2 * n + len(TRIALS) * policy.knock_out_draws // 3
-        return shared + own * len(self.maps)
 
     async def check(self) -> ThoroughFinding:
         """Run everything that the budget allows."""

@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from rollcall.domain.verdicts import Flag
 
 SERVICE: Final = "rollcall.v1.ExplanationService"
-METHODS: Final = ("Predict", "Explain", "ListModels", "GetModel")
+STREAMS: Final = ("ExplainStream",)
+METHODS: Final = ("Predict", "Explain", *STREAMS, "ListModels", "GetModel")
 CODES: Final = (
     "OK",
     "CANCELLED",
@@ -151,10 +152,14 @@ class Metrics:
         self._in_flight[method].dec()
         self._grpc_handled[method, code].inc()
         self._grpc_handling[method].observe(seconds)
-        if code == "OK":
+        if code == "OK" and method not in STREAMS:
             self._grpc_sent[method].inc()
         self._requests.child(model, method, code).inc()
         self._request_seconds.child(model, method).observe(seconds)
+
+    def rpc_sent(self, method: str) -> None:
+        """Count a message of a stream that has been sent."""
+        self._grpc_sent[method].inc()
 
     def rejected(self, model: str, reason: RejectReason) -> None:
         """Count a request that was right, but not now."""
@@ -327,11 +332,12 @@ class Metrics:
             buckets=HANDLING_SECONDS,
             registry=r,
         )
-        self._grpc_started = {m: started.labels("unary", SERVICE, m) for m in METHODS}
-        self._grpc_handled = {(m, c): handled.labels("unary", SERVICE, m, _pascal(c)) for m in METHODS for c in CODES}
-        self._grpc_received = {m: received.labels("unary", SERVICE, m) for m in METHODS}
-        self._grpc_sent = {m: sent.labels("unary", SERVICE, m) for m in METHODS}
-        self._grpc_handling = {m: handling.labels("unary", SERVICE, m) for m in METHODS}
+        kinds = {m: "server_stream" if m in STREAMS else "unary" for m in METHODS}
+        self._grpc_started = {m: started.labels(kinds[m], SERVICE, m) for m in METHODS}
+        self._grpc_handled = {(m, c): handled.labels(kinds[m], SERVICE, m, _pascal(c)) for m in METHODS for c in CODES}
+        self._grpc_received = {m: received.labels(kinds[m], SERVICE, m) for m in METHODS}
+        self._grpc_sent = {m: sent.labels(kinds[m], SERVICE, m) for m in METHODS}
+        self._grpc_handling = {m: handling.labels(kinds[m], SERVICE, m) for m in METHODS}
 
     def _declare_requests(self) -> None:
         in_flight = Gauge(
@@ -339,7 +345,7 @@ class Metrics:
         )
         self._in_flight = {method: in_flight.labels(method) for method in METHODS}
         self._requests = self._counter(
-            "rollcall_requests_total", "Requests handled, by gRPC code.", "method", "code", quota=80
+            "rollcall_requests_total", "Requests handled, by gRPC code.", "method", "code", quota=90
         )
         self._request_seconds = self._histogram(
             "rollcall_request_duration_seconds",
@@ -372,10 +378,10 @@ class Metrics:
 
     def _declare_evidence(self) -> None:
         self._verdicts = self._counter(
-            "rollcall_verdicts_total", "Verdicts, one for each map returned.", "map", "flag", "reason", quota=80
+            "rollcall_verdicts_total", "Verdicts, one for each map returned.", "map", "flag", "reason", quota=75
         )
         self._checks = self._counter(
-            "rollcall_check_results_total", "Results of counterfactual checks.", "check", "outcome", quota=100
+            "rollcall_check_results_total", "Results of counterfactual checks.", "check", "outcome", quota=85
         )
         self._rows = self._counter("rollcall_rows_total", "Rows behind the answers given.", "kind", quota=20)
         self._explanation_rows = Histogram(

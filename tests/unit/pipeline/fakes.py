@@ -175,6 +175,7 @@ class SumModel:
             MapKind.ATTENTION_ROLLOUT: truth,
             MapKind.NORM_ROLLOUT: truth.max() + 0.01 - truth,
             MapKind.GRADIENT_ROLLOUT: truth,
+            MapKind.INPUT_X_GRADIENT: truth,
         }
         return Captured(
             row=row,

@@ -48,6 +48,11 @@ def explanation(reply: explanation_pb2.ExplainResponse) -> Explanation:
     )
 
 
+def progress(message: explanation_service_pb2.Progress) -> types.Progress:
+    """How far an explanation is."""
+    return types.Progress(stage=message.stage, rows=message.rows, planned_rows=message.planned_rows)
+
+
 def prediction(reply: explanation_service_pb2.PredictResponse) -> types.PredictResult:
     """A prediction."""
     return types.PredictResult(

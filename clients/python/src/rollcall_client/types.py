@@ -94,6 +94,15 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far an explanation is: the step that runs, rows that have run, and about how many there will be."""
+
+    stage: str
+    rows: int
+    planned_rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
     """What people read and what gets removed: a word, or consecutive words of a long text.
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rollcall.domain import verdicts
     from rollcall.domain.decision import Prediction
-    from rollcall.domain.explanation import Attribution, DecisionFlip, Explanation, Predicted, Timing
+    from rollcall.domain.explanation import Attribution, DecisionFlip, Explanation, Predicted, Progress, Timing
     from rollcall.domain.inputs import Threshold, Unit
     from rollcall.domain.maps import AttentionTensor
     from rollcall.domain.model import ModelCard, ModelRef
@@ -78,6 +78,20 @@ def explain_response(answer: Explanation) -> explanation_pb2.ExplainResponse:
     )
 
 
+def progress_message(progress: Progress) -> explanation_service_pb2.ExplainStreamResponse:
+    """Write how far an explanation is."""
+    return explanation_service_pb2.ExplainStreamResponse(
+        progress=explanation_service_pb2.Progress(
+            stage=progress.stage, rows=progress.rows, planned_rows=progress.planned_rows
+        )
+    )
+
+
+def header_message(answer: Explanation) -> explanation_service_pb2.ExplainStreamResponse:
+    """Write an explanation as the header of a stream. Raises InvalidInput as `explain_response`."""
+    return explanation_service_pb2.ExplainStreamResponse(header=explain_response(answer))
+
+
 def model(
     card: ModelCard, *, limits: Limits, default_model: str | None, record: ModelRecord | None = None
 ) -> model_pb2.Model:
@@ -113,6 +127,8 @@ def model(
 
 def describe(reply: Message) -> dict[str, str | int | float | bool]:
     """Pick what a log line tells of a reply: ids, counts, and flags as the metrics name them; nothing of the input."""
+    if isinstance(reply, explanation_service_pb2.ExplainStreamResponse):
+        return describe(reply.header) if reply.HasField("header") else {}
     if isinstance(reply, explanation_pb2.ExplainResponse):
         return {
             "explanation_id": reply.explanation_id,
