@@ -62,6 +62,8 @@ CHECKS: Mapping[CheckKind, str] = {
     CheckKind.ADVERSARY: "How different may attention be while the prediction stays? Shown only.",
     CheckKind.HEADS: "Which attention heads change the decision when they are silenced?",
 }
+THOROUGH = "Numbers and witnesses beside the flag; none of them decides."
+ADVERSARY = "Such a map is found for nearly every text."
 UNKNOWN_CHECK = "A check that this client does not know."
 
 OUTCOMES: Mapping[CheckOutcome, str] = {
