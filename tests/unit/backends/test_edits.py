@@ -128,6 +128,20 @@ def test_a_bias_is_added_to_the_logits_of_attention(model: Tiny) -> None:
     assert np.abs(found.maps[MapKind.RAW_ATTENTION] - sums / sums.sum()).max() <= 1e-6
 
 
+def test_a_bias_that_hides_keys_is_hidden_keys(model: Tiny) -> None:
+    """A bias of minus infinity, as it were, on a word's keys in every head and layer is the stock attention mask."""
+    encoding = _text(model)
+    units = _units(encoding, {1, 2})
+    bias = np.zeros((LAYERS, HEADS, encoding.length))
+    bias[:, :, encoding.tokens_of(units)] = np.finfo(np.float64).min / 4
+    rows = [
+        Row(edit=AttentionEdit.BIASED, bias=bias),
+        Row(removed=units, operator=RemovalOperator.HIDDEN_KEYS),
+    ]
+    biased, hidden = model.backend.run(variants(encoding, rows)).logits
+    assert (biased - hidden).abs().max() <= WITHIN
+
+
 def test_deleted_words_are_a_shorter_text(model: Tiny) -> None:
     """A row without some tokens is the stock model on what is left, however long its neighbours are."""
     encoding = _text(model)
