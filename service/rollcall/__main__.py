@@ -1,4 +1,4 @@
-"""The command line: `rollcall demo`, `serve`, `explain`, `models`, `check-config`.
+"""The command line: `rollcall demo`, `serve`, `explain`, `models`, `check-config`, `calibrate`.
 
 Exit codes: 0 done, 1 it failed, 2 the options or the settings are wrong. What fails says so on stderr, one line for
 each thing that is wrong. Heavy packages are imported by the command that needs them, so that help is instant.
@@ -24,6 +24,7 @@ from rollcall.domain.errors import RollcallError
 from rollcall.domain.maps import MapKind
 from rollcall.domain.verdicts import CheckLevel
 from rollcall.settings import Entry, Mistake, Settings, SettingsError, Sources
+from rollcall.studies.commands import calibrate_options
 from rollcall.verdict.policies import POLICIES
 
 if TYPE_CHECKING:
@@ -157,14 +158,10 @@ def _demo() -> list[Entry]:
     from rollcall import demo
 
     directory = demo.model_directory()
-    calibration = directory.with_name("calibration.json")
-    entries = [
+    return [
         Entry(place="--demo", key=("models", "demo", "path"), value=directory),
         Entry(place="--demo", key=("grpc", "reflection"), value=True),
     ]
-    if calibration.is_file():
-        entries.append(Entry(place="--demo", key=("models", "demo", "calibration"), value=calibration))
-    return entries
 
 
 def _check_config_options(parser: argparse.ArgumentParser) -> None:
@@ -429,6 +426,15 @@ def _tour(options: argparse.Namespace) -> int:
     return tour(options.out)
 
 
+def _calibrate(options: argparse.Namespace) -> int:
+    from rollcall.studies.commands import StudyError, calibrate
+
+    try:
+        return DONE if calibrate(options) else FAILED
+    except StudyError as error:
+        raise CommandError(WRONG, str(error)) from error
+
+
 COMMANDS = (
     Command(name="demo", help="serve the packaged model and explain four sentences", options=_demo_options, run=_tour),
     Command(name="serve", help="serve models until stopped", options=_serve_options, run=_serve),
@@ -439,6 +445,12 @@ COMMANDS = (
         help="say what is wrong with a settings file",
         options=_check_config_options,
         run=_check_config,
+    ),
+    Command(
+        name="calibrate",
+        help="give a model's flags their promise: measure it on held-out texts",
+        options=calibrate_options,
+        run=_calibrate,
     ),
 )
 

@@ -50,7 +50,7 @@ from rollcall.scheduling.queue import RowQueue
 from rollcall.settings import ModelSpec, Settings, reread
 from rollcall.telemetry import logs
 from rollcall.telemetry.metrics import Metrics
-from rollcall.verdict.calibration import UNCALIBRATED, Calibration, parse_calibration
+from rollcall.verdict.calibration import UNCALIBRATED, Calibration, calibration_path, parse_calibration
 from rollcall.verdict.policies import POLICIES, STANDARD, THOROUGH
 
 _log = logging.getLogger(__name__)
@@ -295,11 +295,9 @@ def make_entry(spec: ModelSpec, model: LoadedModel, settings: Settings) -> Entry
     if spec.threshold is not None and spec.threshold.label not in model.labels:
         message = f"model {spec.name}: threshold.label {spec.threshold.label!r} is none of {', '.join(model.labels)}"
         raise ModelRejected(message)
-    calibration = (
-        None
-        if spec.calibration is None
-        else read_calibration(spec.name, spec.calibration, model.digest, model.backend.dtype)
-    )
+    beside = calibration_path(spec.path)
+    path = spec.calibration or (beside if beside.is_file() else None)
+    calibration = None if path is None else read_calibration(spec.name, path, model.digest, model.backend.dtype)
     card = model.card(
         spec.name,
         revision=spec.revision,

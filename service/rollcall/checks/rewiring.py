@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import betaincinv
 
 from rollcall.checks.base import Subject
+from rollcall.domain import binomial
 from rollcall.domain.distances import jensen_shannon
 from rollcall.domain.maps import REWIRED_MAPS, Bools, UnitMap
 from rollcall.domain.rows import AttentionEdit, Row, RowResult
@@ -80,8 +80,8 @@ def judge_rewiring(subject: Subject, unit_map: UnitMap, draws: Sequence[RowResul
 
 @lru_cache(maxsize=1024)
 def lower_bound(successes: int, trials: int, confidence: float) -> float:
-    """Exact lower confidence bound of a probability (Clopper and Pearson 1934)."""
-    return float(betaincinv(successes, trials - successes + 1, 1 - confidence)) if successes else 0.0
+    """`binomial.lower_limit`, remembered: few different counts occur."""
+    return binomial.lower_limit(successes, trials, confidence=confidence)
 
 
 def _twin(subject: Subject, unit_map: UnitMap, twins: list[tuple[float, RowResult]]) -> Witness | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
 
 from rollcall.domain.maps import Floats
@@ -161,9 +162,13 @@ class Alignment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationRef:
-    """Which calibration set the widths. `id` is NONE, FAILED, OUT_OF_RANGE or the calibration's id."""
+    """Which calibration set the widths. `id` is NONE, FAILED, OUT_OF_RANGE or the calibration's id.
+
+    `created` says when it was made: a promise about inputs like those of that day.
+    """
 
     id: str
+    created: datetime | None = None
     alpha: float | None = None
     confidence: float | None = None
     statement: str = ""

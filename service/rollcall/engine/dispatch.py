@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from rollcall.backends.base import CaptureRequest, variants
 from rollcall.domain.compute import Captured, Job, Priority, Search
 from rollcall.domain.decision import Decision
 from rollcall.domain.inputs import Encoding, ModelInput
-from rollcall.domain.maps import DEFAULT_MAPS, AttentionSelection, Floats, MapKind, MapOptions, MissingMap, UnitMap
+from rollcall.domain.maps import DEFAULT_MAPS, AttentionSelection, Floats, MapKind, MapOptions
 from rollcall.domain.rows import Row, RowResult
 from rollcall.engine.adversary import AdversarySearch
 from rollcall.engine.device import Device, DeviceTelemetry, Outcome
@@ -112,14 +112,7 @@ class Dispatcher:
             encoding=encoding,
             decision=found.decision,
         )
-        flows = [] if found.layers is None else [await further.flow(found.layers, options)]
-        return replace(
-            found,
-            layers=None,
-            maps=(*found.maps, *(f for f in flows if isinstance(f, UnitMap)), *await further.maps(maps, options)),
-            missing=tuple(f for f in flows if isinstance(f, MissingMap)),
-            half_way_gradient=await further.half_way_gradient() if half_way else None,
-        )
+        return await further.complete(found, maps, options, half_way=half_way)
 
     async def search(
         self, job: Job, model: str, encoding: Encoding, search: Search, options: MapOptions

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Event
 from typing import Any
@@ -20,6 +20,7 @@ from rollcall.attribution.attention_flow import attention_flow
 from rollcall.attribution.input_x_gradient import INPUT, input_x_gradient
 from rollcall.attribution.integrated_gradients import integrated_gradients, midpoints
 from rollcall.attribution.units import positive_units, shares, unit_sums
+from rollcall.domain.compute import Captured
 from rollcall.domain.decision import Decision
 from rollcall.domain.inputs import Encoding
 from rollcall.domain.maps import Floats, MapKind, MapOptions, MissingMap, UnitMap
@@ -55,6 +56,19 @@ class Further:
     model: str
     encoding: Encoding = field(repr=False)
     decision: Decision
+
+    async def complete(
+        self, captured: Captured, kinds: frozenset[MapKind], options: MapOptions, *, half_way: bool
+    ) -> Captured:
+        """A capture with the maps of `kinds` that it did not give, and the half-way gradient where it is asked for."""
+        flows = [] if captured.layers is None else [await self.flow(captured.layers, options)]
+        return replace(
+            captured,
+            layers=None,
+            maps=(*captured.maps, *(f for f in flows if isinstance(f, UnitMap)), *await self.maps(kinds, options)),
+            missing=tuple(f for f in flows if isinstance(f, MissingMap)),
+            half_way_gradient=await self.half_way_gradient() if half_way else None,
+        )
 
     async def maps(self, kinds: frozenset[MapKind], options: MapOptions) -> tuple[UnitMap, ...]:
         """Those of `kinds` that need gradients at the embeddings or a decomposition, in the usual order."""

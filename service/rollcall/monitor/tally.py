@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scipy.special import betaincinv
+from rollcall.domain import binomial
 
 CONFIDENCE = 0.95
 """Of intervals, and of the limit that says that a promise is broken."""
@@ -23,18 +23,10 @@ class Tally:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Exact (Clopper-Pearson) two-sided interval of the share that is wrong; 0 to 1 before anything is known."""
-        tail = (1 - CONFIDENCE) / 2
-        return self._lower(tail), self._upper(tail)
+        """Exact two-sided interval of the share that is wrong; 0 to 1 before anything is known."""
+        return binomial.interval(self.wrong, self.checked, confidence=CONFIDENCE)
 
     @property
     def lower_limit(self) -> float:
         """Exact one-sided lower limit of the share that is wrong."""
-        return self._lower(1 - CONFIDENCE)
-
-    def _lower(self, tail: float) -> float:
-        return float(betaincinv(self.wrong, self.checked - self.wrong + 1, tail)) if self.wrong else 0.0
-
-    def _upper(self, tail: float) -> float:
-        right = self.checked - self.wrong
-        return float(betaincinv(self.wrong + 1, right, 1 - tail)) if right else 1.0
+        return binomial.lower_limit(self.wrong, self.checked, confidence=CONFIDENCE)

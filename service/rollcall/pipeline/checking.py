@@ -211,7 +211,9 @@ class Checker:
         """Witnesses for the primary and the recommended map, and the decision flip, together."""
         assessments = looked.assessments
         rulings = {assessment.map.kind: _ruled(assessment) for assessment in assessments}
-        faithful = [a for a in assessments if rulings[a.map.kind].flag is Flag.FAITHFUL]
+        # Where maps have a promise, only such a one is recommended: others were decided with no calibrated width.
+        promised = [a for a in assessments if a.evidence.calibrated] or assessments
+        faithful = [a for a in promised if rulings[a.map.kind].flag is Flag.FAITHFUL]
         recommended = max(faithful, key=self._preference).map.kind if faithful else None
         shifted = np.array([effect.effect for effect in effects])
         measurable = [

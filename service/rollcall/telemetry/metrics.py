@@ -223,8 +223,8 @@ class Metrics:
 
     def flag_rechecked(self, model: str, kind: MapKind, flag: Flag, *, wrong: bool) -> None:
         """Count a flag that was checked again, and whether it was wrong."""
-        self._rechecked_flags.child(model, kind.value, flag.value).inc()
-        self._wrong_flags.child(model, kind.value, flag.value).inc(int(wrong))
+        self._rechecked_flags.child(model, map_label(kind), flag.value).inc()
+        self._wrong_flags.child(model, map_label(kind), flag.value).inc(int(wrong))
 
     def recheck_ended(self, outcome: str) -> None:
         """Count an answer whose recheck is done, was dropped, or failed."""

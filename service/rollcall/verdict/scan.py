@@ -2,76 +2,184 @@
 
 Widths follow one path, c * (4, 2, 1). The scan goes from wide to narrow and stops at the first width that breaks the
 promise, since with several looks the loss is not monotone.
+
+Shapes: N inputs, C widths tried, from wide to narrow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final
 
 import numpy as np
 from scipy.special import betaincinv
 
-from rollcall.domain.maps import MapKind
+from rollcall.domain.maps import Bools, Floats, Ints
 from rollcall.domain.policy import Policy
 from rollcall.domain.verdicts import Flag
-from rollcall.verdict.assess import Assessment
 from rollcall.verdict.calibration import PATH
-from rollcall.verdict.decide import Ruling, decide
+from rollcall.verdict.decide import MapEvidence, Ruling, decide
 from rollcall.verdict.truth import Truth
 
 WIDEST, STEP = 0.25, 0.005
-CS = tuple(round(step * STEP, 6) for step in range(round(WIDEST / STEP), -1, -1))
+CS: Final = tuple(round(step * STEP, 6) for step in range(round(WIDEST / STEP), -1, -1))
 """Every c that is tried, from wide to narrow."""
+UNENDED: Final = "looks that were not run to the end leave a map without a flag"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What was known of one map after one look: the evidence, the removals behind it, and which width holds."""
+
+    evidence: MapEvidence
+    removals: int
+    width_index: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """One input: every map's assessment after each look, run to the end, and the truth."""
+    """One input: every map's steps, run to the end, and the truth. Maps go by name."""
 
     units: int
-    trace: tuple[Mapping[MapKind, Assessment], ...]
-    truths: Mapping[MapKind, Truth]
+    steps: Mapping[str, tuple[Step, ...]]
+    truths: Mapping[str, Truth]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What one input's answer would have been at one c."""
+    """What became of one map: the ruling, the removals behind it, and A - w."""
 
-    rulings: Mapping[MapKind, Ruling]
+    ruling: Ruling
     removals: int
-    recommended: MapKind | None
+    strength: float
 
 
-def outcome_at(recorded: Recorded, c: float, policy: Policy) -> Outcome:
-    """Replay the looks with the widths c * PATH; a flag that stands is final."""
-    rulings: dict[MapKind, Ruling] = {}
-    strengths: dict[MapKind, float] = {}
-    removals = 0
-    for assessments in recorded.trace:
-        for kind, assessment in assessments.items():
-            if kind in rulings:
-                continue
-            width = c * PATH[assessment.width_index]
-            ruling = decide(replace(assessment.evidence, width=width, calibrated=True), policy)
-            if ruling is not None:
-                rulings[kind] = ruling
-                strengths[kind] = (assessment.evidence.alignment or 0.0) - width
-            if assessment.alignment is not None:
-                removals = max(removals, assessment.alignment.removals)
-        if len(rulings) == len(assessments):
-            break
-    faithful = [kind for kind, ruling in rulings.items() if ruling.flag is Flag.FAITHFUL]
-    recommended = max(faithful, key=strengths.__getitem__) if faithful else None
-    return Outcome(rulings=rulings, removals=removals, recommended=recommended)
+def outcome(steps: Sequence[Step], widths: Sequence[float], policy: Policy, *, calibrated: bool) -> Outcome:
+    """Replay one map's looks with these widths, one a look: the first flag that stands is final."""
+    for step in steps:
+        width = widths[step.width_index]
+        ruling = decide(replace(step.evidence, width=width, calibrated=calibrated), policy)
+        if ruling is not None:
+            strength = (step.evidence.alignment or 0.0) - width
+            return Outcome(ruling=ruling, removals=step.removals, strength=strength)
+    raise ValueError(UNENDED)
 
 
-def wrong_at(recorded: Recorded, c: float, policy: Policy, primary: MapKind) -> tuple[bool, bool]:
-    """Whether the primary flag, and the recommended map's, would have been wrong."""
-    outcome = outcome_at(recorded, c, policy)
-    primary_wrong = recorded.truths[primary].contradicts(outcome.rulings[primary].flag, policy)
-    chosen = outcome.recommended
-    return primary_wrong, chosen is not None and recorded.truths[chosen].contradicts(Flag.FAITHFUL, policy)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """One map over all inputs at every width [N, C]: flags, whether they are wrong or far wrong, A - w, removals."""
+
+    faithful: Bools = field(repr=False)
+    unfaithful: Bools = field(repr=False)
+    wrong: Bools = field(repr=False)
+    far: Bools = field(repr=False)
+    strength: Floats = field(repr=False)
+    removals: Ints = field(repr=False)
+
+    @property
+    def ever_wrong(self) -> Bools:
+        """Whether the flag is wrong at this width or at any wider one [N, C]."""
+        return np.asarray(np.logical_or.accumulate(self.wrong, axis=1))
+
+    def of(self, inputs: Ints | Bools) -> Replay:
+        """Only some of the inputs."""
+        return Replay(**{one.name: getattr(self, one.name)[inputs] for one in fields(self)})
+
+
+def replay(records: Sequence[Recorded], name: str, policy: Policy) -> Replay:
+    """Replay one map on every input at every c."""
+    return _replay(records, name, policy, [[c * step for step in PATH] for c in CS], calibrated=True)
+
+
+def replay_default(records: Sequence[Recorded], name: str, policy: Policy) -> Replay:
+    """Replay one map on every input with the policy's own widths, C = 1."""
+    return _replay(records, name, policy, [policy.widths], calibrated=False)
+
+
+def _replay(
+    records: Sequence[Recorded], name: str, policy: Policy, widths: Sequence[Sequence[float]], *, calibrated: bool
+) -> Replay:
+    """Replay at widths that go from wide to narrow."""
+    found = [_outcomes(record.steps[name], widths, policy, calibrated=calibrated) for record in records]
+    flags = [[one.ruling.flag for one in row] for row in found]
+    truths = [record.truths[name] for record in records]
+    wrong = [[truth.contradicts(flag, policy) for flag in row] for truth, row in zip(truths, flags, strict=True)]
+    far = [[truth.far_from(flag) for flag in row] for truth, row in zip(truths, flags, strict=True)]
+
+    def table(values: Sequence[Sequence[Any]], dtype: type[np.generic]) -> Any:  # noqa: ANN401 - an array of dtype
+        return np.array(values, dtype=dtype).reshape(len(records), len(widths))
+
+    return Replay(
+        faithful=table([[flag is Flag.FAITHFUL for flag in row] for row in flags], np.bool_),
+        unfaithful=table([[flag is Flag.UNFAITHFUL for flag in row] for row in flags], np.bool_),
+        wrong=table(wrong, np.bool_),
+        far=table(far, np.bool_),
+        strength=table([[one.strength for one in row] for row in found], np.float64),
+        removals=table([[one.removals for one in row] for row in found], np.int64),
+    )
+
+
+def _outcomes(
+    steps: Sequence[Step], widths: Sequence[Sequence[float]], policy: Policy, *, calibrated: bool
+) -> list[Outcome]:
+    """`outcome` at widths from wide to narrow.
+
+    A step that decides at some width decides the same at every narrower one: where both ends of a range agree, so does
+    all between them.
+    """
+    found: list[Outcome | None] = [None] * len(widths)
+    for step in steps:
+        at = [each[step.width_index] for each in widths]
+        rulings: dict[int, Ruling | None] = {}
+
+        def ruled(i: int, step: Step = step, at: Sequence[float] = at) -> Ruling | None:
+            return decide(replace(step.evidence, width=at[i], calibrated=calibrated), policy)
+
+        ranges = [(0, len(widths) - 1)]
+        while ranges:
+            first, last = ranges.pop()
+            for end in (first, last):
+                rulings[end] = rulings[end] if end in rulings else ruled(end)
+            if rulings[first] == rulings[last]:
+                rulings |= dict.fromkeys(range(first, last + 1), rulings[first])
+            elif last - first > 1:
+                middle = (first + last) // 2
+                ranges += [(first, middle), (middle, last)]
+        for i, width in enumerate(at):
+            ruling = rulings[i]
+            if found[i] is None and ruling is not None:
+                strength = (step.evidence.alignment or 0.0) - width
+                found[i] = Outcome(ruling=ruling, removals=step.removals, strength=strength)
+    if None in found:
+        raise ValueError(UNENDED)
+    return [one for one in found if one is not None]
+
+
+def recommended(replays: Mapping[str, Replay], floors: Mapping[str, float]) -> Replay:
+    """The map that would be recommended, as if it were one: the FAITHFUL one with the largest A - w.
+
+    No map's widths go below its floor, the c that its own promise asks for; maps without a floor take no part.
+    """
+    taken = [name for name in replays if name in floors]
+    columns = [np.minimum(np.arange(len(CS)), CS.index(floors[name])) for name in taken]
+    some = [(replays[name], column) for name, column in zip(taken, columns, strict=True)]
+    faithful = np.stack([found.faithful[:, column] for found, column in some])
+    strength = np.stack([found.strength[:, column] for found, column in some])
+    best = np.where(faithful, strength, -np.inf).argmax(axis=0)[None]
+
+    def chosen(values: list[Any]) -> Any:  # noqa: ANN401 - an array of the type of the values
+        return np.take_along_axis(np.stack(values), best, axis=0)[0]
+
+    is_any = np.asarray(faithful.any(axis=0))
+    return Replay(
+        faithful=is_any,
+        unfaithful=np.zeros_like(is_any),
+        wrong=is_any & chosen([found.wrong[:, column] for found, column in some]),
+        far=is_any & chosen([found.far[:, column] for found, column in some]),
+        strength=chosen(list(strength)),
+        removals=chosen([found.removals[:, column] for found, column in some]),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,36 +193,30 @@ class Promise:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promises:
-    """Both promises, each for the primary and the recommended map: in expectation, and with confidence."""
+    """Both promises for one map.
 
-    expected: tuple[Promise, Promise]
-    confident: tuple[Promise, Promise]
+    In expectation (conformal risk control, Angelopoulos et al. 2022), and with confidence (an exact binomial bound at
+    each step of the scan).
+    """
 
-    @property
-    def c(self) -> float | None:
-        """The width in force: with confidence, for both maps."""
-        widths = [promise.c for promise in self.confident]
-        return None if None in widths else max(width for width in widths if width is not None)
+    expected: Promise
+    confident: Promise
 
 
-def scan(records: list[Recorded], policy: Policy, primary: MapKind, *, alpha: float, confidence: float) -> Promises:
+def promises(found: Replay, *, alpha: float, confidence: float) -> Promises:
     """Scan c from wide to narrow. An input counts as wrong at c if it is wrong there or at any wider c."""
-    wrong = np.array([[wrong_at(record, c, policy, primary) for c in CS] for record in records])
-    ever = np.maximum.accumulate(wrong, axis=1).sum(axis=0)
-    n = len(records)
-
-    def narrowest(which: int, *, confident: bool) -> Promise:
-        kept: Promise = Promise(c=None, wrong=int(ever[0, which]), inputs=n)
-        for c, count in zip(CS, ever[:, which], strict=True):
-            k = int(count)
-            bound = float(betaincinv(k + 1, n - k, confidence)) if confident else (k + 1) / (n + 1)
-            if bound > alpha:
-                break
-            kept = Promise(c=c, wrong=k, inputs=n)
-        return kept
-
-    both = (0, 1)
+    counts = found.ever_wrong.sum(axis=0)
+    n = len(found.wrong)
+    k = np.arange(n + 1)
+    upper = np.append(betaincinv(k[:-1] + 1, n - k[:-1], confidence), 1.0)
     return Promises(
-        expected=(narrowest(both[0], confident=False), narrowest(both[1], confident=False)),
-        confident=(narrowest(both[0], confident=True), narrowest(both[1], confident=True)),
+        expected=_narrowest(counts, (k + 1) / (n + 1) <= alpha, n),
+        confident=_narrowest(counts, upper <= alpha, n),
     )
+
+
+def _narrowest(counts: Ints, kept: Bools, n: int) -> Promise:
+    """Last c before the first whose number of wrong inputs does not keep the promise."""
+    broken = np.flatnonzero(~kept[counts])
+    last = int(broken[0]) - 1 if len(broken) else len(CS) - 1
+    return Promise(c=CS[last] if last >= 0 else None, wrong=int(counts[max(last, 0)]), inputs=n)

@@ -28,6 +28,8 @@ MOST_TRUTH_ROWS = 4096
 CLEAR_ERRORS = 2.0
 """A* is unclear within so many standard errors of the threshold."""
 TRUTH_LAMBDA = np.array([0.1])
+FAR_BELOW, FAR_ABOVE = 0.3, 0.7
+"""A flag is far wrong if it is FAITHFUL with A* below the first, or UNFAITHFUL with A* of at least the second."""
 EXHAUSTIVE_UNITS = 10
 """Up to so many units A* comes from every subset."""
 POSTERIOR_DRAWS = 200
@@ -54,6 +56,12 @@ class Truth:
         if flag is Flag.FAITHFUL:
             return not self.right(policy) or self.omits_top_effect
         return flag is Flag.UNFAITHFUL and self.right(policy)
+
+    def far_from(self, flag: Flag) -> bool:
+        """Whether `flag` is not only wrong, but far from right (DESIGN section 2)."""
+        if flag is Flag.FAITHFUL:
+            return self.alignment < FAR_BELOW
+        return flag is Flag.UNFAITHFUL and self.alignment >= FAR_ABOVE
 
 
 def truth_removals(n: int, rows: int, seed: int) -> tuple[Bools, tuple[RemovalOperator, ...]]:

@@ -10,24 +10,12 @@ import pytest
 from rollcall.domain.maps import MapKind
 from rollcall.domain.verdicts import Flag, Reason, Scope
 from rollcall.pipeline.attributions import attribute
-from rollcall.verdict.calibration import Calibration
 from rollcall.verdict.policies import STANDARD
+from tests.calibrations import calibration
 from tests.unit.pipeline.fakes import SumModel
 from tests.unit.pipeline.test_checking import RIGHT, WRONG, checker_of, subject_of
 
-CALIBRATION = Calibration(
-    id="cal",
-    model_digest="",
-    policy_digest="",
-    c=0.05,
-    alpha=0.05,
-    confidence=0.9,
-    inputs=300,
-    shortest=2,
-    longest=8,
-    primary_map=None,
-    statement="Promised.",
-)
+CALIBRATION = calibration(longest=8)
 
 
 def test_maps_that_were_not_checked_say_so() -> None:

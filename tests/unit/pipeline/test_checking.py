@@ -17,7 +17,9 @@ from rollcall.domain.rows import RemovalOperator, Row, RowResult
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, Flag, Reason
 from rollcall.pipeline.checking import Checked, Checker
 from rollcall.pipeline.stopwatch import Stopwatch
+from rollcall.verdict.calibration import Calibration
 from rollcall.verdict.policies import STANDARD
+from tests.calibrations import calibration
 from tests.unit.pipeline.fakes import TEXT, SumModel, effects_of, encoding, unit_map
 
 
@@ -37,6 +39,7 @@ def checker_of(
     text: str = TEXT,
     budget: Budget | None = None,
     primary: MapKind | None = None,
+    calibrated: Calibration | None = None,
 ) -> Checker:
     """Check maps of the sum model."""
     subject = subject_of(text, model)
@@ -52,7 +55,7 @@ def checker_of(
         maps=maps,
         primary=primary or maps[0].kind,
         attention_is_uniform=False,
-        calibration=None,
+        calibration=calibrated,
         budget=spending,
         run=run,
         stopwatch=Stopwatch(),
@@ -88,6 +91,22 @@ async def test_what_is_clear_is_decided_by_the_first_look() -> None:
     assert checked.looks == len(checked.trace) == 1
     assert removals(checked) == {MapKind.NORM_ROLLOUT: 16, MapKind.GRADIENT_ROLLOUT: 16}
     assert checked.recommended is MapKind.NORM_ROLLOUT
+
+
+async def test_where_maps_have_a_promise_only_such_a_one_is_recommended() -> None:
+    """A map of a kind that the calibration has not seen may look better; what is recommended carries the promise."""
+    other = unit_map(MapKind.DECOMPOSITION, TRUTH)
+    order = np.argsort(TRUTH)
+    swapped = TRUTH.copy()
+    swapped[order[3:5]] = TRUTH[order[[4, 3]]]
+    nearly = unit_map(MapKind.NORM_ROLLOUT, swapped)
+    chosen = {}
+    for calibrated in (None, calibration(c=0.05), calibration(c=0.05, longest=2), calibration(c=None)):
+        checked = await checker_of(SumModel(), (nearly, other), calibrated=calibrated).check()
+        assert flags(checked) == dict.fromkeys((nearly.kind, other.kind), (Flag.FAITHFUL, Reason.NONE))
+        chosen[calibrated.reference(8).id if calibrated else ""] = checked.recommended
+    without = MapKind.DECOMPOSITION
+    assert chosen == {"": without, "cal": MapKind.NORM_ROLLOUT, "OUT_OF_RANGE": without, "FAILED": without}
 
 
 async def test_a_decided_map_stays_decided() -> None:

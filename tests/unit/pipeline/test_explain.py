@@ -29,7 +29,7 @@ from rollcall.domain.policy import Policy
 from rollcall.domain.rows import Row, RowResult
 from rollcall.domain.verdicts import CheckLevel, Flag, Reason
 from rollcall.pipeline.catalog import Entry
-from rollcall.verdict.calibration import Calibration
+from tests.calibrations import calibration
 from tests.harness import Told, ask
 from tests.unit.pipeline.cards import FAILED, PASSED, named
 from tests.unit.pipeline.fakes import CARD, EFFECTS, STAGES, TEXT, WORDS, SumModel, encoding, pipeline_of
@@ -159,20 +159,8 @@ async def test_what_was_acted_on_is_compared() -> None:
 
 async def test_the_calibrated_map_is_primary() -> None:
     """Where a calibration chose a map, its flag is the answer's, with the calibration named."""
-    calibration = Calibration(
-        id="cal",
-        model_digest=CARD.ref.digest,
-        policy_digest="",
-        c=0.05,
-        alpha=0.05,
-        confidence=0.9,
-        inputs=300,
-        shortest=2,
-        longest=50,
-        primary_map=MapKind.NORM_ROLLOUT,
-        statement="Promised.",
-    )
-    found = await pipeline_of(SumModel(), calibration=calibration).explain(ask(TEXT))
+    calibrated = calibration(model_digest=CARD.ref.digest, primary_map=MapKind.NORM_ROLLOUT)
+    found = await pipeline_of(SumModel(), calibration=calibrated).explain(ask(TEXT))
     assert found.primary_map is MapKind.NORM_ROLLOUT
     assert found.primary.verdict.flag is Flag.UNFAITHFUL
     assert found.primary.verdict.calibration.id == "cal"

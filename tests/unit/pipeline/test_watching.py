@@ -20,25 +20,13 @@ from rollcall.monitor.tally import Tally
 from rollcall.pipeline.explain import Pipeline
 from rollcall.pipeline.rechecking import Ended, Recheck
 from rollcall.pipeline.watching import Watch
-from rollcall.verdict.calibration import Calibration
 from rollcall.verdict.policies import STANDARD
 from rollcall.verdict.truth import Truth
+from tests.calibrations import calibration
 from tests.harness import Told, ask
 from tests.unit.pipeline.fakes import CARD, TEXT, WORDS, SumModel, pipeline_of
 
-CALIBRATION = Calibration(
-    id="cal",
-    model_digest=CARD.ref.digest,
-    policy_digest=STANDARD.digest,
-    c=0.05,
-    alpha=0.05,
-    confidence=0.9,
-    inputs=300,
-    shortest=2,
-    longest=50,
-    primary_map=MapKind.GRADIENT_ROLLOUT,
-    statement="Promised.",
-)
+CALIBRATION = calibration(model_digest=CARD.ref.digest)
 CALIBRATED = replace(CARD, calibration=CALIBRATION.reference())
 OTHER_TEXT = " ".join(reversed(WORDS))
 

@@ -22,9 +22,9 @@ from rollcall.verdict.assess import (
     assess,
     estimate_all,
 )
-from rollcall.verdict.calibration import Calibration
 from rollcall.verdict.decide import Ruling
 from rollcall.verdict.policies import STANDARD
+from tests.calibrations import calibration
 from tests.subjects import NAN, answer, subject, unit_map
 
 N = 8
@@ -292,12 +292,8 @@ def test_a_crash_while_judging_rewiring_stays_within_that_check() -> None:
 
 def test_calibrated_widths_decide_where_they_cover_the_length() -> None:
     """A calibration for these lengths replaces the width, one for shorter inputs does not."""
-    calibration = Calibration(
-        id="c", model_digest="", policy_digest="", c=0.02, alpha=0.05, confidence=0.9, inputs=200, shortest=2,
-        longest=N, primary_map=None, statement="",
-    )  # fmt: skip
-    covered = assessed(RIGHT, measured(calibration=calibration))
-    longer = assessed(RIGHT, measured(calibration=replace(calibration, longest=N - 1)))
+    covered = assessed(RIGHT, measured(calibration=calibration(c=0.02, longest=N)))
+    longer = assessed(RIGHT, measured(calibration=calibration(c=0.02, longest=N - 1)))
     assert (covered.evidence.width, covered.evidence.calibrated) == (0.08, True)
     assert (longer.evidence.width, longer.evidence.calibrated) == (0.4, False)
 

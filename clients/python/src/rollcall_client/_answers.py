@@ -209,6 +209,7 @@ def _calibration(calibration: explanation_pb2.CalibrationRef) -> types.Calibrati
         alpha=calibration.alpha if calibration.HasField("alpha") else None,
         confidence=calibration.confidence if calibration.HasField("confidence") else None,
         statement=calibration.statement,
+        created=calibration.created.ToDatetime(UTC) if calibration.HasField("created") else None,
     )
 
 

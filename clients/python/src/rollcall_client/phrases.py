@@ -130,4 +130,5 @@ def calibration_sentence(calibration: CalibrationRef | None) -> str:
     name = calibration.id if calibration else ""
     if calibration is None or name in CALIBRATIONS:
         return CALIBRATIONS[name]
-    return f"Calibration {name}: {calibration.statement}" if calibration.statement else f"Calibration {name}."
+    head = f"Calibration {name}" + (f" of {calibration.created:%Y-%m-%d}" if calibration.created else "")
+    return f"{head}: {calibration.statement}" if calibration.statement else f"{head}."

@@ -225,12 +225,14 @@ class CalibrationRef:
     """What the calibration promises; `id` is "NONE", "FAILED", "OUT_OF_RANGE" or the id of the calibration used.
 
     `alpha` is the largest share of wrong flags promised, `confidence` that promise's confidence, both between 0 and 1.
+    `created`: the promise is about inputs like those of that day.
     """
 
     id: str
     alpha: float | None
     confidence: float | None
     statement: str
+    created: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

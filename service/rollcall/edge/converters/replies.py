@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from rollcall.domain.errors import InvalidInput
 from rollcall.domain.maps import MAX_ATTENTION_BYTES
 from rollcall.edge.converters import enums, records
@@ -247,6 +249,7 @@ def _calibration(calibration: verdicts.CalibrationRef) -> explanation_pb2.Calibr
         alpha=calibration.alpha,
         confidence=calibration.confidence,
         statement=calibration.statement,
+        created=None if calibration.created is None else Timestamp(seconds=int(calibration.created.timestamp())),
     )
 
 

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from . import common_pb2 as _common_pb2
@@ -998,6 +999,7 @@ class CalibrationRef(_message.Message):
     ALPHA_FIELD_NUMBER: _builtins.int
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     STATEMENT_FIELD_NUMBER: _builtins.int
+    CREATED_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """"NONE", "FAILED", "OUT_OF_RANGE" (longer than calibrated: default widths) or the id of the calibration whose widths were used."""
     alpha: _builtins.float
@@ -1006,6 +1008,10 @@ class CalibrationRef(_message.Message):
     """Confidence of that promise, if calibrated."""
     statement: _builtins.str
     """The promise in words."""
+    @_builtins.property
+    def created(self) -> _timestamp_pb2.Timestamp:
+        """When the calibration was made: its promise is about inputs like those of that day. Not set without a calibration."""
+
     def __init__(
         self,
         *,
@@ -1013,10 +1019,11 @@ class CalibrationRef(_message.Message):
         alpha: _builtins.float | None = ...,
         confidence: _builtins.float | None = ...,
         statement: _builtins.str = ...,
+        created: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_confidence", b"_confidence", "alpha", b"alpha", "confidence", b"confidence"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_confidence", b"_confidence", "alpha", b"alpha", "confidence", b"confidence", "created", b"created"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_confidence", b"_confidence", "alpha", b"alpha", "confidence", b"confidence", "id", b"id", "statement", b"statement"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_confidence", b"_confidence", "alpha", b"alpha", "confidence", b"confidence", "created", b"created", "id", b"id", "statement", b"statement"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__alpha: _TypeAlias = _typing.Literal["alpha"]  # noqa: Y015
     _WhichOneofArgType__alpha: _TypeAlias = _typing.Literal["_alpha", b"_alpha"]  # noqa: Y015

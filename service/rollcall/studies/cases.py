@@ -1,0 +1,208 @@
+"""Cases: what was measured on one input, as a line of a journal.
+
+All that a study, a calibration or an auditor needs to decide again, under other widths or other rules; no text and no
+token ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from rollcall.checks.base import OPERATORS
+from rollcall.domain.maps import Bools, Floats
+from rollcall.domain.rows import RemovalOperator
+from rollcall.domain.verdicts import CheckKind, CheckOutcome, Flag, Reason
+from rollcall.pipeline.checking import CheckedMap
+from rollcall.studies.laboratory import Measured
+from rollcall.verdict.assess import Assessment
+from rollcall.verdict.decide import MapEvidence, Ruling
+from rollcall.verdict.scan import Recorded, Step
+from rollcall.verdict.truth import Truth
+
+DIGITS = 6
+"""Decimals kept of weights, margins and effects."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookAt:
+    """One map after one look. `per_operator`: A refitted on each operator's rows, where there is one."""
+
+    step: Step
+    p_up: float | None
+    p_low: float | None
+    per_operator: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapCase:
+    """One map: weights [n], what each look said, the truth, and the flag that the service gave with its widths.
+
+    `served` is None for a map that the service does not offer, `truth` where it was not asked for. `outcomes`: of its
+    checks, witnesses included.
+    """
+
+    weights: tuple[float, ...]
+    jsd_from_uniform: float | None
+    looks: tuple[LookAt, ...]
+    truth: Truth | None
+    served: Ruling | None
+    served_removals: int
+    outcomes: Mapping[CheckKind, CheckOutcome]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One input.
+
+    `removed` are the removals of all looks as strings of 0 and 1, `operators` their index; `same` whether each rewired
+    row kept the answer; `prior` the half-way gradient. `served_rows` and `seconds` are what the service's answer took.
+    """
+
+    number: int
+    units: int
+    tokens: int
+    predicted: int
+    margin: float
+    reached: bool
+    removed: tuple[str, ...]
+    operators: tuple[int, ...]
+    margins: tuple[float, ...]
+    same: tuple[bool, ...]
+    prior: tuple[float, ...]
+    true_effects: tuple[float, ...]
+    truth_rows: int
+    recommended: str | None
+    served_rows: int
+    seconds: float
+    maps: Mapping[str, MapCase]
+
+    @property
+    def recorded(self) -> Recorded:
+        """What a replay under other widths needs. Raises ValueError for a case without truth."""
+        truths = {name: found.truth for name, found in self.maps.items() if found.truth is not None}
+        if len(truths) < len(self.maps):
+            message = f"case {self.number} was measured without truth"
+            raise ValueError(message)
+        steps = {name: tuple(look.step for look in found.looks) for name, found in self.maps.items()}
+        return Recorded(units=self.units, steps=steps, truths=truths)
+
+    def rows(self) -> tuple[Bools, tuple[RemovalOperator, ...], Floats]:
+        """The removals [R, n] of all looks, their operators, and the margins [R]."""
+        removed = np.array([[letter == "1" for letter in row] for row in self.removed], dtype=np.bool_)
+        return (
+            removed.reshape(-1, self.units),
+            tuple(OPERATORS[index] for index in self.operators),
+            np.array(self.margins),
+        )
+
+
+def case_of(measured: Measured, number: int) -> Case:
+    """Reduce one input to its case; `number` says which input of the data it was."""
+    served = {found.assessment.map.kind.value: found for found in measured.served.maps}
+    subject = measured.subject
+    return Case(
+        number=number,
+        units=subject.n,
+        tokens=subject.encoding.length,
+        predicted=subject.decision.target,
+        margin=round(subject.margin, DIGITS),
+        reached=measured.reached,
+        removed=tuple("".join("01"[int(one)] for one in row) for row in measured.removed),
+        operators=tuple(OPERATORS.index(operator) for operator in measured.operators),
+        margins=_rounded(measured.margins),
+        same=tuple(bool(one) for one in measured.same),
+        prior=() if measured.prior is None else _rounded(measured.prior),
+        true_effects=() if measured.effects is None else _rounded(measured.effects.effects),
+        truth_rows=measured.truth_rows,
+        recommended=measured.served.recommended.value if measured.served.recommended else None,
+        served_rows=measured.rows,
+        seconds=round(measured.seconds, 4),
+        maps={name: _map_case(measured, name, served.get(name)) for name in measured.maps},
+    )
+
+
+def _map_case(measured: Measured, name: str, served: CheckedMap | None) -> MapCase:
+    trail = measured.trails[name]
+    checks = served.checks if served else trail[-1].checks
+    alignment = served.assessment.alignment if served else None
+    return MapCase(
+        weights=_rounded(measured.maps[name]),
+        jsd_from_uniform=_finite(trail[0].jsd_from_uniform),
+        looks=tuple(_look(assessment) for assessment in trail),
+        truth=measured.truths.get(name),
+        served=served.ruling if served else None,
+        served_removals=alignment.removals if alignment else 0,
+        outcomes={check.kind: check.outcome for check in checks},
+    )
+
+
+def _look(assessment: Assessment) -> LookAt:
+    alignment = assessment.alignment
+    return LookAt(
+        step=Step(
+            evidence=assessment.evidence,
+            removals=alignment.removals if alignment else 0,
+            width_index=assessment.width_index,
+        ),
+        p_up=alignment.p_up if alignment else None,
+        p_low=alignment.p_low if alignment else None,
+        per_operator=tuple(one.value for one in alignment.per_operator) if alignment else (),
+    )
+
+
+def _rounded(values: Floats) -> tuple[float, ...]:
+    return tuple(np.round(values, DIGITS).tolist())
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+# --- as JSON ---------------------------------------------------------------------------------------------------------
+
+
+def to_json(case: Case) -> dict[str, Any]:
+    """A case as JSON values."""
+    return _plain(asdict(case))  # type: ignore[no-any-return] # a dictionary stays one
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    if isinstance(value, dict):
+        return {getattr(key, "value", key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    return getattr(value, "value", value)
+
+
+def from_json(raw: Mapping[str, Any]) -> Case:
+    """Read a case back; raises KeyError, TypeError or ValueError if it is none."""
+    plain = dict(raw)
+    plain["maps"] = {name: _map_from(found) for name, found in raw["maps"].items()}
+    for name in ("removed", "operators", "margins", "same", "prior", "true_effects"):
+        plain[name] = tuple(raw[name])
+    return Case(**plain)
+
+
+def _map_from(raw: Mapping[str, Any]) -> MapCase:
+    served = raw["served"]
+    return MapCase(
+        **{
+            **raw,
+            "weights": tuple(raw["weights"]),
+            "looks": tuple(_look_from(look) for look in raw["looks"]),
+            "truth": raw["truth"] and Truth(**raw["truth"]),
+            "served": served and Ruling(flag=Flag(served["flag"]), reason=Reason(served["reason"])),
+            "outcomes": {CheckKind(kind): CheckOutcome(found) for kind, found in raw["outcomes"].items()},
+        }
+    )
+
+
+def _look_from(raw: Mapping[str, Any]) -> LookAt:
+    evidence = dict(raw["step"]["evidence"])
+    evidence |= {name: CheckOutcome(evidence[name]) for name in ("instrument", "reach", "rewiring")}
+    step = Step(**{**raw["step"], "evidence": MapEvidence(**evidence)})
+    return LookAt(**{**raw, "step": step, "per_operator": tuple(raw["per_operator"])})

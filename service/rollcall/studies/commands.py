@@ -1,0 +1,230 @@
+"""`rollcall calibrate`: its options, and what it prints. Heavy packages wait until it runs."""
+# ruff: noqa: PLC0415 - imports wait for their command
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rollcall.domain.maps import DEFAULT_MAPS, MapKind
+from rollcall.verdict.calibration import SUFFIX, calibration_path
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rollcall.models.loading import LoadedModel
+
+
+class StudyError(Exception):
+    """A study cannot be made; the message says why."""
+
+
+def model_options(parser: argparse.ArgumentParser) -> None:
+    """Options of every command that measures a model on data."""
+    parser.add_argument("--model", type=Path, required=True, metavar="DIRECTORY", help="the model's directory")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="texts like those that it will be asked about, unseen in training: .tsv, .csv or .jsonl with a column "
+        "text or sentence (and text_pair), or .txt with one a line",
+    )
+    parser.add_argument("--dtype", default="float32", help="precision that it is served in (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="order of the texts (default %(default)s)")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        metavar="DIRECTORY",
+        help="where measured inputs are kept, to go on after a stop (default: beside the model)",
+    )
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def calibrate_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `rollcall calibrate`."""
+    model_options(parser)
+    parser.add_argument(
+        "--alpha", type=_share, default=0.05, metavar="SHARE", help="most answers with a wrong flag (default .05)"
+    )
+    parser.add_argument(
+        "--confidence", type=_share, default=0.9, metavar="SHARE", help="confidence of that promise (default .9)"
+    )
+    parser.add_argument(
+        "--inputs", type=int, default=300, metavar="N", help="inputs with reach to measure (default %(default)s)"
+    )
+    parser.add_argument(
+        "--maps",
+        default="usual",
+        metavar="NAMES",
+        help="maps to calibrate, with commas: usual (default), all, or names; the usual ones are always among them",
+    )
+    parser.add_argument(
+        "--task", metavar="WORDS", help="what the texts are, for the promise (default: name of the file)"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help=f"calibration file (default: DIRECTORY{SUFFIX})")
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1:
+        message = f"expected a share between 0 and 1, got {text}"
+        raise argparse.ArgumentTypeError(message)
+    return value
+
+
+def chosen_maps(text: str, offered: Sequence[MapKind]) -> tuple[MapKind, ...]:
+    """The maps that `--maps` names, those of them that the model has; raises StudyError for an unknown name."""
+    wanted = {kind for kind in DEFAULT_MAPS if kind in offered}
+    for name in filter(None, (part.strip() for part in text.split(","))):
+        if name == "all":
+            wanted |= set(offered)
+        elif name != "usual":
+            try:
+                kind = MapKind(name.lower().replace("-", "_"))
+            except ValueError as error:
+                message = f"--maps: no map {name!r}; there are {', '.join(kind.value for kind in MapKind)}"
+                raise StudyError(message) from error
+            if kind not in offered:
+                message = f"--maps: this model cannot make {kind.value}"
+                raise StudyError(message)
+            wanted.add(kind)
+    return tuple(kind for kind in MapKind if kind in wanted)
+
+
+def load(options: argparse.Namespace) -> LoadedModel:
+    """Load the model; raises StudyError where it serves predictions only, ModelRejected."""
+    from rollcall.models.loading import load_model
+
+    if not options.model.is_dir():
+        message = f"--model: no directory {options.model}"
+        raise StudyError(message)
+    model = load_model(options.model, dtype=options.dtype)
+    if model.failed:
+        message = f"{options.model}: failed its self-tests ({', '.join(model.failed)}): predictions only"
+        raise StudyError(message)
+    return model
+
+
+def calibrate(options: argparse.Namespace) -> bool:
+    """Measure, calibrate, write the file; whether the primary map's promise is kept. Raises StudyError and others."""
+    from rollcall.studies.calibrating import CalibratingError, calibrate, calibration_file
+    from rollcall.studies.journal import JournalError
+    from rollcall.studies.laboratory import Laboratory
+    from rollcall.studies.measuring import Work, measure_all
+    from rollcall.studies.texts import DataError, read_data
+    from rollcall.verdict.policies import STANDARD
+
+    try:
+        data = read_data(options.data)
+        model = load(options)
+        laboratory = Laboratory(model=model, policy=STANDARD, kinds=chosen_maps(options.maps, model.maps))
+        out = options.out or calibration_path(options.model)
+        work = options.work or out.with_name(out.name.removesuffix(".json") + ".work")
+        inputs = [(number, data.inputs[number]) for number in data.order(options.seed)]
+        cases = measure_all(
+            laboratory,
+            Work(inputs=inputs, reached=options.inputs),
+            work / f"{data.digest.removeprefix('sha256:')[:12]}-{options.seed}.jsonl",
+            label="inputs with reach",
+            quiet=options.quiet,
+        )
+        found = calibrate(cases, STANDARD, alpha=options.alpha, confidence=options.confidence, seed=options.seed)
+    except (CalibratingError, DataError, JournalError) as error:
+        raise StudyError(str(error)) from error
+    file = calibration_file(
+        found,
+        model={"digest": model.digest, "dtype": model.backend.dtype, "noise_floor": model.backend.noise},
+        policy=STANDARD,
+        data={
+            "name": data.name,
+            "digest": data.digest,
+            "task": options.task or data.name,
+            "seed": options.seed,
+        },
+        created=datetime.now(UTC),
+    )
+    partial = out.with_name(out.name + ".partial")
+    partial.write_text(json.dumps(file, indent=1) + "\n", encoding="utf-8")
+    partial.replace(out)
+    if options.json:
+        print(json.dumps(file, indent=1))
+    else:
+        print(told(file))
+        print(f"\nwritten to {out}; inputs kept in {work}", file=sys.stderr)
+    return not file["failed"]
+
+
+def told(file: Mapping[str, Any]) -> str:
+    """A calibration on one page."""
+    data, measured, maps = file["data"], file["measured"], file["maps"]
+    few = "" if data["inputs"] >= _fewest() else f"; FEWER THAN {_fewest()}: such a calibration scatters widely"
+    lengths = f"{data['shortest']} to {data['longest']} units"
+    reach = f"{data['with_reach']} of {data['tried']} tried had reach"
+    heads = ("map", "width c", "decided", "FAITHFUL", "wrong", "UNFAITHFUL", "wrong", "removals")
+    rows = [
+        _row(name + (" *" if name == file["primary_map"] else ""), entry)
+        for name, entry in [*maps.items(), ("recommended", file["recommended"])]
+    ]
+    splits = max(int(entry["held_out"].get("splits", 0)) for entry in maps.values())
+    rewired, correlation = measured["rewiring"]["same_answer"], measured["operator_agreement"]["median_correlation"]
+    same = _percent(measured["p_values"]["at_most_0.05"]["share"])
+    lines = [
+        f"calibration {file['id']}",
+        f"{data['inputs']} inputs ({data['task']}), {lengths}; {reach}{few}",
+        "",
+        f"with {file['confidence']:.0%} confidence at most {file['alpha']:.0%} of answers carry a wrong flag of",
+        *_table([heads, *rows]),
+        "",
+        f"* the primary map. Shares on held-out halves, {splits} splits.",
+        f"An answer takes {file['answers']['removals']:.0f} removals.",
+        f"Rewired attention keeps the answer in {_percent(rewired)} of draws.",
+        f"The effects by both operators correlate {'nowhere' if correlation is None else f'{correlation:.2f}'}.",
+        f"p <= .05 for {same} of random maps.",
+    ]
+    if file["failed"]:
+        lines.append("FAILED: no width kept the primary map's promise; the policy's default widths hold.")
+    return "\n".join(lines)
+
+
+def _row(name: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
+    c, held = "FAILED" if entry["c"] is None else f"{entry['c']:.3f}", entry["held_out"]
+    if not held:
+        return (name, c, *["-"] * 6)
+    return (
+        name,
+        c,
+        _percent(held["faithful"] + held["unfaithful"]),
+        _percent(held["faithful"]),
+        _percent(held["wrong_faithful"]),
+        _percent(held["unfaithful"]),
+        _percent(held["wrong_unfaithful"]),
+        f"{held['removals']:.0f}",
+    )
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns as wide as their widest cell, the first one to the left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+
+
+def _fewest() -> int:
+    from rollcall.studies.calibrating import FEWEST_INPUTS
+
+    return FEWEST_INPUTS
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"

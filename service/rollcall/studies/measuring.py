@@ -1,0 +1,79 @@
+"""Measure inputs of a file one after the other, with a journal and a progress bar, until enough of them have reach."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from rollcall.domain.errors import InvalidInput
+from rollcall.domain.inputs import ModelInput
+from rollcall.studies.cases import Case, case_of, from_json, to_json
+from rollcall.studies.journal import Journal
+from rollcall.studies.laboratory import Laboratory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What is measured: inputs in the order in which they are taken, each under its number in the data.
+
+    It is over when `reached` of them have reach, or `most` have been measured, or there are no more.
+    """
+
+    inputs: Sequence[tuple[int, ModelInput]]
+    reached: int | None = None
+    most: int | None = None
+    truth: bool = True
+
+    def enough(self, cases: Sequence[Case]) -> bool:
+        """Whether it is over."""
+        if self.most is not None and len(cases) >= self.most:
+            return True
+        return self.reached is not None and sum(case.reached for case in cases) >= self.reached
+
+
+def measure_all(
+    laboratory: Laboratory,
+    work: Work,
+    journal: Path,
+    *,
+    label: str,
+    quiet: bool = False,
+) -> tuple[Case, ...]:
+    """Measure, or read from the journal what was measured before. Inputs that the model refuses are left out.
+
+    A journal of other weights, another policy or other maps is refused: JournalError.
+    """
+    subject = {
+        "model": laboratory.model.digest,
+        "dtype": laboratory.model.backend.dtype,
+        "policy": laboratory.policy.digest,
+        "calibration": laboratory.calibration.id if laboratory.calibration else None,
+        "maps": [kind.value for kind in laboratory.kinds],
+        "truth": work.truth,
+    }
+    with Journal(journal, subject) as lines:
+        cases = [from_json(line) for line in lines.done if "refused" not in line]
+        done = {line["number"] for line in lines.done}
+        left = iter([(number, one) for number, one in work.inputs if number not in done])
+        total = work.reached or min(len(work.inputs), work.most or len(work.inputs))
+        begun = sum(case.reached for case in cases) if work.reached else len(cases)
+        with tqdm(
+            total=total, initial=min(begun, total), desc=label, unit="input", disable=quiet, file=sys.stderr
+        ) as bar:
+            while not work.enough(cases):
+                number, one = next(left, (0, None))
+                if one is None:
+                    break
+                try:
+                    case = case_of(laboratory.measure(one, truth=work.truth), number)
+                except InvalidInput as error:
+                    lines.add({"number": number, "refused": [violation.field for violation in error.violations]})
+                    continue
+                lines.add(to_json(case))
+                cases.append(case)
+                bar.update(int(case.reached or not work.reached))
+    return tuple(cases)

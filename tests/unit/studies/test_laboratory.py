@@ -1,0 +1,163 @@
+"""One input in the laboratory: the same answer as the service's, the truth against a slow reference, nothing twice."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rollcall.backends.base import variants
+from rollcall.checks.alignment import EffectEstimate
+from rollcall.checks.base import OPERATORS, Subject
+from rollcall.domain.inputs import TextInput
+from rollcall.domain.maps import DEFAULT_MAPS, Floats, MapKind, UnitMap
+from rollcall.domain.rows import Row, RowResult
+from rollcall.domain.verdicts import Flag, Reason
+from rollcall.models.loading import LoadedModel, load_model
+from rollcall.studies.cases import case_of, from_json, to_json
+from rollcall.studies.laboratory import NAME, Laboratory
+from rollcall.verdict.calibration import Calibration
+from rollcall.verdict.policies import STANDARD
+from rollcall.verdict.scan import outcome
+from tests import toys
+from tests.calibrations import calibration
+from tests.harness import ask, serving
+from tests.tiny import TEXT, make_model
+
+SHORT = TextInput(text=" ".join([*toys.SALIENCE][:6]))
+LONG = TextInput(text=" ".join([*toys.SALIENCE] * 3))
+
+
+@pytest.fixture(scope="module")
+def model() -> LoadedModel:
+    """A model whose attention is its mechanism."""
+    return toys.selector()
+
+
+@pytest.mark.parametrize("calibrated", [None, calibration(c=0.0, longest=64)])
+@pytest.mark.parametrize("text", [SHORT, LONG])
+def test_it_answers_as_the_service_does(model: LoadedModel, text: TextInput, calibrated: Calibration | None) -> None:
+    """Every flag, reason and A, the recommended map and the rows spent."""
+    with serving(model, calibration=calibrated) as service:
+        answer = service.explain(ask(text.text))
+    found = Laboratory(model=model, policy=STANDARD, calibration=calibrated).measure(text)
+    assert {a.map.kind: (a.verdict.flag, a.verdict.reason, a.verdict.alignment) for a in answer.attributions} == {
+        m.assessment.map.kind: (m.ruling.flag, m.ruling.reason, m.assessment.alignment) for m in found.served.maps
+    }
+    assert answer.recommended_map is found.served.recommended
+    assert answer.rows == found.rows
+
+
+def test_the_truth_of_few_words_is_that_of_all_their_subsets(model: LoadedModel) -> None:
+    """Against a ridge written out in numpy, on margins of every subset under both operators, run one by one."""
+    found = Laboratory(model=model, policy=STANDARD).measure(SHORT)
+    n = found.subject.n
+    subsets = [np.array(one, dtype=np.bool_) for one in product((False, True), repeat=n)]
+    engine = Laboratory(model=model, policy=STANDARD).engine
+    design, margins = [], []
+    for removed in subsets:
+        for side, operator in zip((-0.5, 0.5), OPERATORS, strict=True):
+            (row,) = engine.run(NAME, variants(found.subject.encoding, [Row(removed=removed, operator=operator)]))
+            margins.append(float(row.logits[found.subject.decision.target] * 2))
+            design.append([*removed.astype(float), side])
+    x, y = np.array(design), np.array(margins)
+    x, y = x - x.mean(axis=0), y - y.mean()
+    penalty = np.diag([0.1] * n + [0.0])
+    effects = -np.linalg.solve(x.T @ x + penalty, x.T @ y)[:n]
+    assert found.effects is not None
+    assert found.truth_rows == 2 ** (n + 1)
+    np.testing.assert_allclose(found.effects.effects, effects, rtol=0.02, atol=0.02)
+
+
+def test_every_look_is_run_to_the_end(model: LoadedModel) -> None:
+    """Also where the service decides at once: what would have happened under other widths is known."""
+    found = Laboratory(model=model, policy=STANDARD).measure(LONG)
+    assert found.subject.n > 6
+    for trail in found.trails.values():
+        assert [look.alignment.removals for look in trail if look.alignment] == [16, 32, 48]
+    assert len(found.margins) == 48
+    assert len(found.same) == sum(STANDARD.rewiring_draws)
+
+
+def test_with_the_policys_widths_a_replay_gives_what_was_served(model: LoadedModel) -> None:
+    """Up to witnesses, which a replay does not ask."""
+    for text in (SHORT, LONG):
+        found = case_of(Laboratory(model=model, policy=STANDARD).measure(text), 0)
+        for name, one in found.maps.items():
+            again = outcome(found.recorded.steps[name], STANDARD.widths, STANDARD, calibrated=False)
+            assert one.served is not None
+            assert one.served == again.ruling or one.served.reason is Reason.CONFLICT
+            assert one.served_removals == again.removals
+
+
+def test_maps_that_nobody_serves_are_judged_on_the_same_rows(model: LoadedModel) -> None:
+    """A map handed in is judged as the model's own would be, and is never recommended."""
+
+    def extra(subject: Subject, maps: tuple[UnitMap, ...], effects: EffectEstimate | None) -> dict[str, Floats]:
+        assert effects is not None
+        assert len(effects.effects) == subject.n
+        return {"copy": maps[0].scores, "reversed": maps[0].scores[::-1]}
+
+    found = case_of(Laboratory(model=model, policy=STANDARD).measure(LONG, extra), 3)
+    own, copy = found.maps[DEFAULT_MAPS[0].value], found.maps["copy"]
+    assert copy.served is None
+    assert copy.truth == own.truth
+    assert [look.step.evidence.alignment for look in copy.looks] == [look.step.evidence.alignment for look in own.looks]
+    assert found.maps["reversed"].truth is not None
+    assert found.maps["reversed"].truth.alignment < 0
+
+
+def test_a_constant_model_has_no_reach() -> None:
+    """Where nothing moves the decision no map can be right or wrong."""
+    found = Laboratory(model=toys.constant(), policy=STANDARD).measure(LONG)
+    assert not found.reached
+    assert {m.ruling.reason for m in found.served.maps} == {Reason.NO_EFFECT}
+
+
+def test_a_fault_can_be_injected(model: LoadedModel) -> None:
+    """NaN in the rows of one operator: everything is INCONCLUSIVE, nothing crashes."""
+
+    def poison(result: RowResult, row: Row) -> RowResult:
+        return replace(result, logits=result.logits * np.nan) if row.removed is not None else result
+
+    found = Laboratory(model=model, policy=STANDARD, tamper=poison).measure(LONG)
+    assert {m.ruling.flag for m in found.served.maps} == {Flag.INCONCLUSIVE}
+    assert {m.ruling.reason for m in found.served.maps} == {Reason.NUMERICS}
+    assert all(truth.alignment == 0 for truth in found.truths.values())
+
+
+def test_without_truth_nothing_more_is_run_than_the_looks(model: LoadedModel) -> None:
+    """What an assessment asks for: flags, not whether they are right."""
+    found = case_of(Laboratory(model=model, policy=STANDARD).measure(LONG, truth=False), 0)
+    assert found.truth_rows == 0
+    assert all(one.truth is None for one in found.maps.values())
+    with pytest.raises(ValueError, match="without truth"):
+        _ = found.recorded
+
+
+@pytest.mark.parametrize("text", ["one", "SHORT", "LONG"])
+def test_a_case_survives_its_journal(tmp_path: Path, text: str) -> None:
+    """Every map of a real encoder, on one word and on many, written and read back, is the same."""
+    model = load_model(make_model("bert", tmp_path / "m"))
+    words = {"one": "film", "SHORT": "a dull film", "LONG": TEXT}[text]
+    laboratory = Laboratory(model=model, policy=STANDARD, kinds=model.maps)
+    found = case_of(laboratory.measure(TextInput(text=words)), 5)
+    written = json.dumps(to_json(found))
+    assert from_json(json.loads(written)) == found
+    assert words not in written
+    if found.units > 6:
+        assert set(found.maps) == {kind.value for kind in model.maps}
+        assert len(found.prior) == found.units
+
+
+def test_the_first_guess_at_the_effects_is_kept(model: LoadedModel) -> None:
+    """The half-way gradient of a model that is nearly linear in its words correlates with their effects."""
+    found = Laboratory(model=model, policy=STANDARD, kinds=(*DEFAULT_MAPS, MapKind.EFFECT)).measure(LONG)
+    assert found.prior is not None
+    assert found.effects is not None
+    assert np.corrcoef(found.prior, found.effects.effects)[0, 1] > 0.8
+    assert "effect" in found.maps

@@ -1,0 +1,66 @@
+"""Files of inputs: every format gives the same texts, and what is wrong is said without telling the text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rollcall.domain.inputs import TextInput
+from rollcall.studies.texts import DataError, read_data
+
+FILES = {
+    "d.tsv": 'label\tsentence\n1\ta "fine" film\n0\t\n1\tdull, dull\n',
+    "d.csv": 'sentence,label\n"a ""fine"" film",1\n,0\n"dull, dull",1\n',
+    "d.jsonl": '{"text": "a \\"fine\\" film"}\n{"text": " "}\n{"text": "dull, dull", "label": 1}\n',
+    "d.txt": 'a "fine" film\n\ndull, dull\n',
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_format_gives_the_same_texts(tmp_path: Path, name: str) -> None:
+    """Texts in the order of the file, without the empty ones, named by folder and file."""
+    path = tmp_path / name
+    path.write_text(FILES[name], encoding="utf-8")
+    data = read_data(path)
+    assert [one.text for one in data.inputs] == ['a "fine" film', "dull, dull"]
+    assert data.name == f"{tmp_path.name}/{name}"
+
+
+def test_pairs_and_line_breaks_in_quotes_are_read(tmp_path: Path) -> None:
+    """A quoted field of a .csv may hold a line break; a pair has its second text."""
+    path = tmp_path / "d.csv"
+    path.write_text('text,text_pair\n"one\ntwo",three\n', encoding="utf-8")
+    assert read_data(path).inputs == (TextInput(text="one\ntwo", text_pair="three"),)
+
+
+def test_the_order_is_drawn_by_the_seed(tmp_path: Path) -> None:
+    """The same for the same seed, another for another, and each text once."""
+    path = tmp_path / "d.txt"
+    path.write_text("\n".join(f"text {i}" for i in range(50)))
+    data = read_data(path)
+    assert data.order(1) == data.order(1)
+    assert data.order(1) != data.order(2)
+    assert sorted(data.order(1)) == list(range(50))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("d.parquet", b"secret", "expected .tsv"),
+        ("d.txt", b"secret \xff", "not UTF-8 from byte 7"),
+        ("d.txt", b"\n \n", "no texts"),
+        ("d.tsv", b"words\tlabel\nsecret\t1\n", "line 2 has no column called text or sentence"),
+        ("d.csv", b"", "no texts"),
+        ("d.jsonl", b'{"text": "x"}\nsecret\n', "line 2 is no JSON"),
+        ("d.jsonl", b'["secret"]\n', "line 1 is no JSON object"),
+        ("d.jsonl", b'{"words": "secret"}\n', "line 1 has no column"),
+    ],
+)
+def test_a_file_that_cannot_be_read_says_where(tmp_path: Path, name: str, content: bytes, says: str) -> None:
+    """The place and what was expected, never the text."""
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=says) as caught:
+        read_data(path)
+    assert "secret" not in str(caught.value)
