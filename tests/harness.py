@@ -99,10 +99,16 @@ class Meddler:
         return replace(captured, maps=self.meddling.maps(captured.maps))
 
     async def search(
-        self, job: Job, model: str, encoding: Encoding, search: Search, options: MapOptions
+        self,
+        job: Job,
+        model: str,
+        encoding: Encoding,
+        search: Search,
+        options: MapOptions,
+        stepped: Callable[[int], None],
     ) -> list[Floats]:
         """Pass on."""
-        return await self.compute.search(job, model, encoding, search, options)
+        return await self.compute.search(job, model, encoding, search, options, stepped)
 
     def expected_seconds(self, model: str, rows: int, length: int) -> float:
         """Pass on."""

@@ -67,6 +67,10 @@ class Captured:
     missing: tuple[MissingMap, ...] = ()
 
 
+FORWARDS_PER_STEP = 3
+"""What a step of a gradient search costs: a backward is about two forwards."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
     """What an adversary looks for: maps of a kind far from `original` [n], with the prediction of `logits` [C].
@@ -87,8 +91,8 @@ class Search:
 
     @property
     def rows(self) -> int:
-        """What it takes, in forwards: a backward is about two."""
-        return 3 * self.restarts * self.steps
+        """What it takes, in forwards."""
+        return FORWARDS_PER_STEP * self.restarts * self.steps
 
 
 class Compute(Protocol):
@@ -131,9 +135,18 @@ class Compute(Protocol):
         ...
 
     async def search(
-        self, job: Job, model: str, encoding: Encoding, search: Search, options: MapOptions
+        self,
+        job: Job,
+        model: str,
+        encoding: Encoding,
+        search: Search,
+        options: MapOptions,
+        stepped: Callable[[int], None],
     ) -> list[Floats]:
-        """Biases [L, H, T] of attention logits that an adversary proposes, at most one for each restart."""
+        """Biases [L, H, T] of attention logits that an adversary proposes, at most one for each restart.
+
+        `stepped` hears of every step, in the rows that it is worth; all of them together are `search.rows`.
+        """
         ...
 
     def expected_seconds(self, model: str, rows: int, length: int) -> float:

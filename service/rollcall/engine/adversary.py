@@ -34,23 +34,28 @@ _TINY = 1e-12
 
 @dataclass(slots=True, kw_only=True)
 class AdversarySearch:
-    """Adam on a bias per restart, layer, head and key, all restarts in one batch. `step` is one turn on the device."""
+    """Adam on a bias per restart, layer, head and key; restarts `first` to `first + count - 1` in one batch.
+
+    `step` is one turn on the device. Restarts know nothing of each other: in how many batches they are is no matter.
+    """
 
     backend: Backend
     encoding: Encoding = field(repr=False)
     options: MapOptions
     search: Search
+    first: int
+    count: int
     best: list[float] = field(default_factory=list)
     found: list[Floats | None] = field(default_factory=list, repr=False)
     _bias: Tensor | None = field(default=None, repr=False)
     _optimizer: torch.optim.Adam | None = field(default=None, repr=False)
 
     def step(self) -> None:
-        """Run all restarts once, remember what is best and keeps the prediction, and move every bias."""
+        """Run the restarts once, remember what is best and keeps the prediction, and move every bias."""
         if self._bias is None or self._optimizer is None:
             self._bias = self._first_biases().requires_grad_()
             self._optimizer = torch.optim.Adam([self._bias], lr=self.search.step_size)
-            self.best, self.found = [0.0] * self.search.restarts, [None] * self.search.restarts
+            self.best, self.found = [0.0] * self.count, [None] * self.count
         attended = self.backend.biased(self.encoding, self._bias)
         distance = self._distance(self._units(attended))
         change, flipped = self._change(attended.logits)
@@ -75,7 +80,8 @@ class AdversarySearch:
         bias = normal * spreads[:, None, None, None]
         heavy = self.encoding.tokens_of(self.search.original > _median(self.search.original))
         bias[1::2] -= PUSH * torch.from_numpy(heavy.astype("float64"))
-        return bias.to(torch.float32).to(self.backend.device)
+        own = bias[self.first : self.first + self.count]
+        return own.to(torch.float32).to(self.backend.device)
 
     def _units(self, attended: BiasedAttention) -> Tensor:
         """The map over units [R, n] of what was attended to."""

@@ -353,10 +353,12 @@ class Pipeline:
         reporter: Reporter,
     ) -> RunSearch:
         async def search(wanted: Search) -> list[Floats]:
-            found = await self.compute.search(job, entry.card.ref.name, encoding, wanted, request.map_options)
-            budget.spend(wanted.rows)
-            reporter.ran(budget.rows)
-            return found
+            def stepped(rows: int) -> None:
+                budget.spend(rows)
+                reporter.ran(budget.rows)
+
+            name = entry.card.ref.name
+            return await self.compute.search(job, name, encoding, wanted, request.map_options, stepped)
 
         return search
 

@@ -27,7 +27,7 @@ from rollcall.checks.rank_agreement import GRADIENT, LEAVE_ONE_OUT, rank_agreeme
 from rollcall.checks.rewiring_scopes import EVERYBODY, SCOPES, ScopeFinding, judge_scopes, rewiring_scopes
 from rollcall.checks.stratified_null import stratified_null
 from rollcall.checks.support import support_set
-from rollcall.domain.compute import Search
+from rollcall.domain.compute import FORWARDS_PER_STEP, Search
 from rollcall.domain.errors import DeviceMemory, ServiceError
 from rollcall.domain.maps import REWIRED_MAPS, Floats, MapKind, UnitMap
 from rollcall.domain.model import ModelCard
@@ -59,17 +59,23 @@ class ThoroughFinding:
 
 @dataclass(slots=True, kw_only=True)
 class OnceRun:
-    """Runs each different row once, a few at a time. `known`: results by what was done to the input."""
+    """Runs each different row once, a few at a time, as long as there is time.
+
+    `known`: results by what was done to the input.
+    """
 
     run: RunRows
+    affords: Callable[[int], bool]
     known: dict[tuple[object, ...], RowResult] = field(default_factory=dict)
 
     async def __call__(self, rows: list[Row]) -> list[RowResult]:
-        """Results of rows, in their order; raises what running them raises."""
+        """Results of rows, in their order; raises OutOfBudgetError, and what running them raises."""
         new = {key: row for row in rows if (key := _key(row)) not in self.known}
         keys = list(new)
         for start in range(0, len(keys), TURN_ROWS):
             part = keys[start : start + TURN_ROWS]
+            if start and not self.affords(len(part)):  # it takes longer than was expected when it began
+                raise OutOfBudgetError
             self.known.update(zip(part, await self.run([new[key] for key in part]), strict=True))
         return [self.known[_key(row)] for row in rows]
 
@@ -84,7 +90,8 @@ def planned_rows(n: int, maps: Collection[MapKind], card: ModelCard, policy: Tho
     heads = card.layers * card.heads
     shared = mask_count(n, policy) + len(SCOPES) * policy.scope_draws + len(OPERATORS) * n
     shared += heads if heads <= policy.head_rows else 0
-    searched = 3 * policy.adversary_restarts * policy.adversary_steps * len(set(maps).intersection(REWIRED_MAPS))
+    searched = FORWARDS_PER_STEP * policy.adversary_restarts * policy.adversary_steps
+    searched *= len(set(maps).intersection(REWIRED_MAPS))
     own = 2 * n + len(TRIALS) * USUAL_DRAWS
     return shared + searched + own * len(maps)
 
@@ -111,7 +118,8 @@ class ThoroughChecker:
 
     async def check(self) -> ThoroughFinding:
         """Run everything that the budget allows."""
-        run, affords = OnceRun(run=self.run), self.budget.affords
+        affords = self.budget.affords
+        run = OnceRun(run=self.run, affords=affords)
         found: dict[Any, Any] = {}
         for phase in (self._shared, self._adversaries, self._erasure, self._others):
             askings = phase(found)

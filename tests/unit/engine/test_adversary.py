@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from rollcall.backends.base import variants
-from rollcall.domain.compute import Search
+from rollcall.domain.compute import Job, Search
 from rollcall.domain.decision import Decision, Task
 from rollcall.domain.distances import jensen_shannon
 from rollcall.domain.inputs import Encoding, TextInput
 from rollcall.domain.maps import Floats, MapKind, MapOptions
 from rollcall.domain.rows import AttentionEdit, Row
 from rollcall.engine.adversary import AdversarySearch
+from tests.harness import serving
 from tests.tiny import FAMILIES, TEXT, Tiny, Zoo
 
 TOLERANCE = 0.01
@@ -41,7 +44,9 @@ def searched(model: Tiny, kind: MapKind, steps: int = 15) -> tuple[AdversarySear
         step_size=0.5,
         seed=3,
     )
-    found = AdversarySearch(backend=model.backend, encoding=encoding, options=MapOptions(), search=search)
+    found = AdversarySearch(
+        backend=model.backend, encoding=encoding, options=MapOptions(), search=search, first=0, count=4
+    )
     for _ in range(steps):
         found.step()
     return found, encoding, base.logits, base.maps[kind]
@@ -73,6 +78,42 @@ def test_the_same_seed_searches_the_same_way(zoo: Zoo) -> None:
     """A witness can be found again."""
     first, second = (searched(zoo["bert"], MapKind.RAW_ATTENTION, 4)[0] for _ in range(2))
     assert first.best == second.best
+
+
+def test_restarts_are_the_same_in_any_batch(zoo: Zoo) -> None:
+    """In one batch or one by one, each restart finds the same, up to rounding."""
+    together, encoding, _, _ = searched(zoo["bert"], MapKind.RAW_ATTENTION, 4)
+    for number, best in enumerate(together.best):
+        alone = AdversarySearch(
+            backend=zoo["bert"].backend,
+            encoding=encoding,
+            options=MapOptions(),
+            search=together.search,
+            first=number,
+            count=1,
+        )
+        for _ in range(4):
+            alone.step()
+        assert alone.best == pytest.approx([best], abs=1e-3)
+
+
+def test_a_search_is_one_turn_for_each_step_and_tells_of_it(zoo: Zoo) -> None:
+    """Everything that was searched is proposed, and told in the rows that it is worth."""
+    model = zoo["bert"]
+    search = searched(model, MapKind.RAW_ATTENTION, 1)[0].search
+    told: list[int] = []
+    with serving(model.loaded) as house:
+        dispatcher = house.dispatcher
+        encoding = model.backend.encode(TextInput(text=TEXT * 12))
+        original = np.full(len(encoding.units), 1 / len(encoding.units))
+        wanted = replace(search, original=original, steps=2)
+        job = Job(arrived=dispatcher.clock())
+        searching = dispatcher.search(job, "0", encoding, wanted, MapOptions(), told.append)
+        proposed = house.runner.run(searching)
+    assert sum(told) == wanted.rows
+    assert len(told) >= 2
+    assert len(proposed) <= 4
+    assert all(bias.shape[2] == encoding.length for bias in proposed)
 
 
 def test_no_parameter_gets_a_gradient(zoo: Zoo) -> None:

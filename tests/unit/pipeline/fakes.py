@@ -117,10 +117,12 @@ class SumModel:
         job: Job,  # noqa: ARG002 - the contract
         model: str,  # noqa: ARG002 - the contract
         encoding: Encoding,  # noqa: ARG002 - the contract
-        search: Search,  # noqa: ARG002 - the contract
+        search: Search,
         options: MapOptions,  # noqa: ARG002 - the contract
+        stepped: Callable[[int], None],
     ) -> list[Floats]:
         """Find nothing."""
+        stepped(search.rows)
         return []
 
     def expected_seconds(self, model: str, rows: int, length: int) -> float:  # noqa: ARG002 - the contract
