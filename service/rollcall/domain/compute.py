@@ -31,8 +31,9 @@ DEFAULT_CALLER = ""
 class Job:
     """One request, as whoever schedules its rows sees it.
 
-    `arrived` and `deadline` are readings of the service's clock. `rows_left`: most rows that it may still ask for; what
-    has least left goes first. A job never changes hands: cancelling what awaits its rows drops them.
+    `arrived` and `deadline` are readings of the service's clock; what is patient arrives anew with each of its asks.
+    `rows_left`: most rows that it may still ask for; what has least left goes first. A job never changes hands:
+    cancelling what awaits its rows drops them.
     """
 
     arrived: float

@@ -165,7 +165,8 @@ class Pipeline:
         usual = _usual(name, plan)
         job.rows_left = self.backlog.rows_left(usual, 0, plan.max_rows)
         # 3 wait: is there time for it?
-        with self.backlog.admit(job, name, encoding.length):
+        patient = plan.level is CheckLevel.THOROUGH
+        with self.backlog.admit(job, name, encoding.length, patient=patient):
             start = self.clock()
             expected = self._expected(request, entry, encoding, job, start)
             # 4 run the untouched input once: its prediction, and its attention turned into maps
@@ -208,13 +209,14 @@ class Pipeline:
             # 6 look more closely, where that was asked for: numbers and witnesses beside flags that stand
             if plan.level is CheckLevel.THOROUGH and checked is not None:
                 reporter.enter("thorough")
+                run = self._patiently(run, job)
                 search = self._searcher(request, entry, encoding, budget, job, reporter)
                 with stopwatch.stage("thorough"):
                     checked = await self._look_closely(entry, plan, subject, checked, references, budget, run, search)
         # 7 decide: no map leaves without its verdict
         with stopwatch.stage("decide"):
             attributions = attribute(captured.maps, checked, subject, entry.calibration)
-        if checked is not None:
+        if checked is not None and not patient:
             self.backlog.took(expected, self.clock() - start)
         if checked is not None and checked.cut is None:
             self.backlog.finished(usual, budget.rows - measured.rows)
@@ -343,6 +345,15 @@ class Pipeline:
 
         return run
 
+    def _patiently(self, run: RunRows, job: Job) -> RunRows:
+        """Rows that only wait from when they are asked for: a long job's age must not put it before everybody else."""
+
+        async def patiently(rows: list[Row]) -> list[RowResult]:
+            job.arrived = self.clock()
+            return await run(rows)
+
+        return patiently
+
     def _searcher(
         self,
         request: ExplainRequest,
@@ -354,6 +365,7 @@ class Pipeline:
     ) -> RunSearch:
         async def search(wanted: Search) -> list[Floats]:
             def stepped(rows: int) -> None:
+                job.arrived = self.clock()
                 budget.spend(rows)
                 reporter.ran(budget.rows)
 

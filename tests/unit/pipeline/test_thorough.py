@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from rollcall.domain.explanation import Attribution, Explanation
+from rollcall.domain.explanation import Attribution, Explanation, Progress
 from rollcall.domain.maps import DEFAULT_MAPS, MapKind
 from rollcall.domain.rows import AttentionEdit, Row, RowResult
 from rollcall.domain.verdicts import CheckKind, CheckLevel, CheckOutcome, CheckResult, Flag, Reason
@@ -159,6 +160,43 @@ def test_rows_that_are_no_numbers_spoil_their_check_alone() -> None:
     assert raw.flag is Flag.FAITHFUL
     errored = {check.kind for check in raw.checks if check.outcome is CheckOutcome.ERRORED}
     assert errored == {CheckKind.HEADS}
+
+
+def test_ordinary_explanations_go_before_thorough_ones() -> None:
+    """Somebody who asks while a thorough explanation is under way is not refused, and is answered long before it."""
+    clock = Clock(seconds_per_row=0.05)
+    ended: list[str] = []
+    with serving(toys.selector(), clock=clock) as served:
+        pipeline = served.pipeline
+        usually = served.explain(ask(TEXT, check_level=CheckLevel.THOROUGH, seed=1)).rows
+        pipeline.backlog.max_seconds = 10.0
+
+        async def both() -> None:
+            heard = asyncio.Event()
+
+            async def closely() -> None:
+                await pipeline.explain(
+                    ask(TEXT, check_level=CheckLevel.THOROUGH), lambda step: _note(step, heard, 0.7 * usually)
+                )
+                ended.append("thorough")
+
+            async def usual(text: str) -> None:
+                await pipeline.explain(ask(text))
+                ended.append("standard")
+
+            task = asyncio.create_task(closely())
+            await heard.wait()
+            assert pipeline.backlog.total() > 0
+            await asyncio.gather(*(usual(text) for text in ("one two three", "nine ten one four", "five six eight")))
+            await task
+
+        served.runner.run(both())
+    assert ended == ["standard"] * 3 + ["thorough"]
+
+
+def _note(step: Progress, heard: asyncio.Event, rows: float) -> None:
+    if step.stage == "thorough" and step.rows > rows:
+        heard.set()
 
 
 def test_a_deadline_ends_the_thorough_checks_and_no_flag() -> None:
