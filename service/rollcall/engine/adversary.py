@@ -106,7 +106,10 @@ class AdversarySearch:
         return (own + (original * (original.clamp(min=_TINY) / middle).log()).sum(dim=1)) / 2
 
     def _change(self, logits: Tensor) -> tuple[Tensor, list[bool]]:
-        """Total variation distances [R] of predictions from the original, and whether each changes the decision."""
+        """Total variation distances [R] of predictions from the original, and whether each changes the decision.
+
+        In double precision: the tolerance is finer than half precision is.
+        """
         decision, wide = self.search.decision, logits.double()
         base = torch.from_numpy(self.search.logits).to(wide)
         if decision.task is Task.MULTI_LABEL:
@@ -114,7 +117,7 @@ class AdversarySearch:
         else:
             change = (wide.softmax(dim=1) - base.softmax(dim=0)).abs().sum(dim=1) / 2
         flipped = decision.flipped(self.search.logits, wide.detach().cpu().numpy())
-        return change.to(logits.dtype), flipped.tolist()
+        return change, flipped.tolist()
 
     def _remember(self, distance: Tensor, change: Tensor, flipped: list[bool]) -> None:
         assert self._bias is not None

@@ -1240,7 +1240,7 @@ class ExplainRequest(_message.Message):
     policy: _builtins.str
     """Name of the verdict policy; empty means "standard"."""
     max_rows: _builtins.int
-    """Most counterfactual rows to spend, at least 1; the policy's number, and the rows of maps asked for, if unset. Too few to decide gives INCONCLUSIVE (BUDGET)."""
+    """Most counterfactual rows to spend, at least 1; the policy's number (for THOROUGH the server's, usually 2,048), and the rows of maps asked for, if unset. Too few to decide gives INCONCLUSIVE (BUDGET)."""
     seed: _builtins.int
     """Seed of all random draws; a digest of token ids and policy if unset."""
     reported_label: _builtins.str
