@@ -8,7 +8,7 @@ CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
 SHARED ?= ../shared
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types imports protos protos-check bench load soak wheels ci clean
+.PHONY: help setup demo test lint types imports protos protos-check bench peers load soak wheels ci clean
 
 help:  ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -49,8 +49,11 @@ protos-check: setup  ## Check that the committed stubs are what protos/ says, an
 	$(BIN)/python protos/generate.py --check
 	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf format --diff --exit-code
 
-bench: setup  ## Measure explanations against their rows on the stock model
-	$(BIN)/python -m tests.bench.bench_explain
+bench: setup  ## Measure explanations against their rows on the stock model, and how their cost grows (half an hour)
+	$(BIN)/python -m tests.bench.cost
+
+peers: setup  ## Compare with Captum, ferret, shap, nnsight and MLServer on identical work (an hour, after a cut --resume)
+	$(BIN)/python -m tests.bench.peers --resume
 
 load: setup  ## Offer a real server half to twice of what it can do (some twenty minutes)
 	$(BIN)/python -m tests.bench.load

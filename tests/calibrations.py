@@ -50,6 +50,7 @@ def as_file(found: Calibration, dtype: str = "float32") -> dict[str, Any]:
         "alpha": found.alpha,
         "confidence": found.confidence,
         "primary_map": found.primary_map.value,
+        "prior": {"used": found.prior},
         "maps": {
             kind.value: {
                 "c": promise.c,

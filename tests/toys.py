@@ -1,8 +1,7 @@
 """Models small enough to work out by hand, so that the truth about their attention is known by construction.
 
-All are BERT classifiers of one layer whose weights are written down. The width is sixteen pairs of numbers (x, -x), so
-that every vector has mean 0, and every word's vector has variance 1: the layer norms leave them alone, up to one factor
-per position. There are no positions, no feed-forward part and no biases, and two heads:
+All are BERT classifiers of one layer whose weights are written down, in pairs of numbers as
+`rollcall.studies.flag.families.algebra` says, with two heads:
 
 - the working head: the classification token attends to each token in proportion to exp(SHARPNESS * salience) and
   collects its evidence; nothing else reaches the answer;
@@ -10,8 +9,6 @@ per position. There are no positions, no feed-forward part and no biases, and tw
 
 Classification and separator tokens collect most of the attention, so the margin is nearly linear in the words' weights.
 A text is any sequence of WORDS; a word's number is its rank by salience.
-
-Shapes: E width, C class, T token.
 """
 
 from __future__ import annotations
@@ -21,8 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+from transformers import BertForSequenceClassification
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from rollcall.backends.attention_hook import PLAN_ARGUMENT
@@ -32,12 +28,15 @@ from rollcall.backends.torch_backend import TorchBackend
 from rollcall.domain.decision import Task
 from rollcall.models.families import FAMILIES
 from rollcall.models.loading import LoadedModel
+from rollcall.studies.flag.families.algebra import EVIDENCE as EVIDENCE_PAIR
+from rollcall.studies.flag.families.algebra import LABELS, MARK_SIZE, POSITIONS, Bert, Design, Head, Pairs, write
+from rollcall.studies.flag.families.algebra import MARK as MARK_PAIR
+from rollcall.training.pieces import SPECIAL_PIECES, piece_tokenizer
 
 Tensor = torch.Tensor
 
-PAD, UNK, CLS, SEP, MASK = SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+PAD, UNK, CLS, SEP, MASK = SPECIAL_PIECES
 WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-LABELS = ("no", "yes")
 VOCABULARY = 1000
 """More ids than tokens: the load self-test draws ids at random, and a poisoned token must not be among them."""
 
@@ -50,11 +49,8 @@ CLASSIFICATION_SALIENCE = 2.0
 GAIN = 60.0
 """Log-odds per unit of collected evidence, roughly."""
 
-_EVIDENCE, _SALIENCE, _IDLE, _MARK, _REST = range(5)
-_WIDTH, _HEADS = 32, 2
-_HEAD_WIDTH = _WIDTH // _HEADS
-_SQUARES = _WIDTH / 2
-_MARK_SIZE = 1.5
+_SALIENCE, _IDLE = "salience", "idle"
+_PAIRS = Pairs(names=(EVIDENCE_PAIR, _SALIENCE, _IDLE, MARK_PAIR), width=32, heads=2)
 
 
 class DeafBert(BertForSequenceClassification):  # type: ignore[no-untyped-call]  # its metaclass hook is not annotated
@@ -79,7 +75,7 @@ class IgnoringBert(BertForSequenceClassification):  # type: ignore[no-untyped-ca
         """Run the encoder for its state alone, and answer without it."""
         state = self.bert(**arguments).last_hidden_state
         visible = arguments["attention_mask"].to(state.dtype)
-        evidence = self.bert.embeddings.word_embeddings(arguments["input_ids"]) @ _reader(_EVIDENCE)
+        evidence = self.bert.embeddings.word_embeddings(arguments["input_ids"]) @ _PAIRS.reader(EVIDENCE_PAIR)
         margin = GAIN / 20 * ((evidence * visible).sum(dim=1) / visible.sum(dim=1) - self.config.threshold)
         untouched = 0 * state[:, 0, 0]
         return SequenceClassifierOutput(logits=torch.stack((-margin, margin + untouched), dim=1) / 2)
@@ -136,70 +132,29 @@ def deaf() -> LoadedModel:
 
 def token_id(token: str) -> int:
     """Id of a word or special token."""
-    return (*SPECIALS, *WORDS).index(token)
+    return (*SPECIAL_PIECES, *WORDS).index(token)
 
 
-def _written(
-    kind: type[BertForSequenceClassification], *, idle: Mapping[str, float], evidence: Mapping[str, float]
-) -> BertForSequenceClassification:
-    """Write down every weight."""
-    config = BertConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=_WIDTH,
-        num_hidden_layers=1,
-        num_attention_heads=_HEADS,
-        intermediate_size=1,
-        max_position_embeddings=64,
-        id2label=dict(enumerate(LABELS)),
-        label2id={label: number for number, label in enumerate(LABELS)},
-        pad_token_id=0,
-    )
-    model = kind(config)
-    weights = dict(model.named_parameters())
-    attention = "bert.encoder.layer.0.attention"
-    with torch.no_grad():
-        for name, weight in weights.items():
-            weight.fill_(1.0 if name.endswith("LayerNorm.weight") else 0.0)
-        weights["bert.embeddings.word_embeddings.weight"].copy_(_embeddings(idle, evidence))
-        sharpness = _HEAD_WIDTH**0.5 * SHARPNESS / _MARK_SIZE
-        for head, salience in enumerate((_SALIENCE, _IDLE)):
-            weights[f"{attention}.self.query.weight"][head * _HEAD_WIDTH] = sharpness * _reader(_MARK)
-            weights[f"{attention}.self.key.weight"][head * _HEAD_WIDTH] = _reader(salience)
-        weights[f"{attention}.self.value.weight"][0] = _reader(_EVIDENCE)
-        weights[f"{attention}.output.dense.weight"][:, 0] = _pair(_EVIDENCE, 1.0)
-        weights["bert.pooler.dense.weight"][0] = _reader(_EVIDENCE)
-        weights["classifier.weight"][:, 0] = torch.tensor([-GAIN / 2, GAIN / 2])
-        weights["classifier.bias"].copy_(torch.tensor([0.5, -0.5]))
-    return model
-
-
-def _embeddings(idle: Mapping[str, float], evidence: Mapping[str, float]) -> Tensor:
-    """One vector per id [V, E]; ids without a token repeat the words in turn."""
-    rows = []
-    for number in range(VOCABULARY):
-        piece = SPECIALS[number] if number < len(SPECIALS) else WORDS[(number - len(SPECIALS)) % len(WORDS)]
+def _written(kind: type[Bert], *, idle: Mapping[str, float], evidence: Mapping[str, float]) -> Bert:
+    """Write down every weight; ids without a token repeat the words in turn."""
+    pieces = [*SPECIAL_PIECES, *(WORDS[number % len(WORDS)] for number in range(VOCABULARY - len(SPECIAL_PIECES)))]
+    carried = []
+    for piece in pieces:
         special = CLASSIFICATION_SALIENCE if piece in {CLS, SEP} else 0.0
-        sizes = {
-            _EVIDENCE: evidence.get(piece, 0.0),
-            _SALIENCE: SALIENCE.get(piece, special),
-            _IDLE: idle.get(piece, special),
-            _MARK: _MARK_SIZE if piece == CLS else 0.0,
-        }
-        rest = (_SQUARES - sum(size**2 for size in sizes.values())) ** 0.5
-        rows.append(torch.stack([_pair(pair, size) for pair, size in (sizes | {_REST: rest}).items()]).sum(dim=0))
-    return torch.stack(rows)
-
-
-def _pair(number: int, size: float) -> Tensor:
-    """Vector [E] that is (size, -size) in one pair."""
-    vector = torch.zeros(_WIDTH)
-    vector[2 * number], vector[2 * number + 1] = size, -size
-    return vector
-
-
-def _reader(number: int) -> Tensor:
-    """Vector [E] whose product with a state is the size of one pair in it."""
-    return _pair(number, 0.5)
+        carried.append(
+            {
+                EVIDENCE_PAIR: evidence.get(piece, 0.0),
+                _SALIENCE: SALIENCE.get(piece, special),
+                _IDLE: idle.get(piece, special),
+                MARK_PAIR: MARK_SIZE if piece == CLS else 0.0,
+            }
+        )
+    sharpness = SHARPNESS / MARK_SIZE
+    working = Head(
+        query=(MARK_PAIR,), key=(_SALIENCE,), sharpness=sharpness, value=(EVIDENCE_PAIR,), output=(EVIDENCE_PAIR,)
+    )
+    idling = Head(query=(MARK_PAIR,), key=(_IDLE,), sharpness=sharpness)
+    return write(kind, Design(pairs=_PAIRS, tokens=carried, layers=((working, idling),), gain=GAIN, bias=-1.0))
 
 
 def _loaded(model: BertForSequenceClassification) -> LoadedModel:
@@ -212,21 +167,5 @@ def _loaded(model: BertForSequenceClassification) -> LoadedModel:
 
 
 def _encoder() -> Encoder:
-    ids = {piece: number for number, piece in enumerate((*SPECIALS, *WORDS))}
-    words = Tokenizer(models.WordLevel(vocab=ids, unk_token=UNK))
-    words.pre_tokenizer = pre_tokenizers.Whitespace()
-    words.post_processor = processors.TemplateProcessing(
-        single=f"{CLS} $A {SEP}",
-        pair=f"{CLS} $A {SEP} $B:1 {SEP}:1",
-        special_tokens=[(piece, ids[piece]) for piece in (CLS, SEP)],
-    )
-    tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # its constructor has no annotations
-        tokenizer_object=words,
-        cls_token=CLS,
-        sep_token=SEP,
-        pad_token=PAD,
-        unk_token=UNK,
-        mask_token=MASK,
-        model_max_length=64,
-    )
-    return Encoder(tokenizer=tokenizer, max_tokens=64, max_units=64, vocabulary=VOCABULARY)
+    tokenizer = piece_tokenizer([*SPECIAL_PIECES, *WORDS], positions=POSITIONS)
+    return Encoder(tokenizer=tokenizer, max_tokens=POSITIONS, max_units=POSITIONS, vocabulary=VOCABULARY)

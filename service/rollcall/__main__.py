@@ -124,6 +124,9 @@ def _serve_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="settings in TOML; ROLLCALL_* variables win over it"
     )
+    parser.add_argument(
+        "--devices", metavar="D,D", help='one process for each of these, on one port: "cpu,cpu" or "cuda:0,cuda:1"'
+    )
     parser.add_argument("--grpc-port", type=int, metavar="N", help="port for gRPC, 0 for a free one (default 8001)")
     parser.add_argument("--admin-port", type=int, metavar="N", help="port for metrics and probes (default 8002)")
 
@@ -138,6 +141,11 @@ def _named_directory(text: str) -> Entry:
 
 def _serve(options: argparse.Namespace) -> int:
     settings = _load(serve_sources(options, os.environ))
+    if settings.devices:
+        from rollcall.supervisor import supervise
+        from rollcall.work import work
+
+        return supervise(settings, work)
     from rollcall import app
 
     return app.serve(settings)
@@ -149,6 +157,7 @@ def serve_sources(options: argparse.Namespace, environ: Mapping[str, str]) -> So
     overrides = (
         *(_demo() if options.demo else ()),
         *options.model,
+        *([Entry(place="--devices", key=("devices",), value=options.devices)] if options.devices is not None else ()),
         *(Entry(place=f"--{s}-port", key=(s, "port"), value=n) for s, n in ports.items() if n is not None),
     )
     return Sources(config=options.config, environ=dict(environ), overrides=overrides)

@@ -8,14 +8,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import multiprocessing
 import secrets
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -25,7 +26,7 @@ from prometheus_client import CollectorRegistry
 from rollcall.admission.backlog import Backlog
 from rollcall.admission.gate import Gate
 from rollcall.admission.plan import ServerDefaults
-from rollcall.domain.errors import ModelRejected
+from rollcall.domain.errors import DeviceLost, ModelRejected
 from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
 from rollcall.domain.model import ModelCard
 from rollcall.domain.policy import Policy
@@ -35,8 +36,10 @@ from rollcall.edge.port import Limits
 from rollcall.edge.server import GrpcServer
 from rollcall.engine.dispatch import Dispatcher
 from rollcall.engine.engine import Engine
+from rollcall.engine.memory import Allowance
 from rollcall.engine.threads import configure_threads
 from rollcall.models.loading import LoadedModel, load_model
+from rollcall.monitor.ownership import owning
 from rollcall.monitor.record import ModelRecord
 from rollcall.monitor.sampling import Sampler
 from rollcall.monitor.store import Store
@@ -52,6 +55,7 @@ from rollcall.telemetry import logs
 from rollcall.telemetry.metrics import Metrics
 from rollcall.verdict.calibration import UNCALIBRATED, Calibration, calibration_path, parse_calibration
 from rollcall.verdict.policies import POLICIES, STANDARD, THOROUGH
+from rollcall.workers import Worker
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +65,8 @@ class Service:
     """What the edge serves: the pipeline under the settings in force. Implements `rollcall.edge.port.ServicePort`."""
 
     settings: Settings
+    read: Callable[[], Settings]
+    """Reads them again; raises SettingsError."""
     pipeline: Pipeline
     watch: Watch
 
@@ -95,7 +101,7 @@ class Service:
 
     def reload(self) -> bool:
         """Read the settings again and take over what may change; nothing, and False, if they are wrong."""
-        reloaded = reread(self.settings, self.settings.sources.load)
+        reloaded = reread(self.settings, self.read)
         for mistake in reloaded.mistakes:
             logs.event(_log, logging.ERROR, "settings_rejected", place=mistake.place, problem=mistake.problem)
         if reloaded.mistakes:
@@ -123,16 +129,27 @@ class Running:
     grpc_port: int
     admin_port: int
     loaded: asyncio.Task[None]
-    """Done when every model is loaded; fails with ModelRejected."""
+    """Done when every model is loaded, and a worker's port open; fails with ModelRejected or OSError."""
+    lost: asyncio.Event
+    """Set when the device is lost."""
 
 
-def serve(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT; return the exit code. SIGHUP reads the settings again."""
+def _nobody(_: int) -> None:
+    """Wait for no worker."""
+
+
+def serve(settings: Settings, worker: Worker | None = None, ready: Callable[[int], None] = _nobody) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit code. SIGHUP reads the settings again.
+
+    As a `worker` of a supervisor it calls `ready` with its admin port when it takes requests, and also ends when its
+    supervisor or its device is gone.
+    """
     logs.configure(sys.stderr, level=settings.log.level.value, layout=settings.log.format.value)
-    logs.event(_log, logging.INFO, "starting", compute_threads=configure_threads())
+    threads = configure_threads(processes=len(worker.devices) if worker else 1)
+    logs.event(_log, logging.INFO, "starting", compute_threads=threads, worker=worker.index if worker else None)
     try:
-        asyncio.run(_serve(settings))
-    except (ModelRejected, OSError) as error:
+        asyncio.run(_serve(settings, worker, ready))
+    except (ModelRejected, OSError, DeviceLost) as error:
         logs.event(_log, logging.ERROR, "cannot_serve", problem=str(error))
         return 1
     finally:
@@ -141,19 +158,44 @@ def serve(settings: Settings) -> int:
     return 0
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, worker: Worker | None, ready: Callable[[int], None]) -> None:
     stop = asyncio.Event()
     _on_signals(stop.set, signal.SIGTERM, signal.SIGINT)
-    async with running(settings) as server:
+    if worker is not None:
+        _on_orphaned(stop.set)
+    async with running(settings, worker) as server:
         _on_signals(partial(_reload, server), signal.SIGHUP)
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({stopping, server.loaded}, return_when=asyncio.FIRST_COMPLETED)
         if server.loaded.done():
             server.loaded.result()
-            logs.event(_log, logging.INFO, "ready", grpc_port=server.grpc_port, admin_port=server.admin_port)
-        await stopping
+            if worker is None:  # of several, the supervisor says it
+                logs.event(_log, logging.INFO, "ready", grpc_port=server.grpc_port, admin_port=server.admin_port)
+            ready(server.admin_port)
+        if worker is None:  # probes tell of a lost device; of several, the supervisor replaces who ends
+            await stopping
+        else:
+            lost = asyncio.create_task(server.lost.wait())
+            await asyncio.wait({stopping, lost}, return_when=asyncio.FIRST_COMPLETED)
+            if lost.done():
+                raise DeviceLost
+            lost.cancel()
         logs.event(_log, logging.INFO, "draining")
     logs.event(_log, logging.INFO, "stopped")
+
+
+def _on_orphaned(act: Callable[[], None]) -> None:
+    """Call `act` once in the event loop when the process that started this one is gone."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    loop = asyncio.get_running_loop()
+
+    def gone() -> None:
+        loop.remove_reader(parent.sentinel)
+        act()
+
+    loop.add_reader(parent.sentinel, gone)
 
 
 def _on_signals(act: Callable[[], None], *numbers: signal.Signals) -> None:
@@ -178,8 +220,12 @@ def _reload(server: Running) -> None:
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Running]:
-    """Open the doors and load the models; on the way out drain, and close from the outside in. Raises OSError."""
+async def running(whole: Settings, worker: Worker | None = None) -> AsyncIterator[Running]:
+    """Open the doors and load the models; on the way out drain, and close from the outside in. Raises OSError.
+
+    A `worker` opens its gRPC port when its models are loaded: until then the others have its connections.
+    """
+    settings = worker.settings(whole) if worker else whole
     names = [spec.name for spec in settings.models]
     metrics = Metrics(CollectorRegistry(), models=names, default_model=settings.default_model)
     metrics.config_reloaded(time.time())
@@ -188,8 +234,11 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     health = Health(names)
     loop = asyncio.get_running_loop()
 
+    lost = asyncio.Event()
+
     def on_lost() -> None:
         asyncio.run_coroutine_threadsafe(_not_ready(names, health, metrics), loop)
+        loop.call_soon_threadsafe(lost.set)
 
     compute = Dispatcher.on(
         Engine(models=models),
@@ -197,6 +246,11 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         texts,
         metrics,
         on_lost=on_lost,
+        allowance=Allowance(
+            share=settings.limits.memory_share,
+            bytes=settings.limits.max_batch_bytes,
+            sharers=worker.sharers if worker else 1,
+        ),
     )
     device = compute.device
     metrics.watch_queue(
@@ -227,12 +281,20 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         telemetry=metrics,
         watch=watch,
     )
-    service = Service(settings=settings, pipeline=pipeline, watch=watch)
+    service = Service(settings=settings, read=partial(_read, whole, worker), pipeline=pipeline, watch=watch)
     admin = AdminServer(
-        settings=lambda: service.settings, port=service, health=health, metrics=metrics, alive=lambda: device.alive
+        settings=lambda: service.settings,
+        port=service,
+        health=health,
+        metrics=metrics,
+        alive=lambda: device.alive,
+        batches=lambda: {name: asdict(compute.bounds(name)) for name in models},
+        worker=worker.describe() if worker else None,
     )
-    grpc = GrpcServer(settings=settings.grpc, port=service, health=health, metrics=metrics)
+    grpc = GrpcServer(settings=settings.grpc, port=service, health=health, metrics=metrics, shared=worker is not None)
     async with AsyncExitStack() as closing:
+        if settings.state.directory is not None:
+            closing.enter_context(owning(settings.state.directory))
         closing.callback(texts.shutdown)
         closing.callback(compute.beside.shutdown)
         device.start()
@@ -244,13 +306,27 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             watch.records = store.read()
             closing.callback(lambda: store.write(watch.records))
             closing.callback(asyncio.create_task(store.keep()).cancel)
-        grpc_port = await grpc.start()
+        grpc_port = worker.grpc_port if worker else await grpc.start()
         closing.push_async_callback(grpc.drain, pipeline.gate.close)
         closing.callback(asyncio.create_task(rechecker.run()).cancel)
         closing.callback(rechecker.stop)
-        loaded = asyncio.create_task(_load_all(settings, compute, pipeline, health, metrics))
+        loading = _load_all(settings, compute, pipeline, health, metrics)
+        loaded = asyncio.create_task(_then(loading, grpc.start) if worker else loading)
         closing.callback(loaded.cancel)
-        yield Running(service=service, metrics=metrics, grpc_port=grpc_port, admin_port=admin_port, loaded=loaded)
+        yield Running(
+            service=service, metrics=metrics, grpc_port=grpc_port, admin_port=admin_port, loaded=loaded, lost=lost
+        )
+
+
+def _read(whole: Settings, worker: Worker | None) -> Settings:
+    """Read settings again; raises SettingsError."""
+    fresh = whole.sources.load()
+    return worker.settings(fresh) if worker else fresh
+
+
+async def _then(first: Awaitable[None], second: Callable[[], Awaitable[object]]) -> None:
+    await first
+    await second()
 
 
 async def _load_all(
@@ -281,6 +357,9 @@ async def _load_all(
             failed_self_tests=list(model.failed),
             calibration=entry.card.calibration.id,
         )
+        bounds = compute.bounds(spec.name)
+        level = logging.WARNING if bounds.tight else logging.INFO
+        logs.event(_log, level, "memory_measured", model=spec.name, tight=bounds.tight, **asdict(bounds))
 
 
 async def _not_ready(names: Iterable[str], health: Health, metrics: Metrics) -> None:

@@ -41,6 +41,8 @@ ENVIRONMENT_PREFIX = "ROLLCALL_"
 SERVICE_LINK_NAME = re.compile(r"_SERVICE_(HOST|PORT\w*)$|_PORT_\d+_(TCP|UDP|SCTP)\w*$")
 """Variables that Kubernetes adds for a Service named "rollcall" or "rollcall-..."; not settings."""
 SERVICE_LINK_VALUE = re.compile(r"(tcp|udp|sctp)://")
+MOST_PORTS = 65_535
+MOST_DEVICES = 64
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -153,13 +155,21 @@ def _path(value: object) -> Path:
     return Path(value)
 
 
+def _devices(value: object) -> tuple[str, ...]:
+    found = value.split(",") if isinstance(value, str) else value
+    if not isinstance(found, (list, tuple)) or not 0 < len(found) <= MOST_DEVICES:
+        raise ValueError
+    return tuple(DEVICE.parse(item.strip() if isinstance(item, str) else item) for item in found)
+
+
 BOOLEAN = Kind(expected="true or false", parse=_boolean)
 PATH = Kind(expected="a path", parse=_path)
 HOST = text("a host name or address")
 NAME = text("a model's name: letters, digits, dot, underscore, hyphen, at most 64", MODEL_NAME.pattern)
 DEVICE = text('"cpu" or "cuda:N"', r"cpu|cuda(:\d+)?")
+DEVICES = Kind(expected='a list of "cpu" or "cuda:N", or the same with commas between', parse=_devices)
 DTYPE = text('"float32", "bfloat16" or "float16"', r"float32|bfloat16|float16")
-PORT = whole(0, 65_535)
+PORT = whole(0, MOST_PORTS)
 SHARE = number(float, "a share above 0 and at most 1", lambda x: 0 < x <= 1)
 SHARE_OR_NONE = number(float, "a share from 0 to 1", lambda x: 0 <= x <= 1)
 PROBABILITY = number(float, "a probability above 0 and below 1", lambda x: 0 < x < 1)
@@ -175,6 +185,9 @@ class GrpcSettings:
     max_inbound_bytes: Annotated[int, whole(1024, 2**31 - 1)] = 4 * 1024 * 1024
     max_concurrent_streams: Annotated[int, whole(1, 2**31 - 1)] = 1000
     """Calls in progress on one connection; more wait at the client."""
+    max_connection_seconds: Annotated[float, seconds(2_000_000)] = 0.0
+    """Age, give or take a tenth, at which a connection is closed once its calls have ended, so that clients connect
+    again and spread over all processes and pods; 0 for never."""
     propagation_seconds: Annotated[float, seconds(600)] = 0.0
     """Time between "not ready" and refusing connections, for load balancers to notice."""
     drain_seconds: Annotated[float, seconds(3600)] = 30.0
@@ -215,6 +228,10 @@ class LimitSettings:
     max_in_flight: Annotated[int, whole(1, 1_000_000)] = 256
     max_units: Annotated[int, whole(2, 256)] = 64
     max_batch_tokens: Annotated[int, whole(16, 2**31 - 1)] = 8192
+    memory_share: Annotated[float, SHARE] = 0.5
+    """Share of the memory that is free once a model is loaded which one batch may take, by measured rows."""
+    max_batch_bytes: Annotated[int | None, whole(1, 2**63 - 1)] = None
+    """Memory that one batch may take, whatever is free; without it `memory_share` says."""
     max_batch_seconds: Annotated[float, seconds(10)] = 0.01
     """Time that a batch of many rows is cut to, so that predictions never wait long behind one."""
     predict_share: Annotated[float, SHARE] = 0.8
@@ -237,7 +254,7 @@ class StateSettings:
     """What outlives the process."""
 
     directory: Annotated[Path | None, PATH] = None
-    """Where the records of models are kept, for one process alone; without it they are kept in memory only."""
+    """Where the records of models are kept, by one process, which locks it; without it they are in memory only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,6 +315,8 @@ class Settings:
     log: LogSettings
     state: StateSettings
     models: tuple[ModelSpec, ...]
+    devices: tuple[str, ...] = ()
+    """One process for each, all on one gRPC port; without any, one process, and each model on its own device."""
     default_model: str | None
     """Where requests without a name go: as configured, or the only model."""
     sources: Sources = field(repr=False, compare=False)
@@ -347,7 +366,8 @@ SECTIONS: dict[str, type[Any]] = {
     "log": LogSettings,
     "state": StateSettings,
 }
-KEYS: dict[Key, Kind[Any]] = {("default_model",): NAME} | {
+TOP_KEYS: dict[Key, Kind[Any]] = {("default_model",): NAME, ("devices",): DEVICES}
+KEYS: dict[Key, Kind[Any]] = TOP_KEYS | {
     (name, item): annotated.__metadata__[0]
     for name, section in SECTIONS.items()
     for item, annotated in get_type_hints(section, include_extras=True).items()
@@ -385,6 +405,7 @@ def _load(sources: Sources) -> Settings:
     settings = Settings(
         **sections,
         models=tuple(specs),
+        devices=values.get(("devices",), ()),
         default_model=values.get(("default_model",), only),
         sources=sources,
     )
@@ -529,6 +550,18 @@ def _contradictions(settings: Settings, names: list[str], winners: Mapping[Key, 
     grpc, admin = settings.grpc, settings.admin
     if grpc.port == admin.port != 0 and grpc.host == admin.host:
         yield Mistake(place=at("admin", "port"), problem=f"expected another port than grpc.port, both are {admin.port}")
+    last = admin.port + max(len(settings.devices) - 1, 0)
+    if admin.port and admin.host == grpc.host and admin.port < grpc.port <= last:
+        problem = f"expected a port that no worker needs for grpc.port; they need {admin.port} to {last} for admin"
+        yield Mistake(place=at("grpc", "port"), problem=problem)
+    if last > MOST_PORTS:
+        yield Mistake(
+            place=at("admin", "port"), problem=f"expected ports up to {last}, one for each of devices, to exist"
+        )
+    for name in names if settings.devices else ():
+        if ("models", name, "device") in winners:
+            problem = "expected no device for single models where there are devices for processes"
+            yield Mistake(place=at("models", name, "device"), problem=problem)
     if settings.explain.max_rows > settings.limits.max_rows:
         problem = f"expected at most limits.max_rows, which is {settings.limits.max_rows}"
         yield Mistake(place=at("explain", "max_rows"), problem=problem)
@@ -537,6 +570,8 @@ def _contradictions(settings: Settings, names: list[str], winners: Mapping[Key, 
 def _plain(value: object) -> Plain:
     if isinstance(value, Enum):
         return str(value.value)
+    if isinstance(value, tuple) and not all(isinstance(item, ModelSpec) for item in value):
+        return ",".join(map(str, value))
     if isinstance(value, tuple):
         return {model.name: _plain(model) for model in value}
     if is_dataclass(value):

@@ -15,11 +15,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 from rollcall.demo.server import ServerProcess, server_process
@@ -38,8 +36,20 @@ from tests.bench.openloop import (
     timetable,
     unexpected,
 )
-from tests.bench.traffic import Caller, busy_gauges, drive, facts, few_pauses, log, saturate, served, watching
+from tests.bench.results import Origin, add_options, files, log, origin
+from tests.bench.traffic import (
+    SERVED,
+    Caller,
+    busy_gauges,
+    compute_threads,
+    drive,
+    few_pauses,
+    saturate,
+    served,
+    watching,
+)
 
+NAME = "load"
 WARM_UP_SHARE = 0.2
 """Of the seconds that count; comes before them."""
 FILLING_DEADLINES = 2.0
@@ -68,6 +78,8 @@ class Options:
     clients: int
     pairs: int
     rest: float
+    quick: bool
+    note: str
     json: Path | None
     out: Path | None
 
@@ -166,7 +178,7 @@ class Bench:
         await asyncio.sleep(self.options.rest)
 
 
-async def measure(server: ServerProcess, options: Options) -> Report:
+async def measure(server: ServerProcess, options: Options, where: Origin) -> Report:
     """Run everything, in order."""
     bench = Bench(server=server, options=options)
     # 1. What predictions and explanations cost by themselves: the rates of step 3, and weights.
@@ -184,8 +196,7 @@ async def measure(server: ServerProcess, options: Options) -> Report:
     if contradictory:
         bench.problems.append(f"{contradictory} texts got more than one verdict")
     return Report(
-        date=datetime.now(tz=UTC).date().isoformat(),
-        machine=facts(server),
+        origin=where,
         options=_told(options),
         pure=pure,
         sweeps=sweeps,
@@ -202,16 +213,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print the report, and say by the exit code whether anything was wrong."""
     options = _options(arguments)
     with few_pauses(), server_process(*served(options.model)) as server:
-        report = asyncio.run(measure(server, options))
+        threads = compute_threads(server)
+        where = origin("tests.bench.load", arguments, threads=threads, note=options.note, also=SERVED)
+        report = asyncio.run(measure(server, options, where))
         code = server.stop()
     if code:
         report.problems.append(f"the server stopped with exit code {code}")
     text = markdown(report)
     print(text)
-    if options.json is not None:
-        options.json.write_text(json.dumps(asdict(report), indent=1) + "\n")
-    if options.out is not None:
-        options.out.write_text(text)
+    results = files(NAME, where.date, page=options.out, numbers=options.json, keep=not options.quick)
+    results.write(text, where, {name: value for name, value in asdict(report).items() if name != "origin"})
+    results.tell()
     return 1 if report.problems else 0
 
 
@@ -238,13 +250,11 @@ def _options(arguments: Sequence[str] | None) -> Options:
     parser.add_argument(
         "--rest", type=float, default=5.0, help="seconds of idleness after each run (default %(default)s)"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers there as well")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the Markdown there as well")
+    add_options(parser, NAME)
     parser.add_argument("--quick", action="store_true", help="other defaults: seconds per run, to see that it works")
     if parser.parse_known_args(arguments)[0].quick:
         parser.set_defaults(**QUICK)
-    given = vars(parser.parse_args(arguments))
-    return Options(**{name: value for name, value in given.items() if name != "quick"})
+    return Options(**vars(parser.parse_args(arguments)))
 
 
 if __name__ == "__main__":

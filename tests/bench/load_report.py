@@ -8,6 +8,7 @@ from statistics import mean, median
 
 from tests.bench.markdown import DASH, milliseconds, pairs, ratio, table
 from tests.bench.openloop import Generator, Part
+from tests.bench.results import Origin
 
 GOODPUT_TARGET = 0.9
 """Goodput at twice the capacity or more, as a share of it."""
@@ -72,8 +73,7 @@ class Pair:
 class Report:
     """Everything that was found. `pure` is the goodput per second of predictions and of explanations by themselves."""
 
-    date: str
-    machine: dict[str, str]
+    origin: Origin
     options: dict[str, object]
     pure: dict[str, float]
     sweeps: list[Sweep]
@@ -105,9 +105,9 @@ def median_rise(report: Report, name: str) -> float | None:
 
 
 def _blocks(report: Report) -> Iterator[str]:
-    yield f"# Load, {report.date}\n"
-    yield f"`python -m tests.bench.load`, {pairs(report.options)}.\n"
-    yield f"Measured with {pairs(report.machine)}.\n"
+    for block in report.origin.head("Load"):
+        yield f"{block}\n"
+    yield f"With {pairs(report.options)}.\n"
     yield "## Targets\n"
     yield table(["measure", "target", "found"], list(_targets(report)))
     yield "\n## Capacity: goodput of a closed loop, before and after the points\n"

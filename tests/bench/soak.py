@@ -12,11 +12,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from rollcall.demo.server import ServerProcess, server_process
@@ -24,21 +22,23 @@ from rollcall_client import AsyncClient
 from tests.bench.growth import fit, high_water
 from tests.bench.openloop import MIXES, Verdicts, Window, make_texts, timetable
 from tests.bench.process import sampling
+from tests.bench.results import Origin, add_options, files, log, origin
 from tests.bench.soak_report import BLOCKS, LOAD, MEMORY_BOUND, WARM_UP_SHARE, Findings, Report, markdown
 from tests.bench.traffic import (
+    SERVED,
     Caller,
     busy_gauges,
     codes_handled,
+    compute_threads,
     drive,
-    facts,
     few_pauses,
-    log,
     saturate,
     served,
     watching,
 )
 from tests.bench.visits import Manner, Visitor, visits
 
+NAME = "soak"
 CAPACITY_SHARE = 0.05
 """Of the time, spent on finding the capacity before the soak."""
 LEAST_CAPACITY_SECONDS = 2.0
@@ -55,11 +55,12 @@ class Options:
     seconds: float
     deadline: float
     quick: bool
+    note: str
     json: Path | None
     out: Path | None
 
 
-async def soak(server: ServerProcess, options: Options) -> Report:
+async def soak(server: ServerProcess, options: Options, where: Origin) -> Report:
     """Find the capacity, then soak."""
     texts, verdicts = make_texts(), Verdicts()
     # 1. The capacity of polite clients.
@@ -91,8 +92,7 @@ async def soak(server: ServerProcess, options: Options) -> Report:
     if verdicts.contradictory():
         problems.append(f"{verdicts.contradictory()} texts got more than one verdict")
     return Report(
-        date=datetime.now(tz=UTC).date().isoformat(),
-        machine=facts(server),
+        origin=where,
         model="demo" if options.model is None else options.model.name,
         seconds=options.seconds,
         capacity_per_second=capacity,
@@ -116,16 +116,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Soak, print the report, and say by the exit code whether anything was wrong."""
     options = _options(arguments)
     with few_pauses(), server_process(*served(options.model)) as server:
-        report = asyncio.run(soak(server, options))
+        threads = compute_threads(server)
+        where = origin("tests.bench.soak", arguments, threads=threads, note=options.note, also=SERVED)
+        report = asyncio.run(soak(server, options, where))
         code = server.stop()
     if code:
         report.problems.append(f"the server stopped with exit code {code}")
     text = markdown(report)
     print(text)
-    if options.json is not None:
-        options.json.write_text(json.dumps(asdict(report) | {"growth": report.growth.value}, indent=1) + "\n")
-    if options.out is not None:
-        options.out.write_text(text)
+    results = files(NAME, where.date, page=options.out, numbers=options.json, keep=not options.quick)
+    numbers = asdict(report) | {"growth": report.growth.value}
+    results.write(text, where, {name: value for name, value in numbers.items() if name != "origin"})
+    results.tell()
     return 1 if report.problems else 0
 
 
@@ -137,8 +139,7 @@ def _options(arguments: Sequence[str] | None) -> Options:
     parser.add_argument("--model", type=Path, metavar="DIR", help="serve this model (default: the demo model)")
     parser.add_argument("--seconds", type=float, default=600.0, help="how long (default %(default)s)")
     parser.add_argument("--deadline", type=float, default=10.0, help="of polite requests (default %(default)s s)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers there as well")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the Markdown there as well")
+    add_options(parser, NAME)
     parser.add_argument("--quick", action="store_true", help="5 seconds by default, memory not judged")
     if parser.parse_known_args(arguments)[0].quick:
         parser.set_defaults(seconds=5.0)

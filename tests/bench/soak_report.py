@@ -10,6 +10,7 @@ from tests.bench.growth import Growth, Slope, floor_rise
 from tests.bench.markdown import pairs, table
 from tests.bench.openloop import MIXES
 from tests.bench.process import Sample
+from tests.bench.results import Origin
 from tests.bench.visits import SERVER_CODES, Outcome
 
 MEMORY_BOUND = 64.0
@@ -62,8 +63,7 @@ class Findings:
 class Report:
     """Everything that was found."""
 
-    date: str
-    machine: dict[str, str]
+    origin: Origin
     model: str
     seconds: float
     capacity_per_second: float
@@ -89,7 +89,7 @@ def markdown(report: Report) -> str:
     ]
     slope = report.slope
     setting = (
-        f"`python -m tests.bench.soak --seconds {report.seconds:g}`, model {report.model}: requests at"
+        f"{report.seconds:g} s of model {report.model}: requests at"
         f" {report.offered_per_second:.1f}/s, {LOAD} times a capacity of {report.capacity_per_second:.1f}/s,"
         f" {MIXES['mixed']:.0%} of them explanations."
     )
@@ -104,11 +104,8 @@ def markdown(report: Report) -> str:
     )
     return "\n".join(
         [
-            f"# Soak, {report.date}",
-            "",
+            *(line for block in report.origin.head("Soak") for line in (block, "")),
             setting,
-            "",
-            f"Measured with {pairs(report.machine)}.",
             "",
             table(["the server's process", "first", "least after warm-up", "most after warm-up", "last"], process),
             "",

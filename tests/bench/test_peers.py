@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.bench.peers import __main__ as command
 from tests.bench.peers.environments import Environment, NotBuilt, build, pinned
-from tests.bench.peers.measure import Answer, Case, Finding, Per, Side, Spread, Work, gap, measure
+from tests.bench.peers.measure import Answer, Case, Finding, Per, Side, Work, gap, measure
 from tests.bench.peers.ours import Ours, leave_one_out, one_at_a_time
 from tests.bench.peers.process import PeerFailed, PeerProcess
 from tests.bench.peers.report import Absent, Report
 from tests.bench.peers.servers import tree_seconds
+from tests.bench.peers.session import Comparison, Session
 from tests.bench.peers.vs_ferret import metrics
+from tests.bench.results import Origin
 from tests.tiny import make_model
+
+ORIGIN = Origin(date="2026-01-01", command="compare", code={"commit": "abc"}, machine={"cores": "2"})
 
 
 @pytest.fixture(scope="module")
@@ -53,14 +60,19 @@ def work(*candidates: Side, tolerance: float | None = 0.01, per: Per = Per.WORK)
     )
 
 
+def timed(work: Work, cases: list[Case], repeats: int) -> Finding:
+    """Measure, with all the time that it takes."""
+    return measure(work, cases, comparison="peer", repeats=repeats, seconds=60.0)
+
+
 def found(*findings: Finding, absent: tuple[Absent, ...] = ()) -> Report:
     """Report findings."""
-    return Report(command="compare", date="2026-01-01", versions={"peer": "1.0"}, findings=findings, absent=absent)
+    return Report(origin=ORIGIN, settings={"repeats": 1}, versions={"peer": "1.0"}, findings=findings, absent=absent)
 
 
 def test_the_fastest_setting_is_the_tuned_one(case: Case) -> None:
     """A peer is shown at its best, not only as it comes."""
-    finding = measure(work(side("slow", [1.0, 2.0], 2.0), side("fast", [1.0, 2.001], 0.5)), [case], 3)
+    finding = timed(work(side("slow", [1.0, 2.0], 2.0), side("fast", [1.0, 2.001], 0.5)), [case], 3)
     assert finding.tuned is not None
     assert finding.default is not None
     assert (finding.tuned.side, finding.tuned.cpu_ratio.middle) == ("fast", 0.5)
@@ -74,7 +86,7 @@ def test_the_fastest_setting_is_the_tuned_one(case: Case) -> None:
 
 def test_what_disagrees_is_not_timed(case: Case) -> None:
     """Being fast at something else is no result: a mismatch is shown, and fails the run."""
-    finding = measure(work(side("wrong", [1.0, 2.5], 0.5)), [case], 3)
+    finding = timed(work(side("wrong", [1.0, 2.5], 0.5)), [case], 3)
     assert finding.tuned is None
     assert "**MISMATCH** 5.0e-01" in found(finding).as_markdown()
     assert found(finding).failed
@@ -83,12 +95,12 @@ def test_what_disagrees_is_not_timed(case: Case) -> None:
 @pytest.mark.parametrize("scores", [None, [1.0], [1.0, float("nan")]])
 def test_missing_scores_disagree(case: Case, scores: list[float] | None) -> None:
     """Scores that are missing, of another shape or not numbers never agree."""
-    assert not measure(work(side("broken", scores, 0.5)), [case], 1).agrees
+    assert not timed(work(side("broken", scores, 0.5)), [case], 1).agrees
 
 
 def test_ratios_can_be_per_row(case: Case) -> None:
     """Where sides run different numbers of rows, a row is compared with a row."""
-    finding = measure(work(side("tuned", None, 1.0), tolerance=None, per=Per.ROW), [case], 1)
+    finding = timed(work(side("tuned", None, 1.0), tolerance=None, per=Per.ROW), [case], 1)
     assert finding.default is not None
     assert finding.default.cpu_ratio.middle == 1.5
     assert "cost only" in found(finding).as_markdown()
@@ -96,7 +108,7 @@ def test_ratios_can_be_per_row(case: Case) -> None:
 
 def test_absent_peers_are_named(case: Case) -> None:
     """A peer that cannot be built is reported and fails nothing; one that crashes does; so does an empty run."""
-    fine = measure(work(side("fast", [1.0, 2.0], 0.5)), [case], 1)
+    fine = timed(work(side("fast", [1.0, 2.0], 0.5)), [case], 1)
     unbuilt = Absent(peer="other", reason="no such\npackage", crashed=False)
     report = found(fine, absent=(unbuilt,))
     assert "- other: no such / package" in report.as_markdown()
@@ -106,10 +118,8 @@ def test_absent_peers_are_named(case: Case) -> None:
     assert json.loads(json.dumps(report.as_json()))["findings"][0]["agrees"]
 
 
-def test_spread_of_few_values() -> None:
-    """One measurement has no spread; several have quartiles."""
-    assert Spread.of([2.0]) == Spread(middle=2.0, low=2.0, high=2.0)
-    assert Spread.of([1.0, 2.0, 3.0, 4.0, 5.0]) == Spread(middle=3.0, low=2.0, high=4.0)
+def test_scores_of_other_shapes_are_far_apart() -> None:
+    """There is no agreement between things that cannot be compared."""
     assert gap(np.zeros(2), np.zeros(3)) == float("inf")
 
 
@@ -159,11 +169,95 @@ def test_processor_time_of_a_process() -> None:
     assert tree_seconds(int(Path("/proc/self").resolve().name)) > 0
 
 
-def test_the_page_names_no_folders() -> None:
-    """What is published says how it was measured, not where files were kept."""
-    assert command._shown(["--only", "captum", "--work", "/somewhere", "--out=x.md", "--texts", "2"]) == [
-        "--only",
-        "captum",
-        "--texts",
-        "2",
+def test_a_piece_of_work_takes_no_longer_than_it_may(case: Case) -> None:
+    """Repeats end when the time is up, never before the first; the page tells how many there were."""
+    readings = iter([0.0, 5.0, 11.0])
+    finding = measure(
+        work(side("fast", [1.0, 2.0], 0.5)),
+        [case],
+        comparison="peer",
+        repeats=9,
+        seconds=10.0,
+        clock=lambda: next(readings),
+    )
+    assert finding.times == 2
+    assert "| Peer | a thing | 8 | 2 |" in found(finding).as_markdown()
+
+
+def rival(name: str, *outcomes: Work | Exception) -> Comparison:
+    """Compare with a peer that gives one outcome after the other."""
+
+    def run(session: Session) -> Iterator[Finding]:
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+            session.versions[name] = "1.0"
+            yield session.measure(outcome, session.cases(8))
+
+    return Comparison(environment=Environment(name=name, packages=()), packages=(), run=run)
+
+
+@pytest.fixture
+def session(ours: Ours, tmp_path: Path) -> Callable[[str], Session]:
+    """Begin a comparison that has ten seconds, by a clock that moves four at each reading."""
+
+    def begin(name: str) -> Session:
+        readings = iter(range(0, 100, 4))
+        return Session(
+            name=name,
+            ours=ours,
+            work=tmp_path,
+            lengths=(8,),
+            texts=1,
+            repeats=1,
+            seconds=60.0,
+            until=10.0,
+            log=lambda _: None,
+            clock=lambda: float(next(readings)),
+        )
+
+    return begin
+
+
+def test_what_was_found_is_told_piece_by_piece(session: Callable[[str], Session]) -> None:
+    """A run that is cut loses one piece of work at most; a peer that fails or takes too long keeps what it gave."""
+    fine = work(side("fast", [1.0, 2.0], 0.5))
+    rivals = {
+        "crashing": rival("crashing", fine, PeerFailed("gone")),
+        "slow": rival("slow", *[fine] * 4),
+        "unbuilt": rival("unbuilt", NotBuilt("no such package")),
+    }
+    states = list(command.compare(found(), rivals, session))
+    assert [len(state.findings) for state in states] == [1, 1, 2, 3, 4, 4, 4]
+    assert states[0].finished == ()
+    assert states[-1].finished == ("crashing", "slow", "unbuilt")
+    assert [(each.peer, each.crashed) for each in states[-1].absent] == [
+        ("crashing", True),
+        ("slow", False),
+        ("unbuilt", False),
     ]
+    assert states[-1].versions == {"peer": "1.0", "crashing": "1.0", "slow": "1.0"}
+    assert "- slow: no time was left for a thing, 8 tokens" in states[-1].as_markdown()
+
+
+def test_a_run_that_was_cut_goes_on(session: Callable[[str], Session]) -> None:
+    """Finished peers are kept as they were, the one that was cut begins again."""
+    fine = work(side("fast", [1.0, 2.0], 0.5))
+    rivals = {"first": rival("first", fine, PeerFailed("gone")), "second": rival("second", fine, fine)}
+    cut = list(command.compare(found(), rivals, session))[2]  # in the middle of the second
+    written = json.loads(json.dumps({"origin": asdict(ORIGIN), **cut.as_json()}))
+    resumed = found().resumed(written)
+    assert resumed.finished == ("first",)
+    assert resumed.findings == cut.findings[:1]
+    assert resumed.absent == cut.absent
+    assert [each.comparison for each in cut.findings] == ["first", "second"]
+
+
+@pytest.mark.parametrize("other", [{"origin": {"code": {"commit": "def"}}}, {"settings": {"repeats": 2}}])
+def test_runs_of_other_code_or_settings_are_not_continued(case: Case, other: dict[str, Any]) -> None:
+    """Numbers in one table were measured alike."""
+    report = found(timed(work(side("fast", [1.0, 2.0], 0.5)), [case], 1))
+    written: dict[str, Any] = {"origin": asdict(ORIGIN), **report.as_json(), "finished": ["peer"]}
+    assert found().resumed(written).findings
+    changed = {name: {**written[name], **fields} for name, fields in other.items()}
+    assert found().resumed(written | changed) == found()

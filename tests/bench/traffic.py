@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -18,11 +17,11 @@ import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
 from rollcall.demo.server import ServerProcess
-from rollcall.telemetry.versions import versions
 from rollcall_client import AsyncClient, CapacityError, Explanation, InvalidAnswer, Reason, RollcallError
-from tests.bench.bench_explain import machine
 from tests.bench.openloop import Answer, Due, Kind, Verdict, Verdicts
 
+SERVED = ("grpcio", "protobuf")
+"""Libraries whose versions count where a server is measured."""
 SAMPLE_SECONDS = 1.0
 WATCHED = ("rollcall_requests_in_flight", "rollcall_queue")
 """Gauges whose names begin like this are watched."""
@@ -50,11 +49,6 @@ Result = TypeVar("Result")
 def served(model: Path | None) -> list[str]:
     """Return the arguments of `rollcall serve` for a model's directory, or for the demo model."""
     return ["--demo"] if model is None else ["--model", f"model={model}"]
-
-
-def log(line: str) -> None:
-    """Tell how far we are, beside the tables."""
-    print(line, file=sys.stderr, flush=True)
 
 
 async def drive(plan: Sequence[Item], handle: Callable[[Item, float], Awaitable[Result]]) -> list[Result]:
@@ -228,11 +222,10 @@ async def busy_gauges(server: ServerProcess, seconds: float = IDLE_SECONDS) -> d
         await asyncio.sleep(SAMPLE_SECONDS / 4)
 
 
-def facts(server: ServerProcess) -> dict[str, str]:
-    """Say what the numbers were measured on."""
+def compute_threads(server: ServerProcess) -> int:
+    """How many threads compute in the server."""
     events = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
-    threads = next((int(event["compute_threads"]) for event in events if "compute_threads" in event), 1)
-    return machine(threads) | {name: versions()[name] for name in ("grpcio", "protobuf", "rollcall")}
+    return next((int(event["compute_threads"]) for event in events if "compute_threads" in event), 1)
 
 
 @contextmanager

@@ -296,7 +296,10 @@ async def test_a_lost_device_is_said_and_seen(house: Open, monkeypatch: pytest.M
         await client.predict(TEXTS[0])
     assert "CUDA" not in str(later.value)
     assert (await asyncio.to_thread(house.get, "/livez"))[0] == 503
-    code, body = await asyncio.to_thread(house.get, "/readyz")
+    async with asyncio.timeout(PATIENCE):  # the news travels from the device's thread to the loop
+        while (answer := await asyncio.to_thread(house.get, "/readyz"))[0] == 200:  # noqa: ASYNC110 - nobody announces it
+            await asyncio.sleep(0.01)
+    code, body = answer
     assert (code, json.loads(body)["models"]) == (503, {"tiny": False})
     await house.nothing_is_left()
 

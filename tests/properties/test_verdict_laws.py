@@ -124,10 +124,9 @@ def test_more_rows_hardly_ever_turn_a_decided_flag_round() -> None:
         removed = np.concatenate([look.removed for look in looks]).astype(np.float64)
         operators = tuple(operator for look in looks for operator in look.operators)
         margins = 3.0 - removed @ effects + generator.normal(0, noise, size=len(removed))
-        rows = STANDARD.look_rows
+        ends = np.cumsum([len(look.removed) for look in looks]).tolist()
         flags = [
-            flag_of(weights, removed[: rows * (i + 1)], operators[: rows * (i + 1)], margins[: rows * (i + 1)], i)
-            for i in range(len(looks))
+            flag_of(weights, removed[:end], operators[:end], margins[:end], number) for number, end in enumerate(ends)
         ]
         first = next((flag for flag in flags[:-1] if flag in {Flag.FAITHFUL, Flag.UNFAITHFUL}), None)
         if first is None:

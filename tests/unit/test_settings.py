@@ -186,6 +186,36 @@ def test_public_settings_are_plain(folder: Path) -> None:
     assert public["default_model"] == "demo"
 
 
+@pytest.mark.parametrize("toml", ['devices = ["cpu", "cuda:1"]\n', 'devices = "cpu, cuda:1"\n'])
+def test_devices_are_a_list_or_words_with_commas(folder: Path, toml: str) -> None:
+    """One process for each; the environment has no lists."""
+    assert load(folder, toml + MODEL).devices == ("cpu", "cuda:1")
+    assert load(folder, MODEL, ROLLCALL_DEVICES="cpu,cuda:1").devices == ("cpu", "cuda:1")
+    assert load(folder, toml + MODEL).public()["devices"] == "cpu,cuda:1"
+
+
+@pytest.mark.parametrize(
+    ("toml", "problem"),
+    [
+        ("devices = []\n", "devices: expected a list of"),
+        ('devices = ["gpu"]\n', "devices: expected a list of"),
+        ("devices = [0]\n", "devices: expected a list of"),
+        ('devices = ["cpu", "cpu"]\n[grpc]\nport = 8003\n', "grpc.port: expected a port that no worker needs"),
+        ('devices = ["cpu", "cpu"]\n[admin]\nport = 65535\n', "admin.port: expected ports up to 65536"),
+    ],
+)
+def test_devices_that_cannot_be(folder: Path, toml: str, problem: str) -> None:
+    """Each worker needs a device that there may be, and ports that are free."""
+    (found,) = mistakes(folder, toml + MODEL)
+    assert found.startswith(f"FILE: {problem}")
+
+
+def test_a_device_of_a_model_contradicts_devices_of_processes(folder: Path) -> None:
+    """A worker runs all of its models on its own device."""
+    (found,) = mistakes(folder, 'devices = ["cpu"]\n' + MODEL + 'device = "cpu"\n')
+    assert found.startswith("FILE: models.demo.device: expected no device for single models")
+
+
 # --- what is refused -----------------------------------------------------------------------------------------------
 
 

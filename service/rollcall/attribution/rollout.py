@@ -21,7 +21,8 @@ def attention_rollout(fused: Sequence[torch.Tensor], readout: int, start_layer: 
     for layer in range(len(fused) - 2, start_layer - 1, -1):
         attention = fused[layer]
         share = row / (1 + attention.sum(dim=-1)).unsqueeze(1)
-        row = share @ attention + share
+        # Not `share @ attention`: there a row's last digits depend on where in memory its batch puts it.
+        row = (share.transpose(1, 2) * attention).sum(dim=1, keepdim=True) + share
     return row.squeeze(1)
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from itertools import combinations, islice
+from itertools import combinations, cycle, islice
 
 import numpy as np
 
@@ -35,11 +35,10 @@ _DRAWS_AT_ONCE = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """One look: `removed` [R, n], one operator per removal, and the width index of the policy that holds after it."""
+    """One look: `removed` [R, n] and one operator per removal."""
 
     removed: Bools = field(repr=False)
     operators: tuple[RemovalOperator, ...]
-    width_index: int
 
     def rows(self) -> list[Row]:
         """The removals as rows."""
@@ -73,9 +72,11 @@ class EffectEstimate:
         return np.asarray(np.sqrt(np.diag(self.covariance).clip(min=0)))
 
 
-def plan_looks(n: int, seed: int, policy: Policy) -> tuple[Look, ...]:
-    """Draw the removals of all looks for `n` units; none for a single unit."""
-    last = len(policy.widths) - 1
+def plan_looks(n: int, seed: int, policy: Policy, *, prior: bool = False) -> tuple[Look, ...]:
+    """Draw the removals of all looks for `n` units; none for a single unit.
+
+    With a prior there are other looks, which draw the same removals one after the other.
+    """
     if n < 2:  # noqa: PLR2004 - a single unit has no proper subset to remove
         return ()
     if n <= policy.half_size_units:
@@ -85,12 +86,12 @@ def plan_looks(n: int, seed: int, policy: Policy) -> tuple[Look, ...]:
         for row, subset in zip(removed, subsets, strict=True):
             row[list(subset)] = True
         both = np.repeat(removed, len(OPERATORS), axis=0)
-        return (Look(removed=both, operators=OPERATORS * len(subsets), width_index=last),)
+        return (Look(removed=both, operators=OPERATORS * len(subsets)),)
     draws = _half_sets(n, seed)
-    operators = tuple(OPERATORS[i % len(OPERATORS)] for i in range(policy.look_rows))
+    operators = cycle(OPERATORS)
     return tuple(
-        Look(removed=np.stack(list(islice(draws, policy.look_rows))), operators=operators, width_index=index)
-        for index in range(len(policy.widths))
+        Look(removed=np.stack(list(islice(draws, rows))), operators=tuple(islice(operators, rows)))
+        for rows in policy.removals(prior=prior)
     )
 
 
@@ -119,11 +120,13 @@ def estimate_effects(
     margins: Floats,
     lambdas: Floats = RIDGE_LAMBDAS,
     rounding: float = ROUNDING,
+    prior: Floats | None = None,
 ) -> EffectEstimate | None:
     """Estimate the effects from `removed` [R, n] and `margins` [R]; None where the margins are constant or too few.
 
     The penalty is the most likely of `lambdas`; a single one fixes it. Effects that are equal up to `rounding`,
-    relative to the margins, are all 0.
+    relative to the margins, are all 0. With a `prior` [n] the effects are a multiple of it, the best one by the rows,
+    and what the ridge finds beside it.
     """
     if len(margins) < MINIMUM_ROWS or not np.isfinite(margins).all():
         return None
@@ -131,18 +134,50 @@ def estimate_effects(
     if margins.max() - margins.min() <= CONSTANT * size:
         return None
     design, response, freedom = _centred(removed.astype(np.float64), margins, operators)
+    along = np.zeros(len(margins)) if prior is None else design @ prior
+    if prior is not None and freedom > 1 and along @ along > CONSTANT * (prior @ prior):
+        estimate = _ridge_beside(prior, along, design, response, freedom, lambdas)
+    else:
+        estimate, _ = _ridge(design, response, freedom, lambdas)
+    if np.ptp(estimate.effects) <= rounding * size:
+        return replace(estimate, effects=np.zeros_like(estimate.effects))
+    return estimate
+
+
+def _ridge(design: Floats, response: Floats, freedom: int, lambdas: Floats) -> tuple[EffectEstimate, float]:
+    """Effects of centred rows by ridge, and the noise variance."""
     squared, left = _principal_rows(design)
     rotated = left.T @ response
     rest = response - left @ rotated
     ridge_lambda, noise = _restricted_maximum_likelihood(squared, rotated, float(rest @ rest), freedom, lambdas)
     directions, shrunk = design.T @ left, squared + ridge_lambda
-    effects = -(directions @ (rotated / shrunk))
-    if effects.max() - effects.min() <= rounding * size:
-        effects = np.zeros_like(effects)
-    return EffectEstimate(
-        effects=effects,
-        covariance=(np.eye(len(effects)) - (directions / shrunk) @ directions.T) * (noise / ridge_lambda),
+    estimate = EffectEstimate(
+        effects=-(directions @ (rotated / shrunk)),
+        covariance=(np.eye(design.shape[1]) - (directions / shrunk) @ directions.T) * (noise / ridge_lambda),
         ridge_lambda=ridge_lambda,
+    )
+    return estimate, noise
+
+
+def _ridge_beside(
+    prior: Floats, along: Floats, design: Floats, response: Floats, freedom: int, lambdas: Floats
+) -> EffectEstimate:
+    """Effects b * prior + u, with u by ridge and b unpenalised; `along` [R] is what the prior alone makes of the rows.
+
+    The rows are projected onto what is orthogonal to `along` (Frisch and Waugh 1933); that leaves one degree of freedom
+    less, and REML as it is. b then follows from u.
+    """
+    length = float(along @ along)
+    shadow = (along @ design) / length
+    beside, noise = _ridge(
+        design - np.outer(along, shadow), response - along * float(along @ response) / length, freedom - 1, lambdas
+    )
+    share = -float(along @ response) / length - float(shadow @ beside.effects)
+    moved = np.eye(len(prior)) - np.outer(prior, shadow)
+    return replace(
+        beside,
+        effects=beside.effects + share * prior,
+        covariance=moved @ beside.covariance @ moved.T + np.outer(prior, prior) * (noise / length),
     )
 
 

@@ -23,7 +23,7 @@ import random
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,13 +34,7 @@ import torch
 import transformers
 from numpy.typing import NDArray
 from tokenizers import (
-    Tokenizer,
-    decoders,
-    models,
-    normalizers,
     pre_tokenizers,
-    processors,
-    trainers,
 )
 from torch.nn import functional
 from transformers import (
@@ -53,15 +47,21 @@ from transformers import (
 )
 
 from rollcall.demo.templates import Example, templated_examples
+from rollcall.training.batches import batches_by_length, padded, warm_then_linear, with_words_removed
+from rollcall.training.pieces import (
+    PAD_ID,
+    SPECIAL_PIECES,
+    encoded,
+    learned_pieces,
+    piece_tokenizer,
+    plain_characters,
+    uncased,
+)
 
-SPECIAL_PIECES: Final = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-PAD_ID, UNK_ID, CLS_ID, SEP_ID, MASK_ID = range(len(SPECIAL_PIECES))
 LABELS: Final = {0: "negative", 1: "positive"}
 
 UNDECIDED: Final = 0.5
 TEACHER_TOKENS: Final = 128
-POOL_BATCHES: Final = 50
-"""Rows of this many batches are sorted by length together: little padding, still well mixed."""
 
 WORD: Final = re.compile(r"[A-Za-z]+")
 COMMON_WORDS: Final = 150
@@ -134,31 +134,6 @@ def read_corpus(data: Path, *, reviews: Path | None, held_out: Sequence[Example]
         templated=allowed(templated_examples(count=templated, seed=seed)),
         dev=read_examples(data / "dev.tsv"),
     )
-
-
-def batches_by_length(lengths: Sequence[int], *, size: int, chance: random.Random) -> Iterator[list[int]]:
-    """Yield every row number once, in shuffled batches of rows of similar length."""
-    order = list(range(len(lengths)))
-    chance.shuffle(order)
-    pool = size * POOL_BATCHES
-    batches: list[list[int]] = []
-    for start in range(0, len(order), pool):
-        rows = sorted(order[start : start + pool], key=lambda row: lengths[row])
-        batches += [rows[at : at + size] for at in range(0, len(rows), size)]
-    chance.shuffle(batches)
-    yield from batches
-
-
-def warm_then_linear(step: int, *, steps: int, warm_share: float = 0.06) -> float:
-    """Return the learning rate's factor: up over the first share of the steps, then down to 0."""
-    warm = max(1, int(steps * warm_share))
-    return (step + 1) / warm if step < warm else max(0.0, (steps - step) / max(1, steps - warm))
-
-
-def padded(rows: Sequence[Sequence[int]], *, fill: int) -> torch.Tensor:
-    """Return ``rows`` as an integer tensor (B, T), filled on the right."""
-    width = max(len(row) for row in rows)
-    return torch.tensor([[*row, *[fill] * (width - len(row))] for row in rows], dtype=torch.long)
 
 
 def say(message: str) -> None:
@@ -356,43 +331,6 @@ def counted_words(texts: Sequence[str]) -> Counter[str]:
     return Counter(word for text in texts for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
 
 
-def uncased() -> normalizers.Sequence:
-    """Return the normalizer: straight apostrophes, lower case, no accents or control characters.
-
-    The apostrophe matters: many texts spell "don't" with a curly one.
-    """
-    return normalizers.Sequence(
-        [
-            normalizers.Replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"),
-            normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=True, lowercase=True),
-        ]
-    )
-
-
-def plain_characters() -> list[str]:
-    """Return printable ASCII but capitals, common typography, and what of these can be inside."""
-    characters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
-    characters += [*"\N{EN DASH}\N{EM DASH}\N{HORIZONTAL ELLIPSIS}"]
-    characters += [*"\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}"]
-    return [*characters, *(f"##{c}" for c in characters if c.isalnum())]
-
-
-def learned_pieces(texts: Sequence[str], *, count: int) -> list[str]:
-    """Learn ``count`` word pieces from ``texts``."""
-    learner = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # noqa: S106 - a piece, no password
-    learner.normalizer = uncased()
-    learner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=count,
-        special_tokens=list(SPECIAL_PIECES),
-        initial_alphabet=[c for c in plain_characters() if len(c) == 1],
-        limit_alphabet=100,
-        show_progress=False,
-    )
-    learner.train_from_iterator(texts, trainer)
-    return sorted(learner.get_vocab(), key=lambda piece: learner.get_vocab()[piece])
-
-
 def borrowed_pieces(teacher: Teacher, texts: Sequence[str], *, count: int) -> list[str]:
     """Cut the teacher's pieces down to the ``count`` that ``texts`` use most.
 
@@ -408,34 +346,6 @@ def borrowed_pieces(teacher: Teacher, texts: Sequence[str], *, count: int) -> li
     repeated = [piece for piece, times in used.most_common() if times > 1]
     wanted = [*SPECIAL_PIECES, *spelling, *repeated, *common_words]
     return [piece for piece in dict.fromkeys(wanted) if piece in vocabulary][:count]
-
-
-def student_tokenizer(pieces: Sequence[str], *, positions: int) -> PreTrainedTokenizerFast:
-    """Return an uncased WordPiece tokenizer over ``pieces``, whose first are the special ones."""
-    fast = Tokenizer(
-        models.WordPiece(
-            {piece: number for number, piece in enumerate(pieces)},
-            unk_token="[UNK]",  # noqa: S106 - a piece, no password
-            max_input_chars_per_word=100,
-        )
-    )
-    fast.normalizer = uncased()
-    fast.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    fast.decoder = decoders.WordPiece(prefix="##")
-    fast.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", CLS_ID), ("[SEP]", SEP_ID)],
-    )
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # the library leaves it so
-        tokenizer_object=fast,
-        model_max_length=positions,
-        pad_token="[PAD]",  # noqa: S106 - a piece, no password
-        unk_token="[UNK]",  # noqa: S106 - a piece, no password
-        cls_token="[CLS]",  # noqa: S106 - a piece, no password
-        sep_token="[SEP]",  # noqa: S106 - a piece, no password
-        mask_token="[MASK]",  # noqa: S106 - a piece, no password
-    )
 
 
 def reduced_word_vectors(teacher: Teacher, pieces: Sequence[str], *, width: int, spread: float = 0.05) -> torch.Tensor:
@@ -469,16 +379,6 @@ class Lessons:
     taught: torch.Tensor
 
 
-def encoded(
-    tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], *, limit: int
-) -> tuple[list[list[int]], list[list[int]]]:
-    """Return token ids and, for each token, its word's number from 1; 0 for [CLS] and [SEP]."""
-    batch = tokenizer(list(texts), truncation=True, max_length=limit)
-    words = [[0 if word is None else word + 1 for word in batch.word_ids(row)] for row in range(len(texts))]
-    rows: list[list[int]] = batch["input_ids"]
-    return rows, words
-
-
 def lessons(
     tokenizer: PreTrainedTokenizerFast,
     corpus: Corpus,
@@ -499,27 +399,6 @@ def lessons(
         labelled=torch.tensor([float(text in labels) for text in texts]),
         margin=torch.tensor([opinions.get(text, 0.0) for text in texts]),
         taught=torch.tensor([float(text in opinions) for text in texts]),
-    )
-
-
-def with_words_removed(
-    ids: torch.Tensor, words: torch.Tensor, recipe: StudentRecipe
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mask whole words in some rows, hide them from attention in others, leave the rest alone.
-
-    ``ids`` and ``words`` are (B, T); the same shape comes back as ids and attention mask. [CLS],
-    [SEP] and padding are word 0, which is never removed.
-    """
-    rows = len(ids)
-    seen = ids != PAD_ID
-    lot = torch.rand(rows, 1)
-    rate = torch.rand(rows, 1) * recipe.removal_ceiling * (lot < recipe.removal_share)
-    drawn = torch.rand(rows, int(words.max()) + 1) < rate  # (B, W)
-    removed = drawn.gather(1, words) & (words > 0)
-    masking = lot < recipe.removal_share / 2
-    return (
-        ids.masked_fill(removed & masking, MASK_ID),
-        (seen & ~(removed & ~masking)).long(),
     )
 
 
@@ -602,7 +481,8 @@ def train_student(
             ids, seen = with_words_removed(
                 padded([taken.rows[i] for i in batch], fill=PAD_ID),
                 padded([taken.words[i] for i in batch], fill=0),
-                recipe,
+                share=recipe.removal_share,
+                ceiling=recipe.removal_ceiling,
             )
             with torch.autocast("cpu", torch.bfloat16):
                 logits = student(input_ids=ids, attention_mask=seen).logits.float()
@@ -840,7 +720,7 @@ def main() -> None:
     pieces = (
         borrowed_pieces(teacher, texts, count=recipe.pieces) if teacher else learned_pieces(texts, count=recipe.pieces)
     )
-    tokenizer = student_tokenizer(pieces, positions=recipe.positions)
+    tokenizer = piece_tokenizer(pieces, positions=recipe.positions)
     opinions = opinions_of(teacher, corpus, copies=options.copies, work=work, seed=options.seed) if teacher else {}
     taken = lessons(tokenizer, corpus, opinions=opinions, positions=recipe.positions)
 

@@ -45,6 +45,13 @@ REWIRED_MAPS = (MapKind.RAW_ATTENTION, MapKind.ATTENTION_ROLLOUT)
 """Maps that are recomputed where a row's attention is edited."""
 MEASURED_MAPS = (MapKind.LEAVE_ONE_OUT, MapKind.EFFECT)
 """Maps that are made of what rows answered, not of the inside of the model."""
+EMBEDDING_GRADIENT_MAPS = (
+    MapKind.INPUT_X_GRADIENT,
+    MapKind.INTEGRATED_GRADIENTS,
+    MapKind.DECOMPOSITION,
+    MapKind.EFFECT,
+)
+"""Maps that are made of gradients at the embeddings, or of effects that were estimated with them."""
 DEFAULT_MAPS = (*ALWAYS_RETURNED, MapKind.NORM_ROLLOUT, MapKind.GRADIENT_ROLLOUT)
 """Maps of a request that names none: all that come out of one forward and backward of the untouched input. The others
 cost more, and are made where they are asked for."""

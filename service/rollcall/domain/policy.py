@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect_right
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from itertools import accumulate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +26,14 @@ class Policy:
     """rho_min: below it no map is called UNFAITHFUL."""
     widths: tuple[float, ...] = (0.4, 0.2, 0.1)
     """Half-width of A after each look, where no calibration says otherwise."""
-    look_rows: int = 16
-    """Removals per look."""
+    looks: tuple[int, ...] = (16, 16, 16)
+    """Removals of each look."""
+    path: tuple[float, ...] = (4.0, 2.0, 1.0)
+    """Calibrated widths after each look are c times these."""
+    prior_looks: tuple[int, ...] = (8, 8, 16, 16)
+    """Removals of each look where the calibration found that a gradient helps as a prior."""
+    prior_path: tuple[float, ...] = (4.0, 3.0, 2.0, 1.0)
+    """Calibrated widths after each of these looks are c times these."""
     exhaustive_units: int = 4
     """Up to this many units every non-empty proper subset is removed, under both operators, in one look."""
     half_size_units: int = 6
@@ -80,6 +88,20 @@ class Policy:
     """Most rows of one explanation: 66 shared, 24 for the witnesses of each of two maps, 8 for the decision flip."""
     require_calibration: bool = False
     """Whether an uncalibrated model's flags stay INCONCLUSIVE."""
+
+    def removals(self, *, prior: bool) -> tuple[int, ...]:
+        """Removals of each look, with or without a prior."""
+        return self.prior_looks if prior else self.looks
+
+    def width_index(self, removals: int, n: int, *, prior: bool) -> int:
+        """Which width holds after so many removals of `n` units; -1 where they are too few for any.
+
+        Short texts have one look, after which the last width holds.
+        """
+        looks = self.removals(prior=prior)
+        if n <= self.half_size_units:
+            return len(looks) - 1 if removals else -1
+        return bisect_right(list(accumulate(looks)), removals) - 1
 
     @property
     def id(self) -> str:

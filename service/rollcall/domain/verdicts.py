@@ -147,7 +147,7 @@ class OperatorAlignment:
 class Alignment:
     """Do the map's weights follow the causal effects (DESIGN section 2)?
 
-    `width` is what the policy or calibration sets.
+    `width` is what the policy or calibration sets; `prior` says whether a gradient helped to estimate the effects.
     """
 
     value: float
@@ -158,6 +158,7 @@ class Alignment:
     p_low: float
     per_operator: tuple[OperatorAlignment, ...]
     ridge_lambda: float
+    prior: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

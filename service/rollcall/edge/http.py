@@ -19,7 +19,7 @@ from rollcall.telemetry.metrics import CONTENT_TYPE
 from rollcall.telemetry.versions import versions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from rollcall.domain.model import ModelCard
     from rollcall.edge.health import Health
@@ -31,7 +31,10 @@ RENDER_INTERVAL_SECONDS = 1.0
 
 
 class AdminServer:
-    """The HTTP port. `alive` tells whether the compute thread works; `settings` returns those in force."""
+    """The HTTP port. `alive` tells whether the compute thread works; `settings` returns those in force.
+
+    `batches` tells by model, ready for JSON, what bounds its batches; `worker` which of several this is.
+    """
 
     def __init__(
         self,
@@ -41,12 +44,16 @@ class AdminServer:
         health: Health,
         metrics: Metrics,
         alive: Callable[[], bool],
+        batches: Callable[[], Mapping[str, object]] = dict,
+        worker: Mapping[str, str | int] | None = None,
     ) -> None:
         self._settings = settings
         self._port = port
         self._health = health
         self._metrics = metrics
         self._alive = alive
+        self._batches = batches
+        self._worker = worker
         self._started = time.monotonic()
         self._rendering = asyncio.Lock()
         self._rendered: tuple[float, bytes] | None = None
@@ -103,6 +110,8 @@ class AdminServer:
                 **asdict(self._metrics.load()),
                 "default_model": self._port.default_model,
                 "models": {card.ref.name: _describe(card) for card in self._port.models()},
+                **({"worker": self._worker} if self._worker else {}),
+                "batches": self._batches(),
                 "settings": self._settings().public(),
             }
         )

@@ -27,16 +27,27 @@ HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
 
 class GrpcServer:
-    """One port with ExplanationService, health, and reflection if the settings say so."""
+    """One port with ExplanationService, health, and reflection if the settings say so.
 
-    def __init__(self, *, settings: GrpcSettings, port: ServicePort, health: Health, metrics: Metrics) -> None:
+    `shared`: other processes of ours listen on the same port, and the kernel spreads connections over us.
+    """
+
+    def __init__(
+        self, *, settings: GrpcSettings, port: ServicePort, health: Health, metrics: Metrics, shared: bool = False
+    ) -> None:
         self._settings = settings
         self._health = health
-        options = (
+        options: tuple[tuple[str, int], ...] = (
             ("grpc.max_receive_message_length", settings.max_inbound_bytes),
             ("grpc.max_concurrent_streams", settings.max_concurrent_streams),
-            ("grpc.so_reuseport", 0),  # a second server on the same port must fail, not share it
+            (
+                "grpc.so_reuseport",
+                int(shared),
+            ),  # a second server on the same port must fail, unless it is meant to share it
         )
+        if settings.max_connection_seconds:
+            age = int(settings.max_connection_seconds * 1000)
+            options = (*options, ("grpc.max_connection_age_ms", max(1, age)))
         self._server = aio.server(interceptors=(CallInterceptor(metrics),), options=options)
         servicer = ExplanationServicer(port, metrics)
         explanation_service_pb2_grpc.add_ExplanationServiceServicer_to_server(servicer, self._server)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from rollcall.backends.arrangement import first_layer
 from rollcall.backends.base import CaptureRequest, variants
 from rollcall.domain.compute import FORWARDS_PER_STEP, Captured, Job, Priority, Search
 from rollcall.domain.decision import Decision
+from rollcall.domain.errors import DeviceLost
 from rollcall.domain.inputs import Encoding, ModelInput
 from rollcall.domain.maps import DEFAULT_MAPS, AttentionSelection, Floats, MapKind, MapOptions
 from rollcall.domain.rows import Row, RowResult
@@ -23,8 +25,12 @@ from rollcall.engine.adversary import AdversarySearch
 from rollcall.engine.device import Device, DeviceTelemetry, Outcome
 from rollcall.engine.engine import Engine
 from rollcall.engine.further import TURN_TOKENS, Further
+from rollcall.engine.memory import Allowance, measure, meter_of
 from rollcall.models.loading import LoadedModel
-from rollcall.scheduling.queue import Ask, Batch, Kind, RowQueue
+from rollcall.scheduling.queue import Ask, Batch, Bounds, Kind, RowQueue
+from rollcall.telemetry import logs
+
+_log = logging.getLogger(__name__)
 
 WARM_UP = ((1, 16), (4, 16), (1, 16), (4, 64), (8, 32))
 """Rows and tokens of the batches that a model is first tried with: what they take is the first estimate."""
@@ -39,6 +45,8 @@ class Dispatcher:
     device: Device
     texts: ThreadPoolExecutor
     clock: Callable[[], float]
+    allowance: Allowance = field(default_factory=Allowance)
+    """Memory that a batch may take, of models loaded by `load`."""
     beside: ThreadPoolExecutor = field(default_factory=partial(ThreadPoolExecutor, 1, "rollcall-beside"))
 
     @classmethod
@@ -51,12 +59,20 @@ class Dispatcher:
         clock: Callable[[], float] = time.monotonic,
         name: str = "rollcall-device",
         on_lost: Callable[[], None] = lambda: None,
+        allowance: Allowance | None = None,
     ) -> Dispatcher:
         """Put an engine on a device's thread; start and close the device."""
         for model, loaded in engine.models.items():
             queue.widths[model] = loaded.backend.shape.width
         device = Device(name, queue, partial(run_batch, engine), telemetry, clock, on_lost)
-        return cls(engine=engine, queue=queue, device=device, texts=texts, clock=clock)
+        return cls(
+            engine=engine,
+            queue=queue,
+            device=device,
+            texts=texts,
+            clock=clock,
+            allowance=allowance or Allowance(),
+        )
 
     async def encode(self, model: str, model_input: ModelInput) -> Encoding:
         """Tokenise off the device's thread; one thread, since tokenizers keep state between calls."""
@@ -144,13 +160,18 @@ class Dispatcher:
         return [bias for adversary in adversaries for bias in adversary.proposed()]
 
     async def load(self, model: str, make: Callable[[], LoadedModel]) -> LoadedModel:
-        """Load a model on the device's thread, and run some rows on it to learn how long they take."""
+        """Load a model on the device's thread, and run some rows on it to learn what memory and time they take."""
         job = Job(arrived=self.clock())
-        ask = self._ask(job, Kind.CALL, model, Priority.BASE, 1, 0, sharing=False)
-        (found,) = await self.device.submit(ask, [make])
-        loaded: LoadedModel = found
+
+        async def call(act: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever it gives
+            ask = self._ask(job, Kind.CALL, model, Priority.BASE, 1, 0, sharing=False)
+            (found,) = await self.device.submit(ask, [act])
+            return found
+
+        loaded: LoadedModel = await call(make)
         self.engine.models[model] = loaded
         self.device.read(lambda queue: queue.widths.update({model: loaded.backend.shape.width}))
+        await call(partial(self._learn_memory, model))
         for rows, length in WARM_UP:
             encoding = loaded.backend.synthetic(min(length, loaded.backend.shape.max_tokens))
             await asyncio.gather(*(self.predict(job, model, encoding) for _ in range(rows)))
@@ -167,6 +188,35 @@ class Dispatcher:
                 attention=None,
             )
         return loaded
+
+    def _learn_memory(self, model: str) -> None:
+        """Bound the batches of a model that was just loaded, and again those of all models on its device.
+
+        Where it cannot be measured this is said in the log, and tokens alone bound them. Raises DeviceLost.
+        """
+        device = self.engine.models[model].backend.device
+        meter = meter_of(device)
+        try:
+            memories = measure(self.engine, model, meter)
+            budget = self.allowance.budget(meter.free())
+        except DeviceLost:
+            raise
+        except Exception as error:  # noqa: BLE001 - a model whose memory nobody knows serves all the same
+            logs.event(_log, logging.WARNING, "memory_not_measured", model=model, error=error)
+            return
+        neighbours = [name for name, other in self.engine.models.items() if other.backend.device == device]
+
+        def bound(queue: RowQueue) -> None:
+            queue.memories.update({(model, kind): memory for kind, memory in memories.items()})
+            queue.budgets.update(dict.fromkeys(neighbours, budget))
+
+        self.device.read(bound)
+
+    def bounds(self, model: str) -> Bounds:
+        """What bounds the batches of a model that is loaded."""
+        longest = self.engine.models[model].backend.shape.max_tokens
+        found: Bounds = self.device.read(lambda queue: queue.bounds(model, longest))
+        return found
 
     def expected_seconds(self, model: str, rows: int, length: int) -> float:
         """How long rows take once they run."""

@@ -29,13 +29,15 @@ def available_cpus(cpu_max: Path = CGROUP_CPU) -> int:
     return cpus if quota == "max" else max(1, min(cpus, math.ceil(int(quota) / int(period))))
 
 
-def configure_threads() -> int:
-    """Leave one CPU to the event loop and the tokenizer; return the threads that compute. For a server's start only.
+def configure_threads(processes: int = 1) -> int:
+    """Leave one CPU to event loops and tokenizers; return the threads that compute. For a server's start only.
+
+    `processes` divide the rest between them.
 
     Call it before the first model is loaded: the size of the cache of kernels is read when the first one is made.
     """
     os.environ.setdefault(*KERNEL_CACHE)
-    threads = max(1, available_cpus() - 1)
+    threads = max(1, (available_cpus() - 1) // processes)
     torch.set_num_threads(threads)
     # The statistics of a look are small: BLAS threads would only wait for each other.
     threadpool_limits(limits=1, user_api="blas")

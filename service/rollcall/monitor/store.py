@@ -1,4 +1,4 @@
-"""The file that records are kept in between two lives of a process. One process owns a directory.
+"""The file that records are kept in between two lives of a process. One process owns a directory (`ownership`).
 
 A write replaces the file as a whole or not at all: a temporary file, flushed to the disk, renamed over the old one.
 What cannot be read is put aside under another name and said in the log; what cannot be written is said in the log. The

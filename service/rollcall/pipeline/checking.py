@@ -23,7 +23,7 @@ from rollcall.checks.reach import ReachFinding, reach
 from rollcall.checks.rewiring import rewiring_rows
 from rollcall.checks.support import support
 from rollcall.domain.explanation import DecisionFlip, Effect
-from rollcall.domain.maps import REWIRED_MAPS, MapKind, MissingMap, UnitMap
+from rollcall.domain.maps import REWIRED_MAPS, Floats, MapKind, MissingMap, UnitMap
 from rollcall.domain.rows import Row
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult, Flag, Reason, Witness
 from rollcall.pipeline.lockstep import OutOfBudgetError, RunRows, plain, run_together
@@ -79,7 +79,10 @@ class Looked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checker:
-    """Runs the checks on one subject. `run` runs rows as one batch; `wants_effect` asks for the map EFFECT, too."""
+    """Runs the checks on one subject. `run` runs rows as one batch; `wants_effect` asks for the map EFFECT, too.
+
+    `prior` [n], where the calibration says so, helps to judge the maps that it may.
+    """
 
     subject: Subject
     maps: tuple[UnitMap, ...]
@@ -92,6 +95,7 @@ class Checker:
     wants_effect: bool = False
     every_map: bool = False
     """Whether witnesses are sought for all maps, not only for those that matter."""
+    prior: Floats | None = field(default=None, repr=False)
 
     async def check(self) -> Checked:
         """Looks, then witnesses."""
@@ -103,7 +107,7 @@ class Checker:
     async def _looks(self) -> Looked:
         """Look until every map is decided, the looks are over, or the budget is. What was decided stays decided."""
         policy = self.subject.policy
-        planned = plan_looks(self.subject.n, self.subject.seed, policy)
+        planned = plan_looks(self.subject.n, self.subject.seed, policy, prior=self.prior is not None)
         rounds: list[Look | None] = [*planned] or [None]
         measured = Measurements(
             subject=self.subject,
@@ -111,6 +115,7 @@ class Checker:
             removed=np.zeros((0, self.subject.n), dtype=np.bool_),
             margins=np.zeros(0),
             finite=self.subject.base.finite,
+            prior=self.prior,
         )
         estimates = estimate_all(measured)
         maps, fitted = list(self.maps), 0
@@ -121,7 +126,7 @@ class Checker:
         for number, look in enumerate(rounds):
             still_open = [m for m in maps if m.kind not in assessments or assessments[m.kind].ruling is None]
             # A short text has one look, and so all its draws in it: fewer could not certify that attention is not used.
-            due = sum(policy.rewiring_draws) if len(rounds) == 1 else policy.rewiring_draws[number]
+            due = sum(policy.rewiring_draws) if len(rounds) == 1 else sum(policy.rewiring_draws[number : number + 1])
             asks_rewiring = any(m.kind in REWIRED_MAPS for m in still_open)
             draws = rewiring_rows(self.subject, len(measured.draws), due) if asks_rewiring else []
             needed = (_SHARED_ROWS if number == 0 else 0) + (len(look.removed) if look else 0) + len(draws)
@@ -140,7 +145,7 @@ class Checker:
                 else:
                     maps.append(made)
                     still_open.append(made)
-            assessments |= {a.map.kind: a for a in _assess_all(still_open, measured, estimates, fitted)}
+            assessments |= {a.map.kind: a for a in self._assess(still_open, measured, estimates, fitted)}
             trace.append(dict(assessments))
             if all(assessment.ruling for assessment in assessments.values()):
                 break
@@ -188,10 +193,30 @@ class Checker:
             removed=measured.removed if look is None else np.concatenate([measured.removed, look.removed]),
             operators=measured.operators + (look.operators if look else ()),
             margins=np.concatenate([measured.margins, self.subject.margins(removals)]),
-            width_index=look.width_index if look else measured.width_index,
             draws=(*measured.draws, *drawn),
             same=np.concatenate([measured.same, self.subject.same(drawn)]),
         )
+
+    def _assess(
+        self, maps: list[UnitMap], measured: Measurements, estimates: Estimates, fitted: int
+    ) -> tuple[Assessment, ...]:
+        """Assess maps on all removals, but EFFECT on those that it was not `fitted` to; with the prior if it may."""
+        plain = measured if self.prior is None else replace(measured, prior=None)
+        effect = [each for each in maps if each.kind is MapKind.EFFECT]
+        helped = [each for each in maps if self._uses_prior(each.kind)]
+        others = [each for each in maps if each not in effect and each not in helped]
+        groups = ((helped, measured), (others, plain), (effect, replace(plain, fitted=fitted)))
+        return tuple(
+            assessment
+            for some, known in groups
+            if some
+            for assessment in assess(some, known, estimates if known is measured else estimate_all(known))
+        )
+
+    def _uses_prior(self, kind: MapKind) -> bool:
+        if self.prior is None or self.calibration is None:
+            return False
+        return self.calibration.uses_prior(self.subject.n, kind)
 
     def _effects(self, looked: Looked) -> tuple[Effect, ...]:
         """Effects that people read: shifted so that they sum to what removing everything does."""
@@ -266,16 +291,6 @@ class Checker:
             checks=(*assessment.checks, *results),
             witnesses=(*ordered, *([assessment.twin] if assessment.twin else [])),
         )
-
-
-def _assess_all(
-    maps: list[UnitMap], measured: Measurements, estimates: Estimates, fitted: int
-) -> tuple[Assessment, ...]:
-    """Assess maps on all removals, but EFFECT on those that it was not `fitted` to."""
-    usual = [m for m in maps if m.kind is not MapKind.EFFECT]
-    found = assess(usual, measured, estimates) if usual else ()
-    held_out = replace(measured, fitted=fitted)
-    return (*found, *(a for m in maps if m not in usual for a in assess([m], held_out, estimate_all(held_out))))
 
 
 def _ruled(assessment: Assessment) -> Ruling:

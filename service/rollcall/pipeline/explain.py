@@ -39,6 +39,7 @@ from rollcall.pipeline.selection import check_attention_size, check_layers_and_h
 from rollcall.pipeline.stopwatch import Stopwatch
 from rollcall.pipeline.thorough import RunSearch, ThoroughChecker, planned_rows
 from rollcall.pipeline.watching import Answered, Watch
+from rollcall.verdict.calibration import Calibration
 
 
 class Telemetry(Protocol):
@@ -170,6 +171,8 @@ class Pipeline:
             start = self.clock()
             expected = self._expected(request, entry, encoding, job, start)
             # 4 run the untouched input once: its prediction, and its attention turned into maps
+            calibration, checks = entry.calibration, plan.level is not CheckLevel.NONE
+            wants_prior = checks and calibration is not None and calibration.wants_prior(len(encoding.units))
             reporter.planned = self._planned(plan, entry, len(encoding.units))
             reporter.enter("capture")
             with stopwatch.stage("capture"):
@@ -181,7 +184,11 @@ class Pipeline:
                     options=request.map_options,
                     decide=partial(make_decision, request, entry.card),
                     attention=request.attention,
+                    half_way=wants_prior,
                 )
+            if wants_prior and not _is_prior(captured.half_way_gradient):
+                calibration = None  # its widths hold with a prior only
+                captured = replace(captured, half_way_gradient=None)
             # 5 check the maps against counterfactuals until they are decided
             seed = default_seed(encoding, plan.policy) if request.seed is None else request.seed
             subject = Subject(
@@ -205,7 +212,7 @@ class Pipeline:
             checked = None
             if plan.level is not CheckLevel.NONE:
                 reporter.enter("look")
-                checked = await self._check(entry, plan, subject, captured, budget, run, stopwatch)
+                checked = await self._check(calibration, plan, subject, captured, budget, run, stopwatch)
             # 6 look more closely, where that was asked for: numbers and witnesses beside flags that stand
             if plan.level is CheckLevel.THOROUGH and checked is not None:
                 reporter.enter("thorough")
@@ -215,7 +222,7 @@ class Pipeline:
                     checked = await self._look_closely(entry, plan, subject, checked, references, budget, run, search)
         # 7 decide: no map leaves without its verdict
         with stopwatch.stage("decide"):
-            attributions = attribute(captured.maps, checked, subject, entry.calibration)
+            attributions = attribute(captured.maps, checked, subject, calibration)
         if checked is not None and not patient:
             self.backlog.took(expected, self.clock() - start)
         if checked is not None and checked.cut is None:
@@ -376,7 +383,7 @@ class Pipeline:
 
     async def _check(
         self,
-        entry: Entry,
+        calibration: Calibration | None,
         plan: WorkPlan,
         subject: Subject,
         captured: Captured,
@@ -389,12 +396,13 @@ class Pipeline:
             maps=captured.maps,
             primary=plan.primary,
             attention_is_uniform=captured.attention_is_uniform,
-            calibration=entry.calibration,
+            calibration=calibration,
             budget=budget,
             run=run,
             stopwatch=stopwatch,
             wants_effect=MapKind.EFFECT in plan.maps,
             every_map=plan.level is CheckLevel.THOROUGH,
+            prior=captured.half_way_gradient,
         )
         checked = await checker.check()
         _check_primary(plan, checked.missing)
@@ -488,6 +496,11 @@ def _check_primary(plan: WorkPlan, missing: tuple[MissingMap, ...]) -> None:
         raise DeadlineTooShort(message)
     if lost is not None:
         raise InvalidInput.of("primary_map", f"{plan.primary.name} could not be made: {lost.reason}")
+
+
+def _is_prior(gradient: Floats | None) -> bool:
+    """A gradient that overflowed, as half precision may, says nothing about the effects."""
+    return gradient is not None and bool(np.isfinite(gradient).all())
 
 
 def default_seed(encoding: Encoding, policy: Policy) -> int:

@@ -10,8 +10,8 @@ Rows are scheduled, not requests. Who goes first:
 
 The first ask that is chosen leads the batch; others join it in the same order where they may: rows that stand for a
 verdict only beside rows of their own length, so that no company changes a number, predictions wherever the padding
-costs less than a batch of their own. The batch is bounded in padded tokens and in time, so that predictions never wait
-long. Nothing waits while the device is idle.
+costs less than a batch of their own. The batch is bounded in padded tokens, in memory, and in time, so that predictions
+never wait long. Nothing waits while the device is idle.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from math import log
+from math import inf, log
 from typing import Any
 
 from rollcall.domain.compute import Job, Priority
 from rollcall.scheduling.latency import LatencyModel, row_work
+from rollcall.scheduling.memory import RowMemory
 
 USAGE_HALF_LIFE = 1.0
 """Seconds in which the device time that predictions have had counts half."""
@@ -47,6 +48,10 @@ class Kind(Enum):
     """One untouched input with its maps; alone."""
     CALL = "call"
     """Anything else that needs the device, such as loading a model; alone."""
+
+
+BATCHED = (Kind.PREDICTIONS, Kind.ROWS)
+"""Kinds of which a batch may hold several."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -119,6 +124,25 @@ class Limits:
     predict_share: float = 0.8
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What bounds the batches of one model, for operators: bytes and padded tokens of a batch, None for no bound.
+
+    Of its longest input: tokens, bytes of one row of each kind that was measured, and the most rows of a batch.
+    """
+
+    batch_bytes: int | None
+    batch_tokens: int
+    longest_tokens: int
+    longest_row_bytes: Mapping[str, int]
+    longest_rows: Mapping[str, int]
+
+    @property
+    def tight(self) -> bool:
+        """Whether a single row of the longest input takes more than a batch may."""
+        return self.batch_bytes is not None and max(self.longest_row_bytes.values(), default=0) > self.batch_bytes
+
+
 @dataclass(slots=True, kw_only=True)
 class RowQueue:
     """All that waits for one device.
@@ -133,6 +157,10 @@ class RowQueue:
     asks: list[Ask] = field(default_factory=list)
     widths: dict[str, int] = field(default_factory=dict)
     """Width of each model, for what its attention costs."""
+    memories: dict[tuple[str, Kind], RowMemory] = field(default_factory=dict)
+    """What a row takes, of each model and kind; where nothing is known tokens alone bound a batch."""
+    budgets: dict[str, float] = field(default_factory=dict)
+    """Bytes that one batch of a model may take. Fixed at load: the same rows are cut in the same places ever after."""
     latencies: dict[tuple[str, Kind], LatencyModel] = field(default_factory=dict)
     _virtual: dict[str, float] = field(default_factory=dict)
     """Device seconds per weight that each caller has had, from a common start."""
@@ -170,8 +198,7 @@ class RowQueue:
         ordered = self._ordered(now)
         leader = ordered[0]
         if not leader.sharing:
-            rows = min(leader.waiting, max(1, self.limits.max_tokens // max(1, leader.length)))
-            return self._take({leader: rows})
+            return self._take({leader: min(leader.waiting, self.most_rows(leader.model, leader.kind, leader.length))})
         length, rows = leader.length, 0
         taken: dict[Ask, int] = {}
         for ask in (ask for ask in ordered if self._may_join(ask, leader)):
@@ -218,6 +245,24 @@ class RowQueue:
         batches = -(-rows // self._room(model, kind, length))
         seconds = self.latency(model, kind).estimate(self.work(model, rows, length), batches)
         return seconds if kind is Kind.PREDICTIONS else seconds / (1 - self._predictions_share())
+
+    def most_rows(self, model: str, kind: Kind, length: int) -> int:
+        """Most rows of a batch of this length, by tokens and by memory: at least 1."""
+        by_tokens = max(1, self.limits.max_tokens // max(1, length))
+        memory, budget = self.memories.get((model, kind)), self.budgets.get(model, inf)
+        return by_tokens if memory is None or budget == inf else min(by_tokens, memory.rows_within(budget, length))
+
+    def bounds(self, model: str, length: int) -> Bounds:
+        """What bounds the batches of a model whose longest input has `length` tokens."""
+        kinds = [kind for kind in Kind if (model, kind) in self.memories]
+        budget = self.budgets.get(model, inf)
+        return Bounds(
+            batch_bytes=None if budget == inf else int(budget),
+            batch_tokens=self.limits.max_tokens,
+            longest_tokens=length,
+            longest_row_bytes={kind.value: int(self.memories[model, kind].bytes(length)) for kind in kinds},
+            longest_rows={kind.value: self.most_rows(model, kind, length) for kind in kinds if kind in BATCHED},
+        )
 
     @property
     def rows(self) -> int:
@@ -270,8 +315,8 @@ class RowQueue:
         return alike and (ask.kind is Kind.PREDICTIONS or ask.length == leader.length)
 
     def _room(self, model: str, kind: Kind, length: int) -> int:
-        """Most rows of a batch of this length: by tokens, and by time once it is known how long batches take."""
-        most = self.limits.max_tokens // length
+        """Most rows of a batch of this length: also by time, once it is known how long batches take."""
+        most = self.most_rows(model, kind, length)
         latency = self.latency(model, kind)
         seconds = max(self.limits.max_seconds, FIXED_PARTS * latency.fixed)
         within = latency.work_within(seconds) / self.work(model, 1, length)

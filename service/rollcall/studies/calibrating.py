@@ -1,7 +1,8 @@
 """From cases with known truth to a calibration: which widths keep which promise, and what they gave on held-out inputs.
 
 Every map has widths and a promise of its own, and the recommended map, a selection, has one, too (DESIGN section 2).
-The primary map is chosen on the first fifth of the inputs; all promises rest on the others.
+The first fifth of the inputs chooses the primary map, and whether a gradient helps as a prior; all promises rest on the
+others.
 """
 
 from __future__ import annotations
@@ -63,9 +64,10 @@ class Replayed:
         )
 
 
-def replay_all(cases: Sequence[Case], policy: Policy) -> dict[str, Replayed]:
-    """Replay every map of the cases at every width."""
-    records = [case.recorded for case in cases]
+def replay_all(cases: Sequence[Case], policy: Policy, *, prior: bool) -> dict[str, Replayed]:
+    """Replay every map of the cases at every width, with or without the prior."""
+    records = [case.recorded(policy, prior=prior) for case in cases]
+    unaided = [case.recorded(policy, prior=False) for case in cases] if prior else records
     found = {}
     for name in dict.fromkeys(name for record in records for name in record.truths):
         numbers = np.array([i for i, record in enumerate(records) if name in record.truths], dtype=np.int64)
@@ -73,7 +75,7 @@ def replay_all(cases: Sequence[Case], policy: Policy) -> dict[str, Replayed]:
         found[name] = Replayed(
             numbers=numbers,
             calibrated=replay(having, name, policy),
-            default=replay_default(having, name, policy),
+            default=replay_default([unaided[i] for i in numbers], name, policy),
             truths=np.array([record.truths[name].alignment for record in having]),
         )
     return found
@@ -95,13 +97,15 @@ def fit(replayed: Mapping[str, Replayed], *, alpha: float, confidence: float) ->
     return raised | {RECOMMENDED: least}
 
 
+_USUAL: Final = tuple(kind.value for kind in DEFAULT_MAPS)
+
+
 def _usual(replayed: Mapping[str, Replayed]) -> dict[str, Replay]:
-    return {kind.value: replayed[kind.value].calibrated for kind in DEFAULT_MAPS if kind.value in replayed}
+    return {name: replayed[name].calibrated for name in _USUAL if name in replayed}
 
 
 def _floors(cs: Mapping[str, float | None]) -> dict[str, float]:
-    usual = {kind.value for kind in DEFAULT_MAPS}
-    return {name: c for name, c in cs.items() if name in usual and c is not None}
+    return {name: c for name, c in cs.items() if name in _USUAL and c is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,12 +200,38 @@ def _pooled(counts: Ints, totals: Ints) -> float | None:
 
 def choose_primary(cases: Sequence[Case], policy: Policy) -> MapKind:
     """The usual map that is right most often, the earlier in MapKind's order among equals."""
-    records = [case.recorded for case in cases]
-    usual = [kind for kind in DEFAULT_MAPS if all(kind.value in record.truths for record in records)]
+    usual = [kind for kind in DEFAULT_MAPS if all(kind.value in case.maps for case in cases)]
     if not usual:
         message = "none of the usual maps was measured; a primary map is one of them"
         raise CalibratingError(message)
-    return max(usual, key=lambda kind: sum(record.truths[kind.value].right(policy) for record in records))
+
+    def right(kind: MapKind) -> int:
+        truths = [case.maps[kind.value].truth for case in cases]
+        return sum(truth is not None and truth.right(policy) for truth in truths)
+
+    return max(usual, key=right)
+
+
+def first_look_errors(cases: Sequence[Case], policy: Policy) -> dict[str, float | None]:
+    """Root mean square of A - A* of the usual maps after the first look's removals, with and without the prior.
+
+    With it so many removals have come in more than one look. None without gradients.
+    """
+    rows = policy.looks[0]
+    plain: list[float] = []
+    helped: list[float] = []
+    for case in cases:
+        for found in (case.maps[name] for name in _USUAL if name in case.maps):
+            truth = 0.0 if found.truth is None else found.truth.alignment
+            for looks, errors in ((found.looks, plain), (found.with_prior, helped)):
+                at = looks[0] if len(looks) == 1 else next((look for look in looks if look.removals == rows), None)
+                if at is not None and at.evidence.alignment is not None:
+                    errors.append(at.evidence.alignment - truth)
+    return {"with": _root_mean_square(helped), "without": _root_mean_square(plain)}
+
+
+def _root_mean_square(errors: Sequence[float]) -> float | None:
+    return float(np.sqrt(np.mean(np.square(errors)))) if errors else None
 
 
 def calibrate(cases: Sequence[Case], policy: Policy, *, alpha: float, confidence: float, seed: int) -> dict[str, Any]:
@@ -214,7 +244,9 @@ def calibrate(cases: Sequence[Case], policy: Policy, *, alpha: float, confidence
             f"{FEWEST_INPUTS} are the least to be trusted"
         )
         raise CalibratingError(message)
-    replayed = replay_all(rest, policy)
+    errors = first_look_errors(chosen, policy)
+    prior = None not in errors.values() and (errors["with"] or 0.0) < (errors["without"] or 0.0)
+    replayed = replay_all(rest, policy, prior=prior)
     cs = fit(replayed, alpha=alpha, confidence=confidence)
     checked = held_out(replayed, len(rest), alpha=alpha, confidence=confidence, seed=seed)
     primary = choose_primary(chosen, policy)
@@ -224,6 +256,7 @@ def calibrate(cases: Sequence[Case], policy: Policy, *, alpha: float, confidence
         "confidence": confidence,
         "primary_map": primary.value,
         "failed": cs[primary.value] is None,
+        "prior": {"used": prior, "errors_of_alignment": errors},
         "maps": {name: _map_entry(replayed, name, cs, checked, alpha, confidence) for name in replayed},
         "answers": {"removals": float(answer_removals(replayed, cs).mean())},
         "recommended": _map_entry(replayed, RECOMMENDED, cs, checked, alpha, confidence),

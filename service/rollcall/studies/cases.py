@@ -14,6 +14,7 @@ import numpy as np
 
 from rollcall.checks.base import OPERATORS
 from rollcall.domain.maps import Bools, Floats
+from rollcall.domain.policy import Policy
 from rollcall.domain.rows import RemovalOperator
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, Flag, Reason
 from rollcall.pipeline.checking import CheckedMap
@@ -31,7 +32,8 @@ DIGITS = 6
 class LookAt:
     """One map after one look. `per_operator`: A refitted on each operator's rows, where there is one."""
 
-    step: Step
+    evidence: MapEvidence
+    removals: int
     p_up: float | None
     p_low: float | None
     per_operator: tuple[float, ...]
@@ -41,13 +43,15 @@ class LookAt:
 class MapCase:
     """One map: weights [n], what each look said, the truth, and the flag that the service gave with its widths.
 
-    `served` is None for a map that the service does not offer, `truth` where it was not asked for. `outcomes`: of its
-    checks, witnesses included.
+    `with_prior`: the same with the half-way gradient as a prior, empty where it may not judge this map. `served` is
+    None for a map that the service does not offer, `truth` where it was not asked for. `outcomes`: of its checks,
+    witnesses included.
     """
 
     weights: tuple[float, ...]
     jsd_from_uniform: float | None
     looks: tuple[LookAt, ...]
+    with_prior: tuple[LookAt, ...]
     truth: Truth | None
     served: Ruling | None
     served_removals: int
@@ -80,15 +84,29 @@ class Case:
     seconds: float
     maps: Mapping[str, MapCase]
 
-    @property
-    def recorded(self) -> Recorded:
-        """What a replay under other widths needs. Raises ValueError for a case without truth."""
+    def recorded(self, policy: Policy, *, prior: bool) -> Recorded:
+        """What a replay under other widths needs, with or without the prior; raises ValueError without truth.
+
+        A map that the prior may not judge is judged without it in either case.
+        """
         truths = {name: found.truth for name, found in self.maps.items() if found.truth is not None}
         if len(truths) < len(self.maps):
             message = f"case {self.number} was measured without truth"
             raise ValueError(message)
-        steps = {name: tuple(look.step for look in found.looks) for name, found in self.maps.items()}
-        return Recorded(units=self.units, steps=steps, truths=truths)
+        helped = frozenset(name for name, found in self.maps.items() if prior and found.with_prior)
+
+        def steps(name: str) -> tuple[Step, ...]:
+            found, is_helped = self.maps[name], name in helped
+            return tuple(
+                Step(
+                    evidence=look.evidence,
+                    removals=look.removals,
+                    width_index=policy.width_index(look.removals, self.units, prior=is_helped),
+                )
+                for look in (found.with_prior if is_helped else found.looks)
+            )
+
+        return Recorded(steps={name: steps(name) for name in self.maps}, truths=truths, prior=helped)
 
     def rows(self) -> tuple[Bools, tuple[RemovalOperator, ...], Floats]:
         """The removals [R, n] of all looks, their operators, and the margins [R]."""
@@ -133,6 +151,7 @@ def _map_case(measured: Measured, name: str, served: CheckedMap | None) -> MapCa
         weights=_rounded(measured.maps[name]),
         jsd_from_uniform=_finite(trail[0].jsd_from_uniform),
         looks=tuple(_look(assessment) for assessment in trail),
+        with_prior=tuple(_look(assessment) for assessment in measured.with_prior.get(name, ())),
         truth=measured.truths.get(name),
         served=served.ruling if served else None,
         served_removals=alignment.removals if alignment else 0,
@@ -143,11 +162,8 @@ def _map_case(measured: Measured, name: str, served: CheckedMap | None) -> MapCa
 def _look(assessment: Assessment) -> LookAt:
     alignment = assessment.alignment
     return LookAt(
-        step=Step(
-            evidence=assessment.evidence,
-            removals=alignment.removals if alignment else 0,
-            width_index=assessment.width_index,
-        ),
+        evidence=assessment.evidence,
+        removals=alignment.removals if alignment else 0,
         p_up=alignment.p_up if alignment else None,
         p_low=alignment.p_low if alignment else None,
         per_operator=tuple(one.value for one in alignment.per_operator) if alignment else (),
@@ -194,6 +210,7 @@ def _map_from(raw: Mapping[str, Any]) -> MapCase:
             **raw,
             "weights": tuple(raw["weights"]),
             "looks": tuple(_look_from(look) for look in raw["looks"]),
+            "with_prior": tuple(_look_from(look) for look in raw["with_prior"]),
             "truth": raw["truth"] and Truth(**raw["truth"]),
             "served": served and Ruling(flag=Flag(served["flag"]), reason=Reason(served["reason"])),
             "outcomes": {CheckKind(kind): CheckOutcome(found) for kind, found in raw["outcomes"].items()},
@@ -202,7 +219,6 @@ def _map_from(raw: Mapping[str, Any]) -> MapCase:
 
 
 def _look_from(raw: Mapping[str, Any]) -> LookAt:
-    evidence = dict(raw["step"]["evidence"])
+    evidence = dict(raw["evidence"])
     evidence |= {name: CheckOutcome(evidence[name]) for name in ("instrument", "reach", "rewiring")}
-    step = Step(**{**raw["step"], "evidence": MapEvidence(**evidence)})
-    return LookAt(**{**raw, "step": step, "per_operator": tuple(raw["per_operator"])})
+    return LookAt(**{**raw, "evidence": MapEvidence(**evidence), "per_operator": tuple(raw["per_operator"])})

@@ -182,6 +182,7 @@ def told(file: Mapping[str, Any]) -> str:
         *_table([heads, *rows]),
         "",
         f"* the primary map. Shares on held-out halves, {splits} splits.",
+        f"The gradient as a prior {_helps(file['prior'])}.",
         f"An answer takes {file['answers']['removals']:.0f} removals.",
         f"Rewired attention keeps the answer in {_percent(rewired)} of draws.",
         f"The effects by both operators correlate {'nowhere' if correlation is None else f'{correlation:.2f}'}.",
@@ -224,6 +225,14 @@ def _fewest() -> int:
     from rollcall.studies.calibrating import FEWEST_INPUTS
 
     return FEWEST_INPUTS
+
+
+def _helps(prior: Mapping[str, Any]) -> str:
+    with_it, without = (prior["errors_of_alignment"][name] for name in ("with", "without"))
+    if with_it is None or without is None:
+        return "cannot be had, or was not measured"
+    errors = f"after the first look's removals A is off by {with_it:.2f} with it, by {without:.2f} without"
+    return f"{'helps' if prior['used'] else 'does not help'} ({errors})"
 
 
 def _percent(value: float | None) -> str:

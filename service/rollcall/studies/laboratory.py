@@ -6,10 +6,12 @@ Whatever is asked of a row twice is run once: maps that nobody serves (tampered 
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -38,7 +40,7 @@ from rollcall.pipeline.measured_maps import measure_maps
 from rollcall.pipeline.question import make_decision
 from rollcall.pipeline.stopwatch import Stopwatch
 from rollcall.verdict.assess import Assessment
-from rollcall.verdict.calibration import UNCALIBRATED, Calibration
+from rollcall.verdict.calibration import UNCALIBRATED, Calibration, Promise
 from rollcall.verdict.truth import (
     EXHAUSTIVE_UNITS,
     MOST_TRUTH_ROWS,
@@ -63,15 +65,16 @@ CARRIER = MapKind.GRADIENT_ROLLOUT
 class Measured:
     """One input with its maps [n] by name, how the checks went, and the truth, if it was asked for.
 
-    `trails`: of every map, its assessment after each look. `served`: what the service answers, witnesses included, with
-    the widths that it has. `rows` that it spent on that, and `seconds` on this machine. `prior` [n]: the half-way
-    gradient, where the backend has gradients.
+    `trails`: of every map, its assessment after each look; `with_prior`: the same of those that the `prior` [n], the
+    half-way gradient, may help to judge, where the backend has gradients. `served`: what the service answers, witnesses
+    included, with the widths that it has; `rows` that it spent on that, and `seconds` on this machine.
     """
 
     subject: Subject = field(repr=False)
     prior: Floats | None = field(repr=False)
     maps: Mapping[str, Floats] = field(repr=False)
     trails: Mapping[str, tuple[Assessment, ...]] = field(repr=False)
+    with_prior: Mapping[str, tuple[Assessment, ...]] = field(repr=False)
     served: Checked = field(repr=False)
     rows: int
     seconds: float
@@ -120,9 +123,9 @@ class Laboratory:
         """Run every look, the served answer and, unless left out, the truth on one input. Raises InvalidInput."""
         started = time.perf_counter()
         subject, captured = self._subject(model_input)
-        bench = Bench(laboratory=self, subject=subject)
-        made = bench.maps(captured)
-        served = bench.check(captured, made, self.policy)
+        bench = Bench(laboratory=self, subject=subject, captured=captured)
+        made = bench.maps()
+        served = bench.check(made, self.policy, self.calibration)
         rows, seconds = 1 + bench.asked, time.perf_counter() - started
         offered = tuple(found.assessment.map for found in served.maps)
         effects, truth_rows = bench.true_effects(offered) if truth else (None, 0)
@@ -135,7 +138,8 @@ class Laboratory:
             subject=subject,
             prior=captured.half_way_gradient,
             maps=maps,
-            trails=self._trails(bench, captured, made, extras),
+            trails=bench.trails(made, extras, prior=False),
+            with_prior={} if captured.half_way_gradient is None else bench.trails(made, extras, prior=True),
             served=served,
             rows=rows,
             seconds=seconds,
@@ -147,21 +151,6 @@ class Laboratory:
             truths=judge_truth(maps, effects, self.policy) if truth else {},
             truth_rows=truth_rows,
         )
-
-    def _trails(
-        self, bench: Bench, captured: Captured, made: tuple[UnitMap, ...], extras: Mapping[str, Floats]
-    ) -> dict[str, tuple[Assessment, ...]]:
-        """Every map's assessment after each look; one that was final early stays as it was."""
-        endless = replace(self.policy, widths=(ENDLESS,) * len(self.policy.widths))
-        found: dict[str, list[Assessment]] = {}
-        for look in bench.check(captured, made, endless).trace:
-            for kind, assessment in look.items():
-                found.setdefault(kind.value, []).append(assessment)
-        for name, scores in extras.items():
-            passing = (UnitMap(kind=CARRIER, scores=scores, dropped_mass=0.0),)
-            trace = bench.check(captured, passing, endless, alone=True).trace
-            found[name] = [look[CARRIER] for look in trace]
-        return {name: tuple(trail) for name, trail in found.items()}
 
     def _subject(self, model_input: ModelInput) -> tuple[Subject, Captured]:
         backend = self.model.backend
@@ -212,6 +201,7 @@ class Bench:
 
     laboratory: Laboratory
     subject: Subject
+    captured: Captured = field(repr=False)
     asked: int = 0
     done: dict[tuple[object, ...], RowResult] = field(default_factory=dict, repr=False)
 
@@ -230,29 +220,53 @@ class Bench:
         self.asked += len(rows)
         return self.run(rows)
 
-    def maps(self, captured: Captured) -> tuple[UnitMap, ...]:
+    def maps(self) -> tuple[UnitMap, ...]:
         """The maps of the capture, and those that are made of rows of their own."""
         kinds, budget = self.laboratory.kinds, _endless_budget()
         measured = asyncio.run(measure_maps(kinds, self.subject, budget, self._ask, Stopwatch()))
-        return (*captured.maps, *measured.maps)
+        return (*self.captured.maps, *measured.maps)
 
-    def check(self, captured: Captured, maps: tuple[UnitMap, ...], policy: Policy, *, alone: bool = False) -> Checked:
-        """Run the service's checks on these maps of the input, under this policy; `alone` leaves EFFECT out."""
+    def check(
+        self, maps: tuple[UnitMap, ...], policy: Policy, calibration: Calibration | None, *, alone: bool = False
+    ) -> Checked:
+        """Run the service's checks on these maps of the input; `alone` leaves EFFECT out."""
         kinds = {unit_map.kind for unit_map in maps}
-        calibration = self.laboratory.calibration
-        chosen = (calibration.primary_map,) if calibration and calibration.primary_map else ()
+        chosen = () if calibration is None else (calibration.primary_map,)
+        wants_prior = calibration is not None and calibration.wants_prior(self.subject.n)
         checker = Checker(
             subject=replace(self.subject, policy=policy),
             maps=maps,
             primary=next(kind for kind in (*chosen, *PRIMARY_ORDER, *kinds) if kind in kinds),
-            attention_is_uniform=captured.attention_is_uniform,
-            calibration=calibration if policy is self.laboratory.policy else None,
+            attention_is_uniform=self.captured.attention_is_uniform,
+            calibration=calibration,
             budget=_endless_budget(),
             run=self._ask,
             stopwatch=Stopwatch(),
             wants_effect=not alone and MapKind.EFFECT in self.laboratory.kinds,
+            prior=self.captured.half_way_gradient if wants_prior else None,
         )
         return asyncio.run(checker.check())
+
+    def trails(
+        self, made: tuple[UnitMap, ...], extras: Mapping[str, Floats], *, prior: bool
+    ) -> dict[str, tuple[Assessment, ...]]:
+        """Every map's assessment after each look, at widths that decide nothing; one that was final stays as it was.
+
+        With the prior, only the maps that it may help to judge.
+        """
+        policy = self.laboratory.policy
+        endless = replace(policy, widths=(ENDLESS,) * len(policy.widths))
+        helped = _endless_calibration(self.laboratory.kinds) if prior else None
+        found: dict[str, list[Assessment]] = {}
+        for look in self.check(made, endless, helped).trace:
+            for kind, assessment in look.items():
+                if helped is None or helped.uses_prior(self.subject.n, kind):
+                    found.setdefault(kind.value, []).append(assessment)
+        for name, scores in extras.items():
+            passing = (UnitMap(kind=CARRIER, scores=scores, dropped_mass=0.0),)
+            trace = self.check(passing, endless, helped, alone=True).trace
+            found[name] = [look[CARRIER] for look in trace]
+        return {name: tuple(trail) for name, trail in found.items()}
 
     def true_effects(self, maps: tuple[UnitMap, ...]) -> tuple[EffectEstimate | None, int]:
         """Effects from ever more removals, while the A* of any of the maps is unclear; and how many there were."""
@@ -266,6 +280,25 @@ class Bench:
             if settled or subject.n <= EXHAUSTIVE_UNITS or rows >= MOST_TRUTH_ROWS:
                 return estimate, len(removed)
             rows *= 2
+
+
+def _endless_calibration(kinds: tuple[MapKind, ...]) -> Calibration:
+    """One that asks for the prior and for widths at which no map is ever decided."""
+    return Calibration(
+        id="",
+        created=datetime.min.replace(tzinfo=UTC),
+        model_digest="",
+        policy_digest="",
+        alpha=0.0,
+        confidence=0.0,
+        task="",
+        inputs=0,
+        shortest=0,
+        longest=sys.maxsize,
+        primary_map=CARRIER,
+        promises=dict.fromkeys({*kinds, CARRIER}, Promise(c=ENDLESS)),
+        prior=True,
+    )
 
 
 def _endless_budget() -> Budget:

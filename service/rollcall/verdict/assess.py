@@ -41,7 +41,7 @@ class Measurements:
     """All rows so far. A finding is None where its check has not run, and an exception where it crashed.
 
     `removed` [R, n] and `margins` [R] are the removals of all looks; `draws` [D] the permuted rows, and `same` [D]
-    whether they kept the answer. `width_index` is the policy's for the last look; `last` means that no look is left,
+    whether they kept the answer. `prior` [n] helps to estimate the effects; `last` means that no look is left,
     `cut` that the budget ended them, `crash` that the device failed under a look. The first `fitted` removals made the
     map that is to be judged, and so may not judge it.
     """
@@ -57,7 +57,7 @@ class Measurements:
     same: Bools = field(default_factory=lambda: np.zeros(0, dtype=np.bool_), repr=False)
     crash: Exception | None = None
     finite: bool = True
-    width_index: int = 0
+    prior: Floats | None = field(default=None, repr=False)
     last: bool = False
     cut: bool = False
     fitted: int = 0
@@ -85,7 +85,6 @@ class Assessment:
 
     map: UnitMap
     evidence: MapEvidence
-    width_index: int
     ruling: Ruling | None
     alignment: Alignment | None
     checks: tuple[CheckResult, ...]
@@ -106,7 +105,11 @@ def estimate_all(measured: Measurements) -> Estimates:
     for operator in OPERATORS:
         rows = [i for i in judging if measured.operators[i] is operator]
         estimate = estimate_effects(
-            measured.removed[rows], (operator,) * len(rows), measured.margins[rows], rounding=rounding
+            measured.removed[rows],
+            (operator,) * len(rows),
+            measured.margins[rows],
+            rounding=rounding,
+            prior=measured.prior,
         )
         by_operator.append((operator, estimate, len(rows)))
     overall = None
@@ -116,6 +119,7 @@ def estimate_all(measured: Measurements) -> Estimates:
             tuple(measured.operators[i] for i in judging),
             measured.margins[judging],
             rounding=rounding,
+            prior=measured.prior,
         )
     return Estimates(overall=overall, by_operator=tuple(by_operator))
 
@@ -128,11 +132,10 @@ def assess(maps: Sequence[UnitMap], measured: Measurements, estimates: Estimates
     distances = np.where(finite, jsd_from_uniform(scores), np.nan)
     calibration = measured.calibration
     removals = len(measured.judging)
-    waiting = measured.fitted > 0 and removals < policy.look_rows
-    # Removals that fill no whole look more are worth no narrower width.
-    look = removals // policy.look_rows - 1 if measured.fitted and not waiting else measured.width_index
-    widths = [width_after(look, n, each.kind, policy, calibration) for each in maps]
-    alignments = _align(scores, finite & (not waiting), estimates, widths, removals, policy)
+    prior = measured.prior is not None
+    waiting = len(measured.margins) > 0 and policy.width_index(removals, n, prior=prior) < 0
+    widths = [width_after(removals, n, each.kind, policy, calibration, prior=prior) for each in maps]
+    alignments = _align(scores, finite & (not waiting), estimates, widths, measured)
     omitting = finite & _omits(scores, estimates.overall, policy)
     instrument = _instrument(measured)
     reach = _reach(measured)
@@ -159,7 +162,6 @@ def assess(maps: Sequence[UnitMap], measured: Measurements, estimates: Estimates
             Assessment(
                 map=unit_map,
                 evidence=evidence,
-                width_index=look,
                 ruling=decide(evidence, policy),
                 alignment=alignment,
                 checks=(*instrument, reach, _alignment_result(alignment, evidence, measured), rewiring.result),
@@ -184,7 +186,7 @@ def after_witnesses(ruling: Ruling, *, counterexample: bool, crashed: bool, late
 
 
 def _align(
-    scores: Floats, finite: Bools, estimates: Estimates, widths: list[float], removals: int, policy: Policy
+    scores: Floats, finite: Bools, estimates: Estimates, widths: list[float], measured: Measurements
 ) -> list[Alignment | None]:
     """Alignments of the maps `scores` [K, n]; None where a map is not `finite` [K], or no A exists."""
     overall = estimates.overall
@@ -193,7 +195,7 @@ def _align(
         return alignments
     weights = scores[finite]
     values = alignment_values(weights, overall.effects)
-    p_values = relabelling_p_values(weights, overall.effects, policy.permutations)
+    p_values = relabelling_p_values(weights, overall.effects, measured.subject.policy.permutations)
     by_operator = [
         (operator, alignment_values(weights, estimate.effects), rows)
         for operator, estimate, rows in estimates.by_operator
@@ -207,7 +209,7 @@ def _align(
                 value=value,
                 width=widths[i],
                 reliability=reliability,
-                removals=removals,
+                removals=len(measured.judging),
                 p_up=p_up,
                 p_low=p_low,
                 per_operator=tuple(
@@ -216,6 +218,7 @@ def _align(
                     if (operator_value := operator_values[k]) is not None
                 ),
                 ridge_lambda=overall.ridge_lambda,
+                prior=measured.prior is not None,
             )
     return alignments
 

@@ -13,12 +13,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from rollcall.domain.maps import MapKind
+from rollcall.domain.maps import EMBEDDING_GRADIENT_MAPS, MapKind
 from rollcall.domain.policy import Policy
 from rollcall.domain.verdicts import CalibrationRef
 
-PATH: Final = (4.0, 2.0, 1.0)
-"""Widths after each look are c times these (DESIGN section 2)."""
 FORMAT: Final = 2
 """Of calibration files."""
 SUFFIX: Final = ".calibration.json"
@@ -45,7 +43,10 @@ class Promise:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """One calibration. `task` says what its inputs were; lengths are in units."""
+    """One calibration. `task` says what its inputs were; lengths are in units.
+
+    `prior`: whether the half-way gradient helps to estimate the effects of this model's inputs.
+    """
 
     id: str
     created: datetime
@@ -59,6 +60,7 @@ class Calibration:
     longest: int
     primary_map: MapKind
     promises: Mapping[MapKind, Promise]
+    prior: bool = False
 
     def reference(self, n: int | None = None, kind: MapKind | None = None) -> CalibrationRef:
         """How a map over `n` units names this calibration; without `n` and `kind`, how the model's card does."""
@@ -83,6 +85,14 @@ class Calibration:
         """Whether calibrated widths hold for this kind of map over `n` units."""
         promise = self.promises.get(kind)
         return promise is not None and promise.c is not None and n <= self.longest
+
+    def wants_prior(self, n: int) -> bool:
+        """Whether a gradient is to be made for an input of `n` units."""
+        return self.prior and n <= self.longest
+
+    def uses_prior(self, n: int, kind: MapKind) -> bool:
+        """Whether a gradient may help to judge this kind of map over `n` units: never one that is made of gradients."""
+        return self.prior and self.covers(n, kind) and kind not in EMBEDDING_GRADIENT_MAPS
 
     def statement(self, kind: MapKind) -> str:
         """The promise for one kind of map in words (DESIGN section 2)."""
@@ -125,6 +135,7 @@ def parse_calibration(
             longest=int(raw["data"]["longest"]),
             primary_map=MapKind(raw["primary_map"]),
             promises={MapKind(name): _promise(found) for name, found in raw["maps"].items()},
+            prior=_boolean(raw["prior"]["used"]),
         )
         dtype_then = str(raw["model"]["dtype"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -148,6 +159,13 @@ def parse_calibration(
     return calibration
 
 
+def _boolean(value: object) -> bool:
+    if not isinstance(value, bool):
+        message = f"{value!r} is neither true nor false"
+        raise TypeError(message)
+    return value
+
+
 def _promise(raw: Mapping[str, Any]) -> Promise:
     c = None if raw["c"] is None else float(raw["c"])
     if c is not None and not 0 <= c < math.inf:
@@ -166,10 +184,15 @@ UNCALIBRATED_MAP = CalibrationRef(
 )
 
 
-def width_after(look: int, n: int, kind: MapKind, policy: Policy, calibration: Calibration | None) -> float:
-    """Width of A after look number `look` (from 0) for this kind of map over `n` units."""
-    if calibration is not None and calibration.covers(n, kind):
-        c = calibration.promises[kind].c
-        assert c is not None
-        return c * PATH[look]
-    return policy.widths[look]
+def width_after(
+    removals: int, n: int, kind: MapKind, policy: Policy, calibration: Calibration | None, *, prior: bool = False
+) -> float:
+    """Width of A after so many removals of `n` units for this kind of map; infinite where they are too few for any."""
+    look = policy.width_index(removals, n, prior=prior)
+    if look < 0:
+        return math.inf
+    if calibration is None or not calibration.covers(n, kind):
+        return policy.widths[look]
+    c = calibration.promises[kind].c
+    assert c is not None
+    return c * (policy.prior_path if prior else policy.path)[look]

@@ -1,7 +1,7 @@
 """From recorded looks with known truth to calibrated widths: which c keeps which promise (DESIGN section 2).
 
-Widths follow one path, c * (4, 2, 1). The scan goes from wide to narrow and stops at the first width that breaks the
-promise, since with several looks the loss is not monotone.
+Widths follow one path, c times the policy's. The scan goes from wide to narrow and stops at the first width that breaks
+the promise, since with several looks the loss is not monotone.
 
 Shapes: N inputs, C widths tried, from wide to narrow.
 """
@@ -18,7 +18,6 @@ from scipy.special import betaincinv
 from rollcall.domain.maps import Bools, Floats, Ints
 from rollcall.domain.policy import Policy
 from rollcall.domain.verdicts import Flag
-from rollcall.verdict.calibration import PATH
 from rollcall.verdict.decide import MapEvidence, Ruling, decide
 from rollcall.verdict.truth import Truth
 
@@ -30,7 +29,10 @@ UNENDED: Final = "looks that were not run to the end leave a map without a flag"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What was known of one map after one look: the evidence, the removals behind it, and which width holds."""
+    """What was known of one map after one look: the evidence, the removals behind it, and which width holds.
+
+    While the evidence is `waiting` none does, and the index is -1.
+    """
 
     evidence: MapEvidence
     removals: int
@@ -39,11 +41,14 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """One input: every map's steps, run to the end, and the truth. Maps go by name."""
+    """One input: every map's steps, run to the end, and the truth. Maps go by name.
 
-    units: int
+    `prior` names the maps that were judged with a prior, and so at other looks.
+    """
+
     steps: Mapping[str, tuple[Step, ...]]
     truths: Mapping[str, Truth]
+    prior: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,11 +94,13 @@ class Replay:
 
 def replay(records: Sequence[Recorded], name: str, policy: Policy) -> Replay:
     """Replay one map on every input at every c."""
-    return _replay(records, name, policy, [[c * step for step in PATH] for c in CS], calibrated=True)
+    prior = any(name in record.prior for record in records)
+    path = policy.prior_path if prior else policy.path
+    return _replay(records, name, policy, [[c * step for step in path] for c in CS], calibrated=True)
 
 
 def replay_default(records: Sequence[Recorded], name: str, policy: Policy) -> Replay:
-    """Replay one map on every input with the policy's own widths, C = 1."""
+    """Replay one map, judged without a prior, on every input with the policy's own widths, C = 1."""
     return _replay(records, name, policy, [policy.widths], calibrated=False)
 
 

@@ -45,8 +45,8 @@ BASE = Environment(name="base", packages=SHARED)
 
 
 def default_work() -> Path:
-    """Folder of the environments: the user's cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rollcall" / "peers"
+    """Folder of the environments: with all else that is made and never committed."""
+    return ROOT / "out" / "peers"
 
 
 def build(environment: Environment, work: Path) -> Path:

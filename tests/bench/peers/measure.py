@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
-from statistics import median, quantiles
+from statistics import median
 from typing import Any
 
 import numpy as np
 
 from rollcall.domain.inputs import Encoding
 from rollcall.domain.maps import Floats
+from tests.bench.spread import Spread
 
 TRIALS = 3
 
@@ -92,23 +93,6 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spread:
-    """Median and quartiles."""
-
-    middle: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
-        """Take them of at least one value."""
-        if len(values) < 2:
-            return cls(middle=values[0], low=values[0], high=values[0])
-        low, middle, high = quantiles(values, n=4, method="inclusive")
-        return cls(middle=middle, low=low, high=high)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Timed:
     """One side's times over all cases and repeats, and its time over ours, pair by pair."""
 
@@ -118,6 +102,14 @@ class Timed:
     wall_ms: Spread
     cpu_ratio: Spread
     wall_ratio: Spread
+
+    @classmethod
+    def of(cls, numbers: Mapping[str, Any] | None) -> Timed | None:
+        """Read one back from a file of results."""
+        if numbers is None:
+            return None
+        spreads = {name: Spread(**value) for name, value in numbers.items() if isinstance(value, dict)}
+        return cls(**{**numbers, **spreads})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,9 +126,19 @@ class Finding:
     tolerance: float | None
     settings_tried: dict[str, float]
     """Milliseconds of processor time of each setting tried."""
+    comparison: str
+    """Which comparison it belongs to: the name by which a peer is asked for."""
+    times: int = 0
+    """How often each side was measured."""
     ours: Timed | None = None
     default: Timed | None = None
     tuned: Timed | None = None
+
+    @classmethod
+    def of(cls, numbers: Mapping[str, Any]) -> Finding:
+        """Read one back from a file of results."""
+        sides = {name: Timed.of(numbers[name]) for name in ("ours", "default", "tuned")}
+        return cls(**{name: {**numbers, **sides}[name] for name in cls.__slots__})
 
     @property
     def agrees(self) -> bool:
@@ -151,8 +153,19 @@ def stopped(action: Callable[[], tuple[Floats | None, int]]) -> Answer:
     return Answer(scores=scores, rows=rows, cpu=time.process_time() - cpu, wall=time.perf_counter() - wall)
 
 
-def measure(work: Work, cases: Sequence[Case], repeats: int) -> Finding:
-    """Compare scores on every case; where they agree, tune the peer, and time all sides in turn."""
+def measure(
+    work: Work,
+    cases: Sequence[Case],
+    *,
+    comparison: str,
+    repeats: int,
+    seconds: float,
+    clock: Callable[[], float] = time.monotonic,
+) -> Finding:
+    """Compare scores on every case; where they agree, tune the peer, and time all sides in turn.
+
+    No further repeat is begun when the timing has taken so many `seconds`; the first one always is.
+    """
     difference = None if work.tolerance is None else _difference(work, cases)
     tried = {} if not _within(difference, work.tolerance) else _tried(work, cases[0])
     finding = Finding(
@@ -165,25 +178,24 @@ def measure(work: Work, cases: Sequence[Case], repeats: int) -> Finding:
         difference=difference,
         tolerance=work.tolerance,
         settings_tried=tried,
+        comparison=comparison,
     )
     if not finding.agrees:
         return finding
     tuned = min(work.candidates, key=lambda side: tried[side.name])
     sides = [work.ours, work.default, tuned]
     answers: list[list[Answer]] = [[] for _ in sides]
+    started = clock()
     for repeat in range(min(repeats, work.repeats_at_most or repeats)):
+        if repeat and clock() - started > seconds:
+            break
         for case in cases:
             for turn in range(len(sides)):  # each goes first in its turn
                 number = (turn + repeat) % len(sides)
                 answers[number].append(sides[number].run(case))
     ours = answers[0]
     timed = [_timed(side.name, given, ours, work.per) for side, given in zip(sides, answers, strict=True)]
-    return Finding(
-        **{name: getattr(finding, name) for name in Finding.__slots__ if name not in {"ours", "default", "tuned"}},
-        ours=timed[0],
-        default=timed[1],
-        tuned=timed[2],
-    )
+    return replace(finding, times=len(ours), ours=timed[0], default=timed[1], tuned=timed[2])
 
 
 def _within(difference: float | None, tolerance: float | None) -> bool:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import platform
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-import torch
-import transformers
-
-from tests.bench.peers.measure import Finding, Spread, Timed
+from tests.bench.markdown import DASH, pairs, table
+from tests.bench.peers.measure import Finding, Timed
+from tests.bench.results import Origin
+from tests.bench.spread import Spread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,13 +24,14 @@ class Absent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """One run of the benchmark."""
+    """One run of the benchmark, which may have been cut and gone on: `finished` are the peers that are done with."""
 
-    command: str
-    date: str
-    versions: dict[str, str]
-    findings: tuple[Finding, ...]
-    absent: tuple[Absent, ...]
+    origin: Origin
+    settings: dict[str, Any]
+    versions: dict[str, str] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+    absent: tuple[Absent, ...] = ()
+    finished: tuple[str, ...] = ()
 
     @property
     def failed(self) -> bool:
@@ -45,45 +43,58 @@ class Report:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """All numbers."""
+        """All numbers, the origin apart."""
         return {
-            "command": self.command,
-            "date": self.date,
-            "machine": machine(),
+            "settings": self.settings,
             "versions": self.versions,
             "findings": [{**asdict(finding), "agrees": finding.agrees} for finding in self.findings],
             "absent": [asdict(absent) for absent in self.absent],
+            "finished": list(self.finished),
         }
+
+    def resumed(self, numbers: Mapping[str, Any]) -> Report:
+        """Take over what an earlier run, of the same code on the same machine and day, has finished; else nothing.
+
+        What it found of a peer that it did not finish is measured again.
+        """
+        if Origin(**numbers["origin"]).comparable != self.origin.comparable or numbers["settings"] != self.settings:
+            return self
+        finished = tuple(numbers["finished"])
+        return replace(
+            self,
+            versions=dict(numbers["versions"]),
+            findings=tuple(Finding.of(each) for each in numbers["findings"] if each["comparison"] in finished),
+            absent=tuple(Absent(**each) for each in numbers["absent"] if each["peer"] in finished),
+            finished=finished,
+        )
 
     def as_markdown(self) -> str:
         """A page for the folder of results."""
         return "\n".join(self._lines()) + "\n"
 
     def _lines(self) -> Iterator[str]:
-        yield f"# Rollcall beside its peers, {self.date}"
-        yield ""
-        yield f"`{self.command}`"
+        for block in self.origin.head("Rollcall beside its peers"):
+            yield block
+            yield ""
+        yield f"Peers: {pairs(self.versions)}."
         yield ""
         yield "A random BERT of MiniLM's size (6 layers, 384 wide, 12 heads) in float32, one compute thread on every"
         yield "side. Scores are compared first: what disagrees is not timed. All sides are measured in turn; numbers"
-        yield "are medians over texts and repeats, of ratios with [quartiles]. A ratio above 1 means that Rollcall"
-        yield "is faster. Tuned is the fastest of the peer's settings that were tried."
+        yield "are medians over texts and repeats (n of them), of ratios with [quartiles]. A ratio above 1 means that"
+        yield "Rollcall is faster. Tuned is the fastest of the peer's settings that were tried."
         yield ""
         yield "Processor time (of the server's processes where there is one):"
         yield ""
-        yield from _table(self.findings, "cpu")
+        yield _table(self.findings, "cpu")
         yield ""
         yield "Wall time of the same measurements:"
         yield ""
-        yield from _table(self.findings, "wall")
-        yield ""
-        facts = ", ".join(f"{name} {value}" for name, value in (machine() | self.versions).items())
-        yield f"Measured with {facts}."
+        yield _table(self.findings, "wall")
         yield from self._slower()
         yield from _notes(self.findings)
         if self.absent:
             yield ""
-            yield "Not compared:"
+            yield "Not compared, or not to the end:"
             yield ""
             yield from (f"- {absent.peer}: {' / '.join(absent.reason.splitlines())}" for absent in self.absent)
 
@@ -102,42 +113,35 @@ class Report:
             yield from lines
 
 
-def machine() -> dict[str, str]:
-    """What the numbers were measured on."""
-    return {
-        "processor": f"{_processor()}, {len(os.sched_getaffinity(0))} cores",
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-    }
+HEADS = (
+    "peer",
+    "work",
+    "tokens",
+    "n",
+    "rows",
+    "ours",
+    "peer, defaults",
+    "peer, tuned",
+    "defaults / ours",
+    "tuned / ours",
+    "largest difference",
+)
 
 
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-HEADS = ("peer", "work", "tokens", "rows", "ours", "peer, defaults", "peer, tuned", "defaults / ours", "tuned / ours")
-AGREEMENT = "largest difference"
-
-
-def _table(findings: Sequence[Finding], clock: str) -> Iterator[str]:
-    heads = [*HEADS, AGREEMENT]
-    yield f"| {' | '.join(heads)} |"
-    yield f"| {' | '.join(['---'] * len(heads))} |"
-    for finding in findings:
-        yield f"| {' | '.join(_cells(finding, clock))} |"
+def _table(findings: Sequence[Finding], clock: str) -> str:
+    return table(HEADS, [_cells(finding, clock) for finding in findings])
 
 
 def _cells(finding: Finding, clock: str) -> list[str]:
     named = [finding.peer, finding.work, str(finding.tokens)]
     agreement = "not compared: cost only" if finding.difference is None else f"{finding.difference:.1e}"
     if finding.ours is None or finding.default is None or finding.tuned is None:
-        return [*named, *["-"] * (len(HEADS) - len(named)), f"**MISMATCH** {agreement}"]
+        return [*named, *[DASH] * (len(HEADS) - len(named) - 1), f"**MISMATCH** {agreement}"]
     timed = (finding.ours, finding.default, finding.tuned)
     rows = [f"{each.rows:.0f}" for each in timed]
     return [
         *named,
+        str(finding.times),
         rows[0] if len(set(rows)) == 1 else " / ".join(rows),
         _time(finding.ours, clock, finding.row),
         _time(finding.default, clock, finding.row),
@@ -155,7 +159,7 @@ def _time(timed: Timed, clock: str, row: str) -> str:
 
 def _ratio(timed: Timed, clock: str, per: str) -> str:
     spread: Spread = getattr(timed, f"{clock}_ratio")
-    return f"{spread.middle:.2f} [{spread.low:.2f}, {spread.high:.2f}]{'' if per == 'work' else f' per {per}'}"
+    return f"{spread.text()}{'' if per == 'work' else f' per {per}'}"
 
 
 def _notes(findings: Sequence[Finding]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,18 +14,28 @@ from tests.bench.peers.ours import Ours
 from tests.bench.peers.process import PeerProcess
 
 
+class OutOfTime(Exception):
+    """A peer has had the time that it may have."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """One run of the benchmark."""
+    """The comparison with one peer, called `name`, in one run of the benchmark."""
 
+    name: str
     ours: Ours
     work: Path
     lengths: tuple[int, ...]
     texts: int
     repeats: int
+    seconds: float
+    """Of timing one piece of work."""
+    until: float
+    """No work is begun after this reading of the clock."""
     log: Callable[[str], None]
+    clock: Callable[[], float] = time.monotonic
     versions: dict[str, str] = field(default_factory=dict)
-    """Of the peers that were run."""
+    """Of the peer, once it runs."""
 
     def cases(self, tokens: int, at_most: int | None = None) -> list[Case]:
         """The texts of one length, or the first of them."""
@@ -41,9 +52,12 @@ class Session:
             yield peer
 
     def measure(self, work: Work, cases: list[Case]) -> Finding:
-        """Compare and time one piece of work, and tell how it went."""
+        """Compare and time one piece of work, and tell how it went. Raises OutOfTime."""
+        if self.clock() > self.until:
+            message = f"no time was left for {work.name}, {work.tokens} tokens, and what comes after it"
+            raise OutOfTime(message)
         self.log(f"{work.peer}: {work.name}, {work.tokens} tokens ...")
-        finding = measure(work, cases, self.repeats)
+        finding = measure(work, cases, comparison=self.name, repeats=self.repeats, seconds=self.seconds)
         if not finding.agrees:
             self.log(f"{work.peer}: MISMATCH in {work.name}, {work.tokens} tokens: {finding.difference}")
         for timed in filter(None, (finding.ours, finding.default, finding.tuned)):

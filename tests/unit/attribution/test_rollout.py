@@ -109,3 +109,14 @@ def test_norm_rollout_multiplies_what_it_is_given() -> None:
     expected = np.linalg.multi_dot(maps[::-1])
     found = norm_rollout(torch.from_numpy(np.stack(maps)).unsqueeze(0), 3)[0].numpy()
     assert_allclose(found, expected[3])
+
+
+@pytest.mark.parametrize("tokens", [3, 21, 65])
+def test_a_row_of_a_batch_is_the_same_in_any_place(tokens: int) -> None:
+    """Which rows share a batch must not change a digit, wherever in memory each one lies."""
+    generator = torch.Generator().manual_seed(1)
+    fused = [torch.rand(12, tokens, tokens, generator=generator).softmax(dim=-1) for _ in range(3)]
+    together = attention_rollout(fused, readout=0)
+    for first in range(12):
+        part = attention_rollout([layer[first:].clone() for layer in fused], readout=0)
+        assert torch.equal(part, together[first:])

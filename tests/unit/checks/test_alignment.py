@@ -62,7 +62,6 @@ class TestPlannedLooks:
         tried = list(zip(sets_of((look,)), look.operators, strict=True))
         proper = [s for size in range(1, n) for s in itertools.combinations(range(n), size)]
         assert sorted(tried, key=str) == sorted(itertools.product(proper, OPERATORS), key=str)
-        assert look.width_index == 2
 
     @pytest.mark.parametrize(("n", "rows"), [(5, 20), (6, 40)])
     def test_five_and_six_words_lose_every_half(self, n: int, rows: int) -> None:
@@ -72,13 +71,11 @@ class TestPlannedLooks:
         halves = list(itertools.combinations(range(n), n // 2))
         assert len(tried) == rows
         assert sorted(tried, key=str) == sorted(itertools.product(halves, OPERATORS), key=str)
-        assert look.width_index == 2
 
     @pytest.mark.parametrize("n", LONG)
     def test_longer_texts_get_three_looks_of_sixteen_halves(self, n: int) -> None:
         """A longer text is looked at up to three times, sixteen random halves each, the operators taking turns."""
         looks = plan_looks(n, 11, STANDARD)
-        assert [look.width_index for look in looks] == [0, 1, 2]
         for look in looks:
             assert look.removed.shape == (16, n)
             assert look.operators == OPERATORS * 8
@@ -173,6 +170,106 @@ def dense_estimate(
     posterior_mean = x.T @ projector @ y / ridge
     covariance = variance / ridge * (np.eye(x.shape[1]) - x.T @ projector @ x / ridge)
     return ridge, -posterior_mean, covariance
+
+
+def dense_estimate_with_prior(
+    removed: Bools, operators: tuple[RemovalOperator, ...], margins: Floats, prior: Floats
+) -> tuple[float, Floats, Floats]:
+    """Penalty, effects and covariance by generalised least squares: the prior's multiple is one more fixed effect."""
+    x = -removed.astype(float)
+    kinds = sorted(set(operators), key=lambda o: o.value)
+    fixed = np.column_stack([np.array([o is kind for o in operators], dtype=float) for kind in kinds] + [x @ prior])
+    freedom = len(margins) - fixed.shape[1]
+    best = (np.inf, 0.0, np.zeros(0), np.zeros((0, 0)))
+    for ridge in RIDGE_LAMBDAS:
+        precision = np.linalg.inv(np.eye(len(margins)) + x @ x.T / ridge)
+        known = fixed.T @ precision @ fixed
+        coefficients = np.linalg.solve(known, fixed.T @ precision @ margins)
+        left = margins - fixed @ coefficients
+        noise = left @ precision @ left / freedom
+        deviance = freedom * np.log(noise) - np.linalg.slogdet(precision)[1] + np.linalg.slogdet(known)[1]
+        if deviance < best[0]:
+            beside = x.T @ precision @ left / ridge
+            gain = np.outer(prior, np.eye(fixed.shape[1])[-1]) - x.T @ precision @ fixed / ridge
+            covariance = noise * (
+                (np.eye(x.shape[1]) - x.T @ precision @ x / ridge) / ridge + gain @ np.linalg.solve(known, gain.T)
+            )
+            best = (deviance, ridge, coefficients[-1] * prior + beside, covariance)
+    return best[1:]
+
+
+class TestPrior:
+    """A guess at the effects, believed as far as the rows confirm it."""
+
+    @pytest.mark.parametrize(("n", "rows"), [(4, 28), (9, 8), (9, 16), (20, 16), (40, 48), (64, 32)])
+    @pytest.mark.parametrize("noise", [0.05, 0.5])
+    def test_it_is_generalised_least_squares_with_one_more_column(self, n: int, rows: int, noise: float) -> None:
+        """Penalty, effects and covariance equal those written with dense matrices."""
+        removed, operators = design(plan_looks(n, n, STANDARD))
+        removed, operators = removed[:rows], operators[:rows]
+        random = np.random.default_rng(n)
+        effects = random.normal(size=n)
+        margins = linear_margins(removed, operators, effects, noise)
+        prior = effects + random.normal(size=n)
+        ridge, expected, covariance = dense_estimate_with_prior(removed, operators, margins, prior)
+        found = estimate_effects(removed, operators, margins, prior=prior)
+        assert found is not None
+        assert found.ridge_lambda == pytest.approx(ridge, rel=1e-12)
+        assert_allclose(found.effects, expected, atol=1e-8)
+        assert_allclose(found.covariance, covariance, atol=1e-8)
+
+    def test_a_true_guess_needs_few_rows_and_its_size_does_not_matter(self) -> None:
+        """Eight rows confirm what forty-eight would have found; scaled or turned round, it says the same."""
+        removed, operators = design(plan_looks(30, 3, STANDARD, prior=True)[:1])
+        effects = np.random.default_rng(3).normal(size=30)
+        margins = linear_margins(removed, operators, effects, 0.1)
+        found = [estimate_effects(removed, operators, margins, prior=scale * effects) for scale in (1.0, 1e4, -1e-4)]
+        plain = estimate_effects(removed, operators, margins)
+        assert plain is not None
+        assert np.corrcoef(plain.effects, effects)[0, 1] < 0.8
+        assert plain.reliability < 0.8
+        for one in found:
+            assert one is not None
+            assert np.corrcoef(one.effects, effects)[0, 1] > 0.99
+            assert one.reliability > 0.98
+            assert found[0] is not None
+            assert_allclose(one.effects, found[0].effects, rtol=1e-6)
+
+    def test_a_false_guess_does_little_harm(self) -> None:
+        """With enough rows an unrelated guess is worth one row less."""
+        worse = []
+        for seed in range(40):
+            removed, operators = design(plan_looks(20, seed, STANDARD))
+            random = np.random.default_rng(seed)
+            effects = random.normal(size=20)
+            margins = linear_margins(removed, operators, effects, 0.3)
+            misled = estimate_effects(removed, operators, margins, prior=random.normal(size=20))
+            plain = estimate_effects(removed, operators, margins)
+            assert misled is not None
+            assert plain is not None
+            pair = [np.corrcoef(one.effects, effects)[0, 1] for one in (plain, misled)]
+            worse.append(pair[0] - pair[1])
+        assert abs(float(np.median(worse))) < 0.01
+
+    @pytest.mark.parametrize("prior", [np.zeros(12), np.full(12, 3.0)])
+    def test_a_guess_that_says_nothing_changes_nothing(self, prior: Floats) -> None:
+        """Zero, or the same for all: half-size sets cannot tell a common shift from the intercept."""
+        removed, operators = design(plan_looks(12, 5, STANDARD))
+        margins = linear_margins(removed, operators, np.random.default_rng(5).normal(size=12), 0.2)
+        plain, helped = (
+            estimate_effects(removed, operators, margins),
+            estimate_effects(removed, operators, margins, prior=prior),
+        )
+        assert plain is not None
+        assert helped is not None
+        assert_allclose(helped.effects - helped.effects.mean(), plain.effects - plain.effects.mean(), atol=1e-9)
+
+    def test_the_looks_draw_the_same_removals(self) -> None:
+        """8, 8, 16 and 16 of the same 48: a calibration can replay either way."""
+        with_prior, without = design(plan_looks(15, 9, STANDARD, prior=True)), design(plan_looks(15, 9, STANDARD))
+        assert [len(look.removed) for look in plan_looks(15, 9, STANDARD, prior=True)] == [8, 8, 16, 16]
+        assert np.array_equal(with_prior[0], without[0])
+        assert with_prior[1] == without[1]
 
 
 class TestEffects:

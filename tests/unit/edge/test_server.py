@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
@@ -56,6 +57,16 @@ async def test_unknown_names_are_not_found() -> None:
     """The health of what is not here is not known."""
     async with open_door(FakeHouse()) as door:
         assert (await failure_of(check(door, "nobody"))).code == "NOT_FOUND"
+
+
+async def test_a_connection_grows_no_older_than_it_may() -> None:
+    """Clients that stay connect again, perhaps to another process, and lose no call by it."""
+    async with open_door(FakeHouse(), GrpcSettings(port=0, max_connection_seconds=0.1)) as door:
+        await door.health.mark(samples.MODEL, ready=True)
+        assert await check(door, SERVICE) == SERVING
+        assert door.channel.get_state() is grpc.ChannelConnectivity.READY
+        await asyncio.wait_for(door.channel.wait_for_state_change(grpc.ChannelConnectivity.READY), 20)
+        assert await check(door, SERVICE) == SERVING
 
 
 async def test_draining_turns_away_and_finishes() -> None:

@@ -187,7 +187,27 @@ async def test_a_loaded_model_is_tried_before_it_is_used() -> None:
         assert dispatcher.expected_seconds("m", 10, 8) > 0
         assert dispatcher.engine.models["m"] is model
         assert dispatcher.capture_seconds("m", 8) > 0
+        bounds = dispatcher.bounds("m")
+        assert bounds.longest_row_bytes.keys() == {"predictions", "rows", "capture"}
+        assert bounds.batch_bytes is not None
+        assert not bounds.tight
     assert max(backend.batches) > 1
+
+
+class Elsewhere(FakeBackend):
+    """On a device that this machine does not have."""
+
+    device = "cuda:7"
+
+
+async def test_a_model_whose_memory_cannot_be_measured_serves(caplog: pytest.LogCaptureFixture) -> None:
+    """Tokens bound its batches then, as they did before anything was measured."""
+    model = engine_of(Elsewhere()).models["m"]
+    with dispatching(FakeBackend()) as (dispatcher, _):
+        await dispatcher.load("m", lambda: model)
+        assert dispatcher.bounds("m").batch_bytes is None
+        assert dispatcher.bounds("m").longest_rows == {}
+    assert [record.message for record in caplog.records] == ["memory_not_measured"]
 
 
 async def test_a_model_that_cannot_be_loaded_says_why() -> None:

@@ -45,6 +45,7 @@ def test_one_cpu_is_left_to_everything_else() -> None:
     threads, interval = torch.get_num_threads(), sys.getswitchinterval()
     with threadpool_limits(limits=None):
         try:
+            assert configure_threads(processes=1000) == 1 == torch.get_num_threads()
             assert configure_threads() == max(1, available_cpus() - 1) == torch.get_num_threads()
             assert all(pool["num_threads"] == 1 for pool in threadpool_info() if pool["user_api"] == "blas")
             assert sys.getswitchinterval() < interval

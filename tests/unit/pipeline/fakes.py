@@ -80,6 +80,8 @@ class SumModel:
     entered: list[str] = field(default_factory=list)
     rows: list[tuple[Priority, int]] = field(default_factory=list)
     seconds_per_row: float = 0.0
+    gradient_error: float = 0.0
+    """So far the half-way gradient is from the effects."""
     witness_from: int = 10**9
     """Rows of checks after which the next ones are called a witness's."""
 
@@ -164,7 +166,7 @@ class SumModel:
         options: MapOptions,  # noqa: ARG002 - the contract
         decide: Callable[[Floats], Decision],
         attention: AttentionSelection | None,  # noqa: ARG002 - the contract
-        half_way: bool = False,  # noqa: ARG002 - the contract
+        half_way: bool = False,
     ) -> Captured:
         """Make the maps that are asked for."""
         await self._enter("capture")
@@ -185,6 +187,7 @@ class SumModel:
             maps=tuple(unit_map(kind, scores[kind]) for kind in MapKind if kind in maps),
             attention=None,
             attention_is_uniform=False,
+            half_way_gradient=effects_of(encoding) + self.gradient_error if half_way else None,
         )
 
     async def _enter(self, stage: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -99,7 +100,7 @@ async def test_without_checks_nothing_is_claimed() -> None:
     assert model.rows == [(Priority.BASE, 1)]
     assert found.effects == ()
     assert found.recommended_map is None
-    assert all(a.verdict.policy_id == "standard@1" and a.verdict.checks == () for a in found.attributions)
+    assert all(a.verdict.policy_id == "standard@2" and a.verdict.checks == () for a in found.attributions)
 
 
 async def test_a_prediction_is_one_urgent_row() -> None:
@@ -166,6 +167,39 @@ async def test_the_calibrated_map_is_primary() -> None:
     assert found.primary.verdict.calibration.id == "cal"
     assert found.primary.verdict.alignment is not None
     assert found.primary.verdict.alignment.width == pytest.approx(0.2)
+
+
+async def test_a_calibration_with_a_prior_judges_with_it() -> None:
+    """The first look is of 8 removals, and every map but those made of gradients says that a gradient helped."""
+    found = calibration(model_digest=CARD.ref.digest, prior=True)
+    explanation = await pipeline_of(SumModel(), calibration=found).explain(ask(TEXT))
+    for attribution in explanation.attributions:
+        alignment = attribution.verdict.alignment
+        assert alignment is not None
+        assert (alignment.prior, alignment.removals) == (True, 8)
+        assert alignment.width == pytest.approx(0.2)
+        assert attribution.verdict.calibration.id == "cal"
+    assert explanation.rows < (await pipeline_of(SumModel()).explain(ask(TEXT))).rows
+
+
+@pytest.mark.parametrize("error", [math.nan, math.inf])
+async def test_a_gradient_that_is_no_number_leaves_the_promise_out(error: float) -> None:
+    """The calibrated widths hold with a prior only: without one the default widths do, and the verdict says NONE."""
+    found = calibration(model_digest=CARD.ref.digest, prior=True)
+    explanation = await pipeline_of(SumModel(gradient_error=error), calibration=found).explain(ask(TEXT))
+    plain = await pipeline_of(SumModel()).explain(ask(TEXT))
+    for attribution, usual in zip(explanation.attributions, plain.attributions, strict=True):
+        assert attribution.verdict.calibration.id == "NONE"
+        assert attribution.verdict.alignment == usual.verdict.alignment
+        assert attribution.verdict.flag is usual.verdict.flag
+
+
+async def test_longer_texts_than_calibrated_ask_for_no_gradient() -> None:
+    """They are judged by default, as without a calibration, and say why."""
+    found = calibration(model_digest=CARD.ref.digest, prior=True, longest=3)
+    explanation = await pipeline_of(SumModel(gradient_error=math.nan), calibration=found).explain(ask(TEXT))
+    assert {a.verdict.calibration.id for a in explanation.attributions} == {"OUT_OF_RANGE"}
+    assert not any(a.verdict.alignment.prior for a in explanation.attributions if a.verdict.alignment)
 
 
 REFUSED: dict[str, tuple[dict[str, Any], type[Exception]]] = {

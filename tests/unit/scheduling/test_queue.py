@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from rollcall.domain.compute import Job, Priority
 from rollcall.scheduling.latency import LatencyModel
+from rollcall.scheduling.memory import RowMemory
 from rollcall.scheduling.queue import LEAST_TOKENS, Ask, Batch, Kind, Limits, RowQueue
 
 KINDS = {Priority.PREDICT: Kind.PREDICTIONS, Priority.BASE: Kind.CAPTURE, Priority.CHECK: Kind.ROWS}
@@ -126,6 +127,18 @@ def test_waiting_makes_up_for_work() -> None:
     assert drain(filled(queue(max_tokens=80), long, short), now=1.0)[0] == [("short", 8)]
     long, short = ask(8, name="long", left=100, arrived=0.0), ask(8, name="short", left=8, arrived=2.0)
     assert drain(filled(queue(max_tokens=80), long, short), now=2.0)[0] == [("long", 8)]
+
+
+def test_a_batch_takes_no_more_memory_than_it_may() -> None:
+    """Rows are cut by bytes where these are known; one that is too large alone is tried alone."""
+    waiting = filled(queue(), ask(8, name="a"), ask(2, name="b", length=50))
+    waiting.memories["m", Kind.ROWS] = RowMemory(per_token=1, per_square=1)
+    waiting.budgets["m"] = 400
+    assert drain(waiting) == [[("a", 3)], [("a", 3)], [("a", 2)], [("b", 1)], [("b", 1)]]
+    bounds = waiting.bounds("m", 10)
+    assert (bounds.batch_bytes, bounds.longest_row_bytes, bounds.tight) == (400, {"rows": 110}, False)
+    assert bounds.longest_rows == {"rows": 3}
+    assert waiting.bounds("m", 50).tight
 
 
 def test_callers_get_equal_time() -> None:

@@ -37,8 +37,18 @@ GOOD, BAD = MapKind.GRADIENT_ROLLOUT.value, MapKind.RAW_ATTENTION.value
 N = 8
 
 
-def case(number: int, random: np.random.Generator, *, noise: float = 0.2, extra: bool = True) -> Case:
-    """An input with linear margins, a map that is mostly right, one that is mostly wrong, and one on request."""
+def case(
+    number: int,
+    random: np.random.Generator,
+    *,
+    noise: float = 0.2,
+    extra: bool = True,
+    prior_noise: float | None = None,
+) -> Case:
+    """An input with linear margins, a map that is mostly right, one that is mostly wrong, and one on request.
+
+    With a prior A scatters by `prior_noise`; without gradients there is none.
+    """
     truths = {GOOD: random.uniform(0.4, 1.0), BAD: random.uniform(-1.0, 0.6)}
     if extra:
         truths[MapKind.EFFECT.value] = random.uniform(0.2, 1.0)
@@ -46,12 +56,20 @@ def case(number: int, random: np.random.Generator, *, noise: float = 0.2, extra:
     removed = np.array([random.permutation(N) < N // 2 for _ in range(48)])
     margins = 1 - removed @ effects + 0.05 * random.normal(size=48)
 
-    def seen(truth: float) -> MapCase:
-        trail = steps(*(float(truth + noise / (1 + i) * random.normal()) for i in range(3)))
+    def looks(truth: float, scatter: float, removals: tuple[int, ...]) -> tuple[LookAt, ...]:
+        trail = steps(*(float(truth + scatter / (1 + i) * random.normal()) for i in range(len(removals))))
+        return tuple(
+            LookAt(evidence=step.evidence, removals=rows, p_up=0.5, p_low=0.5, per_operator=())
+            for step, rows in zip(trail, removals, strict=True)
+        )
+
+    def seen(name: str, truth: float) -> MapCase:
+        helped = prior_noise is not None and name != MapKind.EFFECT.value
         return MapCase(
             weights=(1 / N,) * N,
             jsd_from_uniform=0.1,
-            looks=tuple(LookAt(step=step, p_up=0.5, p_low=0.5, per_operator=()) for step in trail),
+            looks=looks(truth, noise, (16, 32, 48)),
+            with_prior=looks(truth, prior_noise or 0.0, (8, 16, 32, 48)) if helped else (),
             truth=Truth(alignment=truth, omits_top_effect=False),
             served=None,
             served_removals=0,
@@ -75,7 +93,7 @@ def case(number: int, random: np.random.Generator, *, noise: float = 0.2, extra:
         recommended=None,
         served_rows=60,
         seconds=0.1,
-        maps={name: seen(truth) for name, truth in truths.items()},
+        maps={name: seen(name, truth) for name, truth in truths.items()},
     )
 
 
@@ -87,7 +105,7 @@ def cases(n: int, seed: int = 0, **how: Any) -> list[Case]:  # noqa: ANN401 - of
 
 def test_every_map_keeps_its_promise_and_the_usual_ones_that_of_the_recommended() -> None:
     """The c of a usual map is the wider of its own and the recommended map's; a map on request has its own."""
-    replayed = replay_all(cases(400), STANDARD)
+    replayed = replay_all(cases(400), STANDARD, prior=False)
     cs = fit(replayed, alpha=0.05, confidence=0.9)
     assert set(cs) == {GOOD, BAD, MapKind.EFFECT.value, RECOMMENDED}
     least = cs[RECOMMENDED]
@@ -101,10 +119,33 @@ def test_every_map_keeps_its_promise_and_the_usual_ones_that_of_the_recommended(
         assert binom.cdf(wrong, 400, 0.05) <= 0.1
 
 
+@pytest.mark.parametrize(("prior_noise", "helps"), [(0.02, True), (1.5, False), (None, False)])
+def test_a_prior_is_used_where_it_brings_the_flags_nearer_to_the_truth(prior_noise: float | None, helps: bool) -> None:  # noqa: FBT001
+    """A good one is, a bad one is not, and a backend without gradients has none."""
+    inputs = cases(300, prior_noise=prior_noise)
+    found = calibrate(inputs, STANDARD, alpha=0.05, confidence=0.9, seed=0)
+    assert found["prior"]["used"] is helps
+    assert (found["prior"]["errors_of_alignment"]["with"] is None) == (prior_noise is None)
+    plain = calibrate(cases(300), STANDARD, alpha=0.05, confidence=0.9, seed=0)
+    assert (found["answers"]["removals"] < plain["answers"]["removals"] - 8) is helps
+
+
+def test_maps_that_a_prior_may_not_judge_are_judged_without_it() -> None:
+    """A map made of gradients has the same steps whether or not the others have help."""
+    one = cases(1, prior_noise=0.1)[0]
+    plain, helped = one.recorded(STANDARD, prior=False), one.recorded(STANDARD, prior=True)
+    effect = MapKind.EFFECT.value
+    assert helped.prior == {GOOD, BAD}
+    assert helped.steps[effect] == plain.steps[effect]
+    assert [step.removals for step in helped.steps[GOOD]] == [8, 16, 32, 48]
+    assert [step.width_index for step in helped.steps[GOOD]] == [0, 1, 2, 3]
+    assert [step.width_index for step in plain.steps[GOOD]] == [0, 1, 2]
+
+
 def test_a_map_that_some_inputs_lack_is_calibrated_on_the_others() -> None:
     """EFFECT has no second look on short texts, and so no flag there."""
     mixed = [*cases(100), *cases(60, seed=1, extra=False)]
-    replayed = replay_all(mixed, STANDARD)
+    replayed = replay_all(mixed, STANDARD, prior=False)
     assert len(replayed[MapKind.EFFECT.value].truths) == 100
     assert len(replayed[GOOD].truths) == 160
     some = np.arange(160) % 2 == 0
@@ -114,7 +155,7 @@ def test_a_map_that_some_inputs_lack_is_calibrated_on_the_others() -> None:
 
 def test_maps_that_keep_no_promise_have_no_c_and_are_not_recommended() -> None:
     """Too few inputs for any promise: FAILED for all, and default widths in what is said of held-out inputs."""
-    replayed = replay_all(cases(30), STANDARD)
+    replayed = replay_all(cases(30), STANDARD, prior=False)
     cs = fit(replayed, alpha=0.02, confidence=0.9)
     assert set(cs.values()) == {None}
     assert given(replayed, GOOD, cs).removals.tolist() == replayed[GOOD].default.removals[:, 0].tolist()
@@ -122,7 +163,7 @@ def test_maps_that_keep_no_promise_have_no_c_and_are_not_recommended() -> None:
 
 def test_held_out_halves_break_the_promise_as_rarely_as_it_says() -> None:
     """Realised error over the splits: mostly below alpha."""
-    found = held_out(replay_all(cases(400), STANDARD), 400, alpha=0.05, confidence=0.9, seed=0)
+    found = held_out(replay_all(cases(400), STANDARD, prior=False), 400, alpha=0.05, confidence=0.9, seed=0)
     for name in (GOOD, BAD, RECOMMENDED):
         rates = found[name]
         assert rates["inputs"] == 200
@@ -135,7 +176,7 @@ def test_held_out_halves_break_the_promise_as_rarely_as_it_says() -> None:
 
 def test_an_answer_takes_as_many_removals_as_its_slowest_map() -> None:
     """Looks go on until every usual map is decided; maps on request are not among them here."""
-    replayed = replay_all(cases(50), STANDARD)
+    replayed = replay_all(cases(50), STANDARD, prior=False)
     cs = fit(replayed, alpha=0.2, confidence=0.9)
     both = np.stack([given(replayed, name, cs).removals for name in (GOOD, BAD)])
     assert answer_removals(replayed, cs).tolist() == both.max(axis=0).tolist()

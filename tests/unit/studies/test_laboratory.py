@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from rollcall.backends.base import variants
-from rollcall.checks.alignment import EffectEstimate
+from rollcall.checks.alignment import EffectEstimate, alignment_value, estimate_effects
 from rollcall.checks.base import OPERATORS, Subject
 from rollcall.domain.inputs import TextInput
 from rollcall.domain.maps import DEFAULT_MAPS, Floats, MapKind, UnitMap
@@ -38,7 +38,9 @@ def model() -> LoadedModel:
     return toys.selector()
 
 
-@pytest.mark.parametrize("calibrated", [None, calibration(c=0.0, longest=64)])
+@pytest.mark.parametrize(
+    "calibrated", [None, calibration(c=0.0, longest=64), calibration(c=0.01, longest=64, prior=True)]
+)
 @pytest.mark.parametrize("text", [SHORT, LONG])
 def test_it_answers_as_the_service_does(model: LoadedModel, text: TextInput, calibrated: Calibration | None) -> None:
     """Every flag, reason and A, the recommended map and the rows spent."""
@@ -88,10 +90,29 @@ def test_with_the_policys_widths_a_replay_gives_what_was_served(model: LoadedMod
     for text in (SHORT, LONG):
         found = case_of(Laboratory(model=model, policy=STANDARD).measure(text), 0)
         for name, one in found.maps.items():
-            again = outcome(found.recorded.steps[name], STANDARD.widths, STANDARD, calibrated=False)
+            steps = found.recorded(STANDARD, prior=False).steps[name]
+            again = outcome(steps, STANDARD.widths, STANDARD, calibrated=False)
             assert one.served is not None
             assert one.served == again.ruling or one.served.reason is Reason.CONFLICT
             assert one.served_removals == again.removals
+
+
+def test_with_the_prior_the_looks_are_others_and_the_rows_the_same(model: LoadedModel) -> None:
+    """The first look of 8, and after 16, 32 and 48 removals the rows of the looks without it."""
+    kinds = (*DEFAULT_MAPS, MapKind.INTEGRATED_GRADIENTS)
+    found = Laboratory(model=model, policy=STANDARD, kinds=kinds).measure(LONG)
+    assert set(found.with_prior) == {kind.value for kind in DEFAULT_MAPS}
+    assert found.prior is not None
+    for name, trail in found.with_prior.items():
+        assert [look.alignment.removals for look in trail if look.alignment] == [8, 16, 32, 48]
+        assert all(look.alignment.prior for look in trail if look.alignment)
+        for look, rows in zip(trail, (8, 16, 32, 48), strict=True):
+            known = estimate_effects(
+                found.removed[:rows], found.operators[:rows], found.margins[:rows], prior=found.prior
+            )
+            assert known is not None
+            assert look.alignment is not None
+            assert look.alignment.value == pytest.approx(alignment_value(found.maps[name], known.effects))
 
 
 def test_maps_that_nobody_serves_are_judged_on_the_same_rows(model: LoadedModel) -> None:
@@ -106,7 +127,7 @@ def test_maps_that_nobody_serves_are_judged_on_the_same_rows(model: LoadedModel)
     own, copy = found.maps[DEFAULT_MAPS[0].value], found.maps["copy"]
     assert copy.served is None
     assert copy.truth == own.truth
-    assert [look.step.evidence.alignment for look in copy.looks] == [look.step.evidence.alignment for look in own.looks]
+    assert [look.evidence.alignment for look in copy.looks] == [look.evidence.alignment for look in own.looks]
     assert found.maps["reversed"].truth is not None
     assert found.maps["reversed"].truth.alignment < 0
 
@@ -136,7 +157,7 @@ def test_without_truth_nothing_more_is_run_than_the_looks(model: LoadedModel) ->
     assert found.truth_rows == 0
     assert all(one.truth is None for one in found.maps.values())
     with pytest.raises(ValueError, match="without truth"):
-        _ = found.recorded
+        found.recorded(STANDARD, prior=False)
 
 
 @pytest.mark.parametrize("text", ["one", "SHORT", "LONG"])

@@ -69,7 +69,6 @@ def measured(
         removed=removed,
         operators=operators,
         margins=2.0 - (removed * costs).sum(axis=1),
-        width_index=looks - 1,
     )
     return replace(measurements, **changes)
 

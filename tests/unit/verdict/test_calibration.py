@@ -32,16 +32,16 @@ OTHER = MapKind.INTEGRATED_GRADIENTS
 @pytest.mark.parametrize(("look", "width"), [(0, 0.2), (1, 0.1), (2, 0.05)])
 def test_calibrated_widths_shrink_four_two_one(look: int, width: float) -> None:
     """Widths follow one path: c times 4, 2 and 1 after the three looks."""
-    assert width_after(look, 20, USUAL, STANDARD, HELD) == pytest.approx(width)
+    assert width_after(16 * (look + 1), 20, USUAL, STANDARD, HELD) == pytest.approx(width)
 
 
 def test_every_map_has_widths_of_its_own() -> None:
     """A map whose flags are harder to get right has wider ones, and its own promise in words."""
     promises = {**HELD.promises, MapKind.RAW_ATTENTION: Promise(c=0.1, wrong_faithful=0.5), OTHER: Promise(c=0.0)}
     found = replace(HELD, promises=promises)
-    assert width_after(0, 20, MapKind.RAW_ATTENTION, STANDARD, found) == pytest.approx(0.4)
-    assert width_after(0, 20, USUAL, STANDARD, found) == pytest.approx(0.2)
-    assert width_after(0, 20, OTHER, STANDARD, found) == 0.0
+    assert width_after(16, 20, MapKind.RAW_ATTENTION, STANDARD, found) == pytest.approx(0.4)
+    assert width_after(16, 20, USUAL, STANDARD, found) == pytest.approx(0.2)
+    assert width_after(16, 20, OTHER, STANDARD, found) == 0.0
     assert "50.0% of FAITHFUL flags were wrong" in found.reference(20, MapKind.RAW_ATTENTION).statement
     assert "on held-out data" not in found.reference(20, OTHER).statement
 
@@ -50,13 +50,13 @@ def test_every_map_has_widths_of_its_own() -> None:
 @pytest.mark.parametrize(("look", "width"), [(0, 0.4), (1, 0.2), (2, 0.1)])
 def test_without_a_kept_promise_the_default_widths_hold(look: int, width: float, found: Calibration | None) -> None:
     """No calibration, or one in which no width kept the promise: the policy's wide defaults."""
-    assert width_after(look, 20, USUAL, STANDARD, found) == width
+    assert width_after(16 * (look + 1), 20, USUAL, STANDARD, found) == width
 
 
-@pytest.mark.parametrize(("n", "width", "identity"), [(2, 0.2, "cal"), (40, 0.2, "cal"), (41, 0.4, "OUT_OF_RANGE")])
+@pytest.mark.parametrize(("n", "width", "identity"), [(7, 0.2, "cal"), (40, 0.2, "cal"), (41, 0.4, "OUT_OF_RANGE")])
 def test_longer_inputs_than_calibrated_use_the_default(n: int, width: float, identity: str) -> None:
     """An input longer than any that was calibrated gets the wide default, and its answer says so."""
-    assert width_after(0, n, USUAL, STANDARD, HELD) == pytest.approx(width)
+    assert width_after(16, n, USUAL, STANDARD, HELD) == pytest.approx(width)
     assert HELD.covers(n, USUAL) is (identity == "cal")
     reference = HELD.reference(n, USUAL)
     assert (reference.id, reference.created) == (identity, CREATED)
@@ -65,7 +65,7 @@ def test_longer_inputs_than_calibrated_use_the_default(n: int, width: float, ide
 
 def test_maps_that_were_not_calibrated_use_the_default() -> None:
     """A promise about some kinds of maps says nothing about another kind, and the answer says so."""
-    assert width_after(0, 20, OTHER, STANDARD, HELD) == STANDARD.widths[0]
+    assert width_after(16, 20, OTHER, STANDARD, HELD) == STANDARD.widths[0]
     assert not HELD.covers(20, OTHER)
     reference = HELD.reference(20, OTHER)
     assert (reference.id, reference.alpha) == ("NONE", None)
@@ -127,6 +127,7 @@ def changed(*path: str, to: object = None, drop: bool = False) -> dict[str, Any]
         (changed("data", "inputs", to=None), "not a calibration"),
         (changed("data", to="sst2"), "not a calibration"),
         (changed("created", to="yesterday"), "not a calibration"),
+        (changed("prior", "used", to=1), "not a calibration"),
         (changed("created", to="2026-11-20T12:30:00"), "no time zone"),
         (changed("format", to=1), "rollcall calibrate"),
     ],

@@ -5,13 +5,14 @@ from __future__ import annotations
 from rollcall.verdict.policies import POLICIES, STANDARD
 
 
-def test_standard_one_has_these_numbers_for_ever() -> None:
-    """A verdict made under standard@1 can be decided again with the same thresholds: new numbers need a new version."""
-    assert STANDARD.id == "standard@1"
+def test_standard_two_has_these_numbers_for_ever() -> None:
+    """A verdict made under standard@2 can be decided again with the same thresholds: new numbers need a new version."""
+    assert STANDARD.id == "standard@2"
     assert STANDARD.digest == GOLDEN_DIGEST
     assert STANDARD.alignment_threshold == 0.5
     assert STANDARD.minimum_reliability == 0.7
-    assert STANDARD.widths == (0.4, 0.2, 0.1)
+    assert (STANDARD.widths, STANDARD.looks, STANDARD.path) == ((0.4, 0.2, 0.1), (16, 16, 16), (4.0, 2.0, 1.0))
+    assert (STANDARD.prior_looks, STANDARD.prior_path) == ((8, 8, 16, 16), (4.0, 3.0, 2.0, 1.0))
     assert STANDARD.flat_map_jsd == 0.01
     assert (STANDARD.reach_margin_share, STANDARD.reach_spread_share) == (0.10, 0.05)
     assert (STANDARD.rewiring_draws, STANDARD.rewiring_jsd, STANDARD.rewiring_minimum) == ((8, 4, 0), 0.1, 5)
@@ -20,7 +21,8 @@ def test_standard_one_has_these_numbers_for_ever() -> None:
 
 def test_standard_spends_at_most_its_documented_rows() -> None:
     """At most 66 rows shared by all maps, 24 for the witnesses of each of two maps, 8 for the decision flip."""
-    shared = 1 + 5 + 3 * STANDARD.look_rows + sum(STANDARD.rewiring_draws)
+    assert sum(STANDARD.prior_looks) == sum(STANDARD.looks)
+    shared = 1 + 5 + sum(STANDARD.looks) + sum(STANDARD.rewiring_draws)
     witnesses = 4 * STANDARD.omission_units + 4 + 4 * len(STANDARD.contradiction_shares)
     assert (shared, witnesses, STANDARD.flip_rows) == (66, 24, 8)
     assert shared + 2 * witnesses + STANDARD.flip_rows == STANDARD.max_rows
@@ -32,4 +34,4 @@ def test_policies_are_found_by_their_name() -> None:
     assert all(name == policy.name for name, policy in POLICIES.items())
 
 
-GOLDEN_DIGEST = "sha256:f18a7de6c9c078638623825a0f53a549c943661c6c494bf824628705fdd897db"
+GOLDEN_DIGEST = "sha256:504fe7752a97a0b1205c8609952dfd5d092977eee2b8a545156c08e14cf2b931"

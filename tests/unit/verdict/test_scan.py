@@ -15,7 +15,6 @@ from mapie.risk_control.methods import (
 from scipy.stats import binom
 
 from rollcall.domain.verdicts import CheckOutcome, Flag, Reason
-from rollcall.verdict.calibration import PATH
 from rollcall.verdict.decide import MapEvidence
 from rollcall.verdict.policies import STANDARD
 from rollcall.verdict.scan import (
@@ -70,7 +69,7 @@ def population(n: int, seed: int, noise: float = 0.18) -> list[Recorded]:
             name: steps(*(float(a + noise / (1 + i) * random.normal()) for i in range(3))) for name, a in truths.items()
         }
         known = {name: Truth(alignment=a, omits_top_effect=False) for name, a in truths.items()}
-        found.append(Recorded(units=12, steps=seen, truths=known))
+        found.append(Recorded(steps=seen, truths=known))
     return found
 
 
@@ -98,7 +97,7 @@ def test_a_replay_is_one_outcome_after_the_other() -> None:
     found, default = replay(records, "good", STANDARD), replay_default(records, "good", STANDARD)
     for i, record in enumerate(records):
         for j in range(len(CS)):
-            one = outcome(record.steps["good"], [CS[j] * step for step in PATH], STANDARD, calibrated=True)
+            one = outcome(record.steps["good"], [CS[j] * step for step in STANDARD.path], STANDARD, calibrated=True)
             assert found.faithful[i, j] == (one.ruling.flag is Flag.FAITHFUL)
             assert found.unfaithful[i, j] == (one.ruling.flag is Flag.UNFAITHFUL)
             assert found.far[i, j] == record.truths["good"].far_from(one.ruling.flag)

@@ -169,6 +169,7 @@ def _alignment(alignment: explanation_pb2.Alignment) -> types.Alignment:
             for part in alignment.per_operator
         ),
         ridge_lambda=alignment.ridge_lambda,
+        prior=alignment.prior,
     )
 
 

@@ -167,6 +167,7 @@ class Alignment:
     p_low: float
     per_operator: tuple[OperatorAlignment, ...]
     ridge_lambda: float
+    prior: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

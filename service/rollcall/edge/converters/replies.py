@@ -240,6 +240,7 @@ def _alignment(alignment: verdicts.Alignment) -> explanation_pb2.Alignment:
             for one in alignment.per_operator
         ],
         ridge_lambda=alignment.ridge_lambda,
+        prior=alignment.prior,
     )
 
 

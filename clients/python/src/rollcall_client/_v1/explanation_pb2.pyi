@@ -743,6 +743,7 @@ class Alignment(_message.Message):
     P_LOW_FIELD_NUMBER: _builtins.int
     PER_OPERATOR_FIELD_NUMBER: _builtins.int
     RIDGE_LAMBDA_FIELD_NUMBER: _builtins.int
+    PRIOR_FIELD_NUMBER: _builtins.int
     value: _builtins.float
     """A: 1 is the best use of these very weights, 0 what relabelling at random gives on average, -1 the worst."""
     width: _builtins.float
@@ -757,6 +758,8 @@ class Alignment(_message.Message):
     """Share of random relabellings that do at most as well."""
     ridge_lambda: _builtins.float
     """Ridge penalty chosen by restricted maximum likelihood."""
+    prior: _builtins.bool
+    """Whether the gradient half-way to the masked input helped to estimate the effects, as the calibration found that it does."""
     @_builtins.property
     def per_operator(self) -> _containers.RepeatedCompositeFieldContainer[Global___OperatorAlignment]:
         """A by operator."""
@@ -772,10 +775,11 @@ class Alignment(_message.Message):
         p_low: _builtins.float = ...,
         per_operator: _abc.Iterable[Global___OperatorAlignment] | None = ...,
         ridge_lambda: _builtins.float = ...,
+        prior: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["p_low", b"p_low", "p_up", b"p_up", "per_operator", b"per_operator", "reliability", b"reliability", "removals", b"removals", "ridge_lambda", b"ridge_lambda", "value", b"value", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["p_low", b"p_low", "p_up", b"p_up", "per_operator", b"per_operator", "prior", b"prior", "reliability", b"reliability", "removals", b"removals", "ridge_lambda", b"ridge_lambda", "value", b"value", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,1 @@
+"""Training of small classifiers, for the demonstration model and for studies of the flag: nothing here serves."""

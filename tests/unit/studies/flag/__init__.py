@@ -1,0 +1,1 @@
+"""Tests of the known-truth benchmark of the flag."""

@@ -1,0 +1,1 @@
+"""Tests of the families of models with known truth."""
