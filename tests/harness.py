@@ -19,7 +19,7 @@ from rollcall.admission.budget import Cut
 from rollcall.admission.gate import Gate
 from rollcall.admission.plan import ServerDefaults
 from rollcall.backends.base import BatchRow
-from rollcall.domain.compute import Captured, Compute, Job
+from rollcall.domain.compute import Captured, Compute, Job, Search
 from rollcall.domain.decision import Decision
 from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted
 from rollcall.domain.inputs import Encoding, ModelInput, Target, TextInput
@@ -35,7 +35,7 @@ from rollcall.pipeline.catalog import Catalog, Entry
 from rollcall.pipeline.explain import Pipeline
 from rollcall.scheduling.queue import Limits, RowQueue
 from rollcall.verdict.calibration import UNCALIBRATED, Calibration
-from rollcall.verdict.policies import POLICIES
+from rollcall.verdict.policies import POLICIES, THOROUGH
 
 Rewrite = Callable[[list[Row], list[RowResult]], list[RowResult]]
 Redraw = Callable[[tuple[UnitMap, ...]], tuple[UnitMap, ...]]
@@ -97,6 +97,18 @@ class Meddler:
             job, model, encoding, maps=maps, options=options, decide=decide, attention=attention, half_way=half_way
         )
         return replace(captured, maps=self.meddling.maps(captured.maps))
+
+    async def search(
+        self,
+        job: Job,
+        model: str,
+        encoding: Encoding,
+        search: Search,
+        options: MapOptions,
+        stepped: Callable[[int], None],
+    ) -> list[Floats]:
+        """Pass on."""
+        return await self.compute.search(job, model, encoding, search, options, stepped)
 
     def expected_seconds(self, model: str, rows: int, length: int) -> float:
         """Pass on."""
@@ -209,8 +221,13 @@ def serving(
         gate=Gate(max_in_flight=8, share=1.0),
         backlog=Backlog(max_seconds=3600.0, seconds=compute.expected_seconds),
         policies=policies,
+        thorough=THOROUGH,
         defaults=ServerDefaults(
-            check_level=CheckLevel.STANDARD, policy=next(iter(policies)), max_rows=4096, most_rows=4096
+            check_level=CheckLevel.STANDARD,
+            policy=next(iter(policies)),
+            max_rows=4096,
+            thorough_rows=2048,
+            most_rows=4096,
         ),
         telemetry=told,
         clock=clock or time.monotonic,

@@ -14,7 +14,8 @@ import json
 import os
 import shutil
 import sys
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,8 +30,9 @@ from rollcall.verdict.policies import POLICIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import Self, TextIO
 
-    from rollcall_client import Client, MapRecord, Model, ModelRecord
+    from rollcall_client import Client, Explanation, MapRecord, Model, ModelRecord, Progress
     from rollcall_client import RollcallError as CallFailed
 
 Answer = TypeVar("Answer")
@@ -38,6 +40,7 @@ Answer = TypeVar("Answer")
 DONE, FAILED, WRONG = 0, 1, 2
 DEFAULT_TARGET = "127.0.0.1:8001"
 DEFAULT_TIMEOUT_SECONDS = 30.0
+THOROUGH_TIMEOUT_SECONDS = 600.0
 
 
 class CommandError(Exception):
@@ -192,9 +195,8 @@ def _target_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout",
         type=float,
-        default=DEFAULT_TIMEOUT_SECONDS,
         metavar="S",
-        help="seconds to wait (default %(default)g)",
+        help=f"seconds to wait (default {DEFAULT_TIMEOUT_SECONDS:g}, for thorough checks {THOROUGH_TIMEOUT_SECONDS:g})",
     )
     parser.add_argument("--json", action="store_true", help="write JSON")
 
@@ -208,7 +210,15 @@ def _explain_options(parser: argparse.ArgumentParser) -> None:
         "--map", action="append", default=[], choices=maps, help="a map to return; may be repeated (default: all)"
     )
     parser.add_argument("--primary", choices=maps, help="the map whose flag is the answer's flag")
-    parser.add_argument("--level", choices=[level.value for level in CheckLevel], help="how much to check")
+    depth = parser.add_mutually_exclusive_group()
+    depth.add_argument("--level", choices=[level.value for level in CheckLevel], help="how much to check")
+    depth.add_argument(
+        "--thorough",
+        dest="level",
+        action="store_const",
+        const=CheckLevel.THOROUGH.value,
+        help="check everything, with progress on stderr: --level thorough",
+    )
     parser.add_argument(
         "--class", dest="target_class", metavar="LABEL|INDEX", help="explain this class, not the predicted one"
     )
@@ -234,7 +244,7 @@ def _labelled_probability(text: str) -> tuple[str, float]:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    explanation = _ask(options, lambda client: client.explain(options.text, **_question(options)))
+    explanation = _ask(options, lambda client: _explanation(client, options))
     if options.html is not None:
         from rollcall_client.html import render_page
 
@@ -247,6 +257,52 @@ def _explain(options: argparse.Namespace) -> int:
     color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     print(render(explanation, color=color, width=shutil.get_terminal_size().columns))
     return DONE
+
+
+def _explanation(client: Client, options: argparse.Namespace) -> Explanation:
+    """Ask, with progress on stderr where it will take a while."""
+    from rollcall_client import CheckLevel as WireLevel
+
+    question = _question(options)
+    if question.get("level") is not WireLevel.THOROUGH:
+        return client.explain(options.text, **question)
+    with ProgressBar(stream=sys.stderr, width=shutil.get_terminal_size().columns) as bar:
+        return client.explain_stream(options.text, progress=bar.show, **question)
+
+
+@dataclass(slots=True, kw_only=True)
+class ProgressBar:
+    """Draws how far an explanation is: over and over on one line of a terminal, elsewhere a line for each quarter."""
+
+    stream: TextIO
+    width: int
+    started: float = field(default_factory=time.monotonic)
+    _drawn: bool = False
+    _told: tuple[str, int] = ("", -1)
+
+    def show(self, progress: Progress) -> None:
+        """Draw the newest state."""
+        done = progress.rows / progress.planned_rows if progress.planned_rows else 0.0
+        seconds = time.monotonic() - self.started
+        counted = f"{progress.rows}/{progress.planned_rows} rows [{seconds:.0f}s, {progress.stage}]"
+        if self.stream.isatty():
+            cells = max(10, min(40, self.width - len(counted) - 10))
+            full = min(cells, int(done * cells))
+            line = f"{done:>4.0%}|{'#' * full}{'.' * (cells - full)}| {counted}"
+            print(f"\r{line:<{self.width - 1}}"[: self.width], end="", file=self.stream, flush=True)
+            self._drawn = True
+        elif self._told != (told := (progress.stage, int(4 * done))):
+            print(f"rollcall: {done:.0%} {counted}", file=self.stream, flush=True)
+            self._told = told
+
+    def __enter__(self) -> Self:
+        """Begin with nothing drawn."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the line off the terminal."""
+        if self._drawn:
+            print("\r" + " " * (self.width - 1), end="\r", file=self.stream, flush=True)
 
 
 def _question(options: argparse.Namespace) -> dict[str, Any]:
@@ -336,12 +392,19 @@ def _ask(options: argparse.Namespace, question: Callable[[Client], Answer]) -> A
     from rollcall_client import RollcallError as CallFailed
 
     try:
-        with Client(options.target, timeout=options.timeout) as client:
+        with Client(options.target, timeout=_seconds(options)) as client:
             return question(client)
     except CallFailed as error:
         raise CommandError(FAILED, *_reasons(error, options)) from error
     except (TypeError, ValueError) as error:
         raise CommandError(WRONG, str(error)) from error
+
+
+def _seconds(options: argparse.Namespace) -> float:
+    """How long to wait."""
+    thorough = getattr(options, "level", None) == CheckLevel.THOROUGH.value
+    usual = THOROUGH_TIMEOUT_SECONDS if thorough else DEFAULT_TIMEOUT_SECONDS
+    return usual if options.timeout is None else float(options.timeout)
 
 
 def _reasons(error: CallFailed, options: argparse.Namespace) -> list[str]:
@@ -351,7 +414,7 @@ def _reasons(error: CallFailed, options: argparse.Namespace) -> list[str]:
     if isinstance(error, Unavailable) and error.retry_after is None:
         return [f"nothing answers at {options.target}; start a server with: rollcall serve --demo"]
     if isinstance(error, DeadlineExceeded):
-        return [f"no answer from {options.target} within {options.timeout:g} s"]
+        return [f"no answer from {options.target} within {_seconds(options):g} s"]
     if isinstance(error, InvalidArgument) and error.violations:
         return [f"{field}: {description}" for field, description in error.violations]
     return [error.message]

@@ -45,6 +45,7 @@ from rollcall.monitor.sampling import Sampler
 from rollcall.monitor.store import Store
 from rollcall.pipeline.catalog import Catalog, Entry
 from rollcall.pipeline.explain import Pipeline
+from rollcall.pipeline.progress import Tell
 from rollcall.pipeline.rechecking import Rechecker
 from rollcall.pipeline.watching import Watch
 from rollcall.scheduling.queue import Limits as BatchLimits
@@ -53,7 +54,7 @@ from rollcall.settings import ModelSpec, Settings, reread
 from rollcall.telemetry import logs
 from rollcall.telemetry.metrics import Metrics
 from rollcall.verdict.calibration import UNCALIBRATED, Calibration, calibration_path, parse_calibration
-from rollcall.verdict.policies import POLICIES, STANDARD
+from rollcall.verdict.policies import POLICIES, STANDARD, THOROUGH
 from rollcall.workers import Worker
 
 _log = logging.getLogger(__name__)
@@ -78,9 +79,9 @@ class Service:
         """Classify."""
         return await self.pipeline.predict(request)
 
-    async def explain(self, request: ExplainRequest) -> Explanation:
-        """Classify, map, check and decide."""
-        return await self.pipeline.explain(request)
+    async def explain(self, request: ExplainRequest, tell: Tell | None = None) -> Explanation:
+        """Classify, map, check and decide; `tell` hears how far it is."""
+        return await self.pipeline.explain(request, tell)
 
     def models(self) -> tuple[ModelCard, ...]:
         """List the models that are loaded."""
@@ -275,6 +276,7 @@ async def running(whole: Settings, worker: Worker | None = None) -> AsyncIterato
         gate=gate,
         backlog=backlog,
         policies=policies,
+        thorough=THOROUGH,
         defaults=server_defaults(settings),
         telemetry=metrics,
         watch=watch,
@@ -401,6 +403,7 @@ def server_defaults(settings: Settings) -> ServerDefaults:
         check_level=settings.live.check_level,
         policy=settings.explain.policy,
         max_rows=settings.live.max_rows,
+        thorough_rows=settings.explain.thorough_rows,
         most_rows=settings.limits.max_rows,
     )
 

@@ -210,6 +210,8 @@ class ExplainSettings:
     policy: Annotated[str, text("the name of a policy")] = "standard"
     max_rows: Annotated[int, whole(1, 1_000_000)] = 128
     """Counterfactual rows of a request that sets no max_rows; the standard policy never needs more than 122."""
+    thorough_rows: Annotated[int, whole(1, 1_000_000)] = 2_048
+    """The same of a request for THOROUGH checks, the standard ones included; never more than limits.max_rows."""
     share: Annotated[float, SHARE] = 0.75
     """Largest share of the permits that explanations may hold, so that predictions keep a way in."""
     require_calibration: Annotated[bool, BOOLEAN] = False

@@ -12,10 +12,8 @@ from rollcall.demo.server import ServerProcess
 from rollcall_client import (
     AsyncClient,
     CallerError,
-    CheckLevel,
     Client,
     DeadlineExceeded,
-    FailedPrecondition,
     InvalidArgument,
     MapKind,
     NotFound,
@@ -101,12 +99,6 @@ def test_an_unknown_revision_is_not_found(client: Client) -> None:
     """A revision that is not served is NOT_FOUND."""
     with pytest.raises(NotFound):
         client.explain(GOOD, revision="r2")
-
-
-def test_thorough_is_refused_until_it_exists(client: Client) -> None:
-    """What this version cannot check is FAILED_PRECONDITION, not a weaker check in disguise."""
-    with pytest.raises(FailedPrecondition):
-        client.explain(GOOD, level=CheckLevel.THOROUGH)
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -26,7 +27,7 @@ from rollcall.backends.torch_backend import TorchBackend
 from rollcall.domain.inputs import TextInput
 from rollcall.engine.dispatch import Dispatcher
 from rollcall.settings import Entry, Sources
-from rollcall_client import AsyncClient, Explanation, Internal, RollcallError, Unavailable
+from rollcall_client import AsyncClient, CheckLevel, Explanation, Internal, RollcallError, Unavailable
 
 TEXTS = (
     "I did not like the film at all",
@@ -138,11 +139,58 @@ def numbers(explanation: Explanation) -> object:
     )
 
 
+Asking = Callable[[AsyncClient, str], Coroutine[Any, Any, Explanation]]
+
+
+def explain(client: AsyncClient, text: str) -> Coroutine[Any, Any, Explanation]:
+    """Ask for the answer alone."""
+    return client.explain(text)
+
+
+def explain_stream(client: AsyncClient, text: str) -> Coroutine[Any, Any, Explanation]:
+    """Ask for the answer and its progress."""
+    return client.explain_stream(text, progress=lambda _: None)
+
+
+async def test_who_leaves_thorough_checks_takes_their_rows_along(house: Open) -> None:
+    """In the middle of hundreds of rows: cancelled, they are dropped, and others have their answers."""
+    heard: list[str] = []
+    leaving = house.client()
+    task = asyncio.create_task(
+        leaving.explain_stream(
+            TEXTS[0], level=CheckLevel.THOROUGH, progress=lambda step: heard.append(step.stage), timeout=PATIENCE
+        )
+    )
+    await until(lambda: "thorough" in heard)
+    task.cancel()
+    await asyncio.wait({task})
+    assert task.cancelled()
+    assert (await house.client().explain(TEXTS[1])).units
+    await house.nothing_is_left()
+
+
+async def test_thorough_checks_let_others_pass(house: Open) -> None:
+    """A prediction does not wait for the thousand rows of somebody else, and their answer comes all the same."""
+    heard: list[str] = []
+    thorough = asyncio.create_task(
+        house.client().explain_stream(
+            TEXTS[0], level=CheckLevel.THOROUGH, progress=lambda step: heard.append(step.stage)
+        )
+    )
+    await until(lambda: "thorough" in heard)
+    await house.client().predict(TEXTS[1])
+    assert not thorough.done()
+    answer = await thorough
+    assert any(check.kind.thorough and check.value is not None for check in answer.primary.verdict.checks)
+    await house.nothing_is_left()
+
+
 @pytest.mark.parametrize("leaver", [0, 1, 2])
 @pytest.mark.parametrize("stage", ["waiting", "running"])
 @pytest.mark.parametrize("way", ["cancel", "deadline", "reset"])
+@pytest.mark.parametrize("asking", [explain, explain_stream])
 async def test_who_leaves_touches_nobody_else(
-    house: Open, monkeypatch: pytest.MonkeyPatch, way: str, stage: str, leaver: int
+    house: Open, monkeypatch: pytest.MonkeyPatch, asking: Asking, way: str, stage: str, leaver: int
 ) -> None:
     """Whoever leaves, however and whenever: the others' answers are what they would have been, and nothing is kept."""
     calm = house.client()
@@ -153,7 +201,7 @@ async def test_who_leaves_touches_nobody_else(
         stranger = asyncio.create_task(calm.explain(TEXTS[3]))
         assert await asyncio.to_thread(held.running.wait, PATIENCE)
     clients = [house.client(timeout=1.0 if way == "deadline" and i == leaver else PATIENCE) for i in range(3)]
-    tasks = [asyncio.create_task(client.explain(text)) for client, text in zip(clients, TEXTS, strict=False)]
+    tasks = [asyncio.create_task(asking(client, text)) for client, text in zip(clients, TEXTS, strict=False)]
     assert await asyncio.to_thread(held.running.wait, PATIENCE)
     await until(lambda: house.server.service.pipeline.gate.in_flight == 3 + (stage == "waiting"))
     if way == "cancel":
@@ -249,7 +297,7 @@ async def test_a_lost_device_is_said_and_seen(house: Open, monkeypatch: pytest.M
     assert "CUDA" not in str(later.value)
     assert (await asyncio.to_thread(house.get, "/livez"))[0] == 503
     async with asyncio.timeout(PATIENCE):  # the news travels from the device's thread to the loop
-        while (answer := await asyncio.to_thread(house.get, "/readyz"))[0] == 200:  # noqa: ASYNC110 - over HTTP
+        while (answer := await asyncio.to_thread(house.get, "/readyz"))[0] == 200:  # noqa: ASYNC110 - nobody announces it
             await asyncio.sleep(0.01)
     code, body = answer
     assert (code, json.loads(body)["models"]) == (503, {"tiny": False})

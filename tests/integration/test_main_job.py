@@ -11,7 +11,19 @@ import pytest
 
 from rollcall.demo.server import ServerProcess
 from rollcall.demo.tour import SENTENCES, stage_latencies
-from rollcall_client import AsyncClient, CheckLevel, Client, Explanation, Flag, MapKind, QuerySelection, Reason
+from rollcall_client import (
+    AsyncClient,
+    CheckKind,
+    CheckLevel,
+    CheckOutcome,
+    Client,
+    Explanation,
+    Flag,
+    MapKind,
+    Progress,
+    QuerySelection,
+    Reason,
+)
 from rollcall_client.options import AttentionSelection, RawAttentionOptions, RolloutOptions, Threshold
 
 SENTENCE = "The story is dull, but the actors are charming and I loved the ending."
@@ -45,6 +57,31 @@ def test_a_real_sentence_is_explained_with_a_flag_per_map(client: Client) -> Non
     assert len(explanation.effects) == len(explanation.units)
     assert 30 <= explanation.rows <= 122
     assert explanation.timing.total_seconds > 0
+
+
+def test_thorough_checks_are_numbers_beside_the_same_flags(client: Client) -> None:
+    """A caller who looks closely hears of progress, and gets the same flags with numbers and an adversary's map."""
+    heard: list[Progress] = []
+    close = client.explain_stream(SENTENCE, progress=heard.append, level=CheckLevel.THOROUGH)
+    plain = client.explain(SENTENCE)
+    assert close.verdict.flag is plain.verdict.flag
+    assert close.verdict.alignment == plain.verdict.alignment
+    assert heard[-1].rows <= close.rows <= 2048
+    assert heard[-1].stage == "thorough"
+    assert close.thorough_policy is not None
+    assert plain.thorough_policy is None
+    for attribution in close.attributions:
+        found = [check for check in attribution.verdict.checks if check.kind.thorough]
+        assert {check.kind for check in found} == {kind for kind in CheckKind if kind.thorough}
+        assert not any(check.outcome is CheckOutcome.ERRORED for check in found)
+    raw = close.attribution(MapKind.RAW_ATTENTION)
+    assert raw is not None
+    (rival,) = [witness for witness in raw.verdict.witnesses if witness.kind is CheckKind.ADVERSARY]
+    assert rival.tvd is not None
+    assert rival.tvd <= close.thorough_policy.thresholds["adversary_tvd"]
+    assert rival.jsd is not None
+    assert rival.jsd > 0.3
+    assert sum(rival.map) == pytest.approx(1)
 
 
 def test_every_known_sentence_of_the_demonstration_is_classified_as_a_reader_would(client: Client) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import subprocess
@@ -12,11 +13,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import rollcall_client
 from rollcall import __main__ as command_line
 from rollcall import __version__
-from rollcall.__main__ import COMMANDS, main
+from rollcall.__main__ import COMMANDS, ProgressBar, main
 from rollcall.domain import errors
-from rollcall.domain.explanation import ExplainRequest
+from rollcall.domain.explanation import ExplainRequest, Progress
 from rollcall.domain.inputs import Target, TextInput, Threshold
 from rollcall.domain.maps import MapKind
 from rollcall.domain.verdicts import CheckLevel
@@ -78,6 +80,45 @@ async def test_a_class_can_be_given_by_number() -> None:
     house = FakeHouse()
     assert await ask(house, "explain", "text", "--class", "1") == 0
     assert house.asked[0].target == Target(target=1)
+
+
+STEPS = [Progress(stage=stage, rows=rows, planned_rows=400) for stage, rows in (("look", 8), ("thorough", 300))]
+
+
+@pytest.mark.parametrize("options", ["--thorough", "--level thorough"])
+async def test_thorough_checks_show_progress_beside_the_answer(
+    capsys: pytest.CaptureFixture[str], options: str
+) -> None:
+    """Progress is on stderr; what is on stdout is the answer and nothing else."""
+    house = FakeHouse(progress=STEPS)
+    assert await ask(house, "explain", "a good film", *options.split(), "--json") == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["verdict"]["flag"] == "INCONCLUSIVE"
+    assert "300/400 rows" in said.err
+    assert "thorough" in said.err
+    (asked,) = house.asked
+    assert isinstance(asked, ExplainRequest)
+    assert asked.check_level is CheckLevel.THOROUGH
+
+
+def test_the_bar_is_drawn_over_and_taken_away_on_a_terminal() -> None:
+    """One line that fills up, and is gone when the answer comes."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    with ProgressBar(stream=terminal, width=80) as bar:
+        for step in STEPS:
+            bar.show(rollcall_client.Progress(stage=step.stage, rows=step.rows, planned_rows=step.planned_rows))
+    drawn = terminal.getvalue()
+    assert "\n" not in drawn
+    lines = drawn.split("\r")
+    assert " 75%|" in lines[2]
+    assert "300/400 rows" in lines[2]
+    assert lines[2].count("#") > lines[1].count("#")
+    assert lines[-2].strip() == lines[-1] == ""
 
 
 async def test_explain_writes_json_and_a_page(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -266,6 +266,45 @@ def recommended_instead() -> explanation_pb2.ExplainResponse:
     return reply
 
 
+def thorough() -> explanation_pb2.ExplainResponse:
+    """An answer whose primary map has been looked at more closely."""
+    reply = explain_reply()
+    verdict = next(each.verdict for each in reply.attributions if each.map == reply.primary_map)
+    verdict.checks.add(
+        kind=explanation_pb2.CHECK_KIND_KNOCK_OUT,
+        outcome=explanation_pb2.CHECK_OUTCOME_SUPPORTS,
+        statistic="drop_renormalised_against_equal_size",
+        value=2.48,
+        p_value=0.0496,
+        rows=51,
+        detail="Without the edges to its top 3 units the decision loses +2.48 log-odds.",
+    )
+    verdict.checks.add(
+        kind=explanation_pb2.CHECK_KIND_ERASURE,
+        outcome=explanation_pb2.CHECK_OUTCOME_MEASURED,
+        statistic="normalised_sufficiency_aopc",
+        value=0.031,
+    )
+    verdict.witnesses.add(
+        kind=explanation_pb2.CHECK_KIND_HEADS,
+        detail="Silencing any one of these heads changes the decision.",
+        heads=[explanation_pb2.Head(layer=1, head=2), explanation_pb2.Head(layer=0, head=3)],
+    )
+    verdict.witnesses.add(
+        kind=explanation_pb2.CHECK_KIND_ADVERSARY,
+        detail="The most different map with the same prediction that the search found: "
+        "proof that such maps exist, not that this one is wrong.",
+        map=[1.0, *[0.0] * (len(WORDS) - 1)],
+        jsd=0.55,
+        tvd=0.0001,
+    )
+    reply.verdict.CopyFrom(verdict)
+    reply.thorough_policy.CopyFrom(
+        explanation_pb2.ThoroughPolicy(id="thorough@1", digest=DIGEST, thresholds={"alpha": 0.05})
+    )
+    return reply
+
+
 def not_checked() -> explanation_pb2.ExplainResponse:
     """An answer for which no check was asked."""
     reply = explain_reply(unchecked())

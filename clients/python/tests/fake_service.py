@@ -40,11 +40,19 @@ class Silence:
     """A turn that never answers."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """A turn of a stream: these messages, then `failure` if there is one."""
+
+    messages: tuple[Message, ...]
+    failure: Failure | None = None
+
+
 @dataclass(slots=True)
 class FakeService:
     """A server on a free local port. `turns` are taken in order; the last one repeats."""
 
-    turns: list[Message | Failure | Silence]
+    turns: list[Message | Failure | Silence | Stream]
     requests: list[Any] = field(default_factory=list)
     metadata: list[dict[str, str | bytes]] = field(default_factory=list)
     remaining: list[float] = field(default_factory=list)
@@ -53,7 +61,7 @@ class FakeService:
 
     @classmethod
     @contextmanager
-    def serving(cls, *turns: Message | Failure | Silence) -> Iterator[Self]:
+    def serving(cls, *turns: Message | Failure | Silence | Stream) -> Iterator[Self]:
         """Serve the turns until the block ends."""
         service = cls(turns=list(turns))
         server = grpc.server(ThreadPoolExecutor(max_workers=4))
@@ -65,6 +73,11 @@ class FakeService:
             )
             for name, request in _REQUESTS.items()
         }
+        handlers["ExplainStream"] = grpc.unary_stream_rpc_method_handler(
+            service._stream,
+            request_deserializer=explanation_pb2.ExplainRequest.FromString,
+            response_serializer=lambda reply: reply.SerializeToString(),
+        )
         server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler("rollcall.v1.ExplanationService", handlers),)
         )
@@ -77,6 +90,18 @@ class FakeService:
             server.stop(grace=None).wait()
 
     def _answer(self, request: Message, context: Any) -> Message:  # noqa: ANN401 - its published type lacks methods
+        turn = self._turn(request, context)
+        assert not isinstance(turn, Stream)
+        return turn
+
+    def _stream(self, request: Message, context: Any) -> Iterator[Message]:  # noqa: ANN401 - as above
+        turn = self._turn(request, context)
+        assert isinstance(turn, Stream)
+        yield from turn.messages
+        if turn.failure is not None:
+            context.abort(turn.failure.code, turn.failure.message)
+
+    def _turn(self, request: Message, context: Any) -> Message | Stream:  # noqa: ANN401 - as above
         self.requests.append(request)
         self.metadata.append(dict(context.invocation_metadata()))
         self.remaining.append(context.time_remaining())

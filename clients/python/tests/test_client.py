@@ -13,7 +13,7 @@ from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 
 import canned
-from fake_service import Failure, FakeService, Silence
+from fake_service import Failure, FakeService, Silence, Stream
 from rollcall_client import (
     AsyncClient,
     AttentionSelection,
@@ -32,6 +32,7 @@ from rollcall_client import (
     Model,
     NotFound,
     PredictResult,
+    Progress,
     Reason,
     RollcallError,
     Threshold,
@@ -70,6 +71,69 @@ def test_explains_a_text(ask: Ask) -> None:
     assert (explanation.flag, explanation.reason) == (Flag.FAITHFUL, Reason.UNSPECIFIED)
     assert [word.unit.text for word in explanation.words] == list(canned.WORDS)
     assert explanation.shown.map is MapKind.GRADIENT_ROLLOUT
+
+
+def message(stage: str = "", rows: int = 0) -> explanation_service_pb2.ExplainStreamResponse:
+    """Progress, or the explanation where no stage is named."""
+    if not stage:
+        return explanation_service_pb2.ExplainStreamResponse(header=canned.explain_reply())
+    progress = explanation_service_pb2.Progress(stage=stage, rows=rows, planned_rows=90)
+    return explanation_service_pb2.ExplainStreamResponse(progress=progress)
+
+
+def test_hears_of_progress_and_gets_the_answer(ask: Ask) -> None:
+    """Progress is told in order as it comes; the answer is that of explain. What is unknown is passed over."""
+    heard: list[Progress] = []
+    unknown = explanation_service_pb2.ExplainStreamResponse()
+    turn = Stream(messages=(message("look", 10), unknown, message("thorough", 60), message()))
+    with FakeService.serving(turn) as service:
+        explanation = ask(
+            service.target,
+            lambda client: client.explain_stream(
+                "a text", progress=heard.append, level=CheckLevel.THOROUGH, request_id="order-7"
+            ),
+        )
+    assert isinstance(explanation, Explanation)
+    assert explanation.flag is Flag.FAITHFUL
+    assert heard == [
+        Progress(stage="look", rows=10, planned_rows=90),
+        Progress(stage="thorough", rows=60, planned_rows=90),
+    ]
+    assert (service.requests[0].check_level, service.requests[0].request_id) == (3, "order-7")
+
+
+def test_a_stream_without_an_answer_is_invalid(ask: Ask) -> None:
+    """Progress alone is no answer."""
+    with FakeService.serving(Stream(messages=(message("look", 10),))) as service, pytest.raises(InvalidAnswer):
+        ask(service.target, lambda client: client.explain_stream("a text", progress=lambda _: None))
+
+
+def test_a_stream_is_tried_again_where_the_service_is_unavailable(ask: Ask) -> None:
+    """Also after it has begun: nothing but progress has been told."""
+    busy = Stream(messages=(message("look", 10),), failure=BUSY)
+    heard: list[Progress] = []
+    with FakeService.serving(busy, Stream(messages=(message("look", 20), message()))) as service:
+        answer = ask(service.target, lambda client: client.explain_stream("a text", progress=heard.append))
+    assert answer.flag is Flag.FAITHFUL
+    assert [each.rows for each in heard] == [10, 20]
+    assert len(ask.waits) == 1
+
+
+def test_a_stream_fails_as_any_call(ask: Ask) -> None:
+    """A failure in the middle of a stream is the typed error of its status."""
+    broken = Stream(messages=(message("look", 10),), failure=Failure(code=grpc.StatusCode.INTERNAL))
+    with FakeService.serving(broken) as service, pytest.raises(Internal):
+        ask(service.target, lambda client: client.explain_stream("a text", progress=lambda _: None))
+
+
+def test_whoever_hears_of_progress_may_end_the_call(ask: Ask) -> None:
+    """What a listener raises ends the stream and is raised to the caller."""
+
+    def enough(_: Progress) -> None:
+        raise KeyError
+
+    with FakeService.serving(Stream(messages=(message("look", 10), message()))) as service, pytest.raises(KeyError):
+        ask(service.target, lambda client: client.explain_stream("a text", progress=enough))
 
 
 def test_sends_what_was_asked_for(ask: Ask) -> None:

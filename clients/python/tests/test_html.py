@@ -129,6 +129,16 @@ def test_a_twin_stands_beside_the_original() -> None:
     assert "The maps differ by 0.162 nats" in page
 
 
+def test_thorough_checks_stand_apart() -> None:
+    """They have a table that says they do not decide; the adversary's map says what it proves and what not."""
+    page = render_page(canned.explanation(canned.thorough()))
+    assert "Numbers and witnesses beside the flag; none of them decides." in page
+    assert "The most different map with the same prediction that the search found" in page
+    assert "proof that such maps exist, not that this one is wrong" in page
+    assert "layer 1 head 2" in page
+    assert "Thorough checks" not in render_page(canned.explanation())
+
+
 def test_attention_by_head_comes_on_demand() -> None:
     """The numbers are there for each layer and head, and the page says that nobody checked them."""
     page = render_page(canned.explanation(canned.recommended_instead()))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import canned
 import rollcall_client
-from fake_service import FakeService
+from fake_service import FakeService, Stream
 from rollcall_client._v1 import explanation_service_pb2
 
 if TYPE_CHECKING:
@@ -29,7 +29,15 @@ def test_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     monkeypatch.chdir(tmp_path)
     explained = canned.explain_reply()
     listed = explanation_service_pb2.ListModelsResponse(models=[canned.model()])
-    with FakeService.serving(explained, listed, canned.predict_reply(), explained) as service:
+    streamed = Stream(
+        messages=(
+            explanation_service_pb2.ExplainStreamResponse(
+                progress=explanation_service_pb2.Progress(stage="thorough", rows=64, planned_rows=900)
+            ),
+            explanation_service_pb2.ExplainStreamResponse(header=canned.thorough()),
+        )
+    )
+    with FakeService.serving(explained, listed, canned.predict_reply(), explained, streamed, explained) as service:
         _run("\n".join(BLOCKS), service)
     assert capsys.readouterr().out.startswith("positive FAITHFUL\nThe 0.01 Effect(")
     assert (tmp_path / "explanation.html").read_text(encoding="utf-8").startswith("<!doctype html>")

@@ -81,6 +81,20 @@ def test_a_recommended_map_is_shown_in_place_of_an_unfaithful_one() -> None:
     assert "Counterexample (rewiring)" in text
 
 
+def test_thorough_checks_stand_apart() -> None:
+    """They have a section that says they do not decide; the adversary's map says what it proves and what not."""
+    text = render(canned.explanation(canned.thorough()), color=False, width=200)
+    decisive, apart = text.split("Thorough checks")
+    assert "knock out" not in decisive
+    assert "Numbers and witnesses beside the flag; none of them decides." in apart
+    assert re.search(r"knock out +supports the map +drop renormalised against equal size 2.48 +0.050 +51", apart)
+    assert re.search(r"erasure +measured +normalised sufficiency aopc 0.031 +— +0", apart)
+    assert "Heads: layer 1 head 2, layer 0 head 3." in text
+    assert "proof that such maps exist, not that this one is wrong" in apart
+    assert "Counterexample (adversary)" not in text
+    assert "Thorough checks" not in render(canned.explanation(), color=False, width=200)
+
+
 def test_long_texts_end_somewhere() -> None:
     """Tables stop after twenty words and say how many are left."""
     words = tuple(f"word{number}" for number in range(30))

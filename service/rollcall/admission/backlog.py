@@ -31,6 +31,7 @@ class _Admitted:
     job: Job
     model: str
     length: int
+    patient: bool
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,12 +49,16 @@ class Backlog:
     _usual_rows: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
-    def admit(self, job: Job, model: str, length: int) -> Iterator[None]:
-        """Count a job from now on; raises Overloaded if too much work is ahead of it."""
-        ahead = self.total()
+    def admit(self, job: Job, model: str, length: int, *, patient: bool = False) -> Iterator[None]:
+        """Count a job from now on; raises Overloaded if too much work is ahead of it.
+
+        A `patient` job has so much to do that the queue lets all others go first, and so it stands in nobody's way but
+        in that of its like.
+        """
+        ahead = sum(self._left(each) for each in self.admitted.values() if patient or not each.patient)
         if ahead > self.max_seconds:
             raise self.overloaded(ahead - self.max_seconds)
-        self.admitted[job] = _Admitted(job=job, model=model, length=length)
+        self.admitted[job] = _Admitted(job=job, model=model, length=length, patient=patient)
         try:
             yield
         finally:

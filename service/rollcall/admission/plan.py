@@ -24,6 +24,8 @@ class ServerDefaults:
     policy: str
     max_rows: int
     """Rows of a request that does not say; never more than the policy can use."""
+    thorough_rows: int
+    """The same at the level THOROUGH, whatever the policy uses."""
     most_rows: int
     """Largest `max_rows` that a request may ask for."""
 
@@ -54,8 +56,6 @@ def plan_work(
             f"self_test.{name}", f"model {card.ref.name} failed the self-test {name} at load: predictions only"
         )
     level = request.check_level or defaults.check_level
-    if level is CheckLevel.THOROUGH:
-        raise Unsupported("check_level.THOROUGH", "the THOROUGH checks are not available in this version")
     policy = policies.get(request.policy or defaults.policy)
     if policy is None:
         raise InvalidInput.of("policy", f"unknown; available: {', '.join(sorted(policies))}")
@@ -70,11 +70,14 @@ def plan_work(
         raise Unsupported(f"map.{name}", f"model {card.ref.name} cannot make the map {name}")
     if MapKind.EFFECT in wanted and level is CheckLevel.NONE:
         raise Unsupported("map.EFFECT", "the map EFFECT is made of the checks' rows: it needs check_level STANDARD")
+    usual_rows = min(policy.max_rows, defaults.max_rows)
+    if level is CheckLevel.THOROUGH:
+        usual_rows = min(defaults.thorough_rows, defaults.most_rows)
     candidates = (request.primary_map, calibrated_primary, *PRIMARY_ORDER)
     return WorkPlan(
         maps=tuple(kind for kind in MapKind if kind in wanted),
         primary=next(kind for kind in candidates if kind in wanted and kind is not None),
         level=level,
         policy=policy,
-        max_rows=request.max_rows or min(policy.max_rows, defaults.max_rows),
+        max_rows=request.max_rows or usual_rows,
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from rollcall.backends.base import BatchRow
 from rollcall.domain.maps import HeadFusion
-from rollcall.domain.rows import AttentionEdit, Row
+from rollcall.domain.rows import AttentionEdit, QueryScope, Row
 
 LEAST_ROWS = 4
 """Fewer rows than this in a matrix product take another kernel, with other rounding, on some processors."""
@@ -23,8 +23,8 @@ class Arrangement:
 
     `started` go through all layers; `edited` are the last of all rows, from row `first_edited` on. `joins`: by layer
     the rows, by place in the batch, of which the joining rows are copies. `places`: for each row asked for, its place
-    in the batch. `permuted`: rows asked for, by number, that are permuted from the first layer on, in the order in
-    which they are observed, and `fusions` how each one's heads are fused.
+    in the batch. `permuted`: rows asked for, by number, whose maps are recomputed, in the order in which they are
+    observed, and `fusions` how each one's heads are fused.
     """
 
     length: int
@@ -78,10 +78,11 @@ def arrange(rows: Sequence[BatchRow], *, late: bool = True) -> Arrangement:
 
 
 def first_layer(row: Row) -> int:
-    """The first layer at which a row differs from its untouched input."""
-    return 0 if row.edit is AttentionEdit.NONE or row.removed is not None or not row.layers else min(row.layers)
+    """The first layer at which a row differs from its untouched input, or from which on its maps are recomputed."""
+    whole = row.edit is AttentionEdit.NONE or row.removed is not None or row.queries is QueryScope.READOUT
+    return 0 if whole or not row.layers else min(row.layers)
 
 
 def _is_observed(row: Row) -> bool:
-    """Whether the row's maps are recomputed: permuted from the first layer on."""
-    return row.edit is AttentionEdit.PERMUTED and first_layer(row) == 0
+    """Whether the row's maps are recomputed: permuted or biased from the first layer on."""
+    return row.edit in {AttentionEdit.PERMUTED, AttentionEdit.BIASED} and first_layer(row) == 0

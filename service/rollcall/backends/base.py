@@ -130,6 +130,14 @@ class Decomposition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BiasedAttention:
+    """One input under several biases, with gradients: `logits` [B, C], and per layer `probabilities` [B, H, Q, K]."""
+
+    logits: torch.Tensor = field(repr=False)
+    probabilities: tuple[torch.Tensor, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BatchOutput:
     """One batch of rows: `logits` [B, C], `readouts` [B, D], and reductions of the rows numbered `permuted_rows`."""
 
@@ -174,6 +182,10 @@ class Backend(Protocol):
 
     def path_gradients(self, encoding: Encoding, decision: Decision, points: Sequence[float]) -> PathGradients:
         """Differentiate at the word embeddings, at points from 0 (every unit masked) to 1 (the input): one batch."""
+        ...
+
+    def biased(self, encoding: Encoding, bias: torch.Tensor) -> BiasedAttention:
+        """Run the input under biases [B, L, H, K] of the attention logits, to be differentiated by them."""
         ...
 
     def decompose(self, encoding: Encoding, decision: Decision) -> Decomposition:

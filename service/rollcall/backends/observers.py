@@ -49,6 +49,17 @@ def fuse_heads(probabilities: Tensor, fusions: Sequence[HeadFusion]) -> Tensor:
     return torch.where(largest[:, None, None], probabilities.amax(dim=1), probabilities.mean(dim=1))
 
 
+@dataclass(slots=True, kw_only=True)
+class Keeper:
+    """Keeps the probabilities [R, H, Q, K] of every layer, with their gradients."""
+
+    probabilities: list[Tensor] = field(default_factory=list)
+
+    def observe(self, probabilities: Tensor, value: Tensor) -> None:  # noqa: ARG002 - the observer contract
+        """Keep one layer."""
+        self.probabilities.append(probabilities)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
     """The modules of one transformer block that value-aware maps and the last layer's single query need."""

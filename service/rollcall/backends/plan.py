@@ -70,12 +70,53 @@ class ExplicitRows:
     """The rows from number `first` on: their probabilities are computed explicitly in every layer.
 
     `orders`, by layer [E, H, K], permutes their keys, P'[..., j] = P[..., order[..., j]], and moves visible keys only
-    among themselves; `uniform` [E, L] replaces their maps by equal weight on every visible key.
+    among themselves; `readout_orders` do the same to the query at position `readout` alone. `uniform` [E, L] replaces
+    their maps by equal weight on every visible key. `bias` [E, L, H, K] is added to their logits. `edges` [E, Q, K] are
+    cut in the layers `edge_layers` [E, L]: before the softmax in `renormalised` [E] rows, after it in the others.
+    `silenced` [E, L, H] heads pass nothing on.
     """
 
     first: int
+    readout: int = 0
     orders: Mapping[int, Tensor] = field(default_factory=dict)
+    readout_orders: Mapping[int, Tensor] = field(default_factory=dict)
     uniform: Tensor | None = None
+    bias: Tensor | None = None
+    edges: Tensor | None = None
+    edge_layers: Tensor | None = None
+    renormalised: Tensor | None = None
+    silenced: Tensor | None = None
+
+    def logit_bias(self, layer: int, query: Tensor) -> Tensor | None:
+        """What is added to the logits of the first rows [E, H, Q, D] in a layer: [E, H or 1, Q or 1, K]."""
+        wide = torch.promote_types(query.dtype, torch.float32)
+        bias = None if self.bias is None else _for_rows(self.bias[:, layer], len(query)).unsqueeze(2).to(wide)
+        cut = self._cut(layer, query, before=True)
+        if cut is None:
+            return bias
+        removed = torch.zeros_like(cut, dtype=wide).masked_fill(cut, torch.finfo(wide).min)
+        return removed if bias is None else removed + bias
+
+    def passed_on(self, probabilities: Tensor, layer: int) -> Tensor:
+        """What is left of a layer's `probabilities` [E, H, Q, K] after cutting edges and silencing heads."""
+        cut = self._cut(layer, probabilities, before=False)
+        if cut is not None:
+            probabilities = probabilities.masked_fill(cut, 0.0)
+        if self.silenced is not None:
+            silent = _for_rows(self.silenced[:, layer], len(probabilities))
+            probabilities = probabilities.masked_fill(silent[:, :, None, None], 0.0)
+        return probabilities
+
+    def _cut(self, layer: int, rows: Tensor, *, before: bool) -> Tensor | None:
+        """The edges to be cut [E, 1, Q, K] of rows [E, H, Q, *], before the softmax or after it."""
+        if self.edges is None or self.edge_layers is None or self.renormalised is None:
+            return None
+        count, queries = len(rows), rows.shape[2]
+        edges = _for_rows(self.edges, count)
+        if queries < edges.shape[1]:
+            edges = edges[:, self.readout : self.readout + 1]
+        chosen = _for_rows(self.edge_layers[:, layer] & (self.renormalised == before), count)
+        return edges.unsqueeze(1) & chosen[:, None, None, None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,9 +247,13 @@ class BatchPlan:
         if key.stride(0):  # a product of strided rows may round differently for one row than for two
             key, value = key.contiguous(), value.contiguous()
         keys = key if orders is None or single else _permuted_keys(key, orders)
-        probabilities = attention_probabilities(query, keys, mask, scale)
+        probabilities = attention_probabilities(query, keys, mask, scale, explicit.logit_bias(layer, query))
         if orders is not None and single:
             probabilities[: len(orders)] = probabilities[: len(orders)].gather(3, orders[: len(query)].unsqueeze(2))
+        readout_orders = explicit.readout_orders.get(layer)
+        if readout_orders is not None:
+            at, own = 0 if single else explicit.readout, slice(min(len(readout_orders), len(query)))
+            probabilities[own, :, at] = probabilities[own, :, at].gather(2, readout_orders[own])
         if explicit.uniform is not None:
             chosen = explicit.uniform[: len(query), layer]
             rows = chosen.nonzero()[:, 0]
@@ -216,7 +261,8 @@ class BatchPlan:
         seen = (self._started or explicit.first + len(query)) - explicit.first
         if self.observer is not None and seen > 0:
             self.observer.observe(probabilities[:seen], value[:seen])
-        return weighed(probabilities.to(value.dtype), value).transpose(1, 2).contiguous()
+        passed_on = explicit.passed_on(probabilities, layer)
+        return weighed(passed_on.to(value.dtype), value).transpose(1, 2).contiguous()
 
     def _with_gradient(
         self, fused: Tensor, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float
@@ -233,15 +279,29 @@ class BatchPlan:
 _NO_EDIT = LayerEdit()
 
 
-def attention_probabilities(query: Tensor, key: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+def _for_rows(edits: Tensor, count: int) -> Tensor:
+    """What is done to the first `count` rows: those that have joined so far, and nothing to rows that fill up."""
+    return (
+        edits[:count]
+        if count <= len(edits)
+        else torch.cat((edits, edits.new_zeros(count - len(edits), *edits.shape[1:])))
+    )
+
+
+def attention_probabilities(
+    query: Tensor, key: Tensor, mask: Tensor | None, scale: float, bias: Tensor | None = None
+) -> Tensor:
     """Explicit softmax [B, H, Q, K], in float32 at least, as fused kernels do it.
 
-    Masked keys get exactly 0; if all are masked, uniform, never NaN.
+    Masked keys get exactly 0; if all are masked, uniform, never NaN. `bias` [B, H or 1, Q or 1, K] is added to the
+    logits; what mask and bias both hide stays as hidden as by one of them.
     """
     wide = torch.promote_types(query.dtype, torch.float32)
     scores = weighed(query.to(wide), key.to(wide).transpose(2, 3)) * scale
     if mask is not None:
         scores = scores + additive(mask, scores.dtype)
+    if bias is not None:
+        scores = (scores + bias).clamp(min=torch.finfo(scores.dtype).min)
     return scores.softmax(dim=-1)
 
 

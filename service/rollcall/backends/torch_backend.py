@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from rollcall.backends.arrangement import Arrangement, arrange
+from rollcall.backends.arrangement import arrange
 from rollcall.backends.attention_hook import IMPLEMENTATION, PLAN_ARGUMENT, enter_block
 from rollcall.backends.base import (
     BatchOutput,
     BatchRow,
+    BiasedAttention,
     Capture,
     CaptureRequest,
     Decomposition,
@@ -28,9 +29,10 @@ from rollcall.backends.base import (
     variants,
 )
 from rollcall.backends.decomposition import Decomposer, FeedForward
+from rollcall.backends.edits import explicit_rows
 from rollcall.backends.embedding_gradients import EmbeddingGradients
 from rollcall.backends.encoding import Encoder
-from rollcall.backends.observers import Block, CaptureObserver, Reducer
+from rollcall.backends.observers import Block, CaptureObserver, Keeper, Reducer
 from rollcall.backends.plan import BatchPlan, ExplicitRows, Tail
 from rollcall.backends.self_test import SelfTester
 from rollcall.backends.sharing import decomposition_error, synthetic_input, try_features
@@ -38,10 +40,9 @@ from rollcall.backends.tensors import Inputs, select_attention, to_device
 from rollcall.domain.decision import Decision, Task
 from rollcall.domain.errors import ModelRejected
 from rollcall.domain.inputs import Encoding, ModelInput
-from rollcall.domain.maps import Ints, MapKind
+from rollcall.domain.maps import MapKind
 from rollcall.domain.model import SelfTest
-from rollcall.domain.rows import AttentionEdit, RemovalOperator, Row
-from rollcall.domain.seeds import random_words
+from rollcall.domain.rows import RemovalOperator, Row
 
 Tensor = torch.Tensor
 
@@ -98,7 +99,13 @@ class TorchBackend:
         batch = arrange(rows, late=self.rows_join_late)
         reducer = Reducer(readout=self.readout, fusions=batch.fusions) if batch.fusions else None
         plan = BatchPlan(
-            explicit=self._explicit_rows(batch),
+            explicit=explicit_rows(
+                batch,
+                layers=self.shape.layers,
+                heads=self.shape.heads,
+                readout=self.readout,
+                device=self.device,
+            ),
             observer=reducer,
             joins={layer: self._index(sources) for layer, sources in batch.joins.items()},
             tail=self._tail if self.readout_row_suffices else None,
@@ -150,6 +157,14 @@ class TorchBackend:
         words = EmbeddingGradients(words=self._model.get_input_embeddings(), forward=self.forward)
         return words.along(inputs, masked, decision, points)
 
+    def biased(self, encoding: Encoding, bias: Tensor) -> BiasedAttention:
+        """Run the input under biases [B, L, H, K] with gradients; nothing is shared, and no parameter gets one."""
+        kept = Keeper()
+        plan = BatchPlan(explicit=ExplicitRows(first=0, readout=self.readout, bias=bias), observer=kept)
+        with torch.enable_grad():
+            logits = self.forward(self._inputs(variants(encoding, [Row()] * len(bias)), encoding.length), plan)
+        return BiasedAttention(logits=logits, probabilities=tuple(kept.probabilities))
+
     def decompose(self, encoding: Encoding, decision: Decision) -> Decomposition:
         """Decompose the logits of the untouched input; `_decomposer` was found and proved at load."""
         assert self._decomposer is not None
@@ -199,41 +214,18 @@ class TorchBackend:
         ids, visible, types = staged = np.zeros((3, len(rows), length), dtype=np.int64)
         ids[:] = self._encoder.padding_token
         for i, (encoding, row) in enumerate((each.encoding, each.row) for each in rows):
-            own = slice(encoding.length)
-            ids[i, own], visible[i, own], types[i, own] = encoding.input_ids, 1, encoding.type_ids
-            if row.removed is None:
-                continue
-            tokens = np.flatnonzero(encoding.tokens_of(row.removed))
+            removed = np.zeros(encoding.length, dtype=np.bool_)
+            if row.removed is not None:
+                removed = encoding.tokens_of(row.removed)
+            kept = ~removed if row.operator is RemovalOperator.DELETION else np.ones_like(removed)
+            own = slice(int(kept.sum()))
+            ids[i, own], visible[i, own], types[i, own] = encoding.input_ids[kept], 1, encoding.type_ids[kept]
             if row.operator is RemovalOperator.MASK_TOKEN:
-                ids[i, tokens] = self._encoder.removal_token
-            else:
-                visible[i, tokens] = 0
+                ids[i, np.flatnonzero(removed)] = self._encoder.removal_token
+            elif row.operator is RemovalOperator.HIDDEN_KEYS:
+                visible[i, np.flatnonzero(removed)] = 0
         input_ids, attention_mask, type_ids = to_device(staged, self.device)
         return Inputs(input_ids=input_ids, attention_mask=attention_mask, type_ids=type_ids)
-
-    def _explicit_rows(self, batch: Arrangement) -> ExplicitRows | None:
-        """The plan of the rows whose attention is edited; they are the last ones of the batch."""
-        if not batch.edited:
-            return None
-        layers, heads = self.shape.layers, self.shape.heads
-        untouched = np.broadcast_to(np.arange(batch.length), (len(batch.edited), heads, batch.length))
-        orders: dict[int, Ints] = {}
-        uniform = np.zeros((len(batch.edited), layers), dtype=np.bool_)
-        for i, (encoding, row) in enumerate((each.encoding, each.row) for each in batch.edited):
-            chosen = list(range(layers) if row.layers is None else row.layers)
-            if row.edit is AttentionEdit.UNIFORM:
-                uniform[i, chosen] = True
-            if row.edit is AttentionEdit.PERMUTED:
-                words = random_words(row.seed, "keys", (layers, heads, encoding.length))
-                for layer in chosen:
-                    if layer not in orders:
-                        orders[layer] = untouched.copy()
-                    orders[layer][i, :, : encoding.length] = np.argsort(words[layer], axis=-1, kind="stable")
-        return ExplicitRows(
-            first=batch.first_edited,
-            orders={layer: torch.from_numpy(order).to(self.device) for layer, order in orders.items()},
-            uniform=torch.from_numpy(uniform).to(self.device) if uniform.any() else None,
-        )
 
     def _index(self, rows: Sequence[int]) -> Tensor:
         return torch.tensor(rows, dtype=torch.long, device=self.device)

@@ -186,7 +186,7 @@ def _centred(design: Floats, response: Floats, operators: tuple[RemovalOperator,
 
     Also returns the degrees of freedom that are left.
     """
-    of_operator = np.array([[o is operator for o in operators] for operator in OPERATORS], dtype=np.float64)
+    of_operator = np.array([[o is operator for o in operators] for operator in RemovalOperator], dtype=np.float64)
     counts = of_operator.sum(axis=1)
     of_operator, counts = of_operator[counts > 0], counts[counts > 0]
     means = of_operator / counts[:, None]

@@ -12,7 +12,7 @@ from typing import TypeAlias, TypeVar
 
 import numpy as np
 
-from rollcall.domain.decision import Decision
+from rollcall.domain.decision import Decision, probabilities
 from rollcall.domain.inputs import Encoding
 from rollcall.domain.maps import Bools, Floats, UnitMap
 from rollcall.domain.policy import Policy
@@ -64,6 +64,13 @@ class Subject:
             return np.zeros(0, dtype=np.bool_)
         moved = np.abs(self.margins(rows) - self.margin) > self.margin_noise
         return np.asarray(self.decision.flipped(self.base.logits, _logits(rows)) & moved)
+
+    def probabilities(self, rows: Sequence[RowResult]) -> Floats:
+        """Probabilities [R] of what the margin speaks for."""
+        if not rows:
+            return np.zeros(0)
+        found = probabilities(_logits(rows), self.decision.task)[:, self.decision.target]
+        return np.asarray(1 - found if self.decision.negated else found)
 
     def tvd(self, row: RowResult) -> float:
         """Total variation distance to the untouched prediction."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from rollcall.demo.server import server_process
-from rollcall_client import Client, Explanation, terminal
+from rollcall_client import CheckLevel, Client, Explanation, terminal
 from rollcall_client.html import render_page
 from rollcall_client.options import AttentionSelection
 
@@ -21,6 +21,9 @@ SENTENCES = (
     ("mixed", "The plot is thin, but the actors are charming and I enjoyed every minute."),
 )
 """One of each kind; the mixed one is shown whatever the model makes of it."""
+LOOKED_AT_CLOSELY = "mixed"
+"""The kind that gets thorough checks as well, and with them the most different map with the same prediction."""
+THOROUGH_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +59,16 @@ def tour(out: Path) -> int:
 
 
 def _explain(client: Client, kind: str, text: str, *, color: bool, width: int) -> Explanation:
-    explanation = client.explain(text, attention=AttentionSelection())
     print(f"=== {kind} ".ljust(width, "="))
+    if kind == LOOKED_AT_CLOSELY:
+        print(
+            "Looking closely: hundreds of further rows, numbers and witnesses that never change a flag ...", flush=True
+        )
+        explanation = client.explain(
+            text, attention=AttentionSelection(), level=CheckLevel.THOROUGH, timeout=THOROUGH_SECONDS
+        )
+    else:
+        explanation = client.explain(text, attention=AttentionSelection())
     print(terminal.render(explanation, color=color, width=width), flush=True)
     return explanation
 

@@ -31,8 +31,9 @@ DEFAULT_CALLER = ""
 class Job:
     """One request, as whoever schedules its rows sees it.
 
-    `arrived` and `deadline` are readings of the service's clock. `rows_left`: most rows that it may still ask for; what
-    has least left goes first. A job never changes hands: cancelling what awaits its rows drops them.
+    `arrived` and `deadline` are readings of the service's clock; what is patient arrives anew with each of its asks.
+    `rows_left`: most rows that it may still ask for; what has least left goes first. A job never changes hands:
+    cancelling what awaits its rows drops them.
     """
 
     arrived: float
@@ -65,6 +66,34 @@ class Captured:
     half_way_gradient: Floats | None = field(default=None, repr=False)
     layers: Floats | None = field(default=None, repr=False)
     missing: tuple[MissingMap, ...] = ()
+
+
+FORWARDS_PER_STEP = 3
+"""What a step of a gradient search costs: a backward is about two forwards."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """What an adversary looks for: maps of a kind far from `original` [n], with the prediction of `logits` [C].
+
+    `tolerance` is the largest total variation distance of predictions; `restarts` biases take `steps` steps of
+    `step_size`, in logits of attention, each from a first bias of its own.
+    """
+
+    kind: MapKind
+    original: Floats = field(repr=False)
+    logits: Floats = field(repr=False)
+    decision: Decision
+    tolerance: float
+    restarts: int
+    steps: int
+    step_size: float
+    seed: int
+
+    @property
+    def rows(self) -> int:
+        """What it takes, in forwards."""
+        return FORWARDS_PER_STEP * self.restarts * self.steps
 
 
 class Compute(Protocol):
@@ -103,6 +132,21 @@ class Compute(Protocol):
 
         Maps that are none of DEFAULT_MAPS take more turns on the device; `half_way` asks for the half-way gradient.
         What `decide` raises on purpose (RollcallError) is raised.
+        """
+        ...
+
+    async def search(
+        self,
+        job: Job,
+        model: str,
+        encoding: Encoding,
+        search: Search,
+        options: MapOptions,
+        stepped: Callable[[int], None],
+    ) -> list[Floats]:
+        """Biases [L, H, T] of attention logits that an adversary proposes, at most one for each restart.
+
+        `stepped` hears of every step, in the rows that it is worth; all of them together are `search.rows`.
         """
         ...
 

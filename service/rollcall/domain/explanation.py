@@ -8,6 +8,7 @@ from rollcall.domain.decision import Prediction
 from rollcall.domain.inputs import ModelInput, Target, Threshold, Unit
 from rollcall.domain.maps import AttentionSelection, AttentionTensor, MapKind, MapOptions, MissingMap, UnitMap
 from rollcall.domain.model import ModelRef
+from rollcall.domain.policy import ThoroughPolicy
 from rollcall.domain.verdicts import CheckLevel, Verdict
 
 
@@ -38,6 +39,15 @@ class ExplainRequest(PredictRequest):
     seed: int | None = None
     reported_label: str | None = None
     reported_score: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far an explanation is: the stage that runs, rows that have run, and about how many there will be."""
+
+    stage: str
+    rows: int
+    planned_rows: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +120,8 @@ class Explanation:
     rows: int
     seed: int
     missing_maps: tuple[MissingMap, ...] = ()
+    thorough: ThoroughPolicy | None = None
+    """Behind the thorough checks, where they were asked for."""
 
     @property
     def primary(self) -> Attribution:

@@ -87,13 +87,15 @@ class UnitMap:
     """A map over units: non-negative `scores` [n] that sum to 1, and the share of mass that lay on special tokens.
 
     `scores` may hold NaN where the model produced NaN; the verdict then says NUMERICS. `note` is one sentence about how
-    this one came out, for people, where there is something to say.
+    this one came out, for people, where there is something to say. `signed` [n]: the values whose positive part it is,
+    in log-odds, where it was made from gradients or a decomposition.
     """
 
     kind: MapKind
     scores: Floats
     dropped_mass: float
     note: str = ""
+    signed: Floats | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

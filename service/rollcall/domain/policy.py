@@ -1,4 +1,7 @@
-"""The verdict policy: every threshold that turns measurements into flags, as one versioned value with a digest."""
+"""Policies: every threshold that turns measurements into flags, and those of the thorough checks, which never do.
+
+Each is one versioned value with a digest.
+"""
 
 from __future__ import annotations
 
@@ -115,8 +118,67 @@ class Policy:
         return _digest(self)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThoroughPolicy:
+    """Sizes and levels of the thorough checks, whose numbers and witnesses are shown and never decide a flag."""
+
+    name: str
+    version: int
+
+    alpha: float = 0.05
+    """Level of each test, by itself: nothing is corrected for their number, since none decides."""
+    permutations: int = 999
+    """Random relabellings behind a p-value."""
+
+    masks_per_unit: int = 8
+    """Removals per unit, each unit with probability 1/2, the two usual operators in turn; half as many by deletion."""
+    mask_rows: int = 1_024
+    """Most rows of these removals; where all subsets take no more, under every operator, they are run instead."""
+
+    scope_draws: int = 59
+    """Rewired rows at each scope: 59 without a change put the probability of none above 0.95."""
+
+    knock_out_draws: int = 100
+    """Most random sets that one knock-out is held against."""
+    knock_out_step: int = 10
+    """Random sets between two looks at the wealth."""
+    knock_out_losses: int = 10
+    """Random sets that do as much, after which a knock-out is given up (Besag and Clifford 1991)."""
+    betting_share: float = 0.9
+    """c / alpha of the binomial mixture bet (Fischer and Ramdas 2024)."""
+
+    eraser_shares: tuple[float, ...] = (0.01, 0.05, 0.1, 0.2, 0.5)
+    """Shares of the units that are erased (DeYoung et al. 2020, section 5)."""
+
+    adversary_tvd: float = 0.01
+    """Total variation distance within which an adversary's prediction is the same."""
+    adversary_restarts: int = 4
+    """Biases that are searched at once ..."""
+    adversary_steps: int = 20
+    """... in so many steps ..."""
+    adversary_step_size: float = 0.5
+    """... of about so much attention logit each (Adam, Kingma and Ba 2015)."""
+
+    head_rows: int = 512
+    """Most heads that are silenced, one row each."""
+
+    @property
+    def id(self) -> str:
+        """Name and version, e.g. "thorough@1"."""
+        return f"{self.name}@{self.version}"
+
+    def thresholds(self) -> dict[str, float]:
+        """Every number by name; tuples are spread as name.0, name.1, ..."""
+        return dict(_numbers(self))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the numbers, "sha256:" and 64 hexadecimal digits."""
+        return _digest(self)
+
+
 @lru_cache(maxsize=16)
-def _numbers(policy: Policy) -> tuple[tuple[str, float], ...]:
+def _numbers(policy: Policy | ThoroughPolicy) -> tuple[tuple[str, float], ...]:
     numbers: dict[str, float] = {}
     for name, value in asdict(policy).items():
         if isinstance(value, tuple):
@@ -128,6 +190,6 @@ def _numbers(policy: Policy) -> tuple[tuple[str, float], ...]:
 
 
 @lru_cache(maxsize=16)
-def _digest(policy: Policy) -> str:
+def _digest(policy: Policy | ThoroughPolicy) -> str:
     canonical = json.dumps(dict(_numbers(policy)), sort_keys=True, separators=(",", ":"))
     return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()

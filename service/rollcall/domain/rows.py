@@ -14,10 +14,12 @@ from rollcall.domain.maps import Bools, Floats, MapKind
 
 
 class RemovalOperator(Enum):
-    """How a unit is removed. Positions never shift."""
+    """How a unit is removed. Positions shift under DELETION alone."""
 
     MASK_TOKEN = "mask_token"  # noqa: S105 - a vocabulary token
     HIDDEN_KEYS = "hidden_keys"
+    DELETION = "deletion"
+    """Its tokens are taken out, and what follows moves up; asked for by thorough checks alone."""
 
 
 class AttentionEdit(Enum):
@@ -30,6 +32,22 @@ class AttentionEdit(Enum):
     """Every query attends equally to every visible key."""
     PERMUTED = "permuted"
     """The keys of every layer and head permuted independently (Jain and Wallace 2019); maps are recomputed."""
+    KNOCKED_OUT = "knocked_out"
+    """Nobody else attends to some units: their edges are cut before the softmax, the rest renormalised (Geva 2023)."""
+    CUT = "cut"
+    """The same edges are cut after the softmax: the rest keeps its weights and no longer sums to 1."""
+    SILENCED = "silenced"
+    """Some heads pass nothing on (Michel et al. 2019)."""
+    BIASED = "biased"
+    """A bias per layer, head and key is added to the attention logits; maps are recomputed."""
+
+
+class QueryScope(Enum):
+    """Whose attention an edit changes."""
+
+    ALL = "all"
+    READOUT = "readout"
+    """Of the position alone that the classifier reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +62,28 @@ class Row:
     edit: AttentionEdit = AttentionEdit.NONE
     layers: tuple[int, ...] | None = None
     """Layers that are edited, from 0; None means all. A row whose first one is l shares the work of all below l."""
+    queries: QueryScope = QueryScope.ALL
+    """Whose attention PERMUTED changes."""
+    units: Bools | None = field(default=None, repr=False)
+    """Units [n] whose edges KNOCKED_OUT and CUT cut."""
+    heads: tuple[int, ...] = ()
+    """Heads, from 0, that SILENCED silences in each of `layers`."""
+    bias: Floats | None = field(default=None, repr=False)
+    """Attention logits [L, H, T] that BIASED adds for each key."""
     seed: int = 0
     """Seed of the permutations; 0 to 2**64 - 1."""
     readout: bool = False
     """Whether the result carries the read-out state."""
+
+    def __post_init__(self) -> None:
+        """Refuse an edit of attention among tokens that are no longer there; raises ValueError."""
+        if (
+            self.removed is not None
+            and self.operator is RemovalOperator.DELETION
+            and self.edit is not AttentionEdit.NONE
+        ):
+            message = "what deletion leaves has other positions: its attention cannot be edited"
+            raise ValueError(message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +92,7 @@ class RowResult:
 
     `logits` [C], as the model's head gives them. `readout` [D]: the last hidden state at the position that the
     classifier reads, where the row asked for it. `maps`: attention-only maps recomputed under the row's edit, [n] each,
-    only for PERMUTED rows that do not join late.
+    only for PERMUTED rows that do not join late and for BIASED ones.
     """
 
     logits: Floats

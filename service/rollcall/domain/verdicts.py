@@ -56,6 +56,33 @@ class CheckKind(Enum):
     SUPPORT = "support"
     CONTRADICTION = "contradiction"
     DECISION_FLIP = "decision_flip"
+    OPERATOR_RULE = "operator_rule"
+    STRATIFIED_NULL = "stratified_null"
+    REWIRING_SCOPES = "rewiring_scopes"
+    KNOCK_OUT = "knock_out"
+    ERASURE = "erasure"
+    RANK_AGREEMENT = "rank_agreement"
+    HEADS = "heads"
+    ADVERSARY = "adversary"
+
+    @property
+    def thorough(self) -> bool:
+        """Whether it is part of CheckLevel.THOROUGH alone, and so never decides."""
+        return self in _THOROUGH
+
+
+_THOROUGH = frozenset(
+    {
+        CheckKind.OPERATOR_RULE,
+        CheckKind.STRATIFIED_NULL,
+        CheckKind.REWIRING_SCOPES,
+        CheckKind.KNOCK_OUT,
+        CheckKind.ERASURE,
+        CheckKind.RANK_AGREEMENT,
+        CheckKind.HEADS,
+        CheckKind.ADVERSARY,
+    }
+)
 
 
 class CheckOutcome(Enum):
@@ -66,6 +93,8 @@ class CheckOutcome(Enum):
     INCONCLUSIVE = "inconclusive"
     SKIPPED = "skipped"
     ERRORED = "errored"
+    MEASURED = "measured"
+    """A number for people to read, evidence neither way."""
 
 
 class Scope(Enum):
@@ -101,6 +130,8 @@ class Witness:
     tvd: float | None = None
     removed_units: tuple[int, ...] = ()
     control_units: tuple[int, ...] = ()
+    heads: tuple[tuple[int, int], ...] = ()
+    """Layers and heads, from 0, each of which does it by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 import uuid
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -26,7 +27,7 @@ from rollcall.telemetry.series import OTHER
 from rollcall.v1 import explanation_service_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
     from google.protobuf.message import Message
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     Handler: TypeAlias = grpc.RpcMethodHandler[Any, Any]
     Context: TypeAlias = aio.ServicerContext[Any, Any]
     Behaviour: TypeAlias = Callable[[Message, Context], Awaitable[Message]]
+    Streaming: TypeAlias = Callable[[Message, Context], AsyncGenerator[Message, None]]
 
 SERVICE = explanation_service_pb2.DESCRIPTOR.services_by_name["ExplanationService"]
 REQUEST_ID_KEY = "x-request-id"
@@ -72,48 +74,100 @@ class CallInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # generi
         return self._wrapped[method]
 
     def _wrap(self, method: str, handler: Handler) -> Handler:
+        decode = wire.decoder(SERVICE.methods_by_name[method].input_type)
+        if handler.response_streaming:
+            streaming = cast("Streaming", handler.unary_stream)
+
+            async def stream(request: Message | wire.Undecodable, context: Context) -> AsyncIterator[Message]:
+                async with aclosing(self._stream(method, streaming, request, context)) as messages:
+                    async for message in messages:
+                        yield message
+
+            return grpc.unary_stream_rpc_method_handler(
+                stream,
+                request_deserializer=decode,
+                response_serializer=handler.response_serializer,
+            )
         behaviour = cast("Behaviour", handler.unary_unary)
 
         async def call(request: Message | wire.Undecodable, context: Context) -> Message | None:
             return await self._call(method, behaviour, request, context)
 
         return grpc.unary_unary_rpc_method_handler(
-            call,
-            request_deserializer=wire.decoder(SERVICE.methods_by_name[method].input_type),
-            response_serializer=handler.response_serializer,
+            call, request_deserializer=decode, response_serializer=handler.response_serializer
         )
 
     async def _call(
         self, method: str, behaviour: Behaviour, request: Message | wire.Undecodable, context: Context
     ) -> Message | None:
         # 1. Count the call and give it an id, which the caller may have chosen.
-        started = time.monotonic()
-        model: str = getattr(request, "model", OTHER)
-        request_id = _name(request, context)
-        self._metrics.rpc_started(method)
+        opened = self._open(method, request, context)
         outcome = _Outcome(code=grpc.StatusCode.UNKNOWN)
         # 2. Answer it, or learn what ended it.
         try:
-            await context.send_initial_metadata(((REQUEST_ID_KEY, request_id),))
+            await context.send_initial_metadata(((REQUEST_ID_KEY, opened.request_id),))
             outcome = await _answer(behaviour, request, context)
         except asyncio.CancelledError:
             outcome = _Outcome(code=_cancelled_by(context))
             raise
         # 3. Count and log the end, whichever it was.
         finally:
-            seconds = time.monotonic() - started
-            self._metrics.rpc_handled(method, model=model, code=outcome.code.name, seconds=seconds)
-            for reason in (reason for kind, reason in REJECTED.items() if isinstance(outcome.error, kind)):
-                self._metrics.rejected(model, reason)
-            _report(
-                outcome, method=method, model=self._metrics.model_label(model), request_id=request_id, seconds=seconds
-            )
+            self._close(opened, outcome)
         # 4. Reply; abort raises.
-        if outcome.rejection is not None:
-            rejection = outcome.rejection
-            trailers = ((REQUEST_ID_KEY, request_id), (status.DETAILS_KEY, rejection.details))
-            await context.abort(rejection.code, rejection.message, trailers)
+        await _abort_if_refused(opened, outcome, context)
         return outcome.reply
+
+    async def _stream(
+        self, method: str, behaviour: Streaming, request: Message | wire.Undecodable, context: Context
+    ) -> AsyncGenerator[Message, None]:
+        """The same for a stream of replies, of which the last one is logged."""
+        opened = self._open(method, request, context)
+        outcome = _Outcome(code=grpc.StatusCode.UNKNOWN)
+        try:
+            await context.send_initial_metadata(((REQUEST_ID_KEY, opened.request_id),))
+            _check_decoded(request)
+            last: Message | None = None
+            async with aclosing(behaviour(cast("Message", request), context)) as messages:
+                async for message in messages:
+                    last = message
+                    yield message
+                    self._metrics.rpc_sent(method)
+            outcome = _Outcome(code=grpc.StatusCode.OK, reply=last)
+        except Exception as error:  # noqa: BLE001 - the edge, as in _answer
+            outcome = _refuse(error)
+        except (asyncio.CancelledError, GeneratorExit):
+            outcome = _Outcome(code=_cancelled_by(context))
+            raise
+        finally:
+            self._close(opened, outcome)
+        await _abort_if_refused(opened, outcome, context)
+
+    def _open(self, method: str, request: Message | wire.Undecodable, context: Context) -> _Opened:
+        self._metrics.rpc_started(method)
+        return _Opened(
+            method=method,
+            model=getattr(request, "model", OTHER),
+            request_id=_name(request, context),
+            started=time.monotonic(),
+        )
+
+    def _close(self, opened: _Opened, outcome: _Outcome) -> None:
+        seconds = time.monotonic() - opened.started
+        self._metrics.rpc_handled(opened.method, model=opened.model, code=outcome.code.name, seconds=seconds)
+        for reason in (reason for kind, reason in REJECTED.items() if isinstance(outcome.error, kind)):
+            self._metrics.rejected(opened.model, reason)
+        model = self._metrics.model_label(opened.model)
+        _report(outcome, method=opened.method, model=model, request_id=opened.request_id, seconds=seconds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opened:
+    """A call that has arrived, at a reading of the monotonic clock."""
+
+    method: str
+    model: str
+    request_id: str
+    started: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,13 +181,25 @@ class _Outcome:
 
 
 async def _answer(behaviour: Behaviour, request: Message | wire.Undecodable, context: Context) -> _Outcome:
-    if isinstance(request, wire.Undecodable):
-        return _refuse(errors.InvalidInput(*request.violations))
     try:
-        reply = await behaviour(request, context)
+        _check_decoded(request)
+        reply = await behaviour(cast("Message", request), context)
     except Exception as error:  # noqa: BLE001 - the edge: whatever happened, the caller gets a status and no inner text
         return _refuse(error)
     return _Outcome(code=grpc.StatusCode.OK, reply=reply)
+
+
+def _check_decoded(request: Message | wire.Undecodable) -> None:
+    """Raise InvalidInput where the bytes that came are no message."""
+    if isinstance(request, wire.Undecodable):
+        raise errors.InvalidInput(*request.violations)
+
+
+async def _abort_if_refused(opened: _Opened, outcome: _Outcome, context: Context) -> None:
+    if outcome.rejection is not None:
+        rejection = outcome.rejection
+        trailers = ((REQUEST_ID_KEY, opened.request_id), (status.DETAILS_KEY, rejection.details))
+        await context.abort(rejection.code, rejection.message, trailers)
 
 
 def _refuse(error: Exception) -> _Outcome:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
+    from collections.abc import Callable
+
+    from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest, Progress
     from rollcall.domain.model import ModelCard
     from rollcall.monitor.record import ModelRecord
 
@@ -29,8 +31,8 @@ class ServicePort(Protocol):
     async def predict(self, request: PredictRequest) -> Predicted:
         """Classify. Cancelling the call stops the work."""
 
-    async def explain(self, request: ExplainRequest) -> Explanation:
-        """Classify, map, check and decide. Cancelling the call drops rows that have not run."""
+    async def explain(self, request: ExplainRequest, tell: Callable[[Progress], None] | None = None) -> Explanation:
+        """Classify, map, check and decide; `tell` hears how far it is. Cancelling drops rows that have not run."""
 
     def models(self) -> tuple[ModelCard, ...]:
         """List the models that are served, by name."""

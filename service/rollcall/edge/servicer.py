@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rollcall.edge.converters import replies, requests
 from rollcall.v1 import explanation_service_pb2, explanation_service_pb2_grpc
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from grpc import aio
 
+    from rollcall.domain.explanation import Explanation, Progress
     from rollcall.domain.model import ModelCard
     from rollcall.edge.port import ServicePort
     from rollcall.telemetry.metrics import Metrics
@@ -48,6 +53,33 @@ class ExplanationServicer(explanation_service_pb2_grpc.ExplanationServiceService
         self._metrics.stage(answer.model.name, "serialize", time.perf_counter() - started)
         return reply
 
+    async def ExplainStream(  # noqa: N802 - the proto's name
+        self, request: explanation_pb2.ExplainRequest, context: Context
+    ) -> AsyncIterator[explanation_service_pb2.ExplainStreamResponse]:
+        """Answer as Explain does, and tell meanwhile how far it is: the latest state, whenever the caller reads."""
+        asked = requests.explain_request(request, limits=self._port.limits(), deadline=_deadline(context))
+        latest = _Latest()
+        working = asyncio.ensure_future(self._port.explain(asked, latest.put))
+        working.add_done_callback(lambda _: latest.news.set())
+        # At once when the call ends, whatever this is waiting for by then.
+        context.add_done_callback(lambda _: _give_up(working))  # type: ignore[arg-type] # the stubs name a parameter
+        try:
+            done = False
+            while not done:
+                await latest.news.wait()
+                done = working.done()
+                progress = latest.take()
+                if progress is not None:
+                    yield replies.progress_message(progress)
+            answer = await working
+        finally:
+            working.cancel()
+            await asyncio.wait({working})
+        started = time.perf_counter()
+        reply = replies.header_message(answer)
+        self._metrics.stage(answer.model.name, "serialize", time.perf_counter() - started)
+        yield reply
+
     async def ListModels(  # noqa: N802 - the proto's name
         self, request: explanation_service_pb2.ListModelsRequest, context: Context
     ) -> explanation_service_pb2.ListModelsResponse:
@@ -69,6 +101,29 @@ class ExplanationServicer(explanation_service_pb2_grpc.ExplanationServiceService
         return replies.model(
             card, limits=port.limits(), default_model=port.default_model, record=port.record(card.ref.name)
         )
+
+
+def _give_up(working: asyncio.Future[Explanation]) -> None:
+    working.cancel()
+
+
+@dataclass(slots=True)
+class _Latest:
+    """The newest progress that has not been sent: a caller who reads slowly holds back no more than that."""
+
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    _progress: Progress | None = None
+
+    def put(self, progress: Progress) -> None:
+        """Replace what has not been sent."""
+        self._progress = progress
+        self.news.set()
+
+    def take(self) -> Progress | None:
+        """The newest, once."""
+        progress, self._progress = self._progress, None
+        self.news.clear()
+        return progress
 
 
 def _deadline(context: Context) -> float | None:

@@ -15,15 +15,16 @@ import numpy as np
 
 from rollcall.backends.arrangement import first_layer
 from rollcall.backends.base import CaptureRequest, variants
-from rollcall.domain.compute import Captured, Job, Priority
+from rollcall.domain.compute import FORWARDS_PER_STEP, Captured, Job, Priority, Search
 from rollcall.domain.decision import Decision
 from rollcall.domain.errors import DeviceLost
 from rollcall.domain.inputs import Encoding, ModelInput
 from rollcall.domain.maps import DEFAULT_MAPS, AttentionSelection, Floats, MapKind, MapOptions
 from rollcall.domain.rows import Row, RowResult
+from rollcall.engine.adversary import AdversarySearch
 from rollcall.engine.device import Device, DeviceTelemetry, Outcome
 from rollcall.engine.engine import Engine
-from rollcall.engine.further import Further
+from rollcall.engine.further import TURN_TOKENS, Further
 from rollcall.engine.memory import Allowance, measure, meter_of
 from rollcall.models.loading import LoadedModel
 from rollcall.scheduling.queue import Ask, Batch, Bounds, Kind, RowQueue
@@ -128,6 +129,35 @@ class Dispatcher:
             decision=found.decision,
         )
         return await further.complete(found, maps, options, half_way=half_way)
+
+    async def search(
+        self,
+        job: Job,
+        model: str,
+        encoding: Encoding,
+        search: Search,
+        options: MapOptions,
+        stepped: Callable[[int], None],
+    ) -> list[Floats]:
+        """Search in turns of one step of as many restarts as fit into one, so that others get in between."""
+        size = max(1, TURN_TOKENS // encoding.length)
+        adversaries = [
+            AdversarySearch(
+                backend=self.engine.models[model].backend,
+                encoding=encoding,
+                options=options,
+                search=search,
+                first=first,
+                count=min(size, search.restarts - first),
+            )
+            for first in range(0, search.restarts, size)
+        ]
+        for _ in range(search.steps):
+            for adversary in adversaries:
+                ask = self._ask(job, Kind.CALL, model, Priority.CHECK, 1, encoding.length, sharing=False)
+                await self.device.submit(ask, [partial(self.engine.searching, adversary)])
+                stepped(FORWARDS_PER_STEP * adversary.count)
+        return [bias for adversary in adversaries for bias in adversary.proposed()]
 
     async def load(self, model: str, make: Callable[[], LoadedModel]) -> LoadedModel:
         """Load a model on the device's thread, and run some rows on it to learn what memory and time they take."""

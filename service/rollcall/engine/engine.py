@@ -24,6 +24,7 @@ from rollcall.domain.errors import BackendError, DeviceLost, DeviceMemory, Rollc
 from rollcall.domain.inputs import Encoding
 from rollcall.domain.maps import DEFAULT_MAPS, REWIRED_MAPS, Floats, MapKind, MapOptions, UnitMap
 from rollcall.domain.rows import RowResult
+from rollcall.engine.adversary import AdversarySearch
 from rollcall.models.loading import LoadedModel
 
 T = TypeVar("T")
@@ -159,6 +160,13 @@ class Engine:
         except Exception as error:
             raise _failure(error) from error
         return tokens
+
+    def searching(self, search: AdversarySearch) -> None:
+        """Take one step of a search; raises as `capture`."""
+        try:
+            search.step()
+        except Exception as error:
+            raise _failure(error) from error
 
 
 def _failure(error: Exception) -> RollcallError:

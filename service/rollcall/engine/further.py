@@ -131,4 +131,4 @@ class Further:
 
     def _positive(self, kind: MapKind, weights: Floats) -> UnitMap:
         scores, dropped = positive_units(weights, self.encoding)
-        return UnitMap(kind=kind, scores=scores, dropped_mass=dropped)
+        return UnitMap(kind=kind, scores=scores, dropped_mass=dropped, signed=unit_sums(weights, self.encoding))

@@ -93,6 +93,8 @@ class Checker:
     run: RunRows
     stopwatch: Stopwatch = field(repr=False)
     wants_effect: bool = False
+    every_map: bool = False
+    """Whether witnesses are sought for all maps, not only for those that matter."""
     prior: Floats | None = field(default=None, repr=False)
 
     async def check(self) -> Checked:
@@ -242,7 +244,8 @@ class Checker:
         measurable = [
             a
             for a in assessments
-            if a.map.kind in {self.primary, recommended} and rulings[a.map.kind].reason not in UNMEASURED
+            if (self.every_map or a.map.kind in {self.primary, recommended})
+            and rulings[a.map.kind].reason not in UNMEASURED
         ]
         askings: dict[Any, Asking[Any]] = {}
         if measurable and len(shifted) > 1:

@@ -17,25 +17,27 @@ from rollcall.admission.budget import Budget, Cut, in_time
 from rollcall.admission.gate import Gate
 from rollcall.admission.plan import ServerDefaults, WorkPlan, plan_work
 from rollcall.checks.base import Subject
-from rollcall.domain.compute import Captured, Compute, Job
+from rollcall.domain.compute import Captured, Compute, Job, Search
 from rollcall.domain.errors import BackendError, DeadlineTooShort, InvalidInput
 from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
 from rollcall.domain.inputs import Encoding
-from rollcall.domain.maps import MEASURED_MAPS, Floats, MapKind, MapOptions, MissingMap
+from rollcall.domain.maps import MEASURED_MAPS, Floats, MapKind, MapOptions, MissingMap, UnitMap
 from rollcall.domain.model import ModelCard
-from rollcall.domain.policy import Policy
+from rollcall.domain.policy import Policy, ThoroughPolicy
 from rollcall.domain.rows import Row, RowResult
 from rollcall.domain.seeds import digest_seed
-from rollcall.domain.verdicts import CheckLevel
+from rollcall.domain.verdicts import CheckLevel, Reason
 from rollcall.pipeline.attributions import attribute
 from rollcall.pipeline.catalog import Catalog, Entry
 from rollcall.pipeline.checking import Checked, Checker
 from rollcall.pipeline.coalesce import InFlight
 from rollcall.pipeline.lockstep import RunRows
 from rollcall.pipeline.measured_maps import measure_maps, rows_of_maps
+from rollcall.pipeline.progress import Board, Reporter, Tell
 from rollcall.pipeline.question import check_question, make_decision, make_prediction, reported_mismatch
 from rollcall.pipeline.selection import check_attention_size, check_layers_and_heads
 from rollcall.pipeline.stopwatch import Stopwatch
+from rollcall.pipeline.thorough import RunSearch, ThoroughChecker, planned_rows
 from rollcall.pipeline.watching import Answered, Watch
 from rollcall.verdict.calibration import Calibration
 
@@ -66,11 +68,15 @@ class WorkedOut:
     looks: int
     cut: Cut | None
     answered: Answered | None
+    hurried: bool = False
+    """Whether time ended thorough checks."""
 
     @property
     def late(self) -> bool:
         """Whether more time would have given more."""
-        return self.cut is Cut.DEADLINE or any(missing.late for missing in self.explanation.missing_maps)
+        return (
+            self.cut is Cut.DEADLINE or self.hurried or any(missing.late for missing in self.explanation.missing_maps)
+        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -82,12 +88,14 @@ class Pipeline:
     gate: Gate
     backlog: Backlog
     policies: Mapping[str, Policy]
+    thorough: ThoroughPolicy
     defaults: ServerDefaults
     telemetry: Telemetry
     watch: Watch | None = None
     """Hears of each answer that was worked out; nothing of it comes back."""
     clock: Callable[[], float] = time.monotonic
     in_flight: InFlight[WorkedOut] = field(default_factory=InFlight)
+    progress: Board = field(default_factory=Board)
 
     async def predict(self, request: PredictRequest) -> Predicted:
         """Predict. Raises CallerError, CapacityError, ServiceError."""
@@ -115,8 +123,8 @@ class Pipeline:
         self.telemetry.predicted(predicted)
         return predicted
 
-    async def explain(self, request: ExplainRequest) -> Explanation:
-        """Explain; the same question that is being answered already is not answered twice.
+    async def explain(self, request: ExplainRequest, tell: Tell | None = None) -> Explanation:
+        """Explain; the same question that is being answered already is not answered twice. `tell` hears how far it is.
 
         Raises CallerError, CapacityError, ServiceError; what cannot be decided is an answer, not an error.
         """
@@ -127,12 +135,14 @@ class Pipeline:
         # 2 admit
         with self._admit(request, explain=True):
             question = (entry.card.ref, plan, replace(request, **NOT_ASKED))
-            found, shared = await self.in_flight.share(
-                question,
-                request.deadline,
-                lambda: self._explain(request, entry, plan, stopwatch),
-                too_early=lambda worked_out: worked_out.late,
-            )
+            reporter = Reporter(tell=partial(self.progress.tell, question), planned=plan.max_rows)
+            with self.progress.listening(question, tell):
+                found, shared = await self.in_flight.share(
+                    question,
+                    request.deadline,
+                    lambda: self._explain(request, entry, plan, stopwatch, reporter),
+                    too_early=lambda worked_out: worked_out.late,
+                )
         explanation = replace(
             found.explanation,
             explanation_id=uuid.uuid4().hex,
@@ -145,26 +155,32 @@ class Pipeline:
             self.watch.answered(found.answered, explanation)
         return explanation
 
-    async def _explain(self, request: ExplainRequest, entry: Entry, plan: WorkPlan, stopwatch: Stopwatch) -> WorkedOut:
+    async def _explain(
+        self, request: ExplainRequest, entry: Entry, plan: WorkPlan, stopwatch: Stopwatch, reporter: Reporter
+    ) -> WorkedOut:
         name = entry.card.ref.name
         with stopwatch.stage("encode"):
             encoding = await self.compute.encode(name, request.input)
         check_attention_size(request.attention, entry.card, encoding.length)
         job = self._job(request)
-        job.rows_left = self.backlog.rows_left(name, 0, plan.max_rows)
+        usual = _usual(name, plan)
+        job.rows_left = self.backlog.rows_left(usual, 0, plan.max_rows)
         # 3 wait: is there time for it?
-        with self.backlog.admit(job, name, encoding.length):
+        patient = plan.level is CheckLevel.THOROUGH
+        with self.backlog.admit(job, name, encoding.length, patient=patient):
             start = self.clock()
             expected = self._expected(request, entry, encoding, job, start)
             # 4 run the untouched input once: its prediction, and its attention turned into maps
             calibration, checks = entry.calibration, plan.level is not CheckLevel.NONE
             wants_prior = checks and calibration is not None and calibration.wants_prior(len(encoding.units))
+            reporter.planned = self._planned(plan, entry, len(encoding.units))
+            reporter.enter("capture")
             with stopwatch.stage("capture"):
                 captured = await self.compute.capture(
                     job,
                     name,
                     encoding,
-                    maps=frozenset(plan.maps).difference(MEASURED_MAPS),
+                    maps=frozenset(plan.maps).difference(MEASURED_MAPS) | _references(plan, entry.card),
                     options=request.map_options,
                     decide=partial(make_decision, request, entry.card),
                     attention=request.attention,
@@ -184,24 +200,33 @@ class Pipeline:
                 noise=entry.card.noise,
             )
             budget = self._budget(request, plan, entry, encoding, job)
-            run = self._runner(request, entry, encoding, budget, job)
+            run = self._runner(request, entry, encoding, budget, job, usual, reporter)
             measured = await measure_maps(plan.maps, subject, budget, run, stopwatch)
+            references = {each.kind: each for each in captured.maps}
             captured = replace(
                 captured,
-                maps=(*captured.maps, *measured.maps),
+                maps=(*(each for each in captured.maps if each.kind in plan.maps), *measured.maps),
                 missing=(*captured.missing, *measured.missing),
             )
             _check_primary(plan, captured.missing)
             checked = None
             if plan.level is not CheckLevel.NONE:
+                reporter.enter("look")
                 checked = await self._check(calibration, plan, subject, captured, budget, run, stopwatch)
-        # 6 decide: no map leaves without its verdict
+            # 6 look more closely, where that was asked for: numbers and witnesses beside flags that stand
+            if plan.level is CheckLevel.THOROUGH and checked is not None:
+                reporter.enter("thorough")
+                run = self._patiently(run, job)
+                search = self._searcher(request, entry, encoding, budget, job, reporter)
+                with stopwatch.stage("thorough"):
+                    checked = await self._look_closely(entry, plan, subject, checked, references, budget, run, search)
+        # 7 decide: no map leaves without its verdict
         with stopwatch.stage("decide"):
             attributions = attribute(captured.maps, checked, subject, calibration)
-        if checked is not None:
+        if checked is not None and not patient:
             self.backlog.took(expected, self.clock() - start)
         if checked is not None and checked.cut is None:
-            self.backlog.finished(name, budget.rows - measured.rows)
+            self.backlog.finished(usual, budget.rows - measured.rows)
         prediction = make_prediction(request, entry.card, captured.row.logits, captured.decision)
         explanation = Explanation(
             explanation_id="",
@@ -223,12 +248,14 @@ class Pipeline:
             rows=budget.rows,
             seed=seed,
             missing_maps=(*captured.missing, *(checked.missing if checked else ())),
+            thorough=self.thorough if plan.level is CheckLevel.THOROUGH else None,
         )
         return WorkedOut(
             explanation=explanation,
             looks=checked.looks if checked else 0,
             cut=checked.cut if checked else None,
             answered=_answered(request, entry, plan, subject, checked),
+            hurried=plan.level is CheckLevel.THOROUGH and budget.late,
         )
 
     def add_model(self, entry: Entry) -> None:
@@ -247,6 +274,13 @@ class Pipeline:
     def default_model(self) -> str | None:
         """The model that takes requests without a name."""
         return self.catalog.default
+
+    def _planned(self, plan: WorkPlan, entry: Entry, n: int) -> int:
+        """About as many rows as it will take, if nothing is decided early."""
+        usual = 0 if plan.level is CheckLevel.NONE else plan.policy.max_rows
+        if plan.level is CheckLevel.THOROUGH:
+            usual += planned_rows(n, plan.maps, entry.card, self.thorough)
+        return min(usual + rows_of_maps(plan.maps, n), plan.max_rows)
 
     def _plan(self, request: ExplainRequest, entry: Entry) -> WorkPlan:
         check_question(request, entry.card)
@@ -297,16 +331,55 @@ class Pipeline:
             rows=1,
         )
 
-    def _runner(self, request: ExplainRequest, entry: Entry, encoding: Encoding, budget: Budget, job: Job) -> RunRows:
+    def _runner(
+        self,
+        request: ExplainRequest,
+        entry: Entry,
+        encoding: Encoding,
+        budget: Budget,
+        job: Job,
+        usual: str,
+        reporter: Reporter,
+    ) -> RunRows:
         name = entry.card.ref.name
 
         async def run(rows: list[Row]) -> list[RowResult]:
             results = await self.compute.run(job, name, encoding, rows, request.map_options)
             budget.spend(len(rows))
-            job.rows_left = self.backlog.rows_left(name, budget.rows, budget.max_rows)
+            job.rows_left = self.backlog.rows_left(usual, budget.rows, budget.max_rows)
+            reporter.ran(budget.rows)
             return results
 
         return run
+
+    def _patiently(self, run: RunRows, job: Job) -> RunRows:
+        """Rows that only wait from when they are asked for: a long job's age must not put it before everybody else."""
+
+        async def patiently(rows: list[Row]) -> list[RowResult]:
+            job.arrived = self.clock()
+            return await run(rows)
+
+        return patiently
+
+    def _searcher(
+        self,
+        request: ExplainRequest,
+        entry: Entry,
+        encoding: Encoding,
+        budget: Budget,
+        job: Job,
+        reporter: Reporter,
+    ) -> RunSearch:
+        async def search(wanted: Search) -> list[Floats]:
+            def stepped(rows: int) -> None:
+                job.arrived = self.clock()
+                budget.spend(rows)
+                reporter.ran(budget.rows)
+
+            name = entry.card.ref.name
+            return await self.compute.search(job, name, encoding, wanted, request.map_options, stepped)
+
+        return search
 
     async def _check(
         self,
@@ -328,17 +401,74 @@ class Pipeline:
             run=run,
             stopwatch=stopwatch,
             wants_effect=MapKind.EFFECT in plan.maps,
+            every_map=plan.level is CheckLevel.THOROUGH,
             prior=captured.half_way_gradient,
         )
         checked = await checker.check()
         _check_primary(plan, checked.missing)
         return checked
 
+    async def _look_closely(
+        self,
+        entry: Entry,
+        plan: WorkPlan,
+        subject: Subject,
+        checked: Checked,
+        references: Mapping[MapKind, UnitMap],
+        budget: Budget,
+        run: RunRows,
+        search: RunSearch,
+    ) -> Checked:
+        """Add thorough results and witnesses to maps whose flags stand; the maps that matter come first."""
+        matter = {plan.primary, checked.recommended}
+        ordered = sorted(checked.maps, key=lambda each: each.assessment.map.kind not in matter)
+        checker = ThoroughChecker(
+            subject=subject,
+            maps=tuple(each.assessment.map for each in ordered),
+            first=sum(each.assessment.map.kind in matter for each in ordered),
+            attention=references[MapKind.RAW_ATTENTION].scores,
+            gradient=references[MapKind.INPUT_X_GRADIENT].signed if MapKind.INPUT_X_GRADIENT in references else None,
+            layers=entry.card.layers,
+            heads=entry.card.heads,
+            policy=self.thorough,
+            run=run,
+            budget=budget,
+            search=search,
+        )
+        if any(each.ruling.reason in UNRELIABLE for each in checked.maps):
+            found = checker.skipped("The instrument failed or values are no numbers: nothing else can be measured.")
+        else:
+            found = await checker.check()
+        return replace(
+            checked,
+            maps=tuple(
+                replace(
+                    each,
+                    checks=(*each.checks, *found.checks[each.assessment.map.kind]),
+                    witnesses=(*each.witnesses, *found.witnesses[each.assessment.map.kind]),
+                )
+                for each in checked.maps
+            ),
+        )
+
 
 NOT_ASKED: dict[str, Any] = {"request_id": "", "deadline": None, "reported_label": None, "reported_score": None}
 """Fields of a request that do not change what has to be worked out."""
+UNRELIABLE = (Reason.INSTRUMENT, Reason.NUMERICS)
+"""Reasons for which no further number would mean anything."""
 CROWD_SAFETY = 1.25
 """What has to wait for others is more uncertain than what does not."""
+
+
+def _usual(name: str, plan: WorkPlan) -> str:
+    """What the usual number of rows is remembered by: a thorough explanation is none of the usual ones."""
+    return f"{name}/{plan.level.value}" if plan.level is CheckLevel.THOROUGH else name
+
+
+def _references(plan: WorkPlan, card: ModelCard) -> frozenset[MapKind]:
+    """Maps that thorough checks hold the others against, where this model has them."""
+    thorough = plan.level is CheckLevel.THOROUGH
+    return frozenset({MapKind.INPUT_X_GRADIENT}).intersection(card.maps) if thorough else frozenset()
 
 
 def _answered(

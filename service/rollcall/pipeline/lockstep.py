@@ -40,7 +40,7 @@ async def run_together(
 
     Returns what each found, or the exception that it died of, and whether all rows were finite. With `finite_only` a
     check whose rows are not all finite gets an exception instead of them; one whose rows `affords` refuses ends with
-    OutOfBudgetError.
+    OutOfBudgetError, and so do all whose rows `run` gives up with it.
     """
     drive = _Lockstep(run=run, affords=affords, finite_only=finite_only)
     for key, asking in askings.items():
@@ -80,6 +80,9 @@ class _Lockstep:
         batch = [row for _, rows in allowed.values() for row in rows]
         try:
             results = iter(await self.run(batch) if batch else [])
+        except OutOfBudgetError as error:
+            self.found |= dict.fromkeys(allowed, error)
+            return
         except (ServiceError, DeviceMemory) as error:
             logs.event(_log, logging.ERROR, "checks_lost_their_batch", rows=len(batch), error=error)
             self.found |= dict.fromkeys(allowed, error)

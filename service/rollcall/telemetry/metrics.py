@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from rollcall.domain.verdicts import Flag
 
 SERVICE: Final = "rollcall.v1.ExplanationService"
-METHODS: Final = ("Predict", "Explain", "ListModels", "GetModel")
+STREAMS: Final = ("ExplainStream",)
+METHODS: Final = ("Predict", "Explain", *STREAMS, "ListModels", "GetModel")
 CODES: Final = (
     "OK",
     "CANCELLED",
@@ -61,16 +62,18 @@ CODES: Final = (
     "DATA_LOSS",
     "UNAUTHENTICATED",
 )
-STAGES: Final = frozenset({"encode", "predict", "capture", "look", "witness", "decide", "serialize"})
+STAGES: Final = frozenset({"encode", "predict", "capture", "look", "witness", "thorough", "decide", "serialize"})
 OTHER_STAGE: Final = "other"
 ON_REQUEST: Final = "on_request"
 """The label of all maps together that come only where they are asked for: one of their own would not fit a scrape."""
+THOROUGH: Final = "thorough"
+"""The label of all checks together that come only at the level THOROUGH."""
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 
 RejectReason: TypeAlias = Literal["queue_full", "deadline", "draining", "not_ready", "memory"]
 
 SHARED_CHECKS: Final = frozenset(
-    {CheckKind.INSTRUMENT, CheckKind.REACH, CheckKind.UNIFORM_ATTENTION, CheckKind.DECISION_FLIP}
+    {CheckKind.INSTRUMENT, CheckKind.REACH, CheckKind.UNIFORM_ATTENTION, CheckKind.DECISION_FLIP, CheckKind.HEADS}
 )
 """Checks that run once for all maps; counted once per explanation, from the primary map's verdict."""
 
@@ -79,7 +82,7 @@ STAGE_SECONDS: Final = (0.001, 0.005, 0.02, 0.1, 0.5, 5)
 HANDLING_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 QUEUE_SECONDS: Final = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 5)
 TOKENS: Final = (16, 32, 64, 128, 256, 512, 1024, 4096)
-EXPLANATION_ROWS: Final = (1, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+EXPLANATION_ROWS: Final = (1, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
 BATCH_ROWS: Final = (1, 4, 16, 64, 256)
 BATCH_SECONDS: Final = (0.002, 0.005, 0.01, 0.025, 0.1, 0.5)
 ESTIMATE_RATIOS: Final = (0.25, 0.5, 0.8, 1.25, 2, 4)
@@ -102,6 +105,11 @@ class Load:
 def map_label(kind: MapKind) -> str:
     """How verdicts of this kind of map are counted."""
     return kind.value if kind in DEFAULT_MAPS else ON_REQUEST
+
+
+def check_label(kind: CheckKind) -> str:
+    """How results of this kind of check are counted."""
+    return THOROUGH if kind.thorough else kind.value
 
 
 class Metrics:
@@ -144,10 +152,14 @@ class Metrics:
         self._in_flight[method].dec()
         self._grpc_handled[method, code].inc()
         self._grpc_handling[method].observe(seconds)
-        if code == "OK":
+        if code == "OK" and method not in STREAMS:
             self._grpc_sent[method].inc()
         self._requests.child(model, method, code).inc()
         self._request_seconds.child(model, method).observe(seconds)
+
+    def rpc_sent(self, method: str) -> None:
+        """Count a message of a stream that has been sent."""
+        self._grpc_sent[method].inc()
 
     def rejected(self, model: str, reason: RejectReason) -> None:
         """Count a request that was right, but not now."""
@@ -183,7 +195,7 @@ class Metrics:
             self._verdicts.child(model, map_label(kind), verdict.flag.value, verdict.reason.value).inc()
             for check in verdict.checks:
                 if kind is explanation.primary_map or check.kind not in SHARED_CHECKS:
-                    self._checks.child(model, check.kind.value, check.outcome.value).inc()
+                    self._checks.child(model, check_label(check.kind), check.outcome.value).inc()
 
     def stage(self, model: str, stage: str, seconds: float) -> None:
         """Observe how long one step of a request took."""
@@ -320,11 +332,12 @@ class Metrics:
             buckets=HANDLING_SECONDS,
             registry=r,
         )
-        self._grpc_started = {m: started.labels("unary", SERVICE, m) for m in METHODS}
-        self._grpc_handled = {(m, c): handled.labels("unary", SERVICE, m, _pascal(c)) for m in METHODS for c in CODES}
-        self._grpc_received = {m: received.labels("unary", SERVICE, m) for m in METHODS}
-        self._grpc_sent = {m: sent.labels("unary", SERVICE, m) for m in METHODS}
-        self._grpc_handling = {m: handling.labels("unary", SERVICE, m) for m in METHODS}
+        kinds = {m: "server_stream" if m in STREAMS else "unary" for m in METHODS}
+        self._grpc_started = {m: started.labels(kinds[m], SERVICE, m) for m in METHODS}
+        self._grpc_handled = {(m, c): handled.labels(kinds[m], SERVICE, m, _pascal(c)) for m in METHODS for c in CODES}
+        self._grpc_received = {m: received.labels(kinds[m], SERVICE, m) for m in METHODS}
+        self._grpc_sent = {m: sent.labels(kinds[m], SERVICE, m) for m in METHODS}
+        self._grpc_handling = {m: handling.labels(kinds[m], SERVICE, m) for m in METHODS}
 
     def _declare_requests(self) -> None:
         in_flight = Gauge(
@@ -339,7 +352,7 @@ class Metrics:
             "Seconds from the arrival of a request to its reply.",
             "method",
             buckets=REQUEST_SECONDS,
-            quota=18,
+            quota=14,
         )
         self._tokens = Histogram(
             "rollcall_request_tokens",
@@ -365,10 +378,10 @@ class Metrics:
 
     def _declare_evidence(self) -> None:
         self._verdicts = self._counter(
-            "rollcall_verdicts_total", "Verdicts, one for each map returned.", "map", "flag", "reason", quota=100
+            "rollcall_verdicts_total", "Verdicts, one for each map returned.", "map", "flag", "reason", quota=75
         )
         self._checks = self._counter(
-            "rollcall_check_results_total", "Results of counterfactual checks.", "check", "outcome", quota=115
+            "rollcall_check_results_total", "Results of counterfactual checks.", "check", "outcome", quota=85
         )
         self._rows = self._counter("rollcall_rows_total", "Rows behind the answers given.", "kind", quota=20)
         self._explanation_rows = Histogram(

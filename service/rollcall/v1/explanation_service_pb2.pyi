@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from rollcall.v1 import common_pb2 as _common_pb2
+from rollcall.v1 import explanation_pb2 as _explanation_pb2
 from rollcall.v1 import model_pb2 as _model_pb2
 import builtins as _builtins
 import sys
@@ -19,6 +20,68 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+@_typing.final
+class Progress(_message.Message):
+    """How far an explanation is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STAGE_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    PLANNED_ROWS_FIELD_NUMBER: _builtins.int
+    stage: _builtins.str
+    """Name of the step that is running, as in the metric rollcall_stage_duration_seconds."""
+    rows: _builtins.int
+    """Forward rows that have run."""
+    planned_rows: _builtins.int
+    """About how many there will be; checks that are decided early take fewer."""
+    def __init__(
+        self,
+        *,
+        stage: _builtins.str = ...,
+        rows: _builtins.int = ...,
+        planned_rows: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["planned_rows", b"planned_rows", "rows", b"rows", "stage", b"stage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Progress: _TypeAlias = Progress  # noqa: Y015
+
+@_typing.final
+class ExplainStreamResponse(_message.Message):
+    """One message of an ExplainStream. What this client does not know (nothing is set) is to be skipped."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    HEADER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def progress(self) -> Global___Progress:
+        """How far it is."""
+
+    @_builtins.property
+    def header(self) -> _explanation_pb2.ExplainResponse:
+        """The explanation; exactly one, after all progress."""
+
+    def __init__(
+        self,
+        *,
+        progress: Global___Progress | None = ...,
+        header: _explanation_pb2.ExplainResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "header", b"header", "progress", b"progress"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "header", b"header", "progress", b"progress"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["progress", "header"]  # noqa: Y015
+    _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
+
+Global___ExplainStreamResponse: _TypeAlias = ExplainStreamResponse  # noqa: Y015
 
 @_typing.final
 class PredictRequest(_message.Message):

@@ -50,6 +50,11 @@ class ExplanationServiceStub:
                 request_serializer=rollcall_dot_v1_dot_explanation__pb2.ExplainRequest.SerializeToString,
                 response_deserializer=rollcall_dot_v1_dot_explanation__pb2.ExplainResponse.FromString,
                 _registered_method=True)
+        self.ExplainStream = channel.unary_stream(
+                '/rollcall.v1.ExplanationService/ExplainStream',
+                request_serializer=rollcall_dot_v1_dot_explanation__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=rollcall_dot_v1_dot_explanation__service__pb2.ExplainStreamResponse.FromString,
+                _registered_method=True)
         self.ListModels = channel.unary_unary(
                 '/rollcall.v1.ExplanationService/ListModels',
                 request_serializer=rollcall_dot_v1_dot_explanation__service__pb2.ListModelsRequest.SerializeToString,
@@ -84,6 +89,15 @@ class ExplanationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainStream(self, request, context):
+        """The same, with progress while it is worked out: any number of progress messages, then the header, which is the
+        explanation. Progress is told as it comes; who reads slowly hears of fewer steps, never late of them. Cancelling,
+        deadlines and errors are those of Explain.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListModels(self, request, context):
         """The models that are being served.
         """
@@ -110,6 +124,11 @@ def add_ExplanationServiceServicer_to_server(servicer, server):
                     servicer.Explain,
                     request_deserializer=rollcall_dot_v1_dot_explanation__pb2.ExplainRequest.FromString,
                     response_serializer=rollcall_dot_v1_dot_explanation__pb2.ExplainResponse.SerializeToString,
+            ),
+            'ExplainStream': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExplainStream,
+                    request_deserializer=rollcall_dot_v1_dot_explanation__pb2.ExplainRequest.FromString,
+                    response_serializer=rollcall_dot_v1_dot_explanation__service__pb2.ExplainStreamResponse.SerializeToString,
             ),
             'ListModels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListModels,
@@ -181,6 +200,33 @@ class ExplanationService:
             '/rollcall.v1.ExplanationService/Explain',
             rollcall_dot_v1_dot_explanation__pb2.ExplainRequest.SerializeToString,
             rollcall_dot_v1_dot_explanation__pb2.ExplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainStream(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/rollcall.v1.ExplanationService/ExplainStream',
+            rollcall_dot_v1_dot_explanation__pb2.ExplainRequest.SerializeToString,
+            rollcall_dot_v1_dot_explanation__service__pb2.ExplainStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,

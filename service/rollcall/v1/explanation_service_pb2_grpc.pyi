@@ -43,6 +43,11 @@ class ExplanationServiceStub:
     """The prediction alone: same inputs, same weights."""
     Explain: _grpc.UnaryUnaryMultiCallable[_explanation_pb2.ExplainRequest, _explanation_pb2.ExplainResponse]
     """The prediction, its maps, and a faithfulness flag with evidence for each map."""
+    ExplainStream: _grpc.UnaryStreamMultiCallable[_explanation_pb2.ExplainRequest, _explanation_service_pb2.ExplainStreamResponse]
+    """The same, with progress while it is worked out: any number of progress messages, then the header, which is the
+    explanation. Progress is told as it comes; who reads slowly hears of fewer steps, never late of them. Cancelling,
+    deadlines and errors are those of Explain.
+    """
     ListModels: _grpc.UnaryUnaryMultiCallable[_explanation_service_pb2.ListModelsRequest, _explanation_service_pb2.ListModelsResponse]
     """The models that are being served."""
     GetModel: _grpc.UnaryUnaryMultiCallable[_explanation_service_pb2.GetModelRequest, _explanation_service_pb2.GetModelResponse]
@@ -62,6 +67,11 @@ class ExplanationServiceAsyncStub(ExplanationServiceStub):
     """The prediction alone: same inputs, same weights."""
     Explain: _aio.UnaryUnaryMultiCallable[_explanation_pb2.ExplainRequest, _explanation_pb2.ExplainResponse]  # type: ignore[assignment]
     """The prediction, its maps, and a faithfulness flag with evidence for each map."""
+    ExplainStream: _aio.UnaryStreamMultiCallable[_explanation_pb2.ExplainRequest, _explanation_service_pb2.ExplainStreamResponse]  # type: ignore[assignment]
+    """The same, with progress while it is worked out: any number of progress messages, then the header, which is the
+    explanation. Progress is told as it comes; who reads slowly hears of fewer steps, never late of them. Cancelling,
+    deadlines and errors are those of Explain.
+    """
     ListModels: _aio.UnaryUnaryMultiCallable[_explanation_service_pb2.ListModelsRequest, _explanation_service_pb2.ListModelsResponse]  # type: ignore[assignment]
     """The models that are being served."""
     GetModel: _aio.UnaryUnaryMultiCallable[_explanation_service_pb2.GetModelRequest, _explanation_service_pb2.GetModelResponse]  # type: ignore[assignment]
@@ -90,6 +100,17 @@ class ExplanationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_explanation_pb2.ExplainResponse, _abc.Awaitable[_explanation_pb2.ExplainResponse]]:
         """The prediction, its maps, and a faithfulness flag with evidence for each map."""
+
+    @_abc_1.abstractmethod
+    def ExplainStream(
+        self,
+        request: _explanation_pb2.ExplainRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_explanation_service_pb2.ExplainStreamResponse], _abc.AsyncIterator[_explanation_service_pb2.ExplainStreamResponse]]:
+        """The same, with progress while it is worked out: any number of progress messages, then the header, which is the
+        explanation. Progress is told as it comes; who reads slowly hears of fewer steps, never late of them. Cancelling,
+        deadlines and errors are those of Explain.
+        """
 
     @_abc_1.abstractmethod
     def ListModels(

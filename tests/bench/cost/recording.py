@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from rollcall.domain.compute import Captured, Compute, Job
+from rollcall.domain.compute import Captured, Compute, Job, Search
 from rollcall.domain.decision import Decision
 from rollcall.domain.inputs import Encoding, ModelInput
 from rollcall.domain.maps import AttentionSelection, Floats, MapKind, MapOptions
@@ -63,6 +63,18 @@ class Recording:
             job, model, encoding, maps=maps, options=options, decide=decide, attention=attention, half_way=half_way
         )
         return self.captured
+
+    async def search(
+        self,
+        job: Job,
+        model: str,
+        encoding: Encoding,
+        search: Search,
+        options: MapOptions,
+        stepped: Callable[[int], None],
+    ) -> list[Floats]:
+        """Pass on."""
+        return await self.compute.search(job, model, encoding, search, options, stepped)
 
     def expected_seconds(self, model: str, rows: int, length: int) -> float:
         """Pass on."""

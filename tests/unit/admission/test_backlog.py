@@ -46,6 +46,17 @@ def test_too_much_work_ahead_is_refused_with_a_hint() -> None:
         assert work.total() == 1
 
 
+def test_patient_work_stands_in_nobodys_way_but_its_likes() -> None:
+    """Who goes first anyway does not find it ahead; who is as patient does."""
+    work = backlog(most=5.0)
+    with work.admit(Job(arrived=0.0, rows_left=300), "m", 10, patient=True):
+        assert work.total() == 300
+        with work.admit(Job(arrived=1.0, rows_left=3), "m", 10):
+            assert work.total() == 303
+        with pytest.raises(Overloaded), work.admit(Job(arrived=1.0, rows_left=300), "m", 10, patient=True):
+            pytest.fail("let in")
+
+
 def test_ahead_is_what_has_less_left_or_came_long_before() -> None:
     """The rule of the queue: least left first, waiting counted."""
     work = backlog()

@@ -18,7 +18,9 @@ from tests.unit.pipeline.cards import FAILED, PASSED, PLAIN, card
 
 STANDARD, STRICT = Policy(name="standard", version=1), Policy(name="strict", version=1, max_rows=200)
 POLICIES = {"standard": STANDARD, "strict": STRICT}
-DEFAULTS = ServerDefaults(check_level=CheckLevel.STANDARD, policy="standard", max_rows=150, most_rows=500)
+DEFAULTS = ServerDefaults(
+    check_level=CheckLevel.STANDARD, policy="standard", max_rows=150, thorough_rows=400, most_rows=500
+)
 
 
 def plan(
@@ -95,14 +97,20 @@ def test_a_model_that_was_never_tested_is_not_explained() -> None:
 
 
 def test_levels_are_the_requests_or_the_servers() -> None:
-    """A request may ask for less than the server's level; what is not built is refused."""
+    """A request may ask for less than the server's level, or for more."""
     assert plan(check_level=CheckLevel.NONE).level is CheckLevel.NONE
     quiet = replace(DEFAULTS, check_level=CheckLevel.NONE)
     assert plan(defaults=quiet).level is CheckLevel.NONE
     assert plan(defaults=quiet, check_level=CheckLevel.STANDARD).level is CheckLevel.STANDARD
-    with pytest.raises(Unsupported) as refusal:
-        plan(check_level=CheckLevel.THOROUGH)
-    assert refusal.value.subject == "check_level.THOROUGH"
+    assert plan(check_level=CheckLevel.THOROUGH).level is CheckLevel.THOROUGH
+
+
+def test_thorough_requests_have_rows_of_their_own() -> None:
+    """The policy's number is for the standard checks; a thorough request has the server's, within its limit."""
+    assert plan(check_level=CheckLevel.THOROUGH).max_rows == 400
+    assert plan(check_level=CheckLevel.THOROUGH, max_rows=90).max_rows == 90
+    generous = replace(DEFAULTS, thorough_rows=4_000)
+    assert plan(defaults=generous, check_level=CheckLevel.THOROUGH).max_rows == 500
 
 
 def test_policies_are_chosen_by_name() -> None:

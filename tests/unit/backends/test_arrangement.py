@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from rollcall.backends.arrangement import Arrangement, arrange, first_layer
 from rollcall.backends.base import BatchRow, variants
+from rollcall.checks.base import OPERATORS
 from rollcall.domain.maps import Bools, HeadFusion, MapOptions
 from rollcall.domain.rows import AttentionEdit, RemovalOperator, Row
 from tests.subjects import encoding
@@ -22,7 +23,7 @@ from tests.subjects import encoding
 LAYERS = 4
 SHORT, LONG, TWIN = encoding(2), encoding(5), encoding(5)
 """Inputs; the last two are equal and yet two."""
-NONE, IDENTITY, UNIFORM, PERMUTED = AttentionEdit
+NONE, IDENTITY, UNIFORM, PERMUTED = list(AttentionEdit)[:4]
 BY_MAXIMUM = MapOptions(rollout_fusion=HeadFusion.MAX)
 
 
@@ -191,7 +192,7 @@ def any_rows(draw: st.DrawFn) -> BatchRow:
     removed = draw(st.none() | st.lists(st.booleans(), min_size=len(chosen.units), max_size=len(chosen.units)))
     row = Row(
         removed=None if removed is None else np.array(removed),
-        operator=draw(st.sampled_from(RemovalOperator)),
+        operator=draw(st.sampled_from(OPERATORS)),
         edit=edit,
         layers=None if edit is NONE else layers,
         seed=draw(st.integers(0, 3)),

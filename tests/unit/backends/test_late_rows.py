@@ -13,6 +13,7 @@ import torch
 from transformers import PreTrainedModel
 
 from rollcall.backends.base import BatchRow, variants
+from rollcall.checks.base import OPERATORS
 from rollcall.domain.inputs import Encoding, TextInput, TokensInput
 from rollcall.domain.maps import Bools
 from rollcall.domain.rows import AttentionEdit, RemovalOperator, Row
@@ -154,7 +155,7 @@ def test_late_rows_beside_removals_are_copies_of_the_untouched_input(model: Tiny
     removals = [
         Row(removed=removed, operator=operator, readout=True)
         for removed in (some, everything)
-        for operator in RemovalOperator
+        for operator in OPERATORS
     ]
     late = [
         Row(edit=edit, layers=layers, seed=3, readout=True)
@@ -170,7 +171,7 @@ def test_an_edit_of_a_removal_is_both(model: Tiny, explicit: PreTrainedModel) ->
     encoding = encodings(model)["text"]
     rows = [
         Row(removed=removing(encoding, 3), operator=operator, edit=edit, layers=layers, readout=True)
-        for operator in RemovalOperator
+        for operator in OPERATORS
         for edit in (AttentionEdit.IDENTITY, AttentionEdit.UNIFORM)
         for layers in (None, (1,), (LAST,))
     ]

@@ -17,16 +17,16 @@ from rollcall.edge.port import Limits
 from rollcall.edge.server import GrpcServer
 from rollcall.edge.status import DETAILS_KEY
 from rollcall.settings import GrpcSettings
-from rollcall.telemetry.metrics import Metrics
+from rollcall.telemetry.metrics import STREAMS, Metrics
 from rollcall.v1 import explanation_service_pb2_grpc
 from tests.unit.edge import samples
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from google.protobuf.message import Message
 
-    from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
+    from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest, Progress
     from rollcall.domain.model import ModelCard
     from rollcall.monitor.record import ModelRecord
     from rollcall.v1.explanation_service_pb2_grpc import ExplanationServiceAsyncStub
@@ -45,6 +45,7 @@ class FakeHouse:
     release: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     explanation: Explanation | None = None
+    progress: list[Progress] = field(default_factory=list)
 
     @property
     def default_model(self) -> str | None:
@@ -56,8 +57,11 @@ class FakeHouse:
         await self._serve(request)
         return samples.predicted(request.request_id)
 
-    async def explain(self, request: ExplainRequest) -> Explanation:
-        """Answer with the sample."""
+    async def explain(self, request: ExplainRequest, tell: Callable[[Progress], None] | None = None) -> Explanation:
+        """Answer with the sample, after telling all progress there is."""
+        for progress in self.progress if tell is not None else ():
+            tell(progress)  # type: ignore[misc] # it is there
+            await asyncio.sleep(0)
         await self._serve(request)
         return self.explanation or samples.explanation(request.request_id)
 
@@ -110,7 +114,8 @@ class Door:
 
     def handled(self, method: str, code: str) -> float:
         """Read how many calls ended with a code, by grpc-prometheus name."""
-        labels = {"grpc_type": "unary", "grpc_service": "rollcall.v1.ExplanationService", "grpc_method": method}
+        kind = "server_stream" if method in STREAMS else "unary"
+        labels = {"grpc_type": kind, "grpc_service": "rollcall.v1.ExplanationService", "grpc_method": method}
         return self.sample("grpc_server_handled_total", **labels, grpc_code=code)
 
 

@@ -14,10 +14,11 @@ from scipy.stats import binomtest
 from rollcall.domain.errors import InvalidInput
 from rollcall.domain.explanation import Effect
 from rollcall.domain.maps import MAX_ATTENTION_BYTES, MapKind, MissingMap
-from rollcall.domain.verdicts import CalibrationRef
+from rollcall.domain.verdicts import CalibrationRef, CheckKind, CheckOutcome, CheckResult, Witness
 from rollcall.edge.converters import replies
 from rollcall.edge.port import Limits
 from rollcall.v1 import common_pb2, explanation_pb2, explanation_service_pb2, model_pb2
+from rollcall.verdict.policies import THOROUGH
 from tests.unit.edge import samples
 
 
@@ -92,6 +93,25 @@ def test_maps_that_are_missing_are_named() -> None:
     assert (lost.map, lost.reason) == (explanation_pb2.MAP_KIND_ATTENTION_FLOW, "no time.")
     assert [a.note for a in reply.attributions] == ["About raw_attention.", "About gradient_rollout."]
     assert not replies.explain_response(answer).missing_maps
+
+
+def test_thorough_checks_leave_whole() -> None:
+    """Heads, results without a test, an adversary's map and the policy behind them arrive; other levels have none."""
+    answer = samples.bare_explanation()
+    (attribution,) = answer.attributions
+    verdict = replace(
+        attribution.verdict,
+        checks=(CheckResult(kind=CheckKind.ERASURE, outcome=CheckOutcome.MEASURED, statistic="x", value=0.5),),
+        witnesses=(Witness(kind=CheckKind.HEADS, detail="", heads=((1, 2), (0, 3))),),
+    )
+    close = replace(answer, attributions=(replace(attribution, verdict=verdict),), thorough=THOROUGH)
+    reply = replies.explain_response(close)
+    assert reply.thorough_policy.id == "thorough@1"
+    assert reply.thorough_policy.digest == THOROUGH.digest
+    assert reply.thorough_policy.thresholds["adversary_tvd"] == 0.01
+    assert [(head.layer, head.head) for head in reply.verdict.witnesses[0].heads] == [(1, 2), (0, 3)]
+    assert reply.verdict.checks[0].outcome == explanation_pb2.CHECK_OUTCOME_MEASURED
+    assert not replies.explain_response(answer).HasField("thorough_policy")
 
 
 def test_numbers_that_are_none_arrive_as_such() -> None:

@@ -13,6 +13,7 @@ from rollcall.backends.base import (
     AttentionReductions,
     BatchOutput,
     BatchRow,
+    BiasedAttention,
     Capture,
     CaptureRequest,
     Decomposition,
@@ -132,6 +133,13 @@ class FakeBackend:
         numbers = torch.arange(encoding.length, dtype=torch.float32)
         along = torch.tensor(points)[:, None] * numbers
         return PathGradients(along=along, at=-along)
+
+    def biased(self, encoding: Encoding, bias: torch.Tensor) -> BiasedAttention:
+        """Attention that is the softmax of the bias, and logits that do not depend on it; or what `run` would raise."""
+        self._start(len(bias))
+        attended = bias.softmax(dim=-1).unsqueeze(3).expand(-1, -1, -1, encoding.length, -1)
+        logits = torch.tensor([1.0, -1.0]).expand(len(bias), -1) + 0 * bias.sum()
+        return BiasedAttention(logits=logits, probabilities=tuple(attended.unbind(dim=1)))
 
     def decompose(self, encoding: Encoding, decision: Decision) -> Decomposition:  # noqa: ARG002 - the contract
         """Each token's own number, the first two against the target; or what `run` would raise."""

@@ -12,7 +12,7 @@ import numpy as np
 from rollcall.admission.backlog import Backlog
 from rollcall.admission.gate import Gate
 from rollcall.admission.plan import ServerDefaults
-from rollcall.domain.compute import Captured, Job, Priority
+from rollcall.domain.compute import Captured, Job, Priority, Search
 from rollcall.domain.decision import Decision
 from rollcall.domain.errors import InvalidInput
 from rollcall.domain.inputs import Encoding, ModelInput, TextInput, Unit
@@ -24,7 +24,7 @@ from rollcall.domain.verdicts import CheckLevel
 from rollcall.pipeline.catalog import Catalog, Entry
 from rollcall.pipeline.explain import Pipeline
 from rollcall.verdict.calibration import Calibration
-from rollcall.verdict.policies import POLICIES
+from rollcall.verdict.policies import POLICIES, THOROUGH
 from tests.harness import Told
 from tests.unit.pipeline.cards import card
 
@@ -114,6 +114,19 @@ class SumModel:
         self.rows.append((Priority.CHECK, len(rows)))
         return self.after(stage, rows, [self.answer(encoding, row) for row in rows])
 
+    async def search(
+        self,
+        job: Job,  # noqa: ARG002 - the contract
+        model: str,  # noqa: ARG002 - the contract
+        encoding: Encoding,  # noqa: ARG002 - the contract
+        search: Search,
+        options: MapOptions,  # noqa: ARG002 - the contract
+        stepped: Callable[[int], None],
+    ) -> list[Floats]:
+        """Find nothing."""
+        stepped(search.rows)
+        return []
+
     def expected_seconds(self, model: str, rows: int, length: int) -> float:  # noqa: ARG002 - the contract
         """As long as the test says."""
         return rows * self.seconds_per_row
@@ -166,6 +179,7 @@ class SumModel:
             MapKind.ATTENTION_ROLLOUT: truth,
             MapKind.NORM_ROLLOUT: truth.max() + 0.01 - truth,
             MapKind.GRADIENT_ROLLOUT: truth,
+            MapKind.INPUT_X_GRADIENT: truth,
         }
         return Captured(
             row=row,
@@ -201,8 +215,13 @@ def pipeline_of(
         gate=gate or Gate(max_in_flight=4, share=1.0),
         backlog=Backlog(max_seconds=backlog_seconds, seconds=compute.expected_seconds),
         policies=policies,
+        thorough=THOROUGH,
         defaults=ServerDefaults(
-            check_level=CheckLevel.STANDARD, policy=next(iter(policies)), max_rows=4096, most_rows=4096
+            check_level=CheckLevel.STANDARD,
+            policy=next(iter(policies)),
+            max_rows=4096,
+            thorough_rows=2048,
+            most_rows=4096,
         ),
         telemetry=fields.pop("telemetry", Told()),
         **fields,

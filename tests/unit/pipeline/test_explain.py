@@ -208,7 +208,6 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception]]] = {
     "an unknown policy": ({"policy": "lenient"}, InvalidInput),
     "no rows": ({"max_rows": 0}, InvalidInput),
     "a layer too many": ({"map_options": MapOptions(raw_layers=(3,))}, InvalidInput),
-    "a level that is not built": ({"check_level": CheckLevel.THOROUGH}, Unsupported),
 }
 
 

@@ -11,7 +11,7 @@ import pytest
 from rollcall.checks.base import Asking
 from rollcall.domain.errors import BackendError, DeviceMemory
 from rollcall.domain.rows import Row, RowResult
-from rollcall.pipeline.lockstep import OutOfBudgetError, run_together
+from rollcall.pipeline.lockstep import OutOfBudgetError, plain, run_together
 
 
 @dataclass(kw_only=True)
@@ -134,3 +134,14 @@ async def test_crashes_are_logged_by_name(caplog: pytest.LogCaptureFixture) -> N
     await run_together(Echo(), {"a": crashing([1]), "b": asking([2])})
     await run_together(Echo(failing=lambda _: BackendError("failed")), {"a": asking([1])})
     assert [record.getMessage() for record in caplog.records] == ["check_crashed", "checks_lost_their_batch"]
+
+
+async def test_who_runs_the_rows_may_give_up() -> None:
+    """Rows that turn out not to be affordable while they run end all checks that asked for them, and none crashed."""
+
+    async def give_up(_: list[Row]) -> list[RowResult]:
+        raise OutOfBudgetError
+
+    found, finite = await run_together(give_up, {"a": plain([Row()]), "b": plain([Row()])})
+    assert all(isinstance(each, OutOfBudgetError) for each in found.values())
+    assert finite

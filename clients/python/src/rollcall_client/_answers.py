@@ -44,7 +44,13 @@ def explanation(reply: explanation_pb2.ExplainResponse) -> Explanation:
         missing_maps=tuple(
             types.MissingMap(map=enums.MapKind(missing.map), reason=missing.reason) for missing in reply.missing_maps
         ),
+        thorough_policy=_thorough_policy(reply.thorough_policy) if reply.HasField("thorough_policy") else None,
     )
+
+
+def progress(message: explanation_service_pb2.Progress) -> types.Progress:
+    """How far an explanation is."""
+    return types.Progress(stage=message.stage, rows=message.rows, planned_rows=message.planned_rows)
 
 
 def prediction(reply: explanation_service_pb2.PredictResponse) -> types.PredictResult:
@@ -190,7 +196,12 @@ def _witness(witness: explanation_pb2.Witness) -> types.Witness:
         removed_units=tuple(witness.removed_units),
         control_units=tuple(witness.control_units),
         detail=witness.detail,
+        heads=tuple(types.Head(layer=head.layer, head=head.head) for head in witness.heads),
     )
+
+
+def _thorough_policy(policy: explanation_pb2.ThoroughPolicy) -> types.ThoroughPolicy:
+    return types.ThoroughPolicy(id=policy.id, digest=policy.digest, thresholds=dict(sorted(policy.thresholds.items())))
 
 
 def _calibration(calibration: explanation_pb2.CalibrationRef) -> types.CalibrationRef:

@@ -1,7 +1,7 @@
-"""The four calls of the service, as values: where each goes, what comes back, and how that is read.
+"""The calls of the service, as values: where each goes, what comes back, and how that is read.
 
 The generated grpc stubs are not used: they refuse to load on a grpcio older than the one that made them, and all that
-they add is these four rows.
+they add is these rows.
 """
 
 from __future__ import annotations
@@ -19,18 +19,22 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from rollcall_client.explanation import Explanation
-    from rollcall_client.types import Model, PredictResult
+    from rollcall_client.types import Model, PredictResult, Progress
 
 Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method(Generic[Answer]):
-    """One method of the service: `read` turns its reply into a value, or raises ValueError."""
+    """One method of the service: `read` turns its reply into a value, or raises ValueError.
+
+    `streams`: progress comes before the reply, in messages of their own.
+    """
 
     path: str
     reply: type[Message]
     read: Callable[[Any], Answer]
+    streams: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +45,20 @@ class Call(Generic[Answer]):
     request: Message
     request_id: str
     timeout: float
+    progress: Callable[[Progress], None] | None = None
+
+    def header(self, message: explanation_service_pb2.ExplainStreamResponse) -> Message | None:
+        """The reply if this message of a stream holds it; progress is told, what is unknown passed over."""
+        match message.WhichOneof("content"):
+            case "header":
+                return message.header
+            case "progress" if self.progress is not None:
+                self.progress(_answers.progress(message.progress))
+        return None
+
+    def no_header(self) -> InvalidAnswer:
+        """What is wrong with a stream that ended without its reply."""
+        return InvalidAnswer("the service's stream ended without an answer", code="OK", request_id=self.request_id)
 
     def answer(self, reply: object) -> Answer:
         """The reply as a value.
@@ -59,6 +77,12 @@ _SERVICE = "/rollcall.v1.ExplanationService"
 EXPLAIN: Method[Explanation] = Method(
     path=f"{_SERVICE}/Explain", reply=explanation_pb2.ExplainResponse, read=_answers.explanation
 )
+EXPLAIN_STREAM: Method[Explanation] = Method(
+    path=f"{_SERVICE}/ExplainStream",
+    reply=explanation_service_pb2.ExplainStreamResponse,
+    read=_answers.explanation,
+    streams=True,
+)
 PREDICT: Method[PredictResult] = Method(
     path=f"{_SERVICE}/Predict", reply=explanation_service_pb2.PredictResponse, read=_answers.prediction
 )
@@ -68,4 +92,4 @@ LIST_MODELS: Method[tuple[Model, ...]] = Method(
 GET_MODEL: Method[Model] = Method(
     path=f"{_SERVICE}/GetModel", reply=explanation_service_pb2.GetModelResponse, read=_answers.model
 )
-METHODS: tuple[Method[Any], ...] = (EXPLAIN, PREDICT, LIST_MODELS, GET_MODEL)
+METHODS: tuple[Method[Any], ...] = (EXPLAIN, EXPLAIN_STREAM, PREDICT, LIST_MODELS, GET_MODEL)

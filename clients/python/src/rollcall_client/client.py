@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack
 import grpc
 import grpc.aio
 
-from rollcall_client._calls import EXPLAIN, GET_MODEL, LIST_MODELS, METHODS, PREDICT, Answer, Call
+from rollcall_client._calls import (
+    EXPLAIN,
+    EXPLAIN_STREAM,
+    GET_MODEL,
+    LIST_MODELS,
+    METHODS,
+    PREDICT,
+    Answer,
+    Call,
+    Method,
+)
 from rollcall_client._failures import failure_from
 from rollcall_client._requests import explain_request, predict_request, text_input, tokens_input
 from rollcall_client._retry import wait_before_retry
@@ -25,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from rollcall_client.options import ExplainOptions, PredictOptions
+    from rollcall_client.types import Progress
 
 DEFAULT_TIMEOUT_SECONDS = 30.0
 DEFAULT_RETRIES = 3
@@ -73,6 +84,23 @@ class Surface(ABC, Generic[_Explained, _Predicted, _Listed, _Described]):
     ) -> _Explained:
         """The prediction for a text, its maps, and a flag with evidence for each map."""
         return self._explain(text_input(text, text_pair), request_id, timeout, options)
+
+    def explain_stream(
+        self,
+        text: str,
+        *,
+        progress: Callable[[Progress], None],
+        text_pair: str | None = None,
+        request_id: str = "",
+        timeout: float | None = None,
+        **options: Unpack[ExplainOptions],
+    ) -> _Explained:
+        """The same as `explain`; `progress` is called while the service works, e.g. with the level THOROUGH.
+
+        It is called between messages of the stream, so that it should return soon. A call that is tried again begins
+        anew, and so does what it is told. What it raises ends the call and is raised here.
+        """
+        return self._explain(text_input(text, text_pair), request_id, timeout, options, progress)
 
     def explain_tokens(
         self,
@@ -128,10 +156,17 @@ class Surface(ABC, Generic[_Explained, _Predicted, _Listed, _Described]):
         request_id: str,
         timeout: float | None,
         options: ExplainOptions,
+        progress: Callable[[Progress], None] | None = None,
     ) -> _Explained:
         request_id = request_id or _new_request_id()
         request = explain_request(content, request_id=request_id, **options)
-        call = Call(method=EXPLAIN, request=request, request_id=request_id, timeout=self._seconds(timeout))
+        call = Call(
+            method=EXPLAIN if progress is None else EXPLAIN_STREAM,
+            request=request,
+            request_id=request_id,
+            timeout=self._seconds(timeout),
+            progress=progress,
+        )
         explained: _Explained = self._run(call)
         return explained
 
@@ -185,10 +220,7 @@ class Client(Surface[Explanation, PredictResult, tuple[Model, ...], Model]):
             if credentials is None
             else grpc.secure_channel(target, credentials, options=_CHANNEL_OPTIONS)
         )
-        self._send = {
-            method.path: self._channel.unary_unary(method.path, _serialize, method.reply.FromString)
-            for method in METHODS
-        }
+        self._send = {method.path: _caller(self._channel, method) for method in METHODS}
 
     def _run(self, call: Call[Answer]) -> Answer:
         send, deadline = self._send[call.method.path], time.monotonic() + call.timeout
@@ -196,6 +228,8 @@ class Client(Surface[Explanation, PredictResult, tuple[Model, ...], Model]):
         while True:
             try:
                 reply = send(call.request, timeout=_until(deadline), metadata=self._metadata)
+                if call.method.streams:
+                    reply = _last(reply, call)
             except grpc.RpcError as error:
                 failure = failure_from(error, request_id=call.request_id)
                 wait = wait_before_retry(
@@ -267,17 +301,16 @@ class AsyncClient(
             if credentials is None
             else grpc.aio.secure_channel(target, credentials, options=_CHANNEL_OPTIONS)
         )
-        self._send = {
-            method.path: self._channel.unary_unary(method.path, _serialize, method.reply.FromString)
-            for method in METHODS
-        }
+        self._send = {method.path: _caller(self._channel, method) for method in METHODS}
+        self._streams: set[Any] = set()
 
     async def _run(self, call: Call[Answer]) -> Answer:
         send, deadline = self._send[call.method.path], time.monotonic() + call.timeout
         retries_done = 0
         while True:
             try:
-                reply = await send(call.request, timeout=_until(deadline), metadata=self._metadata)
+                reply = send(call.request, timeout=_until(deadline), metadata=self._metadata)
+                reply = await (self._last(reply, call) if call.method.streams else reply)
             except grpc.RpcError as error:
                 failure = failure_from(error, request_id=call.request_id)
                 wait = wait_before_retry(
@@ -294,8 +327,22 @@ class AsyncClient(
             else:
                 return call.answer(reply)
 
+    async def _last(self, messages: Any, call: Call[Any]) -> object:  # noqa: ANN401 - a call of grpc.aio
+        """The reply at the end of a stream. The call is given up if whoever hears of its progress raises."""
+        self._streams.add(messages)
+        try:
+            headers = [header async for message in messages if (header := call.header(message)) is not None]
+        finally:
+            messages.cancel()
+            self._streams.discard(messages)
+        if not headers:
+            raise call.no_header()
+        return headers[0]
+
     async def close(self) -> None:
         """Close the connection; calls under way end with Cancelled."""
+        for messages in tuple(self._streams):  # grpc.aio finds those of one reply by itself
+            messages.cancel()
         await self._channel.close(grace=None)
 
     async def __aenter__(self) -> Self:
@@ -305,7 +352,23 @@ class AsyncClient(
         await self.close()
 
 
-def _serialize(request: Any) -> bytes:  # noqa: ANN401 - any of the four requests
+def _caller(channel: Any, method: Method[Any]) -> Any:  # noqa: ANN401 - a channel of either colour, and its callable
+    make = channel.unary_stream if method.streams else channel.unary_unary
+    return make(method.path, _serialize, method.reply.FromString)
+
+
+def _last(messages: Any, call: Call[Any]) -> object:  # noqa: ANN401 - a call of grpc
+    """The reply at the end of a stream. The call is given up if whoever hears of its progress raises."""
+    try:
+        headers = [header for message in messages if (header := call.header(message)) is not None]
+    finally:
+        messages.cancel()
+    if not headers:
+        raise call.no_header()
+    return headers[0]
+
+
+def _serialize(request: Any) -> bytes:  # noqa: ANN401 - any of the requests
     data: bytes = request.SerializeToString()
     return data
 

@@ -94,6 +94,19 @@ class CheckKind(WireEnum):
     SUPPORT = 7
     CONTRADICTION = 8
     DECISION_FLIP = 9
+    OPERATOR_RULE = 10
+    STRATIFIED_NULL = 11
+    REWIRING_SCOPES = 12
+    KNOCK_OUT = 13
+    ERASURE = 14
+    RANK_AGREEMENT = 15
+    HEADS = 16
+    ADVERSARY = 17
+
+    @property
+    def thorough(self) -> bool:
+        """Whether it comes at the level THOROUGH alone; such a check never changes a flag."""
+        return self.value >= CheckKind.OPERATOR_RULE.value
 
 
 class CheckOutcome(WireEnum):
@@ -105,6 +118,7 @@ class CheckOutcome(WireEnum):
     INCONCLUSIVE = 3
     SKIPPED = 4
     ERRORED = 5
+    MEASURED = 6
 
 
 class RemovalOperator(WireEnum):
@@ -113,6 +127,7 @@ class RemovalOperator(WireEnum):
     UNSPECIFIED = 0
     MASK_TOKEN = 1
     HIDDEN_KEYS = 2
+    DELETION = 3
 
 
 class Scope(WireEnum):

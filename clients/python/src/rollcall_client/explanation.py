@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         MissingMap,
         ModelRef,
         Prediction,
+        ThoroughPolicy,
         Timing,
         Unit,
         Verdict,
@@ -43,7 +44,8 @@ class Explanation:
     `verdict` is the verdict of `primary_map`: its flag is the answer's flag. `recommended_map` is the FAITHFUL map with
     the strongest evidence, UNSPECIFIED if no map is FAITHFUL. `effects` is empty and `decision_flip` None unless
     checked. `rows` counts forward rows, the base rows included; `dropped_mass` is the share of the primary map on
-    special tokens; `missing_maps` were asked for and could not be made.
+    special tokens; `missing_maps` were asked for and could not be made; `thorough_policy` is None unless the level was
+    THOROUGH.
 
     Raises:
         ValueError: the pieces contradict each other, e.g. a map has not one score per unit.
@@ -71,6 +73,7 @@ class Explanation:
     seed: int = field(metadata=AS_JSON_STRING)
     units_grouped: bool
     missing_maps: tuple[MissingMap, ...] = ()
+    thorough_policy: ThoroughPolicy | None = None
 
     def __post_init__(self) -> None:
         """Refuse an answer whose pieces contradict each other, so that no reader has to check again."""

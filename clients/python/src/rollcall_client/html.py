@@ -17,7 +17,7 @@ from rollcall_client._page.attention import attention
 from rollcall_client._page.bars import bar_cell
 from rollcall_client._page.checks import checks
 from rollcall_client._page.effects import decision_flip, effects
-from rollcall_client._page.maps import maps, twins
+from rollcall_client._page.maps import adversaries, maps, twins
 from rollcall_client._page.markup import NOTHING, Markup, element, foreign, join
 from rollcall_client._page.tables import row, table
 from rollcall_client._page.words import flag_badge, notes, picture
@@ -108,6 +108,7 @@ def _answer(answer: Explanation, position: int) -> Markup:
         ),
         _section("Smallest change of the decision", "", decision_flip(answer)),
         twins(answer),
+        adversaries(answer),
         _section("All maps", "", maps(answer)),
         _section("Checks", "", *(checks(answer, attribution) for attribution in looked_at(answer))),
         _section("Attention by layer and head", "", attention(answer)) if answer.attention else NOTHING,

@@ -82,7 +82,7 @@ class ExplainOptions(PredictOptions, total=False):
     policy: str
     """Name of the verdict policy; "standard" if left out."""
     max_rows: int | None
-    """Most counterfactual forward rows to spend, at least 1; the policy's number if left out."""
+    """Most counterfactual rows to spend, at least 1; the policy's number (the service's for THOROUGH) if left out."""
     seed: int | None
     """Seed of all random draws; a digest of token ids and policy if left out."""
     attention: AttentionSelection | None

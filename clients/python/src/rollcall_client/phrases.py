@@ -53,7 +53,17 @@ CHECKS: Mapping[CheckKind, str] = {
     CheckKind.SUPPORT: "Does what the map calls important carry the decision alone?",
     CheckKind.CONTRADICTION: "Can the map's top go without effect, while its bottom changes the decision?",
     CheckKind.DECISION_FLIP: "Which smallest set of words changes the decision when removed?",
+    CheckKind.OPERATOR_RULE: "Does each way of removing words say the same about the map, by itself?",
+    CheckKind.STRATIFIED_NULL: "Is the map better than one that merely marks content words, or the right place?",
+    CheckKind.REWIRING_SCOPES: "Whose attention must be very different before the answer changes?",
+    CheckKind.KNOCK_OUT: "Does attention to the map's top words carry the decision more than to random words?",
+    CheckKind.ERASURE: "How far does the prediction fall without the map's top words, and with only them?",
+    CheckKind.RANK_AGREEMENT: "Does the map order the words as another method does?",
+    CheckKind.ADVERSARY: "How different may attention be while the prediction stays? Shown only.",
+    CheckKind.HEADS: "Which attention heads change the decision when they are silenced?",
 }
+THOROUGH = "Numbers and witnesses beside the flag; none of them decides."
+ADVERSARY = "Such a map is found for nearly every text."
 UNKNOWN_CHECK = "A check that this client does not know."
 
 OUTCOMES: Mapping[CheckOutcome, str] = {
@@ -62,6 +72,7 @@ OUTCOMES: Mapping[CheckOutcome, str] = {
     CheckOutcome.INCONCLUSIVE: "could not tell",
     CheckOutcome.SKIPPED: "did not run",
     CheckOutcome.ERRORED: "crashed; no evidence",
+    CheckOutcome.MEASURED: "measured",
 }
 
 MAPS: Mapping[MapKind, str] = {
@@ -81,6 +92,7 @@ UNKNOWN_MAP = "A map that this client does not know."
 OPERATORS: Mapping[RemovalOperator, str] = {
     RemovalOperator.MASK_TOKEN: "replaced by the mask token",
     RemovalOperator.HIDDEN_KEYS: "hidden from attention",
+    RemovalOperator.DELETION: "taken out of the text",
 }
 
 SCOPES: Mapping[Scope, str] = {

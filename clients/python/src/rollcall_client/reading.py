@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from rollcall_client.enums import Flag, MapKind
+from rollcall_client.enums import CheckKind, Flag, MapKind
 from rollcall_client.phrases import CHECKS, OPERATORS, SCOPES, UNKNOWN_CHECK, calibration_sentence
 
 if TYPE_CHECKING:
@@ -165,6 +165,31 @@ def measurement(check: CheckResult) -> str:
     return measured if check.threshold is None else f"{measured} against {_short(check.threshold)}"
 
 
+def decisive(verdict: Verdict) -> tuple[CheckResult, ...]:
+    """The checks that the flag rests on, and what always comes with them."""
+    return tuple(check for check in verdict.checks if not check.kind.thorough)
+
+
+def thorough(verdict: Verdict) -> tuple[CheckResult, ...]:
+    """The checks that come at the level THOROUGH alone, and never decide."""
+    return tuple(check for check in verdict.checks if check.kind.thorough)
+
+
+def chance(check: CheckResult) -> str:
+    """How probable as much is by chance, where the check says so."""
+    return ABSENT if check.p_value is None else f"{check.p_value:.3f}"
+
+
+def rivals(explanation: Explanation) -> tuple[tuple[Attribution, Witness], ...]:
+    """Maps with the most different one that an adversary found at the same prediction."""
+    return tuple(
+        (attribution, witness)
+        for attribution in explanation.attributions
+        for witness in attribution.verdict.witnesses
+        if witness.kind is CheckKind.ADVERSARY and witness.map
+    )
+
+
 def check_sentence(check: CheckResult) -> str:
     """What the check asks, and what it says."""
     return f"{CHECKS.get(check.kind, UNKNOWN_CHECK)} {check.detail}"
@@ -191,6 +216,7 @@ def witness_sentence(witness: Witness, units: tuple[Unit, ...]) -> str:
     parts = _applying(
         (bool(witness.removed_units), f"Removed: {quoted(witness.removed_units, units)}."),
         (bool(witness.control_units), f"Removed as a control: {quoted(witness.control_units, units)}."),
+        (bool(witness.heads), f"Heads: {', '.join(f'layer {h.layer} head {h.head}' for h in witness.heads)}."),
         (witness.jsd is not None, f"The maps differ by {_short(witness.jsd)} nats, of at most 0.693."),
         (witness.tvd is not None, f"The predictions differ by {_short(witness.tvd)}, of at most 1."),
     )

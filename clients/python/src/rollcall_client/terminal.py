@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from rollcall_client import phrases
 from rollcall_client._screen import Line, Span, Style, clip, flow, paint, prose, table
-from rollcall_client.enums import Flag
+from rollcall_client.enums import CheckKind, Flag
 from rollcall_client.reading import (
     ABSENT,
-    check_sentence,
+    chance,
+    decisive,
     flip_sentence,
     gap,
     instead_sentence,
@@ -26,11 +27,13 @@ from rollcall_client.reading import (
     number,
     policy_sentence,
     prediction_sentence,
+    rivals,
     share,
     shown_sentence,
     signed,
     strongest_first,
     target_words,
+    thorough,
     trusted,
     witness_sentence,
 )
@@ -39,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rollcall_client.explanation import Explanation, Word
-    from rollcall_client.types import Attribution
+    from rollcall_client.types import Attribution, Witness
 
 _NARROWEST = 64
 _MOST_ROWS = 20
@@ -78,6 +81,13 @@ def _lines(explanation: Explanation, width: int) -> Iterator[Line]:
     for attribution in looked_at(explanation):
         yield from _section("Checks", f"of {attribution.map.words}", width)
         yield from _checks(explanation, attribution, width)
+    for attribution in looked_at(explanation):
+        if thorough(attribution.verdict):
+            yield from _section("Thorough checks", f"of {attribution.map.words}. {phrases.THOROUGH}", width)
+            yield from _thorough(attribution, width)
+    for attribution, rival in rivals(explanation):
+        yield from _section("The most different map with the same prediction", f"as {attribution.map.words}", width)
+        yield from _rival(explanation, attribution, rival, width)
     yield from _questions(explanation, width)
     yield from _section("Time", "", width)
     yield from _timing(explanation, width)
@@ -224,19 +234,55 @@ def _checks(explanation: Explanation, attribution: Attribution, width: int) -> I
             Span(measurement(check)),
             Span(str(check.rows)),
         )
-        for check in verdict.checks
+        for check in decisive(verdict)
     ]
     yield from table([header, *rows], width, numbers=frozenset({3}))
     for witness in verdict.witnesses:
+        if witness.kind is CheckKind.ADVERSARY:
+            continue  # it has a section of its own, and is no counterexample
         sentence = witness_sentence(witness, explanation.units)
         yield from prose(f"Counterexample ({witness.kind.words}): {sentence}", width, indent="  ")
 
 
+def _thorough(attribution: Attribution, width: int) -> Iterator[Line]:
+    header = tuple(Span(title, Style.DIM) for title in ("check", "found", "measured", "by chance", "rows"))
+    rows = [
+        (
+            Span(check.kind.words),
+            Span(phrases.OUTCOMES.get(check.outcome, check.outcome.words)),
+            Span(measurement(check)),
+            Span(chance(check)),
+            Span(str(check.rows)),
+        )
+        for check in thorough(attribution.verdict)
+    ]
+    yield from table([header, *rows], width, numbers=frozenset({3, 4}))
+
+
+def _rival(explanation: Explanation, attribution: Attribution, rival: Witness, width: int) -> Iterator[Line]:
+    """A map beside its rival, the words whose weights differ most first."""
+    pairs = zip(explanation.words_of(attribution), rival.map, strict=True)
+    ordered = sorted(pairs, key=lambda pair: -abs(pair[0].score - pair[1]) if math.isfinite(pair[1]) else 0.0)
+    rows = [
+        (_name(word), Span(number(word.score)), Span(number(other)), Span(signed(other - word.score), Style.DIM))
+        for word, other in ordered[:_MOST_ROWS]
+    ]
+    header = tuple(Span(title, Style.DIM) for title in ("word", attribution.map.words, "the other", "difference"))
+    yield from table([header, *rows], width, numbers=frozenset({1, 2, 3}))
+    yield from _rest(len(ordered) - len(rows), "less different")
+    yield from prose(f"{witness_sentence(rival, explanation.units)} {phrases.ADVERSARY}", width, indent="  ")
+
+
 def _questions(explanation: Explanation, width: int) -> Iterator[Line]:
     checks = [check for attribution in looked_at(explanation) for check in attribution.verdict.checks]
-    # The maps share most checks: what two of them say alike is said once.
-    for sentence in dict.fromkeys(f"{check.kind.words}: {check_sentence(check)}" for check in checks):
-        yield from prose(sentence, width, Style.DIM, indent="  ")
+    # The maps share most checks: what two of them say alike is said once, and each question is asked once.
+    said: dict[CheckKind, dict[str, None]] = {}
+    for check in checks:
+        said.setdefault(check.kind, {})[check.detail] = None
+    for kind, details in said.items():
+        question = phrases.CHECKS.get(kind, phrases.UNKNOWN_CHECK)
+        sentences = " ".join(detail for detail in details if detail)
+        yield from prose(f"{kind.words}: {question} {sentences}".rstrip(), width, Style.DIM, indent="  ")
 
 
 def _timing(explanation: Explanation, width: int) -> Iterator[Line]:

@@ -94,6 +94,15 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far an explanation is: the step that runs, rows that have run, and about how many there will be."""
+
+    stage: str
+    rows: int
+    planned_rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
     """What people read and what gets removed: a word, or consecutive words of a long text.
 
@@ -180,9 +189,9 @@ class CheckResult:
 class Witness:
     """A counterfactual that can be replayed.
 
-    For REWIRING, `map` is the alternative map over units that gives the same prediction, `jsd` its Jensen-Shannon
-    divergence from the original in nats (at most ln 2), and `tvd` the total variation distance of the two predictions
-    (0 to 1).
+    For REWIRING and ADVERSARY, `map` is the alternative map over units that gives the same prediction, `jsd` its
+    Jensen-Shannon divergence from the original in nats (at most ln 2), and `tvd` the total variation distance of the
+    two predictions (0 to 1). For HEADS, silencing any one of `heads` changes the decision.
     """
 
     kind: CheckKind
@@ -192,6 +201,24 @@ class Witness:
     removed_units: tuple[int, ...]
     control_units: tuple[int, ...]
     detail: str
+    heads: tuple[Head, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """An attention head; both numbers count from 0."""
+
+    layer: int
+    head: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThoroughPolicy:
+    """Sizes and levels of the thorough checks, by name."""
+
+    id: str
+    digest: str
+    thresholds: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

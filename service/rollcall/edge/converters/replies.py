@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
     from rollcall.domain import verdicts
     from rollcall.domain.decision import Prediction
-    from rollcall.domain.explanation import Attribution, DecisionFlip, Explanation, Predicted, Timing
+    from rollcall.domain.explanation import Attribution, DecisionFlip, Explanation, Predicted, Progress, Timing
     from rollcall.domain.inputs import Threshold, Unit
     from rollcall.domain.maps import AttentionTensor
     from rollcall.domain.model import ModelCard, ModelRef
+    from rollcall.domain.policy import ThoroughPolicy
     from rollcall.edge.port import Limits
     from rollcall.monitor.record import ModelRecord
 
@@ -75,7 +76,22 @@ def explain_response(answer: Explanation) -> explanation_pb2.ExplainResponse:
             explanation_pb2.MissingMap(map=enums.MAP_KINDS[missing.kind], reason=missing.reason)
             for missing in answer.missing_maps
         ],
+        thorough_policy=_thorough_policy(answer.thorough) if answer.thorough else None,
     )
+
+
+def progress_message(progress: Progress) -> explanation_service_pb2.ExplainStreamResponse:
+    """Write how far an explanation is."""
+    return explanation_service_pb2.ExplainStreamResponse(
+        progress=explanation_service_pb2.Progress(
+            stage=progress.stage, rows=progress.rows, planned_rows=progress.planned_rows
+        )
+    )
+
+
+def header_message(answer: Explanation) -> explanation_service_pb2.ExplainStreamResponse:
+    """Write an explanation as the header of a stream. Raises InvalidInput as `explain_response`."""
+    return explanation_service_pb2.ExplainStreamResponse(header=explain_response(answer))
 
 
 def model(
@@ -113,6 +129,8 @@ def model(
 
 def describe(reply: Message) -> dict[str, str | int | float | bool]:
     """Pick what a log line tells of a reply: ids, counts, and flags as the metrics name them; nothing of the input."""
+    if isinstance(reply, explanation_service_pb2.ExplainStreamResponse):
+        return describe(reply.header) if reply.HasField("header") else {}
     if isinstance(reply, explanation_pb2.ExplainResponse):
         return {
             "explanation_id": reply.explanation_id,
@@ -259,7 +277,12 @@ def _witness(witness: verdicts.Witness) -> explanation_pb2.Witness:
         removed_units=witness.removed_units,
         control_units=witness.control_units,
         detail=witness.detail,
+        heads=[explanation_pb2.Head(layer=layer, head=head) for layer, head in witness.heads],
     )
+
+
+def _thorough_policy(policy: ThoroughPolicy) -> explanation_pb2.ThoroughPolicy:
+    return explanation_pb2.ThoroughPolicy(id=policy.id, digest=policy.digest, thresholds=policy.thresholds())
 
 
 def _attention(attention: AttentionTensor) -> explanation_pb2.AttentionTensor:

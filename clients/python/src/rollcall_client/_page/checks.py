@@ -8,7 +8,8 @@ from rollcall_client import phrases
 from rollcall_client._page.markup import NOTHING, Markup, element, join
 from rollcall_client._page.tables import number_cell, on_demand, row, table
 from rollcall_client._page.words import flag_badge
-from rollcall_client.reading import check_sentence, measurement, witness_sentence
+from rollcall_client.enums import CheckKind
+from rollcall_client.reading import chance, check_sentence, decisive, measurement, thorough, witness_sentence
 
 if TYPE_CHECKING:
     from rollcall_client.explanation import Explanation
@@ -24,10 +25,31 @@ def checks(explanation: Explanation, attribution: Attribution) -> Markup:
     titles = {"Check": "", "Found": "", "Measured": "", "Rows": "number"}
     return join(
         title,
-        table(titles, [_row(check) for check in verdict.checks], class_="plain checks"),
+        table(titles, [_row(check) for check in decisive(verdict)], class_="plain checks"),
+        _thorough(verdict),
         _counterexamples(explanation, verdict.witnesses),
         _thresholds(verdict),
     )
+
+
+def _thorough(verdict: Verdict) -> Markup:
+    """Checks that never decide, apart from those that do."""
+    checks = thorough(verdict)
+    if not checks:
+        return NOTHING
+    titles = {"Check": "", "Found": "", "Measured": "", "By chance": "number", "Rows": "number"}
+    rows = [
+        row(
+            join(check.kind.words, element("small", check_sentence(check))),
+            element("td", phrases.OUTCOMES.get(check.outcome, check.outcome.words), class_="outcome"),
+            element("td", measurement(check)),
+            number_cell(chance(check)),
+            number_cell(str(check.rows)),
+        )
+        for check in checks
+    ]
+    remark = element("p", phrases.THOROUGH, class_="remark")
+    return join(element("h5", "Thorough checks"), remark, table(titles, rows, class_="plain checks"))
 
 
 def _row(check: CheckResult) -> Markup:
@@ -41,12 +63,13 @@ def _row(check: CheckResult) -> Markup:
 
 
 def _counterexamples(explanation: Explanation, witnesses: tuple[Witness, ...]) -> Markup:
-    if not witnesses:
-        return NOTHING
     items = [
         element("li", element("b", f"{witness.kind.words}: "), witness_sentence(witness, explanation.units))
         for witness in witnesses
+        if witness.kind is not CheckKind.ADVERSARY  # it is no counterexample, and has a section of its own
     ]
+    if not items:
+        return NOTHING
     return join(element("h5", "Counterexamples that can be replayed"), element("ul", *items))
 
 

@@ -10,7 +10,7 @@ from rollcall_client._page.markup import NOTHING, Markup, element, foreign, join
 from rollcall_client._page.tables import number_cell, on_demand, row, table
 from rollcall_client._page.words import flag_badge, picture
 from rollcall_client.enums import CheckKind
-from rollcall_client.reading import ABSENT, largest, number, percent, signed, witness_sentence
+from rollcall_client.reading import ABSENT, largest, number, percent, rivals, signed, witness_sentence
 
 if TYPE_CHECKING:
     from rollcall_client.explanation import Explanation
@@ -32,6 +32,15 @@ def twins(explanation: Explanation) -> Markup:
         return NOTHING
     title = element("h3", "Different attention, same answer")
     return element("section", title, element("p", _TWINS, class_="remark"), *found)
+
+
+def adversaries(explanation: Explanation) -> Markup:
+    """For every map that was searched for: itself beside the most different one with the same prediction."""
+    found = [_twin(explanation, attribution, witness) for attribution, witness in rivals(explanation)]
+    if not found:
+        return NOTHING
+    title = element("h3", "The most different map with the same prediction that the search found")
+    return element("section", title, element("p", phrases.ADVERSARY, class_="remark"), *found)
 
 
 def _twin(explanation: Explanation, attribution: Attribution, witness: Witness) -> Markup:

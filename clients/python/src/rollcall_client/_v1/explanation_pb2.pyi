@@ -182,7 +182,7 @@ class _CheckLevelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CheckLevel
     CHECK_LEVEL_STANDARD: _CheckLevel.ValueType  # 2
     """The checks that decide the flag, and replayable witnesses."""
     CHECK_LEVEL_THOROUGH: _CheckLevel.ValueType  # 3
-    """Everything, including adversarial search. Not available yet: FAILED_PRECONDITION."""
+    """Beside these, thorough checks by the hundreds of rows: numbers and witnesses that are shown and never change a flag."""
 
 class CheckLevel(_CheckLevel, metaclass=_CheckLevelEnumTypeWrapper):
     """How much to check."""
@@ -194,7 +194,7 @@ CHECK_LEVEL_NONE: CheckLevel.ValueType  # 1
 CHECK_LEVEL_STANDARD: CheckLevel.ValueType  # 2
 """The checks that decide the flag, and replayable witnesses."""
 CHECK_LEVEL_THOROUGH: CheckLevel.ValueType  # 3
-"""Everything, including adversarial search. Not available yet: FAILED_PRECONDITION."""
+"""Beside these, thorough checks by the hundreds of rows: numbers and witnesses that are shown and never change a flag."""
 Global___CheckLevel: _TypeAlias = CheckLevel  # noqa: Y015
 
 class _CheckKind:
@@ -223,6 +223,22 @@ class _CheckKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CheckKind.V
     """Can the map's top be removed without effect while removing its bottom changes the decision."""
     CHECK_KIND_DECISION_FLIP: _CheckKind.ValueType  # 9
     """The smallest set of units found whose removal changes the decision."""
+    CHECK_KIND_OPERATOR_RULE: _CheckKind.ValueType  # 10
+    """Thorough: the rule of ALIGNMENT under each removal operator by itself, deletion included, on many more removals."""
+    CHECK_KIND_STRATIFIED_NULL: _CheckKind.ValueType  # 11
+    """Thorough: is the map better than one that merely marks content words, or the right third of the text."""
+    CHECK_KIND_REWIRING_SCOPES: _CheckKind.ValueType  # 12
+    """Thorough: rewiring of the read-out's last row, of all its rows, of all rows."""
+    CHECK_KIND_KNOCK_OUT: _CheckKind.ValueType  # 13
+    """Thorough: do the map's top units carry the decision through attention more than random ones do."""
+    CHECK_KIND_ERASURE: _CheckKind.ValueType  # 14
+    """Thorough: comprehensiveness and sufficiency, as ERASER and ferret have them, and normalised."""
+    CHECK_KIND_RANK_AGREEMENT: _CheckKind.ValueType  # 15
+    """Thorough: rank correlation with gradient times input and with leave-one-out."""
+    CHECK_KIND_HEADS: _CheckKind.ValueType  # 16
+    """Thorough: which heads change the decision when they are silenced."""
+    CHECK_KIND_ADVERSARY: _CheckKind.ValueType  # 17
+    """Thorough: the most different map that an adversary finds at the same prediction. Its existence proves nothing."""
 
 class CheckKind(_CheckKind, metaclass=_CheckKindEnumTypeWrapper):
     """A counterfactual check."""
@@ -247,6 +263,22 @@ CHECK_KIND_CONTRADICTION: CheckKind.ValueType  # 8
 """Can the map's top be removed without effect while removing its bottom changes the decision."""
 CHECK_KIND_DECISION_FLIP: CheckKind.ValueType  # 9
 """The smallest set of units found whose removal changes the decision."""
+CHECK_KIND_OPERATOR_RULE: CheckKind.ValueType  # 10
+"""Thorough: the rule of ALIGNMENT under each removal operator by itself, deletion included, on many more removals."""
+CHECK_KIND_STRATIFIED_NULL: CheckKind.ValueType  # 11
+"""Thorough: is the map better than one that merely marks content words, or the right third of the text."""
+CHECK_KIND_REWIRING_SCOPES: CheckKind.ValueType  # 12
+"""Thorough: rewiring of the read-out's last row, of all its rows, of all rows."""
+CHECK_KIND_KNOCK_OUT: CheckKind.ValueType  # 13
+"""Thorough: do the map's top units carry the decision through attention more than random ones do."""
+CHECK_KIND_ERASURE: CheckKind.ValueType  # 14
+"""Thorough: comprehensiveness and sufficiency, as ERASER and ferret have them, and normalised."""
+CHECK_KIND_RANK_AGREEMENT: CheckKind.ValueType  # 15
+"""Thorough: rank correlation with gradient times input and with leave-one-out."""
+CHECK_KIND_HEADS: CheckKind.ValueType  # 16
+"""Thorough: which heads change the decision when they are silenced."""
+CHECK_KIND_ADVERSARY: CheckKind.ValueType  # 17
+"""Thorough: the most different map that an adversary finds at the same prediction. Its existence proves nothing."""
 Global___CheckKind: _TypeAlias = CheckKind  # noqa: Y015
 
 class _CheckOutcome:
@@ -267,6 +299,8 @@ class _CheckOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CheckOut
     """Did not run; the detail says why."""
     CHECK_OUTCOME_ERRORED: _CheckOutcome.ValueType  # 5
     """Crashed; never evidence."""
+    CHECK_OUTCOME_MEASURED: _CheckOutcome.ValueType  # 6
+    """A number for people to read; evidence neither way."""
 
 class CheckOutcome(_CheckOutcome, metaclass=_CheckOutcomeEnumTypeWrapper):
     """What one check found."""
@@ -283,6 +317,8 @@ CHECK_OUTCOME_SKIPPED: CheckOutcome.ValueType  # 4
 """Did not run; the detail says why."""
 CHECK_OUTCOME_ERRORED: CheckOutcome.ValueType  # 5
 """Crashed; never evidence."""
+CHECK_OUTCOME_MEASURED: CheckOutcome.ValueType  # 6
+"""A number for people to read; evidence neither way."""
 Global___CheckOutcome: _TypeAlias = CheckOutcome  # noqa: Y015
 
 class _RemovalOperator:
@@ -297,6 +333,8 @@ class _RemovalOperatorEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Remov
     """Its tokens become the mask token (the unknown token where the vocabulary has no mask)."""
     REMOVAL_OPERATOR_HIDDEN_KEYS: _RemovalOperator.ValueType  # 2
     """Its keys are hidden from attention in all layers."""
+    REMOVAL_OPERATOR_DELETION: _RemovalOperator.ValueType  # 3
+    """Its tokens are taken out and what follows moves up. Thorough checks only."""
 
 class RemovalOperator(_RemovalOperator, metaclass=_RemovalOperatorEnumTypeWrapper):
     """How a unit is removed."""
@@ -307,6 +345,8 @@ REMOVAL_OPERATOR_MASK_TOKEN: RemovalOperator.ValueType  # 1
 """Its tokens become the mask token (the unknown token where the vocabulary has no mask)."""
 REMOVAL_OPERATOR_HIDDEN_KEYS: RemovalOperator.ValueType  # 2
 """Its keys are hidden from attention in all layers."""
+REMOVAL_OPERATOR_DELETION: RemovalOperator.ValueType  # 3
+"""Its tokens are taken out and what follows moves up. Thorough checks only."""
 Global___RemovalOperator: _TypeAlias = RemovalOperator  # noqa: Y015
 
 class _Scope:
@@ -811,6 +851,84 @@ class CheckResult(_message.Message):
 Global___CheckResult: _TypeAlias = CheckResult  # noqa: Y015
 
 @_typing.final
+class Head(_message.Message):
+    """An attention head."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LAYER_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
+    layer: _builtins.int
+    """Its layer, from 0."""
+    head: _builtins.int
+    """Its number in the layer, from 0."""
+    def __init__(
+        self,
+        *,
+        layer: _builtins.int = ...,
+        head: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["head", b"head", "layer", b"layer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Head: _TypeAlias = Head  # noqa: Y015
+
+@_typing.final
+class ThoroughPolicy(_message.Message):
+    """Sizes and levels of the thorough checks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ThresholdsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ID_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    THRESHOLDS_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Name and version, e.g. "thorough@1"."""
+    digest: _builtins.str
+    """SHA-256 of the numbers."""
+    @_builtins.property
+    def thresholds(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Every number by name."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        thresholds: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "id", b"id", "thresholds", b"thresholds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ThoroughPolicy: _TypeAlias = ThoroughPolicy  # noqa: Y015
+
+@_typing.final
 class Witness(_message.Message):
     """A counterfactual that can be replayed."""
 
@@ -823,6 +941,7 @@ class Witness(_message.Message):
     REMOVED_UNITS_FIELD_NUMBER: _builtins.int
     CONTROL_UNITS_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
+    HEADS_FIELD_NUMBER: _builtins.int
     kind: Global___CheckKind.ValueType
     """The check that found it."""
     jsd: _builtins.float
@@ -833,7 +952,7 @@ class Witness(_message.Message):
     """One sentence for people, free of the input's text."""
     @_builtins.property
     def map(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """Rewiring: the alternative map over units that gives the same prediction."""
+        """Rewiring and adversary: the alternative map over units that gives the same prediction."""
 
     @_builtins.property
     def removed_units(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
@@ -842,6 +961,10 @@ class Witness(_message.Message):
     @_builtins.property
     def control_units(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Units removed in the control row, by index."""
+
+    @_builtins.property
+    def heads(self) -> _containers.RepeatedCompositeFieldContainer[Global___Head]:
+        """Heads: those of which each by itself does it, strongest first."""
 
     def __init__(
         self,
@@ -853,10 +976,11 @@ class Witness(_message.Message):
         removed_units: _abc.Iterable[_builtins.int] | None = ...,
         control_units: _abc.Iterable[_builtins.int] | None = ...,
         detail: _builtins.str = ...,
+        heads: _abc.Iterable[Global___Head] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_jsd", b"_jsd", "_tvd", b"_tvd", "jsd", b"jsd", "tvd", b"tvd"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_jsd", b"_jsd", "_tvd", b"_tvd", "control_units", b"control_units", "detail", b"detail", "jsd", b"jsd", "kind", b"kind", "map", b"map", "removed_units", b"removed_units", "tvd", b"tvd"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_jsd", b"_jsd", "_tvd", b"_tvd", "control_units", b"control_units", "detail", b"detail", "heads", b"heads", "jsd", b"jsd", "kind", b"kind", "map", b"map", "removed_units", b"removed_units", "tvd", b"tvd"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__jsd: _TypeAlias = _typing.Literal["jsd"]  # noqa: Y015
     _WhichOneofArgType__jsd: _TypeAlias = _typing.Literal["_jsd", b"_jsd"]  # noqa: Y015
@@ -1120,7 +1244,7 @@ class ExplainRequest(_message.Message):
     policy: _builtins.str
     """Name of the verdict policy; empty means "standard"."""
     max_rows: _builtins.int
-    """Most counterfactual rows to spend, at least 1; the policy's number, and the rows of maps asked for, if unset. Too few to decide gives INCONCLUSIVE (BUDGET)."""
+    """Most counterfactual rows to spend, at least 1; the policy's number (for THOROUGH the server's, usually 2,048), and the rows of maps asked for, if unset. Too few to decide gives INCONCLUSIVE (BUDGET)."""
     seed: _builtins.int
     """Seed of all random draws; a digest of token ids and policy if unset."""
     reported_label: _builtins.str
@@ -1241,6 +1365,7 @@ class ExplainResponse(_message.Message):
     SEED_FIELD_NUMBER: _builtins.int
     UNITS_GROUPED_FIELD_NUMBER: _builtins.int
     MISSING_MAPS_FIELD_NUMBER: _builtins.int
+    THOROUGH_POLICY_FIELD_NUMBER: _builtins.int
     explanation_id: _builtins.str
     """Unique id of this explanation."""
     request_id: _builtins.str
@@ -1305,6 +1430,10 @@ class ExplainResponse(_message.Message):
     def missing_maps(self) -> _containers.RepeatedCompositeFieldContainer[Global___MissingMap]:
         """Maps that were asked for and could not be made."""
 
+    @_builtins.property
+    def thorough_policy(self) -> Global___ThoroughPolicy:
+        """Behind the thorough checks; absent at other levels."""
+
     def __init__(
         self,
         *,
@@ -1330,10 +1459,11 @@ class ExplainResponse(_message.Message):
         seed: _builtins.int = ...,
         units_grouped: _builtins.bool = ...,
         missing_maps: _abc.Iterable[Global___MissingMap] | None = ...,
+        thorough_policy: Global___ThoroughPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "decision_flip", b"decision_flip", "model", b"model", "prediction", b"prediction", "timing", b"timing", "verdict", b"verdict"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "decision_flip", b"decision_flip", "model", b"model", "prediction", b"prediction", "thorough_policy", b"thorough_policy", "timing", b"timing", "verdict", b"verdict"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "attributions", b"attributions", "decision_flip", b"decision_flip", "dropped_mass", b"dropped_mass", "effects", b"effects", "explanation_id", b"explanation_id", "missing_maps", b"missing_maps", "model", b"model", "prediction", b"prediction", "primary_map", b"primary_map", "recommended_map", b"recommended_map", "reported_mismatch", b"reported_mismatch", "request_id", b"request_id", "rows", b"rows", "seed", b"seed", "timing", b"timing", "tokens_total", b"tokens_total", "tokens_used", b"tokens_used", "truncated", b"truncated", "units", b"units", "units_grouped", b"units_grouped", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "attributions", b"attributions", "decision_flip", b"decision_flip", "dropped_mass", b"dropped_mass", "effects", b"effects", "explanation_id", b"explanation_id", "missing_maps", b"missing_maps", "model", b"model", "prediction", b"prediction", "primary_map", b"primary_map", "recommended_map", b"recommended_map", "reported_mismatch", b"reported_mismatch", "request_id", b"request_id", "rows", b"rows", "seed", b"seed", "thorough_policy", b"thorough_policy", "timing", b"timing", "tokens_total", b"tokens_total", "tokens_used", b"tokens_used", "truncated", b"truncated", "units", b"units", "units_grouped", b"units_grouped", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
