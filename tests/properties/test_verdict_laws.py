@@ -101,7 +101,7 @@ def flag_of(weights: Floats, removed: Floats, operators: object, margins: Floats
         width=STANDARD.widths[look],
         reliability=estimate.reliability if estimate else 0.0,
         calibrated=False,
-        omits_top_effect=False,
+        may_omit_top_effect=False,
         rewiring=CheckOutcome.SKIPPED,
         operators_disagree=False,
         last=False,

@@ -66,6 +66,12 @@ class EffectEstimate:
         """Effects shifted so that they sum to `total` (efficiency, as Shapley values)."""
         return np.asarray(self.effects - self.effects.mean() + total / len(self.effects))
 
+    def may_be_largest(self, errors: float) -> Bools:
+        """Whose effect [n] lies within so many standard errors of their difference from the largest."""
+        top = int(self.effects.argmax())
+        variances = self.covariance[top, top] + np.diag(self.covariance) - 2 * self.covariance[top]
+        return np.asarray(self.effects[top] - self.effects <= errors * np.sqrt(variances.clip(min=0)))
+
     @property
     def standard_errors(self) -> Floats:
         """Posterior standard deviations [n]."""

@@ -42,6 +42,8 @@ class Policy:
     """Maps closer to uniform (nats) say nothing."""
     negligible_share: float = 0.5
     """A unit is negligible to a map where its weight is below this share of 1/n."""
+    omission_errors: float = 1.0
+    """A unit's effect may be the largest where it is within so many standard errors of the one that is estimated so."""
 
     reach_margin_share: float = 0.10
     """No reach where removing all moves the margin by less than this share of its size under both operators ..."""

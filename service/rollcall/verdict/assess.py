@@ -136,7 +136,7 @@ def assess(maps: Sequence[UnitMap], measured: Measurements, estimates: Estimates
     waiting = len(measured.margins) > 0 and policy.width_index(removals, n, prior=prior) < 0
     widths = [width_after(removals, n, each.kind, policy, calibration, prior=prior) for each in maps]
     alignments = _align(scores, finite & (not waiting), estimates, widths, measured)
-    omitting = finite & _omits(scores, estimates.overall, policy)
+    omitting = finite & _may_omit(scores, estimates.overall, policy)
     instrument = _instrument(measured)
     reach = _reach(measured)
     assessments = []
@@ -151,7 +151,7 @@ def assess(maps: Sequence[UnitMap], measured: Measurements, estimates: Estimates
             width=widths[i],
             reliability=alignment.reliability if alignment else 0.0,
             calibrated=calibration is not None and calibration.covers(n, unit_map.kind),
-            omits_top_effect=bool(omitting[i]),
+            may_omit_top_effect=bool(omitting[i]),
             rewiring=rewiring.result.outcome,
             operators_disagree=alignment is not None and _disagree(alignment),
             last=measured.last,
@@ -223,12 +223,12 @@ def _align(
     return alignments
 
 
-def _omits(scores: Floats, estimate: EffectEstimate | None, policy: Policy) -> Bools:
-    """Whether the unit with the largest effect is negligible to each map [K] of `scores` [K, n]."""
+def _may_omit(scores: Floats, estimate: EffectEstimate | None, policy: Policy) -> Bools:
+    """Whether a unit whose effect may be the largest is negligible to each map [K] of `scores` [K, n]."""
     if estimate is None:
         return np.zeros(len(scores), dtype=np.bool_)
-    top = estimate.effects.argmax()
-    return np.asarray(scores[:, top] < policy.negligible_share / scores.shape[1])
+    negligible = scores < policy.negligible_share / scores.shape[1]
+    return np.asarray((negligible & estimate.may_be_largest(policy.omission_errors)).any(axis=1))
 
 
 def _disagree(alignment: Alignment) -> bool:

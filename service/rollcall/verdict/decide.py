@@ -26,7 +26,7 @@ class MapEvidence:
     width: float
     reliability: float
     calibrated: bool
-    omits_top_effect: bool
+    may_omit_top_effect: bool
     rewiring: CheckOutcome
     operators_disagree: bool
     last: bool
@@ -80,15 +80,18 @@ RULES: tuple[Rule, ...] = (
     (lambda e, _: e.alignment is None and not e.waiting, _inconclusive(Reason.LOW_POWER)),
     (lambda e, p: p.require_calibration and not e.calibrated, _inconclusive(Reason.UNCALIBRATED)),
     (lambda e, p: right(e, p) and e.rewiring is CheckOutcome.ERRORED, _inconclusive(Reason.INSTRUMENT)),
-    (lambda e, p: right(e, p) and e.omits_top_effect, _inconclusive(Reason.OMISSION)),
+    (lambda e, p: right(e, p) and e.may_omit_top_effect and e.last, _inconclusive(Reason.OMISSION)),
     (lambda e, p: right(e, p) and e.rewiring is CheckOutcome.CONTRADICTS, _inconclusive(Reason.NOT_USED)),
     (lambda e, p: right(e, p) and e.operators_disagree, _inconclusive(Reason.OPERATOR_DISAGREEMENT)),
-    (right, Ruling(flag=Flag.FAITHFUL)),
+    (lambda e, p: right(e, p) and not e.may_omit_top_effect, Ruling(flag=Flag.FAITHFUL)),
     (wrong, Ruling(flag=Flag.UNFAITHFUL)),
     (lambda e, _: e.cut, _inconclusive(Reason.BUDGET)),
     (lambda e, _: e.last, _inconclusive(Reason.LOW_POWER)),
 )
-"""A check that crashed is ERRORED: where it decides or could take FAITHFUL back, the flag says INSTRUMENT instead."""
+"""A check that crashed is ERRORED: where it decides or could take FAITHFUL back, the flag says INSTRUMENT instead.
+
+A right map that may omit the largest effect waits for more removals to tell (ADR 15).
+"""
 
 
 def decide(evidence: MapEvidence, policy: Policy) -> Ruling | None:

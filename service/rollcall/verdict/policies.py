@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from rollcall.domain.policy import Policy, ThoroughPolicy
 
-STANDARD = Policy(name="standard", version=2)
+STANDARD = Policy(name="standard", version=3)
 
 THOROUGH = ThoroughPolicy(name="thorough", version=1)
 """What CheckLevel.THOROUGH adds to whichever policy decides."""

@@ -134,7 +134,7 @@ def verdict(flag: Flag = Flag.FAITHFUL, reason: Reason = Reason.NONE) -> Verdict
                 control_units=(1,),
             ),
         ),
-        policy_id="standard@2",
+        policy_id="standard@3",
         policy_digest="sha256:" + "cd" * 32,
         thresholds={"A0": 0.5},
         jsd_from_uniform=0.1,

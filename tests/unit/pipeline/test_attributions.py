@@ -37,7 +37,7 @@ async def test_verdicts_carry_every_number_to_decide_again() -> None:
     assert (right.verdict.flag, wrong.verdict.flag) == (Flag.FAITHFUL, Flag.UNFAITHFUL)
     assert right.map is RIGHT
     assert right.verdict.thresholds == STANDARD.thresholds()
-    assert right.verdict.policy_id == "standard@2"
+    assert right.verdict.policy_id == "standard@3"
     assert right.verdict.jsd_from_uniform is not None
     assert right.verdict.jsd_from_uniform > STANDARD.flat_map_jsd
     assert right.verdict.alignment is not None

@@ -100,7 +100,7 @@ async def test_without_checks_nothing_is_claimed() -> None:
     assert model.rows == [(Priority.BASE, 1)]
     assert found.effects == ()
     assert found.recommended_map is None
-    assert all(a.verdict.policy_id == "standard@2" and a.verdict.checks == () for a in found.attributions)
+    assert all(a.verdict.policy_id == "standard@3" and a.verdict.checks == () for a in found.attributions)
 
 
 async def test_a_prediction_is_one_urgent_row() -> None:

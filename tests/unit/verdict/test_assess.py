@@ -140,21 +140,31 @@ def test_a_map_that_omits_the_most_important_word_is_not_faithful(weight: float,
     """The word with the largest effect must have at least half of an equal share."""
     scores = np.array([0.0, weight, 0.17, 0.0, 0.5, 0.0, 0.27, 0.0])
     scores[4] += 1 - scores.sum()
-    assert assessed(scores).evidence.omits_top_effect is omitted
+    assert assessed(scores).evidence.may_omit_top_effect is omitted
 
 
 def test_a_word_that_speaks_against_the_class_may_be_left_out() -> None:
     """What must not be omitted is the strongest word for the class, not the strongest against it."""
     effects = np.array([0.1, 0.9, 0.2, -3.0, 0.4, 0.1, 0.3, 0.05])
     scores = np.clip(effects, 0, None) / np.clip(effects, 0, None).sum()
-    assert not assessed(scores, measured(looks=3, effects=effects)).evidence.omits_top_effect
+    assert not assessed(scores, measured(looks=3, effects=effects)).evidence.may_omit_top_effect
+
+
+def test_a_word_that_may_matter_most_must_not_be_left_out_either() -> None:
+    """Two words matter about as much; with few noisy removals nobody knows which one more."""
+    effects = np.array([1.0, 0.98, 0.1, 0.1, 0.05, 0.0, 0.1, 0.0])
+    scores = effects / effects.sum()
+    scores[1] = 0.0
+    assert assessed(scores / scores.sum(), measured(looks=1, effects=effects)).evidence.may_omit_top_effect
+    assert not assessed(effects / effects.sum(), measured(looks=1, effects=effects)).evidence.may_omit_top_effect
 
 
 def test_omission_takes_faithful_back() -> None:
     """However well the rest aligns, a map without the word that matters most is not faithful."""
     effects = np.array([1.0, 0.98, 0.96, 0.0, 0.0, 0.0, 0.0, 1.02])
     scores = np.array([0.33, 0.32, 0.31, 0.0, 0.0, 0.0, 0.0, 0.04])
-    assessment = assessed(scores, measured(looks=3, effects=effects))
+    assert assessed(scores, measured(looks=2, effects=effects)).ruling is None
+    assessment = assessed(scores, measured(looks=3, effects=effects, last=True))
     assert assessment.ruling == Ruling(flag=Flag.INCONCLUSIVE, reason=Reason.OMISSION)
 
 

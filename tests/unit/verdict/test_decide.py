@@ -29,7 +29,7 @@ GOOD = MapEvidence(
     width=0.4,
     reliability=0.9,
     calibrated=True,
-    omits_top_effect=False,
+    may_omit_top_effect=False,
     rewiring=SUPPORTS,
     operators_disagree=False,
     last=False,
@@ -52,7 +52,6 @@ IN_ORDER: tuple[tuple[str, dict[str, Any], Reason], ...] = (
     ("no alignment", {"alignment": None}, Reason.LOW_POWER),
     ("no calibration where the policy demands one", {"calibrated": False}, Reason.UNCALIBRATED),
     ("a crash of what could take it back", {"rewiring": ERRORED}, Reason.INSTRUMENT),
-    ("the most important unit omitted", {"omits_top_effect": True}, Reason.OMISSION),
     ("attention that is not used", {"rewiring": CONTRADICTS}, Reason.NOT_USED),
     ("operators that disagree", {"operators_disagree": True}, Reason.OPERATOR_DISAGREEMENT),
 )
@@ -101,6 +100,7 @@ def test_there_is_a_test_for_every_rule() -> None:
             {"alignment": -0.5},
             {"alignment": 0.5, "cut": True},
             {"alignment": 0.5, "last": True},
+            {"may_omit_top_effect": True, "last": True},
         )
     }
     assert exercised == set(range(len(RULES)))
@@ -141,17 +141,25 @@ def test_unfaithful_is_below_what_noise_could_explain(
     assert (ruling and ruling.flag) == expected
 
 
-@pytest.mark.parametrize("obstacle", ["omits_top_effect", "operators_disagree"])
+@pytest.mark.parametrize("obstacle", ["may_omit_top_effect", "operators_disagree"])
 def test_obstacles_to_faithful_do_not_save_an_unfaithful_map(obstacle: str) -> None:
     """What can only take FAITHFUL back leaves UNFAITHFUL alone."""
     assert ruled(alignment=-0.8, **{obstacle: True}) == Ruling(flag=Flag.UNFAITHFUL)
     assert ruled(alignment=-0.8, rewiring=CONTRADICTS) == Ruling(flag=Flag.UNFAITHFUL)
 
 
-@pytest.mark.parametrize("obstacle", ["omits_top_effect", "operators_disagree"])
+@pytest.mark.parametrize("obstacle", ["may_omit_top_effect", "operators_disagree"])
 def test_obstacles_to_faithful_do_not_decide_an_open_map(obstacle: str) -> None:
     """An undecided map gets its next look."""
     assert ruled(alignment=0.5, **{obstacle: True}) is None
+
+
+def test_a_right_map_that_may_omit_the_most_important_unit_waits() -> None:
+    """More removals may tell which unit that is; if they do not, or there are no more, the map is not FAITHFUL."""
+    assert ruled(may_omit_top_effect=True) is None
+    assert ruled(may_omit_top_effect=True, last=True) == inconclusive(Reason.OMISSION)
+    assert ruled(may_omit_top_effect=True, cut=True) == inconclusive(Reason.BUDGET)
+    assert ruled(may_omit_top_effect=True, operators_disagree=True) == inconclusive(Reason.OPERATOR_DISAGREEMENT)
 
 
 def test_an_open_map_asks_for_the_next_look_and_ends_undecided() -> None:

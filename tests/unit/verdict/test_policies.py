@@ -5,9 +5,9 @@ from __future__ import annotations
 from rollcall.verdict.policies import POLICIES, STANDARD
 
 
-def test_standard_two_has_these_numbers_for_ever() -> None:
-    """A verdict made under standard@2 can be decided again with the same thresholds: new numbers need a new version."""
-    assert STANDARD.id == "standard@2"
+def test_standard_three_has_these_numbers_for_ever() -> None:
+    """A verdict made under standard@3 can be decided again with the same thresholds: new numbers need a new version."""
+    assert STANDARD.id == "standard@3"
     assert STANDARD.digest == GOLDEN_DIGEST
     assert STANDARD.alignment_threshold == 0.5
     assert STANDARD.minimum_reliability == 0.7
@@ -34,4 +34,4 @@ def test_policies_are_found_by_their_name() -> None:
     assert all(name == policy.name for name, policy in POLICIES.items())
 
 
-GOLDEN_DIGEST = "sha256:504fe7752a97a0b1205c8609952dfd5d092977eee2b8a545156c08e14cf2b931"
+GOLDEN_DIGEST = "sha256:9725269eb94a476a3cea4adcc52d865a3444892858dfc958358b9f96bcace7dc"

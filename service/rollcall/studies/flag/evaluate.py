@@ -30,8 +30,8 @@ BOOTSTRAPS: Final = 400
 FOLDS: Final = 5
 ALPHAS: Final = (0.05, 0.02)
 CONFIDENCE: Final = 0.9
-LENGTHS: Final = ((1, 6), (7, 9), (10, 19), (20, 39), (40, 64))
-"""Buckets of units that error rates are told by."""
+LENGTHS: Final = ((1, 8), (9, 16), (17, 32), (33, 64), (65, 128), (129, 256), (257, 512))
+"""Buckets of tokens that error rates are told by."""
 PERMUTATION_ALIGNMENT: Final = 0.3
 """The older rule (science of the flag, section 5): FAITHFUL for p_up <= .05 and A of at least this; UNFAITHFUL for
 p_low <= .025; both after all removals."""
@@ -46,7 +46,7 @@ class Judged:
     family: str
     model: str
     map: str
-    units: int
+    tokens: int
     flat: bool
     ruling: Ruling
     removals: int
@@ -89,7 +89,7 @@ def _judged(one: Measured, case: Case, name: str, found: MapCase, policy: Policy
         family=one.family.name,
         model=f"{one.family.name}-{one.seed}",
         map=name,
-        units=case.units,
+        tokens=case.tokens,
         flat=last.evidence.flat,
         ruling=ruling,
         removals=removals,
@@ -203,7 +203,7 @@ def _by(some: Iterable[Judged], key: Callable[[Judged], str], policy: Policy) ->
 
 
 def _bucket(one: Judged) -> str:
-    return next((f"{low}-{high}" for low, high in LENGTHS if low <= one.units <= high), "longer")
+    return next((f"{low}-{high}" for low, high in LENGTHS if low <= one.tokens <= high), "longer")
 
 
 def _models(measured: Sequence[Measured]) -> list[dict[str, Any]]:

@@ -49,7 +49,7 @@ def page(report: Mapping[str, Any], plots: Sequence[str]) -> str:
         "## Where nothing can be said",
         _undecidable(report),
         "## By length",
-        _table(("units", "maps", *FLAGS, "decided"), [_length(*one) for one in lengths]),
+        _table(("tokens", "maps", "truly right", *FLAGS, "decided"), [_length(*one) for one in lengths]),
         "## Why the verdict is built as it is",
         RULES,
         _table(
@@ -177,6 +177,7 @@ def _length(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         name,
         str(one["maps"]),
+        _percent(one["truly_right"]["share"]),
         _percent(one["faithful"]["share"]),
         _wrong(one["wrong_faithful"]),
         _percent(one["unfaithful"]["share"]),

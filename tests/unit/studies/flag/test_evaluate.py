@@ -30,7 +30,7 @@ def one(ruling: Ruling = FAITHFUL, truth: Truth = GOOD, **changes: object) -> Ju
         family="f",
         model="f-0",
         map="raw_attention",
-        units=12,
+        tokens=12,
         flat=ruling is FLAT,
         ruling=ruling,
         removals=16,

@@ -93,6 +93,8 @@ class Design:
     """Log-odds of "yes" per unit of collected evidence, roughly; 0 for a classifier that reads nothing."""
     bias: float = 0.0
     """Log-odds of "yes" without evidence."""
+    positions: int = POSITIONS
+    """Most tokens of a text."""
 
 
 def write(kind: type[Bert], design: Design) -> Bert:
@@ -104,7 +106,7 @@ def write(kind: type[Bert], design: Design) -> Bert:
         num_hidden_layers=len(design.layers),
         num_attention_heads=pairs.heads,
         intermediate_size=1,
-        max_position_embeddings=POSITIONS,
+        max_position_embeddings=design.positions,
         id2label=dict(enumerate(LABELS)),
         label2id={label: number for number, label in enumerate(LABELS)},
         pad_token_id=PAD_ID,

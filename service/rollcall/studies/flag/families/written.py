@@ -92,6 +92,7 @@ class SelectorRecipe:
     """Whether words differ in evidence and not in salience; else the other way round."""
     reads: bool = True
     """Whether the classifier reads anything."""
+    positions: int = POSITIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +154,7 @@ def selector(recipe: SelectorRecipe, seed: int) -> Written:
             layers=((working, *[idle] * (recipe.heads - 1)),),
             gain=recipe.gain if recipe.reads else 0.0,
             bias=recipe.bias,
+            positions=recipe.positions,
         ),
         pieces=(*SPECIAL_PIECES, *words),
         draw=draw,
@@ -406,7 +408,7 @@ def _turned(measured: Measured) -> Reading:
 def _building(name: str, design: Callable[[int], Written], facts: Facts) -> Build:
     def build(seed: int, inputs: int, _data: Path | None, directory: Path) -> Member:
         made = design(seed)
-        tokenizer = piece_tokenizer(made.pieces, positions=POSITIONS)
+        tokenizer = piece_tokenizer(made.pieces, positions=made.design.positions)
         model = write(BertForSequenceClassification, made.design)
         model.save_pretrained(directory)
         tokenizer.save_pretrained(directory)
@@ -434,12 +436,13 @@ def _selecting(
     claims: Claims,
     *,
     undecidable: Undecidable = Undecidable.NOTHING,
+    quick: bool = True,
 ) -> Family:
     return Family(
         name=name,
         truth=truth,
         layers=1,
-        quick=True,
+        quick=quick,
         data=None,
         build=_building(name, lambda seed: selector(recipe, seed), facts),
         digest=recipe_digest(name, recipe),
@@ -532,5 +535,13 @@ FAMILIES: Final = (
         _ALWAYS_RIGHT
         | {"largest_weight_ratio": (1.0, 1.001), "least_correlation_of_effect_and_evidence": (0.999, 1.0)},
         undecidable=Undecidable.ATTENTION,
+    ),
+    _selecting(
+        "selector-long",
+        "A selector of texts of 16 to 480 words; long texts have consecutive words grouped.",
+        SelectorRecipe(lengths=(16, 480), positions=512),
+        selector_facts,
+        _ALWAYS_RIGHT | {"least_correlation_of_effect_and_salience": (0.99, 1.0)},
+        quick=False,
     ),
 )
