@@ -124,7 +124,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_LOW_POWER: _Reason.ValueType  # 3
     """The evidence does not suffice at the largest number of removals."""
     REASON_OMISSION: _Reason.ValueType  # 4
-    """The map follows the effects but leaves out the unit with the largest one."""
+    """The map follows the effects but leaves out a unit whose effect may be the largest."""
     REASON_NOT_USED: _Reason.ValueType  # 5
     """Very different attention gives the same answer with probability above one half: the attention is not used."""
     REASON_OPERATOR_DISAGREEMENT: _Reason.ValueType  # 6
@@ -152,7 +152,7 @@ REASON_FLAT_MAP: Reason.ValueType  # 2
 REASON_LOW_POWER: Reason.ValueType  # 3
 """The evidence does not suffice at the largest number of removals."""
 REASON_OMISSION: Reason.ValueType  # 4
-"""The map follows the effects but leaves out the unit with the largest one."""
+"""The map follows the effects but leaves out a unit whose effect may be the largest."""
 REASON_NOT_USED: Reason.ValueType  # 5
 """Very different attention gives the same answer with probability above one half: the attention is not used."""
 REASON_OPERATOR_DISAGREEMENT: Reason.ValueType  # 6

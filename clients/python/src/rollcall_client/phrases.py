@@ -32,7 +32,7 @@ REASONS: Mapping[Reason, str] = {
     Reason.NO_EFFECT: "Removing every word hardly moves the decision, so there is nothing for a map to explain.",
     Reason.FLAT_MAP: "The map is nearly uniform and so says nothing.",
     Reason.LOW_POWER: "The evidence did not suffice, even with the largest number of removals.",
-    Reason.OMISSION: "The map follows the effects but leaves out the word with the largest one.",
+    Reason.OMISSION: "The map follows the effects but leaves out a word whose effect may be the largest.",
     Reason.NOT_USED: "Very different attention mostly gives the same answer, so the attention is not what decides.",
     Reason.OPERATOR_DISAGREEMENT: "The two ways of removing a word disagree about this map.",
     Reason.CONFLICT: "The map follows the effects, but a counterexample that can be replayed turned up.",
