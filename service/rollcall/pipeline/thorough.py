@@ -76,7 +76,7 @@ class OnceRun:
         for start in range(0, len(keys), TURN_ROWS):
             part = keys[start : start + TURN_ROWS]
             if start and not self.affords(len(part)):  # it takes longer than was expected when it began
-                raise OutOfBudgetError
+                raise OutOfBudgetError([self.known.get(_key(row)) for row in rows])
             self.known.update(zip(part, await self.run([new[key] for key in part]), strict=True))
         return [self.known[_key(row)] for row in rows]
 

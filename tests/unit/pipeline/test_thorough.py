@@ -13,7 +13,7 @@ from rollcall.domain.compute import Job, Search
 from rollcall.domain.explanation import Attribution, Explanation, Progress
 from rollcall.domain.inputs import Encoding
 from rollcall.domain.maps import DEFAULT_MAPS, Floats, MapKind, MapOptions
-from rollcall.domain.rows import AttentionEdit, Row, RowResult
+from rollcall.domain.rows import AttentionEdit, QueryScope, Row, RowResult
 from rollcall.domain.verdicts import CheckKind, CheckLevel, CheckOutcome, CheckResult, Flag, Reason
 from rollcall.verdict.policies import STANDARD, THOROUGH
 from tests import toys
@@ -244,6 +244,32 @@ class Watched(Meddler):
             stepped(rows)
 
         return await Meddler.search(self, job, model, encoding, search, options, slowly)
+
+
+def test_what_was_run_before_the_time_was_up_counts() -> None:
+    """Rows that begin to take much longer end the checks that still lack some, and none whose rows are all there."""
+    clock = Clock(seconds_per_row=0.001)
+
+    def slow(rows: list[Row], found: list[RowResult]) -> list[RowResult]:
+        if any(row.queries is QueryScope.READOUT for row in rows):
+            clock.now += 100.0
+        return found
+
+    with serving(toys.selector(), clock=clock, meddling=Meddling(rows=slow)) as served:
+        served.explain(ask(TEXT))
+        explanation = served.explain(ask(TEXT, check_level=CheckLevel.THOROUGH, deadline=clock.now + 50.0))
+    raw = results(explanation)
+    assert raw["alignment"].outcome is CheckOutcome.SUPPORTS
+    assert not any(check.outcome is CheckOutcome.ERRORED for check in raw.values())
+    missing = {
+        check.kind for check in attribution(explanation, MapKind.RAW_ATTENTION).verdict.checks if _is_spent(check)
+    }
+    there = {CheckKind.OPERATOR_RULE, CheckKind.STRATIFIED_NULL, CheckKind.RANK_AGREEMENT}
+    assert missing == THOROUGH_KINDS - there
+
+
+def _is_spent(check: CheckResult) -> bool:
+    return check.detail == "The budget was spent."
 
 
 def test_a_search_that_takes_longer_than_expected_ends_in_time() -> None:
