@@ -207,7 +207,11 @@ def _explain_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text-pair", metavar="TEXT", help="second text, for models that read pairs")
     parser.add_argument("--model", default="", metavar="NAME", help="which model (default: the server's default)")
     parser.add_argument(
-        "--map", action="append", default=[], choices=maps, help="a map to return; may be repeated (default: all)"
+        "--map",
+        action="append",
+        default=[],
+        choices=maps,
+        help="a map to return; may be repeated (default: the four usual ones)",
     )
     parser.add_argument("--primary", choices=maps, help="the map whose flag is the answer's flag")
     depth = parser.add_mutually_exclusive_group()

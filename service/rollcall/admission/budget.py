@@ -39,18 +39,21 @@ class Budget:
     cut: Cut | None = field(default=None)
     late: bool = False
 
-    def affords(self, rows: int) -> bool:
-        """Whether `rows` more rows fit into rows and time; remembers the reason if not."""
-        refused = self.refuses(rows)
+    def affords(self, rows: int, *, seconds: float = 0.0) -> bool:
+        """Whether `rows` more rows fit into rows and time; remembers the reason if not.
+
+        `seconds` are what they will take at least, where more than the estimate is known.
+        """
+        refused = self.refuses(rows, seconds=seconds)
         self.cut = self.cut or refused
         self.late = self.late or refused is Cut.DEADLINE
         return refused is None
 
-    def refuses(self, rows: int) -> Cut | None:
+    def refuses(self, rows: int, *, seconds: float = 0.0) -> Cut | None:
         """Why `rows` more rows do not fit; None if they do. Remembers nothing: these are no rows of a look."""
         if self.rows + rows > self.max_rows:
             return Cut.MAX_ROWS
-        if not in_time(self.estimate(rows), self.deadline, self.clock()):
+        if not in_time(max(self.estimate(rows), seconds), self.deadline, self.clock()):
             return Cut.DEADLINE
         return None
 

@@ -146,7 +146,8 @@ class Compute(Protocol):
     ) -> list[Floats]:
         """Biases [L, H, T] of attention logits that an adversary proposes, at most one for each restart.
 
-        `stepped` hears of every step, in the rows that it is worth; all of them together are `search.rows`.
+        `stepped` hears of every step, in the rows that it is worth; all of them together are `search.rows`. What it
+        raises ends the search.
         """
         ...
 

@@ -63,9 +63,9 @@ class AdversarySearch:
         excess = (change - AIM * self.search.tolerance).clamp(min=0)
         loss = (PENALTY * excess - distance).sum()
         (gradient,) = torch.autograd.grad(loss, self._bias)
-        if bool(gradient.isfinite().all()):
-            self._bias.grad = gradient
-            self._optimizer.step()
+        usable = gradient.flatten(1).isfinite().all(dim=1)  # of each restart by itself
+        self._bias.grad = torch.where(usable[:, None, None, None], gradient, 0.0)
+        self._optimizer.step()
 
     def proposed(self) -> list[Floats]:
         """The best bias [L, H, T] of each restart that found one."""

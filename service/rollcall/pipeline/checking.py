@@ -121,7 +121,7 @@ class Checker:
         maps, fitted = list(self.maps), 0
         missing: tuple[MissingMap, ...] = ()
         assessments: dict[MapKind, Assessment] = {}
-        looks = 0
+        looks, awaits_effect = 0, self.wants_effect
         trace: list[Mapping[MapKind, Assessment]] = []
         for number, look in enumerate(rounds):
             still_open = [m for m in maps if m.kind not in assessments or assessments[m.kind].ruling is None]
@@ -137,17 +137,17 @@ class Checker:
                 looks += look is not None
             else:
                 measured = replace(measured, cut=True)
-            if number == 0 and self.wants_effect:
-                fitted = len(measured.margins)
+            assessments |= {a.map.kind: a for a in self._assess(still_open, measured, estimates, fitted)}
+            if awaits_effect and self._makes_effect(measured, assessments):
+                awaits_effect, fitted = False, len(measured.margins)
                 made = self._effect_map(measured, estimates, judged=len(rounds) > 1)
                 if isinstance(made, MissingMap):
                     missing = (made,)
                 else:
                     maps.append(made)
-                    still_open.append(made)
-            assessments |= {a.map.kind: a for a in self._assess(still_open, measured, estimates, fitted)}
+                    assessments |= {a.map.kind: a for a in self._assess([made], measured, estimates, fitted)}
             trace.append(dict(assessments))
-            if all(assessment.ruling for assessment in assessments.values()):
+            if not awaits_effect and all(assessment.ruling for assessment in assessments.values()):
                 break
         return Looked(
             assessments=tuple(assessments[m.kind] for m in maps),
@@ -158,8 +158,16 @@ class Checker:
             missing=missing,
         )
 
+    def _makes_effect(self, measured: Measurements, assessments: Mapping[MapKind, Assessment]) -> bool:
+        """Whether EFFECT is made now: of the removals of a first look without a prior, also where there is one.
+
+        So it is the map that its calibration knows. Where nothing more can be measured, of what there is.
+        """
+        ended = measured.last or measured.cut or all(_ruled_by(each, UNMEASURED) for each in assessments.values())
+        return ended or len(measured.margins) >= self.subject.policy.looks[0]
+
     def _effect_map(self, measured: Measurements, estimates: Estimates, *, judged: bool) -> UnitMap | MissingMap:
-        """EFFECT from the first look's removals; `judged` says whether others may follow."""
+        """EFFECT from the removals so far, without a prior; `judged` says whether others may follow."""
         if measured.cut or measured.crash is not None or not measured.finite or isinstance(measured.reach, Exception):
             why, late = "they failed", False
             if measured.cut:
@@ -169,7 +177,8 @@ class Checker:
         assert isinstance(measured.reach, ReachFinding)
         total = self.subject.margin - measured.reach.mean
         removals = len(measured.margins)
-        return effect_map(estimates.overall, total, self.subject.n, removals=removals, judged=judged)
+        plain = estimates if self.prior is None else estimate_all(replace(measured, prior=None))
+        return effect_map(plain.overall, total, self.subject.n, removals=removals, judged=judged)
 
     async def _round(self, number: int, look: Look | None, draws: list[Row], measured: Measurements) -> Measurements:
         """Run one round's rows as one batch and add what they measured, or the crash of the batch."""
@@ -291,6 +300,10 @@ class Checker:
             checks=(*assessment.checks, *results),
             witnesses=(*ordered, *([assessment.twin] if assessment.twin else [])),
         )
+
+
+def _ruled_by(assessment: Assessment, reasons: tuple[Reason, ...]) -> bool:
+    return assessment.ruling is not None and assessment.ruling.reason in reasons
 
 
 def _ruled(assessment: Assessment) -> Ruling:

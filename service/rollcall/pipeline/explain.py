@@ -31,7 +31,7 @@ from rollcall.pipeline.attributions import attribute
 from rollcall.pipeline.catalog import Catalog, Entry
 from rollcall.pipeline.checking import Checked, Checker
 from rollcall.pipeline.coalesce import InFlight
-from rollcall.pipeline.lockstep import RunRows
+from rollcall.pipeline.lockstep import OutOfBudgetError, RunRows
 from rollcall.pipeline.measured_maps import measure_maps, rows_of_maps
 from rollcall.pipeline.progress import Board, Reporter, Tell
 from rollcall.pipeline.question import check_question, make_decision, make_prediction, reported_mismatch
@@ -216,8 +216,8 @@ class Pipeline:
             # 6 look more closely, where that was asked for: numbers and witnesses beside flags that stand
             if plan.level is CheckLevel.THOROUGH and checked is not None:
                 reporter.enter("thorough")
-                run = self._patiently(run, job)
-                search = self._searcher(request, entry, encoding, budget, job, reporter)
+                run = self._patiently(run, plan, job)
+                search = self._searcher(request, entry, plan, encoding, budget, job, reporter)
                 with stopwatch.stage("thorough"):
                     checked = await self._look_closely(entry, plan, subject, checked, references, budget, run, search)
         # 7 decide: no map leaves without its verdict
@@ -352,11 +352,16 @@ class Pipeline:
 
         return run
 
-    def _patiently(self, run: RunRows, job: Job) -> RunRows:
-        """Rows that only wait from when they are asked for: a long job's age must not put it before everybody else."""
+    def _stand_back(self, plan: WorkPlan, job: Job) -> None:
+        """Let ordinary explanations go first: neither a long job's age nor its end being near puts it before them."""
+        job.arrived = self.clock()
+        job.rows_left = max(job.rows_left, plan.policy.max_rows)
+
+    def _patiently(self, run: RunRows, plan: WorkPlan, job: Job) -> RunRows:
+        """Rows that only wait from when they are asked for, and let ordinary explanations go first."""
 
         async def patiently(rows: list[Row]) -> list[RowResult]:
-            job.arrived = self.clock()
+            self._stand_back(plan, job)
             return await run(rows)
 
         return patiently
@@ -365,17 +370,34 @@ class Pipeline:
         self,
         request: ExplainRequest,
         entry: Entry,
+        plan: WorkPlan,
         encoding: Encoding,
         budget: Budget,
         job: Job,
         reporter: Reporter,
     ) -> RunSearch:
+        """A search that raises OutOfBudgetError where it takes longer than was expected when it began."""
+        pace = 0.0  # seconds of a row, as the steps so far went
+
         async def search(wanted: Search) -> list[Floats]:
+            started, before = self.clock(), budget.rows
+
+            def check(rows: int) -> None:
+                if not budget.affords(rows, seconds=pace * rows):
+                    raise OutOfBudgetError
+
             def stepped(rows: int) -> None:
-                job.arrived = self.clock()
+                nonlocal pace
+                self._stand_back(plan, job)
                 budget.spend(rows)
                 reporter.ran(budget.rows)
+                done = budget.rows - before
+                pace = (self.clock() - started) / done
+                if done < wanted.rows:
+                    check(rows)
 
+            check(wanted.rows)
+            self._stand_back(plan, job)
             name = entry.card.ref.name
             return await self.compute.search(job, name, encoding, wanted, request.map_options, stepped)
 

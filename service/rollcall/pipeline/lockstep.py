@@ -6,7 +6,7 @@ A check that crashes ends with its exception as its result, logged here; the oth
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,11 @@ RunRows = Callable[[list[Row]], Awaitable[list[RowResult]]]
 
 
 class OutOfBudgetError(Exception):
-    """A check asked for rows that the budget does not allow."""
+    """A check asked for rows that the budget does not allow. `results` of those that were run before it was spent."""
+
+    def __init__(self, results: Sequence[RowResult | None] = ()) -> None:
+        super().__init__()
+        self.results = results
 
 
 def plain(rows: list[Row]) -> Asking[list[RowResult]]:
@@ -40,7 +44,7 @@ async def run_together(
 
     Returns what each found, or the exception that it died of, and whether all rows were finite. With `finite_only` a
     check whose rows are not all finite gets an exception instead of them; one whose rows `affords` refuses ends with
-    OutOfBudgetError, and so do all whose rows `run` gives up with it.
+    OutOfBudgetError, and so do those of whose rows some are missing where `run` gives up with it.
     """
     drive = _Lockstep(run=run, affords=affords, finite_only=finite_only)
     for key, asking in askings.items():
@@ -79,16 +83,21 @@ class _Lockstep:
         allowed = self._allow(current)
         batch = [row for _, rows in allowed.values() for row in rows]
         try:
-            results = iter(await self.run(batch) if batch else [])
+            found: Sequence[RowResult | None] = await self.run(batch) if batch else []
         except OutOfBudgetError as error:
-            self.found |= dict.fromkeys(allowed, error)
-            return
+            found = error.results or [None] * len(batch)
         except (ServiceError, DeviceMemory) as error:
             logs.event(_log, logging.ERROR, "checks_lost_their_batch", rows=len(batch), error=error)
             self.found |= dict.fromkeys(allowed, error)
             return
+        results = iter(found)
         for key, (asking, rows) in allowed.items():
-            answer = [next(results) for _ in rows]
+            own = [next(results) for _ in rows]
+            answer = [result for result in own if result is not None]
+            if len(answer) < len(own):
+                asking.close()
+                self.found[key] = OutOfBudgetError()
+                continue
             finite = all_finite(answer)
             self.all_finite = self.all_finite and finite
             self.step(key, asking, FloatingPointError("not a number") if self.finite_only and not finite else answer)

@@ -41,6 +41,7 @@ from rollcall.telemetry import logs
 _log = logging.getLogger(__name__)
 
 RunSearch = Callable[[Search], Awaitable[list[Floats]]]
+"""Runs an adversary's search; raises OutOfBudgetError where the budget does not allow it, or not its end."""
 
 TURN_ROWS = 64
 """Rows that are asked for at once: progress is told, and others get in, after so many."""
@@ -75,7 +76,7 @@ class OnceRun:
         for start in range(0, len(keys), TURN_ROWS):
             part = keys[start : start + TURN_ROWS]
             if start and not self.affords(len(part)):  # it takes longer than was expected when it began
-                raise OutOfBudgetError
+                raise OutOfBudgetError([self.known.get(_key(row)) for row in rows])
             self.known.update(zip(part, await self.run([new[key] for key in part]), strict=True))
         return [self.known[_key(row)] for row in rows]
 
@@ -156,11 +157,11 @@ class ThoroughChecker:
             search = self._search(each)
             if not self._is_searched(each):
                 continue
-            if not self.budget.affords(search.rows):
-                found[each.kind, CheckKind.ADVERSARY] = OutOfBudgetError()
-                continue
             try:
                 proposed = await self.search(search)
+            except OutOfBudgetError as error:
+                found[each.kind, CheckKind.ADVERSARY] = error
+                continue
             except (ServiceError, DeviceMemory) as error:
                 logs.event(_log, logging.ERROR, "search_failed", error=error)
                 found[each.kind, CheckKind.ADVERSARY] = error

@@ -70,7 +70,9 @@ def parse_requirement(text: str) -> Requirement:
     """Read e.g. "recommended>=0.7" or "gradient_rollout:unfaithful<=0.1"; raises RequirementError."""
     found = _REQUIREMENT.fullmatch(text.strip().lower().replace("-", "_"))
     share = float(found["share"]) if found else -1.0
-    if found is None or not 0 <= share <= 1:
+    # A map is only recommended where it is FAITHFUL: of the recommended one there is no other flag to ask for.
+    other_flag = found and found["name"] == RECOMMENDED and found["flag"] not in {None, Flag.FAITHFUL.value}
+    if found is None or other_flag or not 0 <= share <= 1:
         example = "recommended>=0.7 or raw_attention:unfaithful<=0.1"
         message = f"--require: expected MAP[:FLAG]>=SHARE or <=, e.g. {example}; got {text!r}"
         raise RequirementError(message)

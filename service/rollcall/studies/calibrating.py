@@ -230,6 +230,12 @@ def first_look_errors(cases: Sequence[Case], policy: Policy) -> dict[str, float 
     return {"with": _root_mean_square(helped), "without": _root_mean_square(plain)}
 
 
+def prior_helps(errors: Mapping[str, float | None]) -> bool:
+    """Whether A lies nearer to A* with the prior, by `first_look_errors`."""
+    aided, unaided = errors["with"], errors["without"]
+    return aided is not None and unaided is not None and aided < unaided
+
+
 def _root_mean_square(errors: Sequence[float]) -> float | None:
     return float(np.sqrt(np.mean(np.square(errors)))) if errors else None
 
@@ -245,7 +251,7 @@ def calibrate(cases: Sequence[Case], policy: Policy, *, alpha: float, confidence
         )
         raise CalibratingError(message)
     errors = first_look_errors(chosen, policy)
-    prior = None not in errors.values() and (errors["with"] or 0.0) < (errors["without"] or 0.0)
+    prior = prior_helps(errors)
     replayed = replay_all(rest, policy, prior=prior)
     cs = fit(replayed, alpha=alpha, confidence=confidence)
     checked = held_out(replayed, len(rest), alpha=alpha, confidence=confidence, seed=seed)

@@ -202,8 +202,9 @@ def assess(options: argparse.Namespace) -> bool:
         path = options.calibration or (beside if beside.is_file() else None)
         calibration = None
         if path is not None:
-            raw = json.loads(path.read_text(encoding="utf-8"))
-            calibration = parse_calibration(raw, model_digest=model.digest, policy=STANDARD, dtype=model.backend.dtype)
+            calibration = parse_calibration(
+                _calibration_json(path), model_digest=model.digest, policy=STANDARD, dtype=model.backend.dtype
+            )
         laboratory = Laboratory(
             model=model, policy=STANDARD, kinds=chosen_maps(options.maps, model.maps), calibration=calibration
         )
@@ -231,6 +232,14 @@ def assess(options: argparse.Namespace) -> bool:
     for name, met in found["required"].items():
         print(f"{'holds' if met else 'DOES NOT HOLD'}: {name}", file=sys.stderr)
     return all(found["required"].values())
+
+
+def _calibration_json(path: Path) -> Any:  # noqa: ANN401 - any JSON value
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        message = f"{path}: no JSON; make a calibration with: rollcall calibrate"
+        raise StudyError(message) from error
 
 
 def told(file: Mapping[str, Any]) -> str:

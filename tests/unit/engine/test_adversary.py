@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from rollcall.backends.base import variants
+from rollcall.backends.base import BiasedAttention, variants
 from rollcall.domain.compute import Job, Search
 from rollcall.domain.decision import Decision, Task
 from rollcall.domain.distances import jensen_shannon
@@ -95,6 +95,25 @@ def test_restarts_are_the_same_in_any_batch(zoo: Zoo) -> None:
         for _ in range(4):
             alone.step()
         assert alone.best == pytest.approx([best], abs=1e-3)
+
+
+def test_a_restart_that_meets_no_numbers_keeps_no_other_from_moving(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the model answers NaN under one bias, the other restarts find what they find without it."""
+    backend = zoo["bert"].backend
+    usual = searched(zoo["bert"], MapKind.RAW_ATTENTION, 4)[0]
+    biased = backend.biased
+
+    def spoiled(encoding: Encoding, bias: torch.Tensor) -> BiasedAttention:
+        attended = biased(encoding, bias)
+        factor = torch.ones_like(attended.logits)
+        factor[1] = torch.nan
+        return replace(attended, logits=attended.logits * factor)
+
+    monkeypatch.setattr(backend, "biased", spoiled)
+    found = searched(zoo["bert"], MapKind.RAW_ATTENTION, 4)[0]
+    assert found.found[1] is None
+    others = [0, 2, 3]
+    assert [found.best[i] for i in others] == [usual.best[i] for i in others]
 
 
 def test_a_search_is_one_turn_for_each_step_and_tells_of_it(zoo: Zoo) -> None:

@@ -17,7 +17,9 @@ from rollcall.domain.maps import ALWAYS_RETURNED, DEFAULT_MAPS, MapKind
 from rollcall.domain.rows import Row, RowResult
 from rollcall.domain.verdicts import CheckLevel, Flag, Reason
 from rollcall.pipeline.checking import Checked, CheckedMap
+from rollcall.verdict.calibration import Promise
 from rollcall.verdict.policies import STANDARD
+from tests.calibrations import calibration
 from tests.harness import ask
 from tests.unit.pipeline.fakes import EFFECTS, TEXT, WORDS, SumModel, pipeline_of, unit_map
 from tests.unit.pipeline.test_checking import HALF, RIGHT, checker_of, subject_of
@@ -115,6 +117,49 @@ def flattered(model: SumModel, text: str, seed: int) -> float:
     assert estimate is not None
     scores = effect_map(estimate, 0.0, subject.n, removals=len(margins), judged=True).scores
     return alignment_value(scores, estimate.effects) or 0.0
+
+
+@pytest.mark.parametrize("text", [TEXT, "moves me thin music"])
+async def test_it_is_the_same_map_where_a_prior_helps_others(text: str) -> None:
+    """A calibration knows it as it is without a prior: made of sixteen removals alone, judged by those that follow."""
+    n = len(text.split())
+    maps = (unit_map(HALF.kind, np.resize(HALF.scores, n)),)
+    plain = replace(checker_of(Noise(seed=3), maps, text=text), wants_effect=True)
+    promises = dict.fromkeys((HALF.kind, EFFECT), Promise(c=0.05))
+    calibrated = replace(
+        plain,
+        calibration=calibration(prior=True, promises=promises),
+        prior=np.linspace(1.0, -1.0, n),
+        budget=Budget(max_rows=122, deadline=None, clock=lambda: 0.0, estimate=lambda _: 0.0, rows=1),
+    )
+    alone, beside = effect_of(await plain.check()), effect_of(await calibrated.check())
+    assert np.array_equal(alone.assessment.map.scores, beside.assessment.map.scores)
+    assert alone.assessment.map.note == beside.assessment.map.note
+    if n == len(WORDS):
+        assert alone.assessment.alignment is not None
+        assert beside.assessment.alignment == replace(alone.assessment.alignment, width=2 * 0.05)
+
+
+async def test_where_nothing_moves_the_answer_it_is_made_at_once() -> None:
+    """A first look of eight removals that finds no reach is the last one."""
+
+    def still(_: str, rows: list[Row], results: list[RowResult]) -> list[RowResult]:
+        untouched = model.answer(subject_of(TEXT, SumModel()).encoding, Row())
+        return [
+            replace(result, logits=untouched.logits) if row.removed is not None else result
+            for row, result in zip(rows, results, strict=True)
+        ]
+
+    model = SumModel(after=still)
+    checker = replace(
+        checker_of(model, (unit_map(HALF.kind, HALF.scores),), calibrated=calibration(prior=True)),
+        wants_effect=True,
+        prior=np.linspace(1.0, -1.0, len(WORDS)),
+    )
+    found = await checker.check()
+    assert found.looks == 1
+    assert {one.ruling.reason for one in found.maps} == {Reason.NO_EFFECT}
+    assert len(found.maps) == 2
 
 
 async def test_no_set_of_units_makes_and_judges_the_map() -> None:

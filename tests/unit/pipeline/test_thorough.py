@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 
+from rollcall.domain.compute import Job, Search
 from rollcall.domain.explanation import Attribution, Explanation, Progress
-from rollcall.domain.maps import DEFAULT_MAPS, MapKind
-from rollcall.domain.rows import AttentionEdit, Row, RowResult
+from rollcall.domain.inputs import Encoding
+from rollcall.domain.maps import DEFAULT_MAPS, Floats, MapKind, MapOptions
+from rollcall.domain.rows import AttentionEdit, QueryScope, Row, RowResult
 from rollcall.domain.verdicts import CheckKind, CheckLevel, CheckOutcome, CheckResult, Flag, Reason
-from rollcall.verdict.policies import THOROUGH
+from rollcall.verdict.policies import STANDARD, THOROUGH
 from tests import toys
-from tests.harness import Clock, Harness, Meddling, ask, serving
+from tests.harness import Clock, Harness, Meddler, Meddling, ask, serving
 
 TEXT = "one three two eight five four twelve seven"
 THOROUGH_KINDS = {kind for kind in CheckKind if kind.thorough}
@@ -208,3 +210,92 @@ def test_a_deadline_ends_the_thorough_checks_and_no_flag() -> None:
     raw = attribution(explanation, MapKind.RAW_ATTENTION).verdict
     assert raw.flag is Flag.FAITHFUL
     assert "The budget was spent." in [check.detail for check in raw.checks if check.kind.thorough]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched(Meddler):
+    """Passes on; a step of a search takes `step_seconds` more than anybody expected, and `left` notes rows left."""
+
+    clock: Clock
+    step_seconds: float = 0.0
+    left: list[int] = field(default_factory=list)
+
+    async def run(
+        self, job: Job, model: str, encoding: Encoding, rows: list[Row], options: MapOptions
+    ) -> list[RowResult]:
+        """Note what the job says that it still needs."""
+        self.left.append(job.rows_left)
+        return await Meddler.run(self, job, model, encoding, rows, options)
+
+    async def search(
+        self,
+        job: Job,
+        model: str,
+        encoding: Encoding,
+        search: Search,
+        options: MapOptions,
+        stepped: Callable[[int], None],
+    ) -> list[Floats]:
+        """Take longer."""
+
+        def slowly(rows: int) -> None:
+            self.clock.now += self.step_seconds
+            self.left.append(job.rows_left)
+            stepped(rows)
+
+        return await Meddler.search(self, job, model, encoding, search, options, slowly)
+
+
+def test_what_was_run_before_the_time_was_up_counts() -> None:
+    """Rows that begin to take much longer end the checks that still lack some, and none whose rows are all there."""
+    clock = Clock(seconds_per_row=0.001)
+
+    def slow(rows: list[Row], found: list[RowResult]) -> list[RowResult]:
+        if any(row.queries is QueryScope.READOUT for row in rows):
+            clock.now += 100.0
+        return found
+
+    with serving(toys.selector(), clock=clock, meddling=Meddling(rows=slow)) as served:
+        served.explain(ask(TEXT))
+        explanation = served.explain(ask(TEXT, check_level=CheckLevel.THOROUGH, deadline=clock.now + 50.0))
+    raw = results(explanation)
+    assert raw["alignment"].outcome is CheckOutcome.SUPPORTS
+    assert not any(check.outcome is CheckOutcome.ERRORED for check in raw.values())
+    missing = {
+        check.kind for check in attribution(explanation, MapKind.RAW_ATTENTION).verdict.checks if _is_spent(check)
+    }
+    there = {CheckKind.OPERATOR_RULE, CheckKind.STRATIFIED_NULL, CheckKind.RANK_AGREEMENT}
+    assert missing == THOROUGH_KINDS - there
+
+
+def _is_spent(check: CheckResult) -> bool:
+    return check.detail == "The budget was spent."
+
+
+def test_a_search_that_takes_longer_than_expected_ends_in_time() -> None:
+    """The deadline ends the search and not the answer: the flags stand, and the adversary says why it is missing."""
+    clock = Clock(seconds_per_row=0.01)
+    with serving(toys.selector(), clock=clock) as served:
+        pipeline = served.pipeline
+        pipeline.compute = Watched(compute=pipeline.compute, meddling=Meddling(), clock=clock, step_seconds=5.0)
+        served.explain(ask(TEXT))
+        deadline = clock.now + 60.0
+        explanation = served.explain(ask(TEXT, check_level=CheckLevel.THOROUGH, deadline=deadline))
+    assert clock.now < deadline
+    raw = attribution(explanation, MapKind.RAW_ATTENTION).verdict
+    assert raw.flag is Flag.FAITHFUL
+    (adversary,) = [check for check in raw.checks if check.kind is CheckKind.ADVERSARY]
+    assert (adversary.outcome, adversary.detail) == (CheckOutcome.SKIPPED, "The budget was spent.")
+
+
+def test_the_end_of_a_thorough_explanation_is_no_reason_to_go_first() -> None:
+    """One that takes more rows than usual still seems to have as much to do as any ordinary explanation."""
+    clock = Clock(seconds_per_row=0.01)
+    with serving(toys.selector(), clock=clock) as served:
+        pipeline = served.pipeline
+        served.explain(ask(TEXT, check_level=CheckLevel.THOROUGH, max_rows=200))
+        watched = Watched(compute=pipeline.compute, meddling=Meddling(), clock=clock)
+        pipeline.compute = watched
+        served.explain(ask(TEXT, check_level=CheckLevel.THOROUGH))
+    assert len(watched.left) > 20
+    assert min(watched.left[5:]) >= STANDARD.max_rows

@@ -84,7 +84,17 @@ def test_requirements_are_about_shares(text: str, met: bool) -> None:  # noqa: F
 
 
 @pytest.mark.parametrize(
-    "text", ["", "recommended", "recommended>0.5", "recommended>=5", "a:b>=0.5", "x>=.", "x>=1.2.3"]
+    "text",
+    [
+        "",
+        "recommended",
+        "recommended>0.5",
+        "recommended>=5",
+        "recommended:unfaithful<=0.1",
+        "a:b>=0.5",
+        "x>=.",
+        "x>=1.2.3",
+    ],
 )
 def test_a_requirement_that_cannot_be_read_says_what_is_expected(text: str) -> None:
     """With an example."""
@@ -128,3 +138,6 @@ def test_the_command_answers_on_one_page_and_goes_on(tmp_path: Path, capsys: pyt
     (tmp_path / "model.calibration.json").write_text('{"format": 1}')
     assert main(base) == 2
     assert "rollcall calibrate" in capsys.readouterr().err
+    (tmp_path / "model.calibration.json").write_text("{")
+    assert main(base) == 2
+    assert "model.calibration.json: no JSON" in capsys.readouterr().err

@@ -12,8 +12,8 @@ BY_FAMILY = """\
 Decided: of maps that are not flat. AUROC: of A after all removals, right maps above wrong ones, with a bootstrap over
 models."""
 CALIBRATED = """\
-Each family's models together, five folds, 90 % confidence, the four usual maps. Wrong: of all maps. A family marked `p`
-was judged with the gradient as a prior, because that brought A nearer to A*."""
+Each family's models together, five folds, 90 % confidence, the four usual maps. Wrong: of all maps. A family marked
+`p5` was judged with the gradient as a prior in all five folds: on the other inputs that brought A nearer to A*."""
 TAMPERED = """\
 Made of the gradient rollout, by numbers alone. By luck one may agree with the effects; A* says whether it does."""
 RULES = """\
@@ -134,7 +134,7 @@ def _calibrated(alpha: str, one: Mapping[str, Any]) -> str:
     every = one["all"]
     rows = [
         (
-            name + (" p" if found["prior"] else ""),
+            name + (f" p{found['prior_folds']}" if found["prior_folds"] else ""),
             str(found["inputs"]),
             _percent(found["decided"]),
             f"{_percent(found['wrong'])} ({_range(found['wrong_interval_95'])})",
