@@ -13,7 +13,7 @@ from rollcall.checks.alignment import EffectEstimate
 from rollcall.checks.base import Subject
 from rollcall.domain.inputs import TextInput
 from rollcall.domain.maps import DEFAULT_MAPS, Floats, MapKind, UnitMap
-from rollcall.domain.rows import RemovalOperator, Row, RowResult
+from rollcall.domain.rows import AttentionEdit, RemovalOperator, Row, RowResult
 from rollcall.models.loading import load_model
 from rollcall.studies.cases import Case
 from rollcall.studies.flag.families.base import Family, unmet
@@ -59,7 +59,9 @@ def poisoned(result: RowResult, row: Row, _: RowResult) -> RowResult:
 
 def disconnected(result: RowResult, row: Row, untouched: RowResult) -> RowResult:
     """Edits of attention get lost, as with a hook that a compiler has optimised away."""
-    edited = row.edit is not None or (row.removed is not None and row.operator is RemovalOperator.HIDDEN_KEYS)
+    edited = row.edit is not AttentionEdit.NONE or (
+        row.removed is not None and row.operator is RemovalOperator.HIDDEN_KEYS
+    )
     return replace(untouched, maps=result.maps) if edited else result
 
 
