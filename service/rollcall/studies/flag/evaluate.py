@@ -324,14 +324,18 @@ def checks(offered: Sequence[Judged], policy: Policy) -> dict[str, Any]:
 
 
 def calibrated_numbers(measured: Sequence[Measured], policy: Policy, *, alpha: float) -> dict[str, Any]:
-    """Every family calibrated on four fifths of its inputs with reach, its models together, and checked on the last."""
+    """Every family calibrated on four fifths of its inputs with reach, its models together, and checked on the last.
+
+    `all` is over the families in which every fold could promise something; few inputs can promise little.
+    """
     families: dict[str, Any] = {}
     for name, cases in _cases_of_families(measured).items():
         found = cross_calibrated(cases, policy, alpha=alpha)
         if found is not None:
             families[name] = found
-    totals = {share: pooled(families.values(), share, of) for share, of in SHARES_OF.items()} if families else {}
-    return {"families": families, "all": totals}
+    whole = [one for one in families.values() if one["promised"] == 1]
+    totals = {share: pooled(whole, share, of) for share, of in SHARES_OF.items()} if whole else {}
+    return {"families": families, "promising": len(whole), "all": totals}
 
 
 SHARES_OF: Final = {
@@ -402,7 +406,7 @@ def cross_calibrated(cases: Sequence[Case], policy: Policy, *, alpha: float) -> 
         "uneven": sums["uneven"],
         "unfaithful": sums["unfaithful"],
         "prior_folds": sums["prior"],
-        "failed_folds": sums["failed"],
+        "promised": 1 - sums["failed"] / (FOLDS * len(usual)),
         "decided": sums["decided"] / max(1, sums["uneven"]),
         "wrong": wrong.value,
         "wrong_interval_95": list(wrong.interval),
@@ -431,9 +435,11 @@ def targets(found: Mapping[str, Any], everything: Sequence[Judged], policy: Poli
             above = [
                 name
                 for name, one in calibrated[alpha]["families"].items()
-                if one["wrong_interval_95"][0] > float(alpha)
+                if one["promised"] == 1 and one["wrong_interval_95"][0] > float(alpha)
             ]
             aim(f"families significantly above {alpha}", "0", float(len(above)), met=not above)
+        elif calibrated[alpha]["families"]:
+            aim(f"decided, calibrated at {alpha}: too few inputs to promise", f">= {least:g}", None, met=None)
     if calibrated["0.05"]["all"]:
         removals = calibrated["0.05"]["all"]["removals"]
         aim("removals, calibrated at 0.05", "<= 20", removals, met=removals <= 20)  # noqa: PLR2004 - the goal

@@ -12,7 +12,8 @@ BY_FAMILY = """\
 Decided: of maps that are not flat. AUROC: of A after all removals, right maps above wrong ones, with a bootstrap over
 models."""
 CALIBRATED = """\
-Each family's models together, five folds, 90 % confidence, the four usual maps. Wrong: of all maps. A family marked
+Each family's models together, five folds, 90 % confidence, the four usual maps. Promised: of folds and maps, those in
+which some width kept the promise; the others have default widths. Wrong: of all maps. A family marked
 `p5` was judged with the gradient as a prior in all five folds: on the other inputs that brought A nearer to A*."""
 TAMPERED = """\
 Made of the gradient rollout, by numbers alone. By luck one may agree with the effects; A* says whether it does."""
@@ -131,24 +132,36 @@ def _map(family: str, kind: str, one: Mapping[str, Any]) -> tuple[str, ...]:
 def _calibrated(alpha: str, one: Mapping[str, Any]) -> str:
     if not one["families"]:
         return ""
-    every = one["all"]
+    every, families = one["all"], one["families"]
     rows = [
         (
             name + (f" p{found['prior_folds']}" if found["prior_folds"] else ""),
             str(found["inputs"]),
+            _percent(found["promised"]),
             _percent(found["decided"]),
             f"{_percent(found['wrong'])} ({_range(found['wrong_interval_95'])})",
             _percent(found["wrong_unfaithful"]),
             f"{_percent(found['recommended_wrong'])} of {_percent(found['recommended'])}",
             f"{found['removals']:.0f}",
         )
-        for name, found in sorted(one["families"].items())
+        for name, found in sorted(families.items())
     ]
-    total = (
-        f"At {alpha}: {_percent(every['decided'])} decided, {_percent(every['wrong'])} wrong, "
-        f"{every['removals']:.1f} removals a map, over all families."
+    total = f"In none of {len(families)} families were there inputs enough for this promise: default widths."
+    if every:
+        total = (
+            f"{_percent(every['decided'])} decided, {_percent(every['wrong'])} wrong, {every['removals']:.1f} removals a "
+            f"map, over the {one['promising']} of {len(families)} families in which every fold could promise it."
+        )
+    heads = (
+        "family",
+        "inputs",
+        "promised",
+        "decided",
+        "wrong",
+        "wrong of UNFAITHFUL",
+        "recommended wrong, of",
+        "removals",
     )
-    heads = ("family", "inputs", "decided", "wrong", "wrong of UNFAITHFUL", "recommended wrong, of", "removals")
     return f"### At most {float(alpha):.0%} wrong\n\n{total}\n\n{_table(heads, rows)}"
 
 
