@@ -148,20 +148,10 @@ def _calibrated(alpha: str, one: Mapping[str, Any]) -> str:
     ]
     total = f"In none of {len(families)} families were there inputs enough for this promise: default widths."
     if every:
-        total = (
-            f"{_percent(every['decided'])} decided, {_percent(every['wrong'])} wrong, {every['removals']:.1f} removals a "
-            f"map, over the {one['promising']} of {len(families)} families in which every fold could promise it."
-        )
-    heads = (
-        "family",
-        "inputs",
-        "promised",
-        "decided",
-        "wrong",
-        "wrong of UNFAITHFUL",
-        "recommended wrong, of",
-        "removals",
-    )
+        shares = f"{_percent(every['decided'])} decided, {_percent(every['wrong'])} wrong"
+        where = f"over the {one['promising']} of {len(families)} families in which every fold could promise it"
+        total = f"{shares}, {every['removals']:.1f} removals a map, {where}."
+    heads = ("family", "inputs", "promised", "decided", "wrong", "wrong of UNFAITHFUL", "recommended wrong", "removals")
     return f"### At most {float(alpha):.0%} wrong\n\n{total}\n\n{_table(heads, rows)}"
 
 
