@@ -14,7 +14,9 @@ from rollcall.domain.inputs import TextInput
 from rollcall.studies.flag.families import planted, tuned, written
 from rollcall.studies.flag.families.base import Family, Member
 
-FAMILIES: Final[tuple[Family, ...]] = (*written.FAMILIES, *planted.FAMILIES, *tuned.FAMILIES)
+FAMILIES: Final[tuple[Family, ...]] = tuple(
+    sorted((*written.FAMILIES, *planted.FAMILIES, *tuned.FAMILIES), key=lambda family: not family.quick)
+)
 """The quick tier first."""
 
 LEAST_INPUTS: Final = 256
