@@ -18,7 +18,15 @@ from rollcall.domain.errors import (
 
 BLAME = {
     CallerError: {"InvalidInput", "ModelNotFound", "Unsupported"},
-    CapacityError: {"Overloaded", "Draining", "ModelNotReady", "DeadlineTooShort", "DeviceMemory", "DeviceLost"},
+    CapacityError: {
+        "Overloaded",
+        "Draining",
+        "ModelNotReady",
+        "DeadlineTooShort",
+        "RecordingFailed",
+        "DeviceMemory",
+        "DeviceLost",
+    },
     ServiceError: {"BackendError", "ModelRejected"},
 }
 
