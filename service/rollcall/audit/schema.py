@@ -88,7 +88,6 @@ CHECKPOINT = Table(
     "checkpoint",
     METADATA,
     Column("size", Integer, primary_key=True, autoincrement=False),
-    Column("created_at", String(24), nullable=False),
     Column("note", Text, nullable=False),
 )
 IMMUTABLE = ("leaf", "record", "checkpoint")

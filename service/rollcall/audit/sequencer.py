@@ -43,6 +43,10 @@ class AuditTelemetry(Protocol):
         """The database did not take a batch."""
         ...
 
+    def watch_audit_spool(self, used_bytes: Callable[[], int]) -> None:
+        """The spool can be asked how many bytes are in it."""
+        ...
+
 
 @dataclass(slots=True, kw_only=True)
 class Sequencer:
@@ -58,7 +62,6 @@ class Sequencer:
     sequenced: Callable[[str, int], None] = lambda _id, _index: None
     signed: Callable[[Signed], None] = lambda _: None
     clock: Callable[[], float] = time.monotonic
-    now: Callable[[], float] = time.time
     _news: threading.Event = field(default_factory=threading.Event, repr=False)
     _stopping: bool = False
     _failures: int = 0
@@ -128,6 +131,6 @@ class Sequencer:
 
     def _sign(self) -> None:
         self._signed_at = self.clock()
-        signed = self.store.checkpoint(self.now())
+        signed = self.store.checkpoint()
         if signed is not None:
             self.signed(signed)

@@ -77,7 +77,7 @@ class Store:
                 self._insert(connection, size, list(new.values()))
         return indices
 
-    def checkpoint(self, now: float) -> queries.Signed | None:
+    def checkpoint(self) -> queries.Signed | None:
         """Sign the log as it is; None where its size has been signed already."""
         with writing(self._opened) as connection:
             size = queries.size(connection)
@@ -85,7 +85,7 @@ class Store:
                 return None
             made = Checkpoint(origin=self.signer.name, size=size, root=root(queries.node(connection), size))
             note = self.signer.sign(made.text())
-            connection.execute(insert(CHECKPOINT).values(size=size, created_at=timestamp(now), note=note))
+            connection.execute(insert(CHECKPOINT).values(size=size, note=note))
         return queries.Signed(size=size, note=note)
 
     @property

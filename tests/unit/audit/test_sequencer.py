@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,7 @@ class Told:
     size: int = 0
     failures: int = 0
     outcomes: list[str] = field(default_factory=list)
+    failed: threading.Event = field(default_factory=threading.Event)
 
     def audit_recorded(self, outcome: str) -> None:
         """Remember an outcome."""
@@ -42,6 +43,10 @@ class Told:
     def audit_store_failed(self) -> None:
         """Count a failure."""
         self.failures += 1
+        self.failed.set()
+
+    def watch_audit_spool(self, used_bytes: Callable[[], int]) -> None:
+        """Nobody scrapes."""
 
 
 class Fragile(Store):
@@ -120,11 +125,11 @@ def test_while_the_database_is_down_the_spool_grows_and_drains_in_order(tmp_path
         before = append(at, range(5))
         at.store.down.set()
         during = append(at, range(5, 40))
+        assert at.told.failed.wait(SECONDS)
         assert at.spool.used_bytes > 0
         at.store.down.clear()
         after = append(at, range(40, 45))
     assert at.sequence() == [*before, *during, *after]
-    assert at.told.failures > 0
 
 
 def test_what_the_database_never_took_is_there_at_the_next_start(tmp_path: Path) -> None:

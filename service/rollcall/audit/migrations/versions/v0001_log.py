@@ -68,7 +68,6 @@ def upgrade() -> None:
     op.create_table(
         "checkpoint",
         sa.Column("size", sa.Integer(), primary_key=True, autoincrement=False),
-        sa.Column("created_at", sa.String(24), nullable=False),
         sa.Column("note", sa.Text(), nullable=False),
     )
     for table in IMMUTABLE if op.get_bind().dialect.name == "sqlite" else ():
