@@ -171,6 +171,7 @@ def _demo() -> list[Entry]:
     return [
         Entry(place="--demo", key=("models", "demo", "path"), value=directory),
         Entry(place="--demo", key=("grpc", "reflection"), value=True),
+        Entry(place="--demo", key=("models", "demo", "audit_mode"), value="full"),
     ]
 
 
