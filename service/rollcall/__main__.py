@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rollcall import __version__
+from rollcall.audit.commands import audit_options
 from rollcall.domain.errors import RollcallError
 from rollcall.domain.maps import MapKind
 from rollcall.domain.verdicts import CheckLevel
@@ -171,6 +172,7 @@ def _demo() -> list[Entry]:
     return [
         Entry(place="--demo", key=("models", "demo", "path"), value=directory),
         Entry(place="--demo", key=("grpc", "reflection"), value=True),
+        Entry(place="--demo", key=("models", "demo", "audit_mode"), value="full"),
     ]
 
 
@@ -481,6 +483,15 @@ def _study(options: argparse.Namespace) -> int:
         raise CommandError(WRONG, str(error)) from error
 
 
+def _audit(options: argparse.Namespace) -> int:
+    from rollcall.audit.commands import AuditError, audit
+
+    try:
+        return audit(options)
+    except AuditError as error:
+        raise CommandError(FAILED, str(error)) from error
+
+
 COMMANDS = (
     Command(name="demo", help="serve the packaged model and explain four sentences", options=_demo_options, run=_tour),
     Command(name="serve", help="serve models until stopped", options=_serve_options, run=_serve),
@@ -503,6 +514,9 @@ COMMANDS = (
         help="may a model's maps be shown to users? one page on a sample of texts",
         options=assess_options,
         run=_assess,
+    ),
+    Command(
+        name="audit", help="verify a log of explanations, show or export its records", options=audit_options, run=_audit
     ),
     Command(name="study", help="run a study and write its report", options=_study_options, run=_study),
 )

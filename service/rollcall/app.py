@@ -26,6 +26,7 @@ from prometheus_client import CollectorRegistry
 from rollcall.admission.backlog import Backlog
 from rollcall.admission.gate import Gate
 from rollcall.admission.plan import ServerDefaults
+from rollcall.audit.journal import Journal
 from rollcall.domain.errors import DeviceLost, ModelRejected
 from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
 from rollcall.domain.model import ModelCard
@@ -53,11 +54,15 @@ from rollcall.scheduling.queue import RowQueue
 from rollcall.settings import ModelSpec, Settings, reread
 from rollcall.telemetry import logs
 from rollcall.telemetry.metrics import Metrics
+from rollcall.telemetry.versions import versions
 from rollcall.verdict.calibration import UNCALIBRATED, Calibration, calibration_path, parse_calibration
 from rollcall.verdict.policies import POLICIES, STANDARD, THOROUGH
 from rollcall.workers import Worker
 
 _log = logging.getLogger(__name__)
+
+SOFTWARE = ("torch", "transformers", "tokenizers", "numpy", "scipy", "rfc8785", "cryptography")
+"""What a record says that it was made with, beside Rollcall and Python."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -293,8 +298,7 @@ async def running(whole: Settings, worker: Worker | None = None) -> AsyncIterato
     )
     grpc = GrpcServer(settings=settings.grpc, port=service, health=health, metrics=metrics, shared=worker is not None)
     async with AsyncExitStack() as closing:
-        if settings.state.directory is not None:
-            closing.enter_context(owning(settings.state.directory))
+        _take_hold(settings, worker, metrics, pipeline, closing)
         closing.callback(texts.shutdown)
         closing.callback(compute.beside.shutdown)
         device.start()
@@ -316,6 +320,25 @@ async def running(whole: Settings, worker: Worker | None = None) -> AsyncIterato
         yield Running(
             service=service, metrics=metrics, grpc_port=grpc_port, admin_port=admin_port, loaded=loaded, lost=lost
         )
+
+
+def _take_hold(
+    settings: Settings, worker: Worker | None, metrics: Metrics, pipeline: Pipeline, closing: AsyncExitStack
+) -> None:
+    """Own what outlives the process, where there is such: the state's directory, and the log of records."""
+    if settings.state.directory is not None:
+        closing.enter_context(owning(settings.state.directory))
+    if settings.audit.directory is not None:
+        journal = Journal(
+            directory=settings.audit.directory,
+            settings=settings.audit,
+            models=settings.models,
+            worker=worker.index if worker else 0,
+            software=versions(SOFTWARE),
+            telemetry=metrics,
+        )
+        pipeline.records = journal.open()
+        closing.push_async_callback(asyncio.to_thread, journal.close)
 
 
 def _read(whole: Settings, worker: Worker | None) -> Settings:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeAlias, TypeVar, get_type_hints
 
 from rollcall.domain.inputs import Threshold
+from rollcall.domain.recording import Durability, RecordMode, WhenFull
 from rollcall.domain.verdicts import CheckLevel
 
 if TYPE_CHECKING:
@@ -113,9 +114,9 @@ def whole(least: int, most: int) -> Kind[int]:
     return number(int, f"a whole number from {least} to {most}", lambda n: least <= n <= most)
 
 
-def seconds(most: float) -> Kind[float]:
+def seconds(most: float, least: float = 0.0) -> Kind[float]:
     """Durations up to `most`."""
-    return number(float, f"seconds from 0 to {most:g}", lambda x: 0 <= x <= most)
+    return number(float, f"seconds from {least:g} to {most:g}", lambda x: least <= x <= most)
 
 
 def text(expected: str, pattern: str = r".*\S.*") -> Kind[str]:
@@ -258,6 +259,34 @@ class StateSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditSettings:
+    """The records of explanations, and the log over them."""
+
+    directory: Annotated[Path | None, PATH] = None
+    """Where the log is kept; without it there are no records."""
+    origin: Annotated[str, text("a name without blanks and +", r"[^\s+]{1,200}")] = "rollcall"
+    """Name of the log, which its first signing key gets; best one that nobody else has, like a host's."""
+    mode: Annotated[RecordMode, choice(RecordMode)] = RecordMode.SCORES_ONLY
+    """What a record holds; a model may have its own."""
+    durability: Annotated[Durability, choice(Durability)] = Durability.DURABLE
+    """What must have happened to a record before its answer leaves; a model may have its own."""
+    when_full: Annotated[WhenFull, choice(WhenFull)] = WhenFull.REJECT
+    """What happens to an answer that cannot be recorded."""
+    required: Annotated[bool, BOOLEAN] = False
+    """Requests with audit OFF are refused."""
+    signing_key: Annotated[Path | None, PATH] = None
+    """File of the Ed25519 key that signs checkpoints; without it one is made in the directory."""
+    encryption_key: Annotated[Path | None, PATH] = None
+    """File of the key that wraps the records' keys; without it one is made beside what it protects."""
+    checkpoint_directory: Annotated[Path | None, PATH] = None
+    """Where copies of checkpoints go, best on other storage; without it in the directory."""
+    checkpoint_seconds: Annotated[float, seconds(3600, least=0.1)] = 10.0
+    """Between two signatures of a log that grows."""
+    max_spool_bytes: Annotated[int, whole(1 << 20, 2**63 - 1)] = 1 << 30
+    """Room for records that the database has not taken yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
     """One model to serve: an existing directory, and what the operator says about it."""
 
@@ -269,6 +298,8 @@ class ModelSpec:
     device: str = "cpu"
     dtype: str = "float32"
     """Precision of weights and arithmetic."""
+    audit_mode: RecordMode | None = None
+    audit_durability: Durability | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,6 +345,7 @@ class Settings:
     limits: LimitSettings
     log: LogSettings
     state: StateSettings
+    audit: AuditSettings
     models: tuple[ModelSpec, ...]
     devices: tuple[str, ...] = ()
     """One process for each, all on one gRPC port; without any, one process, and each model on its own device."""
@@ -365,6 +397,7 @@ SECTIONS: dict[str, type[Any]] = {
     "limits": LimitSettings,
     "log": LogSettings,
     "state": StateSettings,
+    "audit": AuditSettings,
 }
 TOP_KEYS: dict[Key, Kind[Any]] = {("default_model",): NAME, ("devices",): DEVICES}
 KEYS: dict[Key, Kind[Any]] = TOP_KEYS | {
@@ -380,6 +413,8 @@ MODEL_KEYS: dict[Key, Kind[Any]] = {
     ("calibration",): PATH,
     ("device",): DEVICE,
     ("dtype",): DTYPE,
+    ("audit_mode",): choice(RecordMode),
+    ("audit_durability",): choice(Durability),
 }
 
 

@@ -14,12 +14,13 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
+from rollcall.audit.recorder import OUTCOMES
 from rollcall.domain.maps import MapKind
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult, Flag, Reason
 from rollcall.edge.interceptors import REJECTED
 from rollcall.pipeline.rechecking import Ended
 from rollcall.scheduling.queue import Kind
-from rollcall.telemetry.metrics import CODES, METHODS, RECHECK_OUTCOMES, SERVICE, STAGES, Metrics
+from rollcall.telemetry.metrics import AUDIT_OUTCOMES, CODES, METHODS, RECHECK_OUTCOMES, SERVICE, STAGES, Metrics
 from rollcall.v1 import explanation_service_pb2
 from tests.unit.edge import samples
 
@@ -30,6 +31,7 @@ MODELS = [f"model-{number}" for number in range(10)]
 LINE_BUDGET = 2_000
 UNITS = ("_seconds", "_bytes", "_total", "_info", "_tokens", "_rows", "_ratio")
 COUNTS_OF_NOW = {
+    "rollcall_audit_log_entries",
     "rollcall_requests_in_flight",
     "rollcall_queue_depth",
     "rollcall_model_ready",
@@ -142,6 +144,11 @@ def test_recheck_outcomes_are_the_pipelines() -> None:
     assert {outcome.value for outcome in Ended} == set(RECHECK_OUTCOMES)
 
 
+def test_outcomes_of_records_are_the_recorders() -> None:
+    """Everything that can become of a record has its series from the start."""
+    assert AUDIT_OUTCOMES == OUTCOMES
+
+
 def test_a_single_model_keeps_its_name() -> None:
     """With one model nothing at all is counted under "other" for want of room."""
     registry = CollectorRegistry()
@@ -199,6 +206,10 @@ def test_metric_names_are_frozen(families: list[Metric]) -> None:
         "grpc_server_msg_sent",
         "grpc_server_started",
         "rollcall_admission_rejected",
+        "rollcall_audit_log_entries",
+        "rollcall_audit_records",
+        "rollcall_audit_spool_bytes",
+        "rollcall_audit_store_failures",
         "rollcall_backlog_seconds",
         "rollcall_batch_duration_seconds",
         "rollcall_batch_estimate_ratio",

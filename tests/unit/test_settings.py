@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollcall.domain.inputs import Threshold
+from rollcall.domain.recording import Durability, RecordMode
 from rollcall.domain.verdicts import CheckLevel
 from rollcall.settings import (
     KEYS,
@@ -180,10 +181,25 @@ def test_public_settings_are_plain(folder: Path) -> None:
             "calibration": None,
             "device": "cpu",
             "dtype": "float32",
+            "audit_mode": None,
+            "audit_durability": None,
         }
     }
     assert public["log"] == {"level": "info", "format": "json"}
     assert public["default_model"] == "demo"
+
+
+def test_a_model_may_be_recorded_in_its_own_way(folder: Path) -> None:
+    """How much a record holds and how safe it is are settings of the server, and of each model."""
+    settings = load(
+        folder,
+        '[audit]\ndirectory = "log"\nmode = "digest_only"\n' + MODEL + 'audit_mode = "full"\n',
+        ROLLCALL_MODELS_DEMO_AUDIT_DURABILITY="strict",
+    )
+    (model,) = settings.models
+    assert settings.audit.directory == folder / "log"
+    assert (settings.audit.mode, settings.audit.durability) == (RecordMode.DIGEST_ONLY, Durability.DURABLE)
+    assert (model.audit_mode, model.audit_durability) == (RecordMode.FULL, Durability.STRICT)
 
 
 @pytest.mark.parametrize("toml", ['devices = ["cpu", "cuda:1"]\n', 'devices = "cpu, cuda:1"\n'])

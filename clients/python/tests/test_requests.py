@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rollcall_client import (
     AttentionSelection,
+    AuditChoice,
     CheckLevel,
     DataType,
     HeadReduction,
@@ -70,6 +71,7 @@ def test_every_option_has_its_field() -> None:
         integrated_gradients=IntegratedGradientsOptions(points=7),
         reported_label="ham",
         reported_score=0.0,
+        audit=AuditChoice.OFF,
     )
     unset = {field.name for field in request.DESCRIPTOR.fields} - {field.name for field, _ in request.ListFields()}
     assert unset == {"tokens"}

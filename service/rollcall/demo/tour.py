@@ -9,6 +9,8 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from rollcall.audit.keys import VERIFIER
+from rollcall.audit.verify import verify
 from rollcall.demo.server import server_process
 from rollcall_client import CheckLevel, Client, Explanation, terminal
 from rollcall_client.html import render_page
@@ -41,7 +43,9 @@ def tour(out: Path) -> int:
     color = sys.stdout.isatty()
     width = shutil.get_terminal_size((100, 40)).columns
     print("Starting a Rollcall server with the embedded demo model ...", flush=True)
-    with server_process("--demo") as server:
+    records = out / "audit"
+    settings = {"ROLLCALL_AUDIT_DIRECTORY": str(records), "ROLLCALL_AUDIT_ORIGIN": "rollcall-demo"}
+    with server_process("--demo", environment=settings) as server:
         with Client(server.target) as client:
             model = client.model()
             print(f"Serving {model.ref.name} ({model.family}, {model.ref.digest[:19]}...) at {server.target}\n")
@@ -54,6 +58,11 @@ def tour(out: Path) -> int:
     for latency in stages:
         print(f"  {latency.stage:<10} {latency.count:>4} times  mean {latency.mean_seconds * 1000:8.1f} ms")
     print(f"\nThe same as a page, with the attention by layer and head: {page}")
+    print("\nEach answer left a record, encrypted and in a signed log:")
+    print("\n".join(f"  {line}" for line in verify(records, key=None).lines(most=5)))
+    record = explanations[-1].audit.record_id if explanations[-1].audit else "ID"
+    print(f"  rollcall audit verify {records} --key {records / VERIFIER}")
+    print(f"  rollcall audit show {records} {record}")
     print("The server stopped cleanly." if code == 0 else f"The server stopped with exit code {code}.")
     return code
 

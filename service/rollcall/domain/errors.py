@@ -10,6 +10,7 @@ RollcallError
 |  |- Draining            the server is stopping
 |  |- ModelNotReady       the model is loading
 |  |- DeadlineTooShort    the deadline cannot be met even without checks
+|  |- RecordingFailed     the answer must be recorded and cannot be
 |  |- DeviceMemory        the device ran out of memory even for the smallest batch
 |  `- DeviceLost          the device does not answer any more; another server may
 `- ServiceError           our fault
@@ -91,6 +92,12 @@ class ModelNotReady(CapacityError):
 
 class DeadlineTooShort(CapacityError):
     """Not even the prediction fits into the time left."""
+
+
+class RecordingFailed(CapacityError):
+    """The answer must be recorded and there is no room, or the disk does not take it."""
+
+    retry_after = 5.0
 
 
 class DeviceMemory(CapacityError):

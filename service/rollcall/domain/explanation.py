@@ -9,6 +9,7 @@ from rollcall.domain.inputs import ModelInput, Target, Threshold, Unit
 from rollcall.domain.maps import AttentionSelection, AttentionTensor, MapKind, MapOptions, MissingMap, UnitMap
 from rollcall.domain.model import ModelRef
 from rollcall.domain.policy import ThoroughPolicy
+from rollcall.domain.recording import AuditChoice, Receipt
 from rollcall.domain.verdicts import CheckLevel, Verdict
 
 
@@ -39,6 +40,7 @@ class ExplainRequest(PredictRequest):
     seed: int | None = None
     reported_label: str | None = None
     reported_score: float | None = None
+    audit: AuditChoice = AuditChoice.DEFAULT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +124,8 @@ class Explanation:
     missing_maps: tuple[MissingMap, ...] = ()
     thorough: ThoroughPolicy | None = None
     """Behind the thorough checks, where they were asked for."""
+    receipt: Receipt | None = None
+    """Of its record; None where this server keeps none."""
 
     @property
     def primary(self) -> Attribution:

@@ -107,6 +107,7 @@ TABLE: dict[type[errors.RollcallError], Row] = {
     errors.ModelNotReady: Row(code=_CODE.UNAVAILABLE, reason="MODEL_NOT_READY", details=_retry),
     errors.DeadlineTooShort: Row(code=_CODE.DEADLINE_EXCEEDED, reason="ADMISSION"),
     errors.DeviceLost: Row(code=_CODE.UNAVAILABLE, reason="DEVICE_LOST", details=_retry),
+    errors.RecordingFailed: Row(code=_CODE.RESOURCE_EXHAUSTED, reason="NOT_RECORDED", details=_retry),
     errors.DeviceMemory: Row(code=_CODE.RESOURCE_EXHAUSTED, reason="DEVICE_MEMORY"),
     errors.CapacityError: Row(code=_CODE.UNAVAILABLE, reason="NO_CAPACITY", details=_retry),
 }

@@ -1,4 +1,4 @@
-"""One request, one direction: resolve, encode, admit, run, attribute, check, decide, reply."""
+"""One request, one direction: resolve, encode, admit, run, attribute, check, decide, record, reply."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rollcall.admission.backlog import Backlog
 from rollcall.admission.budget import Budget, Cut, in_time
 from rollcall.admission.gate import Gate
 from rollcall.admission.plan import ServerDefaults, WorkPlan, plan_work
+from rollcall.audit.record import Explained
 from rollcall.checks.base import Subject
 from rollcall.domain.compute import Captured, Compute, Job, Search
 from rollcall.domain.errors import BackendError, DeadlineTooShort, InvalidInput
@@ -24,6 +25,7 @@ from rollcall.domain.inputs import Encoding
 from rollcall.domain.maps import MEASURED_MAPS, Floats, MapKind, MapOptions, MissingMap, UnitMap
 from rollcall.domain.model import ModelCard
 from rollcall.domain.policy import Policy, ThoroughPolicy
+from rollcall.domain.recording import AuditChoice, Receipt
 from rollcall.domain.rows import Row, RowResult
 from rollcall.domain.seeds import digest_seed
 from rollcall.domain.verdicts import CheckLevel, Reason
@@ -57,6 +59,18 @@ class Telemetry(Protocol):
         ...
 
 
+class Records(Protocol):
+    """Where answers are recorded."""
+
+    def check(self, choice: AuditChoice) -> None:
+        """Refuse, with InvalidInput, a request that wants no record where each has one."""
+        ...
+
+    async def record(self, told: Explained) -> Receipt:
+        """Record an answer; raises RecordingFailed where it cannot be, and must be."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkedOut:
     """An explanation, and what it took: looks, and why they ended early, if they did.
@@ -65,6 +79,7 @@ class WorkedOut:
     """
 
     explanation: Explanation
+    encoding: Encoding
     looks: int
     cut: Cut | None
     answered: Answered | None
@@ -93,6 +108,8 @@ class Pipeline:
     telemetry: Telemetry
     watch: Watch | None = None
     """Hears of each answer that was worked out; nothing of it comes back."""
+    records: Records | None = None
+    """Takes each answer before it leaves; None where none is recorded."""
     clock: Callable[[], float] = time.monotonic
     in_flight: InFlight[WorkedOut] = field(default_factory=InFlight)
     progress: Board = field(default_factory=Board)
@@ -132,6 +149,8 @@ class Pipeline:
         # 1 resolve: which model, and can it be asked this?
         entry = self.catalog.resolve(request.model, request.revision)
         plan = self._plan(request, entry)
+        if self.records is not None:
+            self.records.check(request.audit)
         # 2 admit
         with self._admit(request, explain=True):
             question = (entry.card.ref, plan, replace(request, **NOT_ASKED))
@@ -150,6 +169,17 @@ class Pipeline:
             reported_mismatch=reported_mismatch(request, entry.card, found.explanation.prediction),
             timing=replace(found.explanation.timing, total_seconds=stopwatch.timing().total_seconds),
         )
+        # 8 record: what must be on the disk before the answer leaves
+        if self.records is not None:
+            told = Explained(
+                request=request,
+                card=entry.card,
+                encoding=found.encoding,
+                level=plan.level,
+                explanation=explanation,
+                shared=shared,
+            )
+            explanation = replace(explanation, receipt=await self.records.record(told))
         self.telemetry.explained(explanation, looks=found.looks, cut=found.cut, shared=shared)
         if self.watch is not None and found.answered is not None and not shared:
             self.watch.answered(found.answered, explanation)
@@ -252,6 +282,7 @@ class Pipeline:
         )
         return WorkedOut(
             explanation=explanation,
+            encoding=encoding,
             looks=checked.looks if checked else 0,
             cut=checked.cut if checked else None,
             answered=_answered(request, entry, plan, subject, checked),
@@ -474,7 +505,13 @@ class Pipeline:
         )
 
 
-NOT_ASKED: dict[str, Any] = {"request_id": "", "deadline": None, "reported_label": None, "reported_score": None}
+NOT_ASKED: dict[str, Any] = {
+    "request_id": "",
+    "deadline": None,
+    "reported_label": None,
+    "reported_score": None,
+    "audit": AuditChoice.DEFAULT,
+}
 """Fields of a request that do not change what has to be worked out."""
 UNRELIABLE = (Reason.INSTRUMENT, Reason.NUMERICS)
 """Reasons for which no further number would mean anything."""

@@ -87,6 +87,7 @@ BATCH_ROWS: Final = (1, 4, 16, 64, 256)
 BATCH_SECONDS: Final = (0.002, 0.005, 0.01, 0.025, 0.1, 0.5)
 ESTIMATE_RATIOS: Final = (0.25, 0.5, 0.8, 1.25, 2, 4)
 
+AUDIT_OUTCOMES: Final = ("recorded", "not_recorded", "failed")
 RECHECK_OUTCOMES: Final = ("done", "dropped", "failed")
 POOLED_MAPS: Final = 12
 """Maps of models whose record is exposed; GetModel tells all of it."""
@@ -131,6 +132,7 @@ class Metrics:
         self._declare_records()
         self._declare_queue()
         self._declare_state()
+        self._declare_audit()
         ProcessCollector(registry=registry)
 
     def model_label(self, name: str) -> str:
@@ -233,6 +235,24 @@ class Metrics:
     def watch_rechecks(self, pending: Callable[[], int]) -> None:
         """Ask at each scrape how many answers wait to be checked again."""
         self._rechecks_pending.set_function(pending)
+
+    # --- the records -------------------------------------------------------------------------------------------------
+
+    def audit_recorded(self, outcome: str) -> None:
+        """Count an answer that was recorded, was not to be, or could not be."""
+        self._audit_records.labels(outcome).inc()
+
+    def audit_store_failed(self) -> None:
+        """Count a batch of records that the database did not take."""
+        self._audit_store_failures.inc()
+
+    def audit_log_grew(self, size: int) -> None:
+        """Set the entries in the log."""
+        self._audit_log_entries.set(size)
+
+    def watch_audit_spool(self, used_bytes: Callable[[], int]) -> None:
+        """Ask at each scrape how many bytes are in the spool."""
+        self._audit_spool_bytes.set_function(used_bytes)
 
     # --- the device --------------------------------------------------------------------------------------------------
 
@@ -468,6 +488,29 @@ class Metrics:
         )
         self._coalesced = self._counter(
             "rollcall_coalesced_total", "Explanations answered by the work done for an identical request.", quota=10
+        )
+
+    def _declare_audit(self) -> None:
+        self._audit_records = Counter(
+            "rollcall_audit_records_total",
+            "Explanations by what became of their record.",
+            ("outcome",),
+            registry=self._registry,
+        )
+        for outcome in AUDIT_OUTCOMES:
+            self._audit_records.labels(outcome)
+        self._audit_store_failures = Counter(
+            "rollcall_audit_store_failures_total",
+            "Attempts to bring records into the log's database that failed.",
+            registry=self._registry,
+        )
+        self._audit_log_entries = Gauge(
+            "rollcall_audit_log_entries", "Entries in the log, as last seen here.", registry=self._registry
+        )
+        self._audit_spool_bytes = Gauge(
+            "rollcall_audit_spool_bytes",
+            "Records on the disk that the log's database may not have yet.",
+            registry=self._registry,
         )
 
     def _declare_state(self) -> None:

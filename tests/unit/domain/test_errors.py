@@ -18,7 +18,15 @@ from rollcall.domain.errors import (
 
 BLAME = {
     CallerError: {"InvalidInput", "ModelNotFound", "Unsupported"},
-    CapacityError: {"Overloaded", "Draining", "ModelNotReady", "DeadlineTooShort", "DeviceMemory", "DeviceLost"},
+    CapacityError: {
+        "Overloaded",
+        "Draining",
+        "ModelNotReady",
+        "DeadlineTooShort",
+        "RecordingFailed",
+        "DeviceMemory",
+        "DeviceLost",
+    },
     ServiceError: {"BackendError", "ModelRejected"},
 }
 
@@ -34,7 +42,7 @@ def test_every_error_is_in_the_drawing() -> None:
     """The tree at the top of the file is the whole tree."""
     drawn = errors.__doc__ or ""
     kinds = [k for k in vars(errors).values() if isinstance(k, type) and issubclass(k, RollcallError)]
-    assert len(kinds) == 15
+    assert len(kinds) == 16
     assert all(kind.__name__ in drawn for kind in kinds)
 
 

@@ -15,6 +15,7 @@ from rollcall.edge.health import Health
 from rollcall.edge.http import AdminServer
 from rollcall.settings import (
     AdminSettings,
+    AuditSettings,
     ExplainSettings,
     GrpcSettings,
     LimitSettings,
@@ -37,6 +38,7 @@ SETTINGS = Settings(
     limits=LimitSettings(),
     log=LogSettings(),
     state=StateSettings(),
+    audit=AuditSettings(),
     models=(),
     default_model=samples.MODEL,
     sources=Sources(environ={"ROLLCALL_ADMIN_PORT": "0"}),
@@ -160,6 +162,7 @@ async def test_a_taken_port_is_reported() -> None:
                 limits=SETTINGS.limits,
                 log=SETTINGS.log,
                 state=SETTINGS.state,
+                audit=SETTINGS.audit,
                 models=(),
                 default_model=None,
                 sources=SETTINGS.sources,

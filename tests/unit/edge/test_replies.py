@@ -14,6 +14,7 @@ from scipy.stats import binomtest
 from rollcall.domain.errors import InvalidInput
 from rollcall.domain.explanation import Effect
 from rollcall.domain.maps import MAX_ATTENTION_BYTES, MapKind, MissingMap
+from rollcall.domain.recording import Receipt, RecordMode, RecordState
 from rollcall.domain.verdicts import CalibrationRef, CheckKind, CheckOutcome, CheckResult, Witness
 from rollcall.edge.converters import replies
 from rollcall.edge.port import Limits
@@ -212,3 +213,22 @@ def test_a_record_leaves_whole() -> None:
     empty = replace(samples.record(), maps={}, answers=())
     nothing = replies.model(card, limits=limits, default_model=None, record=empty).record.promise
     assert (nothing.answers, nothing.broken, nothing.HasField("since")) == (0, False, False)
+
+
+def test_a_receipt_leaves_whole() -> None:
+    """The caller is told which record there is and how far it is; nothing where the server keeps none."""
+    assert not replies.explain_response(samples.explanation()).HasField("audit")
+    receipt = Receipt(
+        state=RecordState.SEQUENCED,
+        mode=RecordMode.FULL,
+        record_id="0198",
+        envelope_sha256="ab" * 32,
+        log_index=0,
+    )
+    reply = replies.explain_response(replace(samples.explanation(), receipt=receipt)).audit
+    assert (reply.state, reply.mode) == (explanation_pb2.RECORD_STATE_SEQUENCED, explanation_pb2.RECORD_MODE_FULL)
+    assert (reply.record_id, reply.envelope_sha256, reply.HasField("log_index")) == ("0198", "ab" * 32, True)
+    none = Receipt(state=RecordState.NOT_RECORDED, note="records are off for this request")
+    reply = replies.explain_response(replace(samples.explanation(), receipt=none)).audit
+    assert (reply.state, reply.mode) == (explanation_pb2.RECORD_STATE_NOT_RECORDED, 0)
+    assert (reply.HasField("log_index"), reply.note) == (False, "records are off for this request")

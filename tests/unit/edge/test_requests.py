@@ -12,6 +12,7 @@ from rollcall.domain.errors import InvalidInput
 from rollcall.domain.explanation import ExplainRequest
 from rollcall.domain.inputs import Target, TextInput, Threshold, TokensInput
 from rollcall.domain.maps import AttentionSelection, HeadFusion, HeadReduction, MapKind, MapOptions, TensorType
+from rollcall.domain.recording import AuditChoice
 from rollcall.domain.verdicts import CheckLevel
 from rollcall.edge.converters import enums
 from rollcall.edge.converters.requests import (
@@ -277,3 +278,11 @@ def test_what_is_sent_is_what_is_read(
         seed,
         max_rows,
     )
+
+
+def test_a_request_may_ask_for_no_record() -> None:
+    """Unset means as the server is set up; a number of another version is refused."""
+    choices = explanation_pb2.AuditChoice
+    assert read().audit is AuditChoice.DEFAULT
+    assert read(audit=choices.AUDIT_CHOICE_OFF).audit is AuditChoice.OFF
+    assert violations(audit=9) == {"audit": "has no value 9 in this version"}

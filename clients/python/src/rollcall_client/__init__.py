@@ -15,6 +15,7 @@ Only FAITHFUL says that a map may be relied on. `AsyncClient` is the same for as
 
 from rollcall_client.client import AsyncClient, Client
 from rollcall_client.enums import (
+    AuditChoice,
     CheckKind,
     CheckLevel,
     CheckOutcome,
@@ -24,6 +25,8 @@ from rollcall_client.enums import (
     MapKind,
     QuerySelection,
     Reason,
+    RecordMode,
+    RecordState,
     RemovalOperator,
     Scope,
     Task,
@@ -59,6 +62,7 @@ from rollcall_client.tensors import AttentionTensor
 from rollcall_client.types import (
     Alignment,
     Attribution,
+    AuditReceipt,
     CalibrationRef,
     CheckResult,
     DecisionFlip,
@@ -91,6 +95,8 @@ __all__ = [
     "AttentionSelection",
     "AttentionTensor",
     "Attribution",
+    "AuditChoice",
+    "AuditReceipt",
     "CalibrationRef",
     "CallerError",
     "Cancelled",
@@ -132,6 +138,8 @@ __all__ = [
     "RawAttentionOptions",
     "Reason",
     "RecheckedFlag",
+    "RecordMode",
+    "RecordState",
     "RemovalOperator",
     "RollcallError",
     "RolloutOptions",

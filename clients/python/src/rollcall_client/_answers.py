@@ -45,6 +45,7 @@ def explanation(reply: explanation_pb2.ExplainResponse) -> Explanation:
             types.MissingMap(map=enums.MapKind(missing.map), reason=missing.reason) for missing in reply.missing_maps
         ),
         thorough_policy=_thorough_policy(reply.thorough_policy) if reply.HasField("thorough_policy") else None,
+        audit=_receipt(reply.audit) if reply.HasField("audit") else None,
     )
 
 
@@ -202,6 +203,17 @@ def _witness(witness: explanation_pb2.Witness) -> types.Witness:
 
 def _thorough_policy(policy: explanation_pb2.ThoroughPolicy) -> types.ThoroughPolicy:
     return types.ThoroughPolicy(id=policy.id, digest=policy.digest, thresholds=dict(sorted(policy.thresholds.items())))
+
+
+def _receipt(receipt: explanation_pb2.AuditReceipt) -> types.AuditReceipt:
+    return types.AuditReceipt(
+        state=enums.RecordState(receipt.state),
+        mode=enums.RecordMode(receipt.mode),
+        record_id=receipt.record_id,
+        envelope_sha256=receipt.envelope_sha256,
+        log_index=receipt.log_index if receipt.HasField("log_index") else None,
+        note=receipt.note,
+    )
 
 
 def _calibration(calibration: explanation_pb2.CalibrationRef) -> types.CalibrationRef:

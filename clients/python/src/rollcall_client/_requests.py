@@ -13,7 +13,7 @@ from rollcall_client._v1 import common_pb2, explanation_pb2, explanation_service
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rollcall_client.enums import CheckLevel, MapKind
+    from rollcall_client.enums import AuditChoice, CheckLevel, MapKind
     from rollcall_client.options import (
         AttentionSelection,
         IntegratedGradientsOptions,
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Threshold,
     )
 
+_Audit = explanation_pb2.AuditChoice.ValueType
 _Map = explanation_pb2.MapKind.ValueType
 _Level = explanation_pb2.CheckLevel.ValueType
 _Reduction = explanation_pb2.HeadReduction.ValueType
@@ -82,6 +83,7 @@ def explain_request(
     integrated_gradients: IntegratedGradientsOptions | None = None,
     reported_label: str | None = None,
     reported_score: float | None = None,
+    audit: AuditChoice | None = None,
 ) -> explanation_pb2.ExplainRequest:
     """A request for an explanation."""
     return explanation_pb2.ExplainRequest(
@@ -106,6 +108,7 @@ def explain_request(
         seed=seed,
         reported_label=reported_label,
         reported_score=reported_score,
+        audit=_Audit(0 if audit is None else audit.value),
     )
 
 

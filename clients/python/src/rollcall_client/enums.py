@@ -138,6 +138,33 @@ class Scope(WireEnum):
     INPUT_ONLY = 2
 
 
+class AuditChoice(WireEnum):
+    """Whether an answer is recorded; UNSPECIFIED means DEFAULT, as the service is set up."""
+
+    UNSPECIFIED = 0
+    DEFAULT = 1
+    OFF = 2
+
+
+class RecordState(WireEnum):
+    """How far a record was when its answer left: what is SPOOLED survives a crash and will be in the log."""
+
+    UNSPECIFIED = 0
+    NOT_RECORDED = 1
+    ACCEPTED = 2
+    SPOOLED = 3
+    SEQUENCED = 4
+
+
+class RecordMode(WireEnum):
+    """How much of an answer a record holds; UNSPECIFIED where there is none."""
+
+    UNSPECIFIED = 0
+    FULL = 1
+    SCORES_ONLY = 2
+    DIGEST_ONLY = 3
+
+
 class HeadReduction(WireEnum):
     """How attention is reduced over heads; UNSPECIFIED means NONE in tensors and MEAN in rollout."""
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rollcall_client.tensors import AttentionTensor
     from rollcall_client.types import (
         Attribution,
+        AuditReceipt,
         DecisionFlip,
         Effect,
         MissingMap,
@@ -45,7 +46,7 @@ class Explanation:
     the strongest evidence, UNSPECIFIED if no map is FAITHFUL. `effects` is empty and `decision_flip` None unless
     checked. `rows` counts forward rows, the base rows included; `dropped_mass` is the share of the primary map on
     special tokens; `missing_maps` were asked for and could not be made; `thorough_policy` is None unless the level was
-    THOROUGH.
+    THOROUGH; `audit` is the receipt of the answer's record, None where the service keeps none.
 
     Raises:
         ValueError: the pieces contradict each other, e.g. a map has not one score per unit.
@@ -74,6 +75,7 @@ class Explanation:
     units_grouped: bool
     missing_maps: tuple[MissingMap, ...] = ()
     thorough_policy: ThoroughPolicy | None = None
+    audit: AuditReceipt | None = None
 
     def __post_init__(self) -> None:
         """Refuse an answer whose pieces contradict each other, so that no reader has to check again."""

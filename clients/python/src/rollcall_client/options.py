@@ -10,7 +10,7 @@ from rollcall_client.enums import DataType, HeadReduction, QuerySelection
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rollcall_client.enums import CheckLevel, MapKind
+    from rollcall_client.enums import AuditChoice, CheckLevel, MapKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,3 +97,5 @@ class ExplainOptions(PredictOptions, total=False):
     """The label that was acted on, to be compared with the prediction."""
     reported_score: float | None
     """The probability that was acted on, between 0 and 1."""
+    audit: AuditChoice | None
+    """Whether the answer may be recorded; as the service is set up if left out."""

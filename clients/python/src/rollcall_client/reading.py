@@ -211,6 +211,17 @@ def policy_sentence(verdict: Verdict) -> str:
     return " ".join(part for part in parts if part)
 
 
+def record_sentence(explanation: Explanation) -> str:
+    """What became of the answer's record; nothing where the service keeps none."""
+    receipt = explanation.audit
+    if receipt is None:
+        return ""
+    if not receipt.record_id:
+        return f"Not recorded: {receipt.note}."
+    index = "" if receipt.log_index is None else f" at index {receipt.log_index} of the log"
+    return f"Record {receipt.record_id} ({receipt.mode.words}), {receipt.state.words}{index}."
+
+
 def witness_sentence(witness: Witness, units: tuple[Unit, ...]) -> str:
     """A counterexample: what it shows, the words it removes, and how far apart maps and predictions are."""
     parts = _applying(

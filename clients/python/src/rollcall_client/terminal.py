@@ -27,6 +27,7 @@ from rollcall_client.reading import (
     number,
     policy_sentence,
     prediction_sentence,
+    record_sentence,
     rivals,
     share,
     shown_sentence,
@@ -294,3 +295,4 @@ def _timing(explanation: Explanation, width: int) -> Iterator[Line]:
     yield from prose(
         f"Explanation {explanation.explanation_id}, request {explanation.request_id}", width, Style.DIM, "  "
     )
+    yield from prose(record_sentence(explanation), width, Style.DIM, "  ")

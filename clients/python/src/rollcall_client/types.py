@@ -21,6 +21,8 @@ if TYPE_CHECKING:
         Flag,
         MapKind,
         Reason,
+        RecordMode,
+        RecordState,
         RemovalOperator,
         Scope,
         Task,
@@ -219,6 +221,22 @@ class ThoroughPolicy:
     id: str
     digest: str
     thresholds: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditReceipt:
+    """What to keep to find and prove the record of an answer.
+
+    `envelope_sha256` (64 hexadecimal digits) is what the log's entry names; `log_index` is known where the state is
+    SEQUENCED. Without a record both ids are empty and `note` says why.
+    """
+
+    state: RecordState
+    mode: RecordMode
+    record_id: str
+    envelope_sha256: str
+    log_index: int | None
+    note: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

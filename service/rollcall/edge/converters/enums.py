@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rollcall.domain.decision import Task
 from rollcall.domain.maps import HeadReduction, MapKind, TensorType
+from rollcall.domain.recording import AuditChoice, RecordMode, RecordState
 from rollcall.domain.rows import RemovalOperator
 from rollcall.domain.verdicts import CheckKind, CheckLevel, CheckOutcome, Flag, Reason, Scope
 from rollcall.v1 import common_pb2, explanation_pb2, model_pb2
@@ -34,4 +35,7 @@ CHECK_KINDS = _numbers(explanation_pb2.CheckKind, CheckKind, "CHECK_KIND_")
 CHECK_OUTCOMES = _numbers(explanation_pb2.CheckOutcome, CheckOutcome, "CHECK_OUTCOME_")
 OPERATORS = _numbers(explanation_pb2.RemovalOperator, RemovalOperator, "REMOVAL_OPERATOR_")
 SCOPES = _numbers(explanation_pb2.Scope, Scope, "SCOPE_")
+AUDIT_CHOICES = _numbers(explanation_pb2.AuditChoice, AuditChoice, "AUDIT_CHOICE_")
+RECORD_STATES = _numbers(explanation_pb2.RecordState, RecordState, "RECORD_STATE_")
+RECORD_MODES = _numbers(explanation_pb2.RecordMode, RecordMode, "RECORD_MODE_", unset=RecordMode.OFF)
 HEAD_REDUCTIONS = _numbers(explanation_pb2.HeadReduction, HeadReduction, "HEAD_REDUCTION_")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rollcall.domain.maps import AttentionTensor
     from rollcall.domain.model import ModelCard, ModelRef
     from rollcall.domain.policy import ThoroughPolicy
+    from rollcall.domain.recording import Receipt
     from rollcall.edge.port import Limits
     from rollcall.monitor.record import ModelRecord
 
@@ -77,6 +78,18 @@ def explain_response(answer: Explanation) -> explanation_pb2.ExplainResponse:
             for missing in answer.missing_maps
         ],
         thorough_policy=_thorough_policy(answer.thorough) if answer.thorough else None,
+        audit=_receipt(answer.receipt) if answer.receipt else None,
+    )
+
+
+def _receipt(receipt: Receipt) -> explanation_pb2.AuditReceipt:
+    return explanation_pb2.AuditReceipt(
+        state=enums.RECORD_STATES[receipt.state],
+        mode=enums.RECORD_MODES[receipt.mode],
+        record_id=receipt.record_id,
+        envelope_sha256=receipt.envelope_sha256,
+        log_index=receipt.log_index,
+        note=receipt.note,
     )
 
 

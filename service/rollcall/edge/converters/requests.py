@@ -21,6 +21,7 @@ from rollcall.domain.maps import (
     MapOptions,
     TensorType,
 )
+from rollcall.domain.recording import AuditChoice
 from rollcall.edge.converters import enums
 from rollcall.v1 import explanation_pb2, explanation_service_pb2
 
@@ -90,6 +91,7 @@ def explain_request(
         seed=message.seed if message.HasField("seed") else None,
         reported_label=read.reported_label(message),
         reported_score=read.reported_score(message),
+        audit=read.enum("audit", message.audit, enums.AUDIT_CHOICES) or AuditChoice.DEFAULT,
     )
     read.finish()
     return request

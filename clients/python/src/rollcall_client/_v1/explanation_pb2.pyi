@@ -425,6 +425,90 @@ QUERY_SELECTION_READOUT: QuerySelection.ValueType  # 2
 """The position that the classifier reads."""
 Global___QuerySelection: _TypeAlias = QuerySelection  # noqa: Y015
 
+class _AuditChoice:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AuditChoiceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AuditChoice.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    AUDIT_CHOICE_UNSPECIFIED: _AuditChoice.ValueType  # 0
+    """Same as DEFAULT."""
+    AUDIT_CHOICE_DEFAULT: _AuditChoice.ValueType  # 1
+    """As the server is set up."""
+    AUDIT_CHOICE_OFF: _AuditChoice.ValueType  # 2
+    """Not recorded."""
+
+class AuditChoice(_AuditChoice, metaclass=_AuditChoiceEnumTypeWrapper):
+    """Whether an answer is recorded."""
+
+AUDIT_CHOICE_UNSPECIFIED: AuditChoice.ValueType  # 0
+"""Same as DEFAULT."""
+AUDIT_CHOICE_DEFAULT: AuditChoice.ValueType  # 1
+"""As the server is set up."""
+AUDIT_CHOICE_OFF: AuditChoice.ValueType  # 2
+"""Not recorded."""
+Global___AuditChoice: _TypeAlias = AuditChoice  # noqa: Y015
+
+class _RecordState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RecordStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RecordState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RECORD_STATE_UNSPECIFIED: _RecordState.ValueType  # 0
+    """Never sent."""
+    RECORD_STATE_NOT_RECORDED: _RecordState.ValueType  # 1
+    """There is none; the note says why."""
+    RECORD_STATE_ACCEPTED: _RecordState.ValueType  # 2
+    """In memory only: a crash may lose it."""
+    RECORD_STATE_SPOOLED: _RecordState.ValueType  # 3
+    """On the disk, flushed: it will be in the log."""
+    RECORD_STATE_SEQUENCED: _RecordState.ValueType  # 4
+    """In the log, with an index."""
+
+class RecordState(_RecordState, metaclass=_RecordStateEnumTypeWrapper):
+    """How far a record was when its answer left."""
+
+RECORD_STATE_UNSPECIFIED: RecordState.ValueType  # 0
+"""Never sent."""
+RECORD_STATE_NOT_RECORDED: RecordState.ValueType  # 1
+"""There is none; the note says why."""
+RECORD_STATE_ACCEPTED: RecordState.ValueType  # 2
+"""In memory only: a crash may lose it."""
+RECORD_STATE_SPOOLED: RecordState.ValueType  # 3
+"""On the disk, flushed: it will be in the log."""
+RECORD_STATE_SEQUENCED: RecordState.ValueType  # 4
+"""In the log, with an index."""
+Global___RecordState: _TypeAlias = RecordState  # noqa: Y015
+
+class _RecordMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RecordModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RecordMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RECORD_MODE_UNSPECIFIED: _RecordMode.ValueType  # 0
+    """There is no record."""
+    RECORD_MODE_FULL: _RecordMode.ValueType  # 1
+    """Text, token ids, scores and attention, encrypted."""
+    RECORD_MODE_SCORES_ONLY: _RecordMode.ValueType  # 2
+    """Scores and positions, encrypted; no text."""
+    RECORD_MODE_DIGEST_ONLY: _RecordMode.ValueType  # 3
+    """Commitments alone."""
+
+class RecordMode(_RecordMode, metaclass=_RecordModeEnumTypeWrapper):
+    """How much of an answer a record holds."""
+
+RECORD_MODE_UNSPECIFIED: RecordMode.ValueType  # 0
+"""There is no record."""
+RECORD_MODE_FULL: RecordMode.ValueType  # 1
+"""Text, token ids, scores and attention, encrypted."""
+RECORD_MODE_SCORES_ONLY: RecordMode.ValueType  # 2
+"""Scores and positions, encrypted; no text."""
+RECORD_MODE_DIGEST_ONLY: RecordMode.ValueType  # 3
+"""Commitments alone."""
+Global___RecordMode: _TypeAlias = RecordMode  # noqa: Y015
+
 @_typing.final
 class AttentionSelection(_message.Message):
     """Asks for the model's attention itself, in tokens. Leave unset to save bandwidth: the maps do not need it."""
@@ -1207,6 +1291,50 @@ class MissingMap(_message.Message):
 Global___MissingMap: _TypeAlias = MissingMap  # noqa: Y015
 
 @_typing.final
+class AuditReceipt(_message.Message):
+    """What a caller keeps to find and prove the record of an answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    ENVELOPE_SHA256_FIELD_NUMBER: _builtins.int
+    LOG_INDEX_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    state: Global___RecordState.ValueType
+    """How far the record was when the answer left."""
+    mode: Global___RecordMode.ValueType
+    """How much it holds."""
+    record_id: _builtins.str
+    """Id of the record; "" if there is none."""
+    envelope_sha256: _builtins.str
+    """SHA-256 of the record's envelope, 64 hexadecimal digits: what the log's entry of the record names."""
+    log_index: _builtins.int
+    """Index of the entry in the log, where it is SEQUENCED."""
+    note: _builtins.str
+    """Why there is no record, for people."""
+    def __init__(
+        self,
+        *,
+        state: Global___RecordState.ValueType = ...,
+        mode: Global___RecordMode.ValueType = ...,
+        record_id: _builtins.str = ...,
+        envelope_sha256: _builtins.str = ...,
+        log_index: _builtins.int | None = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_log_index", b"_log_index", "log_index", b"log_index"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_log_index", b"_log_index", "envelope_sha256", b"envelope_sha256", "log_index", b"log_index", "mode", b"mode", "note", b"note", "record_id", b"record_id", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__log_index: _TypeAlias = _typing.Literal["log_index"]  # noqa: Y015
+    _WhichOneofArgType__log_index: _TypeAlias = _typing.Literal["_log_index", b"_log_index"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__log_index) -> _WhichOneofReturnType__log_index | None: ...
+
+Global___AuditReceipt: _TypeAlias = AuditReceipt  # noqa: Y015
+
+@_typing.final
 class ExplainRequest(_message.Message):
     """Asks for an explanation."""
 
@@ -1231,6 +1359,7 @@ class ExplainRequest(_message.Message):
     REPORTED_LABEL_FIELD_NUMBER: _builtins.int
     REPORTED_SCORE_FIELD_NUMBER: _builtins.int
     INTEGRATED_GRADIENTS_FIELD_NUMBER: _builtins.int
+    AUDIT_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The caller's id for this request; echoed, and made up if empty. At most 128 printable ASCII characters."""
     model: _builtins.str
@@ -1251,6 +1380,8 @@ class ExplainRequest(_message.Message):
     """The label that the caller acted on, to be compared with the prediction."""
     reported_score: _builtins.float
     """The probability that the caller acted on."""
+    audit: Global___AuditChoice.ValueType
+    """Whether the server may record the answer. A server that must refuses OFF."""
     @_builtins.property
     def text(self) -> _common_pb2.TextInput:
         """A text or a pair of texts."""
@@ -1309,10 +1440,11 @@ class ExplainRequest(_message.Message):
         reported_label: _builtins.str | None = ...,
         reported_score: _builtins.float | None = ...,
         integrated_gradients: Global___IntegratedGradientsOptions | None = ...,
+        audit: Global___AuditChoice.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_rows", b"_max_rows", "_reported_label", b"_reported_label", "_reported_score", b"_reported_score", "_seed", b"_seed", "attention", b"attention", "input", b"input", "integrated_gradients", b"integrated_gradients", "max_rows", b"max_rows", "raw_attention", b"raw_attention", "reported_label", b"reported_label", "reported_score", b"reported_score", "rollout", b"rollout", "seed", b"seed", "target", b"target", "text", b"text", "threshold", b"threshold", "tokens", b"tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_rows", b"_max_rows", "_reported_label", b"_reported_label", "_reported_score", b"_reported_score", "_seed", b"_seed", "attention", b"attention", "check_level", b"check_level", "input", b"input", "integrated_gradients", b"integrated_gradients", "maps", b"maps", "max_rows", b"max_rows", "model", b"model", "policy", b"policy", "primary_map", b"primary_map", "raw_attention", b"raw_attention", "reported_label", b"reported_label", "reported_score", b"reported_score", "request_id", b"request_id", "revision", b"revision", "rollout", b"rollout", "seed", b"seed", "target", b"target", "text", b"text", "threshold", b"threshold", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_rows", b"_max_rows", "_reported_label", b"_reported_label", "_reported_score", b"_reported_score", "_seed", b"_seed", "attention", b"attention", "audit", b"audit", "check_level", b"check_level", "input", b"input", "integrated_gradients", b"integrated_gradients", "maps", b"maps", "max_rows", b"max_rows", "model", b"model", "policy", b"policy", "primary_map", b"primary_map", "raw_attention", b"raw_attention", "reported_label", b"reported_label", "reported_score", b"reported_score", "request_id", b"request_id", "revision", b"revision", "rollout", b"rollout", "seed", b"seed", "target", b"target", "text", b"text", "threshold", b"threshold", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_rows: _TypeAlias = _typing.Literal["max_rows"]  # noqa: Y015
     _WhichOneofArgType__max_rows: _TypeAlias = _typing.Literal["_max_rows", b"_max_rows"]  # noqa: Y015
@@ -1366,6 +1498,7 @@ class ExplainResponse(_message.Message):
     UNITS_GROUPED_FIELD_NUMBER: _builtins.int
     MISSING_MAPS_FIELD_NUMBER: _builtins.int
     THOROUGH_POLICY_FIELD_NUMBER: _builtins.int
+    AUDIT_FIELD_NUMBER: _builtins.int
     explanation_id: _builtins.str
     """Unique id of this explanation."""
     request_id: _builtins.str
@@ -1434,6 +1567,10 @@ class ExplainResponse(_message.Message):
     def thorough_policy(self) -> Global___ThoroughPolicy:
         """Behind the thorough checks; absent at other levels."""
 
+    @_builtins.property
+    def audit(self) -> Global___AuditReceipt:
+        """What became of the record of this answer; absent where the server keeps none."""
+
     def __init__(
         self,
         *,
@@ -1460,10 +1597,11 @@ class ExplainResponse(_message.Message):
         units_grouped: _builtins.bool = ...,
         missing_maps: _abc.Iterable[Global___MissingMap] | None = ...,
         thorough_policy: Global___ThoroughPolicy | None = ...,
+        audit: Global___AuditReceipt | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "decision_flip", b"decision_flip", "model", b"model", "prediction", b"prediction", "thorough_policy", b"thorough_policy", "timing", b"timing", "verdict", b"verdict"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "audit", b"audit", "decision_flip", b"decision_flip", "model", b"model", "prediction", b"prediction", "thorough_policy", b"thorough_policy", "timing", b"timing", "verdict", b"verdict"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "attributions", b"attributions", "decision_flip", b"decision_flip", "dropped_mass", b"dropped_mass", "effects", b"effects", "explanation_id", b"explanation_id", "missing_maps", b"missing_maps", "model", b"model", "prediction", b"prediction", "primary_map", b"primary_map", "recommended_map", b"recommended_map", "reported_mismatch", b"reported_mismatch", "request_id", b"request_id", "rows", b"rows", "seed", b"seed", "thorough_policy", b"thorough_policy", "timing", b"timing", "tokens_total", b"tokens_total", "tokens_used", b"tokens_used", "truncated", b"truncated", "units", b"units", "units_grouped", b"units_grouped", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "attributions", b"attributions", "audit", b"audit", "decision_flip", b"decision_flip", "dropped_mass", b"dropped_mass", "effects", b"effects", "explanation_id", b"explanation_id", "missing_maps", b"missing_maps", "model", b"model", "prediction", b"prediction", "primary_map", b"primary_map", "recommended_map", b"recommended_map", "reported_mismatch", b"reported_mismatch", "request_id", b"request_id", "rows", b"rows", "seed", b"seed", "thorough_policy", b"thorough_policy", "timing", b"timing", "tokens_total", b"tokens_total", "tokens_used", b"tokens_used", "truncated", b"truncated", "units", b"units", "units_grouped", b"units_grouped", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

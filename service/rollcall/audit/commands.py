@@ -1,0 +1,92 @@
+"""The commands over a log: verify it, show a record, export records. They read the log's directory; no server is asked.
+
+Imports wait for their command, so that help is instant.
+"""
+# ruff: noqa: PLC0415, T201 - commands print their answers
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from rollcall.audit import verify
+
+DONE, FAILED = 0, 1
+
+
+class AuditError(Exception):
+    """What was asked for cannot be done; the message says why."""
+
+
+def audit_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the commands."""
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    text = "verify a log, an export or a proof; 0 it holds, 1 it does not, 2 it cannot be looked at"
+    own = commands.add_parser("verify", help=text, description=text)
+    verify.options(own)
+    own.set_defaults(audit=verify.run)
+    text = "show a record, its verdict first; nothing is decrypted"
+    own = commands.add_parser("show", help=text, description=text)
+    own.add_argument("directory", type=Path, metavar="DIRECTORY", help="the log's directory")
+    own.add_argument("record", metavar="ID", help="id of a record, or of an explanation")
+    own.add_argument("--json", action="store_true", help="write the envelope as JSON")
+    own.set_defaults(audit=_show)
+    text = "export records with their proofs and the verifier; nothing is decrypted"
+    own = commands.add_parser("export", help=text, description=text)
+    own.add_argument("directory", type=Path, metavar="DIRECTORY", help="the log's directory")
+    own.add_argument("--out", type=Path, required=True, metavar="DIRECTORY", help="where to; must not exist yet")
+    own.add_argument(
+        "--record", action="append", default=[], metavar="ID", help="a record or explanation; may be repeated"
+    )
+    own.set_defaults(audit=_export)
+
+
+def audit(options: argparse.Namespace) -> int:
+    """Run one of the commands; return its exit code. Raises AuditError, OSError."""
+    code: int = options.audit(options)
+    return code
+
+
+def _show(options: argparse.Namespace) -> int:
+    from rollcall.audit import queries
+    from rollcall.audit.database import FILE, reading
+    from rollcall.audit.showing import lines
+
+    with reading(options.directory / FILE) as connection:
+        record_id = queries.find(connection, options.record)
+        if record_id is None:
+            message = f"the log has no record or explanation {options.record}"
+            raise AuditError(message)
+        kept, signed = queries.kept(connection, record_id), queries.last_checkpoint(connection)
+    body = json.loads(kept.envelope)
+    if options.json:
+        print(json.dumps(body, ensure_ascii=False, indent=2))
+    else:
+        print("\n".join(lines(kept, body, signed.size if signed else 0)))
+    return DONE
+
+
+def _export(options: argparse.Namespace) -> int:
+    from rollcall.audit import queries
+    from rollcall.audit.database import FILE, reading
+    from rollcall.audit.export import NothingSigned, export
+    from rollcall.audit.keys import VERIFIER
+    from rollcall.audit.notes import NoteError, Verifier
+
+    with reading(options.directory / FILE) as connection:
+        found = {name: queries.find(connection, name) for name in options.record}
+        missing = [name for name, record_id in found.items() if record_id is None]
+        if missing:
+            message = f"the log has no record or explanation {', '.join(missing)}"
+            raise AuditError(message)
+        wanted = [record_id for record_id in found.values() if record_id is not None]
+        try:
+            key = Verifier.parse((options.directory / VERIFIER).read_text(encoding="utf-8"))
+            exported = export(connection, options.out, key, wanted)
+        except (NothingSigned, NoteError, FileExistsError) as error:
+            raise AuditError(str(error)) from error
+    print(f"{options.out}: {exported.records} records under the checkpoint over {exported.size} entries")
+    if exported.unsigned:
+        print(f"{exported.unsigned} records are not signed yet and were left out")
+    return DONE

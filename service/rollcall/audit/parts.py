@@ -1,0 +1,87 @@
+"""The parts of a record that are encrypted: what quotes the input, or tells it. Pure.
+
+Each part is one JSON text; vectors are little-endian float64 in base64 with their shape. Which parts are kept depends
+on the mode; the envelope commits to all of them in every mode, so that whoever brings one can show that it is the one.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from rollcall.audit.record import Explained
+from rollcall.domain.explanation import Attribution, Effect
+from rollcall.domain.inputs import ModelInput, TextInput, Unit
+from rollcall.domain.maps import Floats
+from rollcall.domain.recording import RecordMode
+
+SALT = "salt"
+"""The 32 bytes behind every commitment of the record: kept in every mode."""
+INPUT, REQUEST, TOKENS, SCORES, ATTENTION = "input", "request", "tokens", "scores", "attention"
+KEPT = {
+    RecordMode.FULL: frozenset({INPUT, REQUEST, TOKENS, SCORES, ATTENTION}),
+    RecordMode.SCORES_ONLY: frozenset({SCORES}),
+    RecordMode.DIGEST_ONLY: frozenset[str](),
+}
+"""Parts that a mode keeps beside the salt."""
+
+
+def parts(told: Explained) -> dict[str, bytes]:
+    """Every part of an answer by its kind."""
+    answer, encoding = told.explanation, told.encoding
+    found = {
+        INPUT: input_part(told.request.input),
+        REQUEST: _json({"request_id": told.request.request_id, "reported_label": told.request.reported_label}),
+        TOKENS: _json({"input_ids": encoding.input_ids.tolist(), "type_ids": encoding.type_ids.tolist()}),
+        SCORES: _json(
+            {
+                "logits": _vector(answer.prediction.logits),
+                "units": [_unit(unit) for unit in answer.units],
+                "maps": {a.map.kind.value: _map(a) for a in answer.attributions},
+                "effects": _vector(np.array([_effect(effect) for effect in answer.effects]).reshape(-1, 3)),
+            }
+        ),
+    }
+    return found | ({} if answer.attention is None else {ATTENTION: answer.attention.data})
+
+
+def input_part(given: ModelInput) -> bytes:
+    """Write an input as the caller gave it: the same input gives the same bytes, to be held against the commitment."""
+    if isinstance(given, TextInput):
+        return _json({"text": given.text, "text_pair": given.text_pair})
+    return _json({"input_ids": list(given.input_ids)})
+
+
+def _unit(unit: Unit) -> list[int]:
+    """Token start and end, character start and end, segment: where a unit is, not what it says."""
+    return [unit.token_start, unit.token_end, unit.char_start, unit.char_end, unit.segment]
+
+
+def _map(attribution: Attribution) -> dict[str, Any]:
+    found = attribution.map
+    return {
+        "scores": _vector(found.scores),
+        "signed": None if found.signed is None else _vector(found.signed),
+        "witness_maps": [
+            None if witness.map_scores is None else _vector(witness.map_scores)
+            for witness in attribution.verdict.witnesses
+        ],
+    }
+
+
+def _effect(effect: Effect) -> list[float]:
+    """Unit, effect, standard error."""
+    return [effect.unit, effect.effect, effect.standard_error]
+
+
+def _vector(values: Floats) -> dict[str, Any]:
+    data = base64.b64encode(np.ascontiguousarray(values, dtype="<f8").tobytes()).decode()
+    return {"dtype": "<f8", "shape": list(values.shape), "data": data}
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode(errors="surrogatepass")

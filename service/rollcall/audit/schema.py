@@ -1,0 +1,112 @@
+"""The tables of the log's database. `migrations` makes them; a test holds the two against each other.
+
+record: an envelope, and columns that repeat some of it so that it can be searched (`columns_of`).
+payload, data_key: what erasure destroys.
+leaf: an entry of the log, byte for byte, under its index. tile: see `tiles`. checkpoint: a signed note by size.
+log: one row, the origin and the size: whoever appends must find the size that it has computed with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+METADATA = MetaData()
+
+LOG = Table(
+    "log",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("origin", Text, nullable=False),
+    Column("size", Integer, nullable=False),
+)
+LEAF = Table(
+    "leaf",
+    METADATA,
+    Column("leaf_index", Integer, primary_key=True, autoincrement=False),
+    Column("type", String(32), nullable=False),
+    Column("record_id", String(36), unique=True),
+    Column("entry", LargeBinary, nullable=False),
+    Column("leaf_hash", LargeBinary, nullable=False),
+)
+RECORD = Table(
+    "record",
+    METADATA,
+    Column("record_id", String(36), ForeignKey("leaf.record_id"), primary_key=True),
+    Column("created_at", String(24), nullable=False),
+    Column("explanation_id", String(32), nullable=False),
+    Column("mode", String(16), nullable=False),
+    Column("model", Text, nullable=False),
+    Column("model_digest", String(71), nullable=False),
+    Column("policy", Text, nullable=False),
+    Column("predicted", Text, nullable=False),
+    Column("flag", String(16), nullable=False),
+    Column("reason", String(24), nullable=False),
+    Column("usable_for_notice", Boolean, nullable=False),
+    Column("mismatch", Boolean, nullable=False),
+    Column("envelope", LargeBinary, nullable=False),
+    Index("record_created_at", "created_at"),
+    Index("record_model_flag", "model", "flag"),
+    Index("record_explanation_id", "explanation_id", unique=True),
+)
+DATA_KEY = Table(
+    "data_key",
+    METADATA,
+    Column("record_id", String(36), ForeignKey("record.record_id"), primary_key=True),
+    Column("key_id", String(16), nullable=False),
+    Column("wrapped", LargeBinary, nullable=False),
+)
+PAYLOAD = Table(
+    "payload",
+    METADATA,
+    Column("record_id", String(36), ForeignKey("record.record_id"), primary_key=True),
+    Column("kind", String(16), primary_key=True),
+    Column("nonce", LargeBinary, nullable=False),
+    Column("ciphertext", LargeBinary, nullable=False),
+)
+TILE = Table(
+    "tile",
+    METADATA,
+    Column("level", Integer, primary_key=True, autoincrement=False),
+    Column("tile_index", Integer, primary_key=True, autoincrement=False),
+    Column("hashes", LargeBinary, nullable=False),
+)
+CHECKPOINT = Table(
+    "checkpoint",
+    METADATA,
+    Column("size", Integer, primary_key=True, autoincrement=False),
+    Column("note", Text, nullable=False),
+)
+IMMUTABLE = ("leaf", "record", "checkpoint")
+"""Tables whose rows are never changed or removed: triggers refuse it."""
+
+
+def columns_of(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What the table repeats of a record's envelope."""
+    return {
+        "record_id": body["record_id"],
+        "created_at": body["created_at"],
+        "explanation_id": body["explanation_id"],
+        "mode": body["governance"]["mode"],
+        "model": body["model"]["name"],
+        "model_digest": body["model"]["digest"],
+        "policy": body["policy"]["id"],
+        "predicted": body["prediction"]["predicted"],
+        "flag": body["verdict"]["flag"],
+        "reason": body["verdict"]["reason"],
+        "usable_for_notice": body["verdict"]["usable_for_notice"],
+        "mismatch": body["request"]["reported"]["mismatch"],
+    }

@@ -1,0 +1,144 @@
+"""Records go from spool to log in order, whatever fails in between."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy import select
+
+from rollcall.audit.accepted import Accepted
+from rollcall.audit.database import reading
+from rollcall.audit.notes import Signer, open_checkpoint
+from rollcall.audit.queries import Signed
+from rollcall.audit.schema import LEAF
+from rollcall.audit.sequencer import Sequencer
+from rollcall.audit.spool import Spool
+from rollcall.audit.store import Store
+from tests.unit.audit import samples
+
+SECONDS = 30
+
+
+@dataclass(slots=True)
+class Told:
+    """What the log told."""
+
+    size: int = 0
+    failures: int = 0
+    outcomes: list[str] = field(default_factory=list)
+    failed: threading.Event = field(default_factory=threading.Event)
+
+    def audit_recorded(self, outcome: str) -> None:
+        """Remember an outcome."""
+        self.outcomes.append(outcome)
+
+    def audit_log_grew(self, size: int) -> None:
+        """Remember the size."""
+        self.size = size
+
+    def audit_store_failed(self) -> None:
+        """Count a failure."""
+        self.failures += 1
+        self.failed.set()
+
+    def watch_audit_spool(self, used_bytes: Callable[[], int]) -> None:
+        """Nobody scrapes."""
+
+
+class Fragile(Store):
+    """A store whose database is down while `down` is set."""
+
+    down = threading.Event()
+
+    def append(self, records: list[Accepted]) -> dict[str, int]:  # type: ignore[override] # a list is a sequence
+        """Take records in, unless the database is down."""
+        if self.down.is_set():
+            raise ConnectionError
+        return super().append(records)
+
+
+@dataclass(kw_only=True)
+class Desk:
+    """A spool, a store and a sequencer between them."""
+
+    spool: Spool
+    store: Fragile
+    sequencer: Sequencer
+    told: Told
+    signed: list[Signed]
+
+    def sequence(self) -> list[str]:
+        """Ids in the order of the log."""
+        with reading(self.store.path) as connection:
+            rows = connection.execute(select(LEAF.c.record_id).order_by(LEAF.c.leaf_index)).all()
+        return [row.record_id for row in rows if row.record_id]
+
+
+@contextmanager
+def desk(directory: Path, signer: Signer) -> Iterator[Desk]:
+    """Run a sequencer for the length of a block."""
+    told = Told()
+    signed: list[Signed] = []
+    store = Fragile(path=directory / "log.db", signer=signer)
+    store.down.clear()
+    store.open(1.0)
+    spool = Spool(directory=directory / "spool", most_bytes=1_000_000_000, segment_bytes=20_000)
+    sequencer = Sequencer(spool=spool, store=store, telemetry=told, checkpoint_seconds=3600.0, signed=signed.append)
+    spool.appended = sequencer.wake
+    spool.open()
+    sequencer.start()
+    try:
+        yield Desk(spool=spool, store=store, sequencer=sequencer, told=told, signed=signed)
+    finally:
+        spool.close()
+        sequencer.stop()
+        store.close()
+
+
+def append(at: Desk, numbers: range) -> list[str]:
+    """Append records and wait until they are flushed."""
+    records = [samples.accepted(number) for number in numbers]
+    for done in [at.spool.append(record.encode()) for record in records]:
+        done.result(SECONDS)
+    return [record.record_id for record in records]
+
+
+def test_what_was_spooled_is_in_the_log_and_signed(tmp_path: Path) -> None:
+    """When the process has ended in order, every record is in the log, the last state is signed, the spool is empty."""
+    signer = Signer.generate("log.example")
+    with desk(tmp_path, signer) as at:
+        ids = append(at, range(30))
+    assert at.sequence() == ids
+    assert open_checkpoint(at.signed[-1].note, [signer.verifier]).size == 31
+    assert list((tmp_path / "spool").iterdir()) == []
+    assert (at.told.size, at.told.failures) == (31, 0)
+
+
+def test_while_the_database_is_down_the_spool_grows_and_drains_in_order(tmp_path: Path) -> None:
+    """Nothing is lost, doubled or out of order, although every attempt begins anew."""
+    signer = Signer.generate("log.example")
+    with desk(tmp_path, signer) as at:
+        before = append(at, range(5))
+        at.store.down.set()
+        during = append(at, range(5, 40))
+        assert at.told.failed.wait(SECONDS)
+        assert at.spool.used_bytes > 0
+        at.store.down.clear()
+        after = append(at, range(40, 45))
+    assert at.sequence() == [*before, *during, *after]
+
+
+def test_what_the_database_never_took_is_there_at_the_next_start(tmp_path: Path) -> None:
+    """A process that ends while the database is down leaves its records for the next one."""
+    signer = Signer.generate("log.example")
+    with desk(tmp_path, signer) as at:
+        at.store.down.set()
+        ids = append(at, range(20))
+    assert at.sequence() == []
+    with desk(tmp_path, signer) as at:
+        ids += append(at, range(20, 22))
+    assert at.sequence() == ids
