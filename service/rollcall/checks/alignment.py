@@ -15,7 +15,7 @@ from itertools import combinations, cycle, islice
 
 import numpy as np
 
-from rollcall.checks.base import OPERATORS
+from rollcall.checks.base import NOISE_FACTOR, OPERATORS
 from rollcall.domain.maps import Bools, Floats, Ints
 from rollcall.domain.policy import Policy
 from rollcall.domain.rows import RemovalOperator, Row
@@ -76,6 +76,11 @@ class EffectEstimate:
     def standard_errors(self) -> Floats:
         """Posterior standard deviations [n]."""
         return np.asarray(np.sqrt(np.diag(self.covariance).clip(min=0)))
+
+
+def rounding_of(noise: float) -> float:
+    """The `rounding` of effects from margins with this relative noise."""
+    return max(ROUNDING, NOISE_FACTOR * noise)
 
 
 def plan_looks(n: int, seed: int, policy: Policy, *, prior: bool = False) -> tuple[Look, ...]:

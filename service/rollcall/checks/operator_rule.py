@@ -6,8 +6,8 @@ intersection of tests that each hold at their level, so that nothing needs corre
 
 from __future__ import annotations
 
-from rollcall.checks.alignment import ROUNDING, alignment_value, estimate_effects, relabelling_p_values
-from rollcall.checks.base import NOISE_FACTOR, OPERATORS, Subject
+from rollcall.checks.alignment import alignment_value, estimate_effects, relabelling_p_values, rounding_of
+from rollcall.checks.base import OPERATORS, Subject
 from rollcall.checks.masking import MaskFinding
 from rollcall.domain.maps import UnitMap
 from rollcall.domain.policy import ThoroughPolicy
@@ -35,9 +35,7 @@ def _judge(
     subject: Subject, unit_map: UnitMap, masks: MaskFinding, thorough: ThoroughPolicy, statistic: str
 ) -> CheckResult:
     policy, rows = subject.policy, len(masks.margins)
-    estimate = estimate_effects(
-        masks.removed, masks.operators, masks.margins, rounding=max(ROUNDING, NOISE_FACTOR * subject.noise)
-    )
+    estimate = estimate_effects(masks.removed, masks.operators, masks.margins, rounding=rounding_of(subject.noise))
     value = None if estimate is None else alignment_value(unit_map.scores, estimate.effects)
     if estimate is None or value is None:
         detail = "No alignment exists: the map or the margins are constant, not numbers, or too few."
@@ -52,9 +50,9 @@ def _judge(
     ((p_up, _),) = relabelling_p_values(unit_map.scores[None, :], estimate.effects, thorough.permutations)
     width, reliability = policy.widths[-1], estimate.reliability
     outcome = CheckOutcome.INCONCLUSIVE
-    if value - width >= policy.alignment_threshold and p_up <= thorough.alpha:
+    if policy.is_right(value, width) and p_up <= thorough.alpha:
         outcome = CheckOutcome.SUPPORTS
-    elif reliability >= policy.minimum_reliability and value + width < policy.alignment_threshold * reliability:
+    elif policy.is_wrong(value, width, reliability):
         outcome = CheckOutcome.CONTRADICTS
     removals = "all subsets" if masks.exhaustive else "random removals"
     detail = f"A {value:.2f} with width {width:.2f}, reliability {reliability:.2f}, from {removals}."

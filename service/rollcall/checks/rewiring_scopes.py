@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.special import betaincinv
 
 from rollcall.checks.base import Asking, Subject
+from rollcall.domain.binomial import lower_limit
 from rollcall.domain.distances import jensen_shannon
 from rollcall.domain.maps import REWIRED_MAPS, Bools, UnitMap
 from rollcall.domain.policy import ThoroughPolicy
@@ -73,7 +73,7 @@ def _judge(subject: Subject, unit_map: UnitMap, scope: str, draws: Sequence[RowR
     if trials < policy.rewiring_minimum:
         detail = f"Only {trials} of {len(draws)} draws moved the map far enough to count."
         return _result(subject, CheckOutcome.SKIPPED, statistic, None, detail, len(draws))
-    bound = float(betaincinv(kept, trials - kept + 1, 1 - policy.rewiring_confidence)) if kept else 0.0
+    bound = lower_limit(kept, trials, confidence=policy.rewiring_confidence)
     detail = f"With {_WORDS[scope]} rewired, {kept} of {trials} very different maps gave the same answer."
     return _result(subject, CheckOutcome.MEASURED, statistic, bound, detail, len(draws))
 

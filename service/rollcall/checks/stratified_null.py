@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from rollcall.checks.alignment import ROUNDING, estimate_effects
-from rollcall.checks.base import NOISE_FACTOR, OPERATORS, Subject
+from rollcall.checks.alignment import estimate_effects, rounding_of
+from rollcall.checks.base import OPERATORS, Subject
 from rollcall.checks.masking import MaskFinding
 from rollcall.domain.inputs import Unit
 from rollcall.domain.maps import Floats, Ints, UnitMap
@@ -53,9 +53,7 @@ def stratified_null(
 ) -> tuple[CheckResult, ...]:
     """Judge one map against both nulls, by effects from the rows of `masking` under the two usual operators."""
     usual = masks.by(*OPERATORS)
-    estimate = estimate_effects(
-        usual.removed, usual.operators, usual.margins, rounding=max(ROUNDING, NOISE_FACTOR * subject.noise)
-    )
+    estimate = estimate_effects(usual.removed, usual.operators, usual.margins, rounding=rounding_of(subject.noise))
     classes = np.array([word_class(unit) for unit in subject.encoding.units], dtype=np.int64)
     strata = {"p_up_within_word_classes": classes, "p_up_within_thirds": np.arange(subject.n) * THIRDS // subject.n}
     effects = None if estimate is None else estimate.effects

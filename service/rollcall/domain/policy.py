@@ -14,11 +14,30 @@ from itertools import accumulate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """Thresholds of DESIGN section 2. Two policies with the same numbers have the same digest, whatever their names."""
+class Numbers:
+    """Numbers under a name and a version. Those that are the same have the same digest, whatever their name."""
 
     name: str
     version: int
+
+    @property
+    def id(self) -> str:
+        """Name and version, e.g. "standard@1"."""
+        return f"{self.name}@{self.version}"
+
+    def thresholds(self) -> dict[str, float]:
+        """Every number by name; tuples are spread as name.0, name.1, ..."""
+        return dict(_numbers(self))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the numbers, "sha256:" and 64 hexadecimal digits."""
+        return _digest(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy(Numbers):
+    """Thresholds of DESIGN section 2. Two policies with the same numbers have the same digest, whatever their names."""
 
     alignment_threshold: float = 0.5
     """A0: a map is right where its alignment is at least this."""
@@ -91,6 +110,15 @@ class Policy:
     require_calibration: bool = False
     """Whether an uncalibrated model's flags stay INCONCLUSIVE."""
 
+    def is_right(self, alignment: float, width: float) -> bool:
+        """Whether A is above the threshold by its width."""
+        return alignment - width >= self.alignment_threshold
+
+    def is_wrong(self, alignment: float, width: float, reliability: float) -> bool:
+        """Whether A is below the threshold by its width; noise shrinks A by about rho, so the threshold does."""
+        known = reliability >= self.minimum_reliability
+        return known and alignment + width < self.alignment_threshold * reliability
+
     def removals(self, *, prior: bool) -> tuple[int, ...]:
         """Removals of each look, with or without a prior."""
         return self.prior_looks if prior else self.looks
@@ -105,27 +133,10 @@ class Policy:
             return len(looks) - 1 if removals else -1
         return bisect_right(list(accumulate(looks)), removals) - 1
 
-    @property
-    def id(self) -> str:
-        """Name and version, e.g. "standard@1"."""
-        return f"{self.name}@{self.version}"
-
-    def thresholds(self) -> dict[str, float]:
-        """Every number by name; tuples are spread as name.0, name.1, ..."""
-        return dict(_numbers(self))
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 over the thresholds, "sha256:" and 64 hexadecimal digits."""
-        return _digest(self)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ThoroughPolicy:
+class ThoroughPolicy(Numbers):
     """Sizes and levels of the thorough checks, whose numbers and witnesses are shown and never decide a flag."""
-
-    name: str
-    version: int
 
     alpha: float = 0.05
     """Level of each test, by itself: nothing is corrected for their number, since none decides."""
@@ -164,23 +175,9 @@ class ThoroughPolicy:
     head_rows: int = 512
     """Most heads that are silenced, one row each."""
 
-    @property
-    def id(self) -> str:
-        """Name and version, e.g. "thorough@1"."""
-        return f"{self.name}@{self.version}"
-
-    def thresholds(self) -> dict[str, float]:
-        """Every number by name; tuples are spread as name.0, name.1, ..."""
-        return dict(_numbers(self))
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 over the numbers, "sha256:" and 64 hexadecimal digits."""
-        return _digest(self)
-
 
 @lru_cache(maxsize=16)
-def _numbers(policy: Policy | ThoroughPolicy) -> tuple[tuple[str, float], ...]:
+def _numbers(policy: Numbers) -> tuple[tuple[str, float], ...]:
     numbers: dict[str, float] = {}
     for name, value in asdict(policy).items():
         if isinstance(value, tuple):
@@ -192,6 +189,6 @@ def _numbers(policy: Policy | ThoroughPolicy) -> tuple[tuple[str, float], ...]:
 
 
 @lru_cache(maxsize=16)
-def _digest(policy: Policy | ThoroughPolicy) -> str:
+def _digest(policy: Numbers) -> str:
     canonical = json.dumps(dict(_numbers(policy)), sort_keys=True, separators=(",", ":"))
     return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()

@@ -16,8 +16,7 @@ from enum import Enum
 
 import numpy as np
 
-from rollcall.checks.alignment import ROUNDING, estimate_effects
-from rollcall.checks.base import NOISE_FACTOR
+from rollcall.checks.alignment import estimate_effects, rounding_of
 from rollcall.domain.compute import Compute, Job
 from rollcall.domain.decision import Decision
 from rollcall.domain.errors import BackendError, RollcallError
@@ -29,12 +28,10 @@ from rollcall.domain.verdicts import Flag
 from rollcall.monitor.record import DECIDED, Identity
 from rollcall.telemetry import logs
 from rollcall.verdict.truth import (
-    EXHAUSTIVE_UNITS,
-    MOST_TRUTH_ROWS,
     TRUTH_LAMBDA,
     TRUTH_ROWS,
     Truth,
-    clear,
+    enough,
     judge_truth,
     truth_removals,
 )
@@ -167,7 +164,7 @@ class Rechecker:
             margins = np.concatenate([margins, await self._run(job, recheck, fresh)])
             # Off the event loop: callers wait for nobody's statistics but their own.
             truths = await asyncio.to_thread(_judge, recheck, removed, operators, margins)
-            if n <= EXHAUSTIVE_UNITS or rows >= MOST_TRUTH_ROWS or clear(truths, recheck.policy):
+            if enough(truths, n, rows, recheck.policy):
                 return truths
             rows *= 2
         return {}
@@ -195,6 +192,6 @@ class Rechecker:
 def _judge(
     recheck: Recheck, removed: Bools, operators: tuple[RemovalOperator, ...], margins: Floats
 ) -> Mapping[MapKind, Truth]:
-    rounding = max(ROUNDING, NOISE_FACTOR * recheck.noise)
+    rounding = rounding_of(recheck.noise)
     estimate = estimate_effects(removed, operators, margins, lambdas=TRUTH_LAMBDA, rounding=rounding)
     return judge_truth(recheck.decided, estimate, recheck.policy)

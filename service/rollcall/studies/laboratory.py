@@ -42,12 +42,10 @@ from rollcall.pipeline.stopwatch import Stopwatch
 from rollcall.verdict.assess import Assessment
 from rollcall.verdict.calibration import UNCALIBRATED, Calibration, Promise
 from rollcall.verdict.truth import (
-    EXHAUSTIVE_UNITS,
-    MOST_TRUTH_ROWS,
     TRUTH_LAMBDA,
     TRUTH_ROWS,
     Truth,
-    clear,
+    enough,
     judge_truth,
     truth_removals,
 )
@@ -281,8 +279,7 @@ class Bench:
             removed, operators = truth_removals(subject.n, rows, subject.seed)
             found = self.run([Row(removed=r, operator=o) for r, o in zip(removed, operators, strict=True)])
             estimate = estimate_effects(removed, operators, subject.margins(found), lambdas=TRUTH_LAMBDA)
-            settled = estimate is None or clear(judge_truth(weights, estimate, subject.policy), subject.policy)
-            if settled or subject.n <= EXHAUSTIVE_UNITS or rows >= MOST_TRUTH_ROWS:
+            if enough(judge_truth(weights, estimate, subject.policy), subject.n, rows, subject.policy):
                 return estimate, len(removed)
             rows *= 2
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rollcall.checks.alignment import (
-    ROUNDING,
     EffectEstimate,
     alignment_values,
     estimate_effects,
     relabelling_p_values,
+    rounding_of,
 )
-from rollcall.checks.base import NOISE_FACTOR, OPERATORS, Subject
+from rollcall.checks.base import OPERATORS, Subject
 from rollcall.checks.instrument import InstrumentFinding
 from rollcall.checks.reach import ReachFinding, judge_reach
 from rollcall.checks.rewiring import RewiringFinding, judge_rewiring
@@ -100,7 +100,7 @@ class Assessment:
 def estimate_all(measured: Measurements) -> Estimates:
     """Estimate the effects from everything measured so far."""
     by_operator = []
-    rounding = max(ROUNDING, NOISE_FACTOR * measured.subject.noise)
+    rounding = rounding_of(measured.subject.noise)
     judging = measured.judging.tolist()
     for operator in OPERATORS:
         rows = [i for i in judging if measured.operators[i] is operator]

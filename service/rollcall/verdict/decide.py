@@ -51,17 +51,13 @@ def _inconclusive(reason: Reason) -> Ruling:
 
 
 def right(e: MapEvidence, p: Policy) -> bool:
-    """Whether A is above the threshold by its width."""
-    return e.alignment is not None and e.alignment - e.width >= p.alignment_threshold
+    """Whether there is an A, above the threshold by its width."""
+    return e.alignment is not None and p.is_right(e.alignment, e.width)
 
 
 def wrong(e: MapEvidence, p: Policy) -> bool:
-    """Whether A is below the threshold by its width; noise shrinks A by about rho, so the threshold shrinks with it."""
-    return (
-        e.alignment is not None
-        and e.reliability >= p.minimum_reliability
-        and e.alignment + e.width < p.alignment_threshold * e.reliability
-    )
+    """Whether there is an A, below the threshold by its width."""
+    return e.alignment is not None and p.is_wrong(e.alignment, e.width, e.reliability)
 
 
 def _unmeasured(e: MapEvidence) -> bool:

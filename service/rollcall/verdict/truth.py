@@ -101,6 +101,11 @@ def judge_truth(weights: Mapping[Key, Floats], estimate: EffectEstimate | None, 
     return truths
 
 
+def enough(truths: Mapping[Key, Truth], n: int, rows: int, policy: Policy) -> bool:
+    """Whether so many rows on `n` units say all that more would be asked for."""
+    return n <= EXHAUSTIVE_UNITS or rows >= MOST_TRUTH_ROWS or clear(truths, policy)
+
+
 def clear(truths: Mapping[Key, Truth], policy: Policy) -> bool:
     """Whether no map's A* lies so near the threshold that more removals should be asked."""
     threshold = policy.alignment_threshold
