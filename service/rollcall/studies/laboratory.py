@@ -20,7 +20,7 @@ import numpy as np
 from rollcall.admission.budget import Budget
 from rollcall.admission.plan import PRIMARY_ORDER
 from rollcall.backends.base import CaptureRequest, variants
-from rollcall.checks.alignment import EffectEstimate, estimate_effects, plan_looks
+from rollcall.checks.alignment import EffectEstimate, estimate_effects, plan_looks, rounding_of
 from rollcall.checks.base import Subject
 from rollcall.checks.rewiring import rewiring_rows
 from rollcall.domain.compute import Captured
@@ -278,7 +278,13 @@ class Bench:
         while True:
             removed, operators = truth_removals(subject.n, rows, subject.seed)
             found = self.run([Row(removed=r, operator=o) for r, o in zip(removed, operators, strict=True)])
-            estimate = estimate_effects(removed, operators, subject.margins(found), lambdas=TRUTH_LAMBDA)
+            estimate = estimate_effects(
+                removed,
+                operators,
+                subject.margins(found),
+                lambdas=TRUTH_LAMBDA,
+                rounding=rounding_of(subject.noise),
+            )
             if enough(judge_truth(weights, estimate, subject.policy), subject.n, rows, subject.policy):
                 return estimate, len(removed)
             rows *= 2
