@@ -6,7 +6,6 @@ them need not trust the operator.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from rollcall.audit import queries
 from rollcall.audit.merkle import root
 from rollcall.audit.notes import Verifier, open_checkpoint
 from rollcall.audit.queries import Signed
+from rollcall.disk import replace_file
 
 SUFFIX = ".note"
 
@@ -33,13 +33,7 @@ class Copies:
     def keep(self, signed: Signed) -> None:
         """Write a checkpoint. Raises OSError."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        path = self.directory / f"{signed.size:012d}{SUFFIX}"
-        scratch = path.with_suffix(".tmp")
-        with scratch.open("w", encoding="utf-8") as file:
-            file.write(signed.note)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
+        replace_file(self.directory / f"{signed.size:012d}{SUFFIX}", signed.note)
 
     def last(self) -> str | None:
         """Note of the largest size; None where there is none."""

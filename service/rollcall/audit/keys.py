@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rollcall.audit.notes import Signer
 from rollcall.audit.sealing import KeyEncryptionKey
-from rollcall.audit.spool import flush_directory
+from rollcall.disk import flush_directory
 
 SIGNING, ENCRYPTION, VERIFIER = "signing.key", "encryption.key", "log.vkey"
 

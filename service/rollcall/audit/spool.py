@@ -23,6 +23,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rollcall.disk import flush_directory
+
 SEGMENT_BYTES = 16 * 1024 * 1024
 """Size at which the next segment is begun."""
 SUFFIX = ".seg"
@@ -240,12 +242,3 @@ def _write_whole(handle: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(handle, view) :]
-
-
-def flush_directory(directory: Path) -> None:
-    """Make a new, renamed or removed file last."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rollcall.disk import replace_file
 from rollcall.monitor.record import ModelRecord
 from rollcall.monitor.state import StateError, read_state, write_state
 from rollcall.telemetry import logs
@@ -61,14 +61,8 @@ class Store:
         if text == self._written:
             return True
         path = self.directory / FILE
-        scratch = path.with_suffix(".tmp")
         try:
-            with scratch.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            scratch.replace(path)
-            _flush_directory(self.directory)
+            replace_file(path, text)
         except OSError as error:
             logs.event(_log, logging.ERROR, "records_not_written", file=str(path), problem=error.strerror)
             return False
@@ -81,12 +75,3 @@ class Store:
             path.replace(path.with_name(REFUSED))
         except OSError as error:
             logs.event(_log, logging.ERROR, "records_not_put_aside", file=str(path), problem=error.strerror)
-
-
-def _flush_directory(directory: Path) -> None:
-    """Make a rename last."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rollcall.disk import replace_file
 from rollcall.domain.maps import DEFAULT_MAPS, MapKind
 from rollcall.verdict.calibration import SUFFIX, calibration_path
 
@@ -149,9 +150,7 @@ def calibrate(options: argparse.Namespace) -> bool:
         },
         created=datetime.now(UTC),
     )
-    partial = out.with_name(out.name + ".partial")
-    partial.write_text(json.dumps(file, indent=1) + "\n", encoding="utf-8")
-    partial.replace(out)
+    replace_file(out, json.dumps(file, indent=1) + "\n")
     if options.json:
         print(json.dumps(file, indent=1))
     else:
