@@ -25,8 +25,8 @@ from rollcall.domain.errors import RollcallError
 from rollcall.domain.maps import MapKind
 from rollcall.domain.verdicts import CheckLevel
 from rollcall.settings import Entry, Mistake, Settings, SettingsError, Sources
-from rollcall.studies.commands import assess_options, calibrate_options
-from rollcall.studies.flag.commands import flag_options
+from rollcall.studies.commands import StudyError, assess, assess_options, calibrate, calibrate_options
+from rollcall.studies.flag.commands import flag_options, study_flag
 from rollcall.verdict.policies import POLICIES
 
 if TYPE_CHECKING:
@@ -442,22 +442,16 @@ def _tour(options: argparse.Namespace) -> int:
     return tour(options.out)
 
 
-def _calibrate(options: argparse.Namespace) -> int:
-    from rollcall.studies.commands import StudyError, calibrate
+def _ended(study: Callable[[argparse.Namespace], bool]) -> Callable[[argparse.Namespace], int]:
+    """A command of a study, which says whether all that was asked of it holds."""
 
-    try:
-        return DONE if calibrate(options) else FAILED
-    except StudyError as error:
-        raise CommandError(WRONG, str(error)) from error
+    def run(options: argparse.Namespace) -> int:
+        try:
+            return DONE if study(options) else FAILED
+        except StudyError as error:
+            raise CommandError(WRONG, str(error)) from error
 
-
-def _assess(options: argparse.Namespace) -> int:
-    from rollcall.studies.commands import StudyError, assess
-
-    try:
-        return DONE if assess(options) else FAILED
-    except StudyError as error:
-        raise CommandError(WRONG, str(error)) from error
+    return run
 
 
 def _study_options(parser: argparse.ArgumentParser) -> None:
@@ -465,22 +459,7 @@ def _study_options(parser: argparse.ArgumentParser) -> None:
     flag = "how often is the flag wrong? models whose truth is known"
     own = studies.add_parser("flag", help=flag, description=flag)
     flag_options(own)
-    own.set_defaults(study=_study_flag)
-
-
-def _study_flag(options: argparse.Namespace) -> bool:
-    from rollcall.studies.flag.commands import study_flag
-
-    return study_flag(options)
-
-
-def _study(options: argparse.Namespace) -> int:
-    from rollcall.studies.commands import StudyError
-
-    try:
-        return DONE if options.study(options) else FAILED
-    except StudyError as error:
-        raise CommandError(WRONG, str(error)) from error
+    own.set_defaults(study=study_flag)
 
 
 def _audit(options: argparse.Namespace) -> int:
@@ -507,18 +486,23 @@ COMMANDS = (
         name="calibrate",
         help="give a model's flags their promise: measure it on held-out texts",
         options=calibrate_options,
-        run=_calibrate,
+        run=_ended(calibrate),
     ),
     Command(
         name="assess",
         help="may a model's maps be shown to users? one page on a sample of texts",
         options=assess_options,
-        run=_assess,
+        run=_ended(assess),
     ),
     Command(
         name="audit", help="verify a log of explanations, show or export its records", options=audit_options, run=_audit
     ),
-    Command(name="study", help="run a study and write its report", options=_study_options, run=_study),
+    Command(
+        name="study",
+        help="run a study and write its report",
+        options=_study_options,
+        run=_ended(lambda options: options.study(options)),
+    ),
 )
 
 if __name__ == "__main__":

@@ -108,33 +108,14 @@ def _floors(cs: Mapping[str, float | None]) -> dict[str, float]:
     return {name: c for name, c in cs.items() if name in _USUAL and c is not None}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
-    """Flags given to inputs with known truth, all [N]."""
-
-    faithful: Bools = field(repr=False)
-    unfaithful: Bools = field(repr=False)
-    wrong: Bools = field(repr=False)
-    far: Bools = field(repr=False)
-    removals: Ints = field(repr=False)
-
-
-def given(replayed: Mapping[str, Replayed], name: str, cs: Mapping[str, float | None]) -> Given:
-    """Flags of one map with these widths, the default ones where there is no c; or of RECOMMENDED, which has one."""
+def given(replayed: Mapping[str, Replayed], name: str, cs: Mapping[str, float | None]) -> Replay:
+    """Flags [N] of one map with these widths, the default ones where there is no c; RECOMMENDED has one."""
     c = cs[name]
     if name == RECOMMENDED:
-        floors = _floors(cs)
-        found = recommended(_usual(replayed), floors)
+        found = recommended(_usual(replayed), _floors(cs))
     else:
         found = replayed[name].default if c is None else replayed[name].calibrated
-    at = 0 if c is None else CS.index(c)
-    return Given(
-        faithful=found.faithful[:, at],
-        unfaithful=found.unfaithful[:, at],
-        wrong=found.wrong[:, at],
-        far=found.far[:, at],
-        removals=found.removals[:, at],
-    )
+    return found.at(0 if c is None else CS.index(c))
 
 
 def held_out(

@@ -87,6 +87,10 @@ class Replay:
         """Whether the flag is wrong at this width or at any wider one [N, C]."""
         return np.asarray(np.logical_or.accumulate(self.wrong, axis=1))
 
+    def at(self, width: int) -> Replay:
+        """At one width alone: everything is [N]."""
+        return Replay(**{one.name: getattr(self, one.name)[:, width] for one in fields(self)})
+
     def of(self, inputs: Ints | Bools) -> Replay:
         """Only some of the inputs."""
         return Replay(**{one.name: getattr(self, one.name)[inputs] for one in fields(self)})
