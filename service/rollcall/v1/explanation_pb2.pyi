@@ -182,7 +182,9 @@ class _CheckLevelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CheckLevel
     CHECK_LEVEL_STANDARD: _CheckLevel.ValueType  # 2
     """The checks that decide the flag, and replayable witnesses."""
     CHECK_LEVEL_THOROUGH: _CheckLevel.ValueType  # 3
-    """Beside these, thorough checks by the hundreds of rows: numbers and witnesses that are shown and never change a flag."""
+    """Beside these, thorough checks by the hundreds of rows: numbers that are shown and never change a flag. The
+    witnesses, which can take FAITHFUL back, are then looked for on every map and not on the primary and recommended one alone.
+    """
 
 class CheckLevel(_CheckLevel, metaclass=_CheckLevelEnumTypeWrapper):
     """How much to check."""
@@ -194,7 +196,9 @@ CHECK_LEVEL_NONE: CheckLevel.ValueType  # 1
 CHECK_LEVEL_STANDARD: CheckLevel.ValueType  # 2
 """The checks that decide the flag, and replayable witnesses."""
 CHECK_LEVEL_THOROUGH: CheckLevel.ValueType  # 3
-"""Beside these, thorough checks by the hundreds of rows: numbers and witnesses that are shown and never change a flag."""
+"""Beside these, thorough checks by the hundreds of rows: numbers that are shown and never change a flag. The
+witnesses, which can take FAITHFUL back, are then looked for on every map and not on the primary and recommended one alone.
+"""
 Global___CheckLevel: _TypeAlias = CheckLevel  # noqa: Y015
 
 class _CheckKind:
