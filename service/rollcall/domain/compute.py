@@ -52,8 +52,9 @@ class Captured:
     """What one forward of the untouched input gave: its row, the decision, its maps, and the attention if asked for.
 
     `attention_is_uniform`: whether all its attention is uniform up to rounding. `half_way_gradient` [n], only where it
-    was asked for: the gradient of the margin half-way between the input and the input with every unit masked, times the
-    way from each unit's masked embeddings to its own; signed, in log-odds, a first guess at the effects.
+    was asked for and could be had: the gradient of the margin half-way between the input and the input with every unit
+    masked, times the way from each unit's masked embeddings to its own; signed, in log-odds, a first guess at the
+    effects.
     `layers` [L, T, T], attention fused over heads, only where a map is made of it off the device. `missing`: maps that
     were asked for and could not be made.
     """

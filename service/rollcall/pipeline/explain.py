@@ -199,10 +199,10 @@ class Pipeline:
         patient = plan.level is CheckLevel.THOROUGH
         with self.backlog.admit(job, name, encoding.length, patient=patient):
             start = self.clock()
-            expected = self._expected(request, entry, encoding, job, start)
-            # 4 run the untouched input once: its prediction, and its attention turned into maps
             calibration, checks = entry.calibration, plan.level is not CheckLevel.NONE
             wants_prior = checks and calibration is not None and calibration.wants_prior(len(encoding.units))
+            expected = self._expected(request, entry, encoding, job, start, captures=1 + wants_prior)
+            # 4 run the untouched input once: its prediction, and its attention turned into maps
             reporter.planned = self._planned(plan, entry, len(encoding.units))
             reporter.enter("capture")
             with stopwatch.stage("capture"):
@@ -331,13 +331,15 @@ class Pipeline:
     def _job(self, request: PredictRequest) -> Job:
         return Job(arrived=self.clock(), deadline=request.deadline)
 
-    def _expected(self, request: ExplainRequest, entry: Entry, encoding: Encoding, job: Job, now: float) -> float:
-        """Seconds that an admitted explanation will probably take.
+    def _expected(
+        self, request: ExplainRequest, entry: Entry, encoding: Encoding, job: Job, now: float, *, captures: int
+    ) -> float:
+        """Seconds that an admitted explanation will probably take. The gradient of a prior counts as a capture.
 
         Raises DeadlineTooShort if not even the maps can be ready in time, and Overloaded if all could be but for the
         work of others that is ahead: what cannot be finished is not begun, or it would have others cut, too.
         """
-        least = self.compute.capture_seconds(entry.card.ref.name, encoding.length)
+        least = captures * self.compute.capture_seconds(entry.card.ref.name, encoding.length)
         if not in_time(least, request.deadline, now):
             message = "the deadline cannot be met, not even without checks"
             raise DeadlineTooShort(message)

@@ -387,6 +387,17 @@ async def test_a_deadline_that_cannot_be_met_is_refused_at_once() -> None:
     assert (pipeline.gate.in_flight, pipeline.backlog.total()) == (0, 0)
 
 
+async def test_a_prior_counts_before_a_deadline() -> None:
+    """Its gradient takes as long as a capture: what only the maps without it would meet is refused at once."""
+    asked = ask(TEXT, deadline=6.0)
+    with_prior = calibration(model_digest=CARD.ref.digest, prior=True)
+    slow = SumModel(seconds_per_row=1.0)  # a capture takes 4 s
+    with pytest.raises(DeadlineTooShort):
+        await pipeline_of(slow, calibration=with_prior, clock=lambda: 0.0).explain(asked)
+    assert slow.entered == ["encode"]
+    assert (await pipeline_of(slow, clock=lambda: 0.0).explain(asked)).attributions
+
+
 async def test_what_would_be_late_is_not_begun() -> None:
     """A first look that cannot be done in time is not tried: the answer comes at once, and says BUDGET."""
     model = SumModel(seconds_per_row=0.1)
