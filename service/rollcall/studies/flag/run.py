@@ -81,6 +81,11 @@ class Runner:
         """Whether the family's data are there."""
         return family.data is None or (self.data is not None and (self.data / family.data).is_dir())
 
+    def finished(self, family: Family, seed: int, inputs: int) -> bool:
+        """Whether so many inputs of a model have been measured."""
+        journal = self._journal(family, seed)
+        return journal.exists() and len(journal.read_bytes().splitlines()) > inputs
+
     def measure(self, family: Family, seed: int, inputs: int, *, fault: str = "") -> Measured:
         """Build or load one model and measure its inputs. Raises MissingMemberError, JournalError, OSError."""
         data = None if family.data is None or self.data is None else self.data / family.data
@@ -99,12 +104,15 @@ class Runner:
         cases = measure_all(
             laboratory,
             Work(inputs=numbered),
-            self.out / "cases" / f"{family.name}-{seed}{'-' + fault.replace(' ', '-') if fault else ''}.jsonl",
+            self._journal(family, seed, fault),
             label=f"{family.name} {seed} {fault}".strip(),
             quiet=self.quiet,
             extra=tampering(laboratory, found.inputs[:inputs], seed=seed),
         )
         return Measured(family=family, seed=seed, accuracy=found.accuracy, cases=cases, fault=fault)
+
+    def _journal(self, family: Family, seed: int, fault: str = "") -> Path:
+        return self.out / "cases" / f"{family.name}-{seed}{'-' + fault.replace(' ', '-') if fault else ''}.jsonl"
 
 
 def tampering(laboratory: Laboratory, inputs: Sequence[TextInput], *, seed: int) -> ExtraOf:
