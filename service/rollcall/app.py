@@ -272,9 +272,6 @@ async def running(whole: Settings, worker: Worker | None = None) -> AsyncIterato
         policy=policies[settings.explain.policy].digest,
         telemetry=metrics,
     )
-    rechecker = Rechecker(compute=compute, busy=lambda: gate.in_flight > 0, found=watch.rechecked, ended=watch.ended)
-    watch.offer = rechecker.offer
-    metrics.watch_rechecks(lambda: len(rechecker.pending))
     pipeline = Pipeline(
         catalog=Catalog(entries={}, default=settings.default_model, loading=frozenset(names)),
         compute=compute,
@@ -286,6 +283,16 @@ async def running(whole: Settings, worker: Worker | None = None) -> AsyncIterato
         telemetry=metrics,
         watch=watch,
     )
+    rechecker = Rechecker(
+        compute=compute,
+        busy=lambda: gate.in_flight > 0,
+        found=watch.rechecked,
+        ended=watch.ended,
+        serves=pipeline.serves,
+        leases=pipeline.leases,
+    )
+    watch.offer = rechecker.offer
+    metrics.watch_rechecks(lambda: len(rechecker.pending))
     service = Service(settings=settings, read=partial(_read, whole, worker), pipeline=pipeline, watch=watch)
     admin = AdminServer(
         settings=lambda: service.settings,

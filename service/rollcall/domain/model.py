@@ -22,6 +22,11 @@ class ModelRef:
     device: str
     dtype: str
 
+    @property
+    def key(self) -> str:
+        """What the compute rooms call these weights: two revisions of one name may be loaded at a time."""
+        return f"{self.name}@{self.revision}" if self.revision else self.name
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelfTest:

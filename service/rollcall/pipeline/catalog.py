@@ -31,6 +31,10 @@ class Catalog:
         name = entry.card.ref.name
         return replace(self, entries={**self.entries, name: entry}, loading=self.loading - {name})
 
+    def without_model(self, name: str) -> Catalog:
+        """Take a model away."""
+        return replace(self, entries={other: entry for other, entry in self.entries.items() if other != name})
+
     def resolve(self, name: str, revision: str = "") -> Entry:
         """Find a model; raises ModelNotFound, ModelNotReady, InvalidInput if a name is needed and missing."""
         wanted = name or self.default

@@ -33,6 +33,7 @@ from rollcall.pipeline.attributions import attribute
 from rollcall.pipeline.catalog import Catalog, Entry
 from rollcall.pipeline.checking import Checked, Checker
 from rollcall.pipeline.coalesce import InFlight
+from rollcall.pipeline.leases import Leases
 from rollcall.pipeline.lockstep import OutOfBudgetError, RunRows
 from rollcall.pipeline.measured_maps import measure_maps, rows_of_maps
 from rollcall.pipeline.progress import Board, Reporter, Tell
@@ -111,6 +112,7 @@ class Pipeline:
     records: Records | None = None
     """Takes each answer before it leaves; None where none is recorded."""
     clock: Callable[[], float] = time.monotonic
+    leases: Leases = field(default_factory=Leases)
     in_flight: InFlight[WorkedOut] = field(default_factory=InFlight)
     progress: Board = field(default_factory=Board)
 
@@ -118,13 +120,13 @@ class Pipeline:
         """Predict. Raises CallerError, CapacityError, ServiceError."""
         stopwatch = Stopwatch()
         entry = self.catalog.resolve(request.model, request.revision)
-        name = entry.card.ref.name
+        key = entry.card.ref.key
         check_question(request, entry.card)
-        with self._admit(request, explain=False):
+        with self._admit(request, entry, explain=False):
             with stopwatch.stage("encode"):
-                encoding = await self.compute.encode(name, request.input)
+                encoding = await self.compute.encode(key, request.input)
             with stopwatch.stage("predict"):
-                result = await self.compute.predict(self._job(request), name, encoding)
+                result = await self.compute.predict(self._job(request), key, encoding)
         if not result.finite:
             message = "the model answered with values that are not numbers"
             raise BackendError(message)
@@ -152,7 +154,7 @@ class Pipeline:
         if self.records is not None:
             self.records.check(request.audit)
         # 2 admit
-        with self._admit(request, explain=True):
+        with self._admit(request, entry, explain=True):
             question = (entry.card.ref, plan, replace(request, **NOT_ASKED))
             reporter = Reporter(tell=partial(self.progress.tell, question), planned=plan.max_rows)
             with self.progress.listening(question, tell):
@@ -188,16 +190,16 @@ class Pipeline:
     async def _explain(
         self, request: ExplainRequest, entry: Entry, plan: WorkPlan, stopwatch: Stopwatch, reporter: Reporter
     ) -> WorkedOut:
-        name = entry.card.ref.name
+        key = entry.card.ref.key
         with stopwatch.stage("encode"):
-            encoding = await self.compute.encode(name, request.input)
+            encoding = await self.compute.encode(key, request.input)
         check_attention_size(request.attention, entry.card, encoding.length)
         job = self._job(request)
-        usual = _usual(name, plan)
+        usual = _usual(entry.card.ref.name, plan)
         job.rows_left = self.backlog.rows_left(usual, 0, plan.max_rows)
         # 3 wait: is there time for it?
         patient = plan.level is CheckLevel.THOROUGH
-        with self.backlog.admit(job, name, encoding.length, patient=patient):
+        with self.backlog.admit(job, key, encoding.length, patient=patient):
             start = self.clock()
             calibration, checks = entry.calibration, plan.level is not CheckLevel.NONE
             wants_prior = checks and calibration is not None and calibration.wants_prior(len(encoding.units))
@@ -208,7 +210,7 @@ class Pipeline:
             with stopwatch.stage("capture"):
                 captured = await self.compute.capture(
                     job,
-                    name,
+                    key,
                     encoding,
                     maps=frozenset(plan.maps).difference(MEASURED_MAPS) | _references(plan, entry.card),
                     options=request.map_options,
@@ -293,6 +295,14 @@ class Pipeline:
         """Serve a model that has been loaded."""
         self.catalog = self.catalog.with_model(entry)
 
+    def remove_model(self, name: str) -> None:
+        """Take no further request for a model; those in progress go on."""
+        self.catalog = self.catalog.without_model(name)
+
+    def serves(self, key: str) -> bool:
+        """Whether new requests go to these weights (`ModelRef.key`)."""
+        return any(entry.card.ref.key == key for entry in self.catalog.entries.values())
+
     def models(self) -> tuple[ModelCard, ...]:
         """Every model, by name."""
         return tuple(self.catalog.entries[name].card for name in sorted(self.catalog.entries))
@@ -321,11 +331,11 @@ class Pipeline:
         return plan
 
     @contextmanager
-    def _admit(self, request: PredictRequest, *, explain: bool) -> Iterator[None]:
+    def _admit(self, request: PredictRequest, entry: Entry, *, explain: bool) -> Iterator[None]:
         if request.deadline is not None and self.clock() >= request.deadline:
             message = "the deadline had passed when the request arrived"
             raise DeadlineTooShort(message)
-        with self.gate.permit(explain=explain):
+        with self.gate.permit(explain=explain), self.leases.holding(entry.card.ref.key):
             yield
 
     def _job(self, request: PredictRequest) -> Job:
@@ -339,7 +349,7 @@ class Pipeline:
         Raises DeadlineTooShort if not even the maps can be ready in time, and Overloaded if all could be but for the
         work of others that is ahead: what cannot be finished is not begun, or it would have others cut, too.
         """
-        least = captures * self.compute.capture_seconds(entry.card.ref.name, encoding.length)
+        least = captures * self.compute.capture_seconds(entry.card.ref.key, encoding.length)
         if not in_time(least, request.deadline, now):
             message = "the deadline cannot be met, not even without checks"
             raise DeadlineTooShort(message)
@@ -350,7 +360,7 @@ class Pipeline:
 
     def _budget(self, request: ExplainRequest, plan: WorkPlan, entry: Entry, encoding: Encoding, job: Job) -> Budget:
         def estimate(rows: int) -> float:
-            own = self.compute.expected_seconds(entry.card.ref.name, rows, encoding.length)
+            own = self.compute.expected_seconds(entry.card.ref.key, rows, encoding.length)
             return self.backlog.ahead_of(job) + self.backlog.drag * own
 
         most = plan.max_rows
@@ -374,10 +384,8 @@ class Pipeline:
         usual: str,
         reporter: Reporter,
     ) -> RunRows:
-        name = entry.card.ref.name
-
         async def run(rows: list[Row]) -> list[RowResult]:
-            results = await self.compute.run(job, name, encoding, rows, request.map_options)
+            results = await self.compute.run(job, entry.card.ref.key, encoding, rows, request.map_options)
             budget.spend(len(rows))
             job.rows_left = self.backlog.rows_left(usual, budget.rows, budget.max_rows)
             reporter.ran(budget.rows)
@@ -431,8 +439,8 @@ class Pipeline:
 
             check(wanted.rows)
             self._stand_back(plan, job)
-            name = entry.card.ref.name
-            return await self.compute.search(job, name, encoding, wanted, request.map_options, stepped)
+            key = entry.card.ref.key
+            return await self.compute.search(job, key, encoding, wanted, request.map_options, stepped)
 
         return search
 

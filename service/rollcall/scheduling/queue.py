@@ -223,6 +223,14 @@ class RowQueue:
         if batch.kind is not Kind.CALL:
             self.latency(batch.model, batch.kind).observe(self.work(batch.model, batch.rows, batch.length), seconds)
 
+    def forget(self, model: str) -> None:
+        """Forget what was learnt of a model that is gone."""
+        self.widths.pop(model, None)
+        self.budgets.pop(model, None)
+        for learnt in (self.memories, self.latencies):
+            for known in [known for known in learnt if known[0] == model]:
+                del learnt[known]
+
     def latency(self, model: str, kind: Kind = Kind.ROWS) -> LatencyModel:
         """How long batches of this model and kind take."""
         return self.latencies.setdefault((model, kind), LatencyModel())
