@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import secrets
 import shutil
 import sys
 import time
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rollcall import __version__
 from rollcall.audit.commands import audit_options
 from rollcall.domain.errors import RollcallError
+from rollcall.domain.identity import Role
 from rollcall.domain.maps import MapKind
 from rollcall.domain.verdicts import CheckLevel
 from rollcall.settings import Entry, Mistake, Settings, SettingsError, Sources
@@ -42,6 +44,7 @@ DONE, FAILED, WRONG = 0, 1, 2
 DEFAULT_TARGET = "127.0.0.1:8001"
 DEFAULT_TIMEOUT_SECONDS = 30.0
 THOROUGH_TIMEOUT_SECONDS = 600.0
+TOKEN_BYTES = 32
 
 
 class CommandError(Exception):
@@ -172,6 +175,7 @@ def _demo() -> list[Entry]:
     return [
         Entry(place="--demo", key=("models", "demo", "path"), value=directory),
         Entry(place="--demo", key=("grpc", "reflection"), value=True),
+        Entry(place="--demo", key=("auth", "dangerously_reflect_to_anyone"), value=True),
         Entry(place="--demo", key=("models", "demo", "audit_mode"), value="full"),
     ]
 
@@ -184,6 +188,31 @@ def _check_config(options: argparse.Namespace) -> int:
     settings = _load(Sources(config=options.config, environ=dict(os.environ)))
     names = ", ".join(model.name for model in settings.models)
     print(f"{options.config}: no mistakes; models: {names}")
+    return DONE
+
+
+def _token_options(parser: argparse.ArgumentParser) -> None:
+    roles = [role.value for role in Role]
+    parser.add_argument("name", help="who will have it")
+    parser.add_argument("--role", action="append", required=True, choices=roles, help="what for; may be repeated")
+    parser.add_argument("--tenant", metavar="NAME", help="on whose behalf (default: the name)")
+
+
+def _token(options: argparse.Namespace) -> int:
+    """The entry on stdout, for the file; the token itself only on stderr, once."""
+    from rollcall.edge.access.callers import parse_callers, token_digest
+
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    values = {"tenant": options.tenant or options.name, "roles": options.role, "token_sha256": [token_digest(token)]}
+    entry = "\n".join(
+        [f"[{json.dumps(options.name)}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
+    )
+    try:
+        parse_callers(entry.encode())
+    except ValueError as error:
+        raise CommandError(WRONG, str(error)) from error
+    print(entry)
+    print(f"rollcall: the token of {options.name}, shown this once: {token}", file=sys.stderr)
     return DONE
 
 
@@ -482,6 +511,7 @@ COMMANDS = (
         options=_check_config_options,
         run=_check_config,
     ),
+    Command(name="token", help="make a token and its entry in the file of callers", options=_token_options, run=_token),
     Command(
         name="calibrate",
         help="give a model's flags their promise: measure it on held-out texts",

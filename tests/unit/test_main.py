@@ -19,9 +19,11 @@ from rollcall import __version__
 from rollcall.__main__ import COMMANDS, ProgressBar, main
 from rollcall.domain import errors
 from rollcall.domain.explanation import ExplainRequest, Progress
+from rollcall.domain.identity import Identity, Role
 from rollcall.domain.inputs import Target, TextInput, Threshold
 from rollcall.domain.maps import MapKind
 from rollcall.domain.verdicts import CheckLevel
+from rollcall.edge.access.callers import parse_callers
 from tests.unit.edge import samples
 from tests.unit.edge.fakes import FakeHouse, open_door
 
@@ -249,6 +251,25 @@ def test_config_is_checked(folder: Path, capsys: pytest.CaptureFixture[str]) -> 
     config.write_text("[models.a]\n")
     assert main(["check-config", str(config)]) == 2
     assert capsys.readouterr().err == "rollcall: models.a.path: is missing: the directory of the model\n"
+
+
+def test_a_token_is_made(capsys: pytest.CaptureFixture[str]) -> None:
+    """The entry goes to the file of callers, and knows the token, which is shown once and is not in it."""
+    assert main(["token", "reviews@example", "--role", "caller", "--role", "auditor", "--tenant", "reviews"]) == 0
+    said = capsys.readouterr()
+    token = said.err.split()[-1]
+    assert len(token) >= 43
+    assert token not in said.out
+    roles = frozenset({Role.CALLER, Role.AUDITOR})
+    assert parse_callers(said.out.encode()).by_token(token) == Identity(
+        name="reviews@example", tenant="reviews", roles=roles
+    )
+
+
+def test_a_token_needs_a_good_name(capsys: pytest.CaptureFixture[str]) -> None:
+    """What the server would refuse is not made."""
+    assert main(["token", "a b", "--role", "caller"]) == 2
+    assert "expected names of callers" in capsys.readouterr().err
 
 
 # --- help ----------------------------------------------------------------------------------------------------------

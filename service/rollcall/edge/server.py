@@ -10,6 +10,7 @@ from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from rollcall.edge.access.interceptor import AccessInterceptor
 from rollcall.edge.health import SERVICE
 from rollcall.edge.interceptors import CallInterceptor
 from rollcall.edge.servicer import ExplanationServicer
@@ -18,6 +19,7 @@ from rollcall.v1 import explanation_service_pb2_grpc
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rollcall.edge.access.authenticate import Authenticator
     from rollcall.edge.health import Health
     from rollcall.edge.port import ServicePort
     from rollcall.settings import GrpcSettings
@@ -33,7 +35,14 @@ class GrpcServer:
     """
 
     def __init__(
-        self, *, settings: GrpcSettings, port: ServicePort, health: Health, metrics: Metrics, shared: bool = False
+        self,
+        *,
+        settings: GrpcSettings,
+        authenticator: Authenticator,
+        port: ServicePort,
+        health: Health,
+        metrics: Metrics,
+        shared: bool = False,
     ) -> None:
         self._settings = settings
         self._health = health
@@ -48,7 +57,9 @@ class GrpcServer:
         if settings.max_connection_seconds:
             age = int(settings.max_connection_seconds * 1000)
             options = (*options, ("grpc.max_connection_age_ms", max(1, age)))
-        self._server = aio.server(interceptors=(CallInterceptor(metrics),), options=options)
+        self._server = aio.server(
+            interceptors=(AccessInterceptor(authenticator, metrics), CallInterceptor(metrics)), options=options
+        )
         servicer = ExplanationServicer(port, metrics)
         explanation_service_pb2_grpc.add_ExplanationServiceServicer_to_server(servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(health.servicer, self._server)

@@ -16,6 +16,7 @@ from rollcall.edge.http import AdminServer
 from rollcall.settings import (
     AdminSettings,
     AuditSettings,
+    AuthSettings,
     ExplainSettings,
     GrpcSettings,
     LimitSettings,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 SETTINGS = Settings(
     grpc=GrpcSettings(),
+    auth=AuthSettings(),
     admin=AdminSettings(port=0),
     explain=ExplainSettings(),
     limits=LimitSettings(),
@@ -157,6 +159,7 @@ async def test_a_taken_port_is_reported() -> None:
         second.server = AdminServer(
             settings=lambda: Settings(
                 grpc=SETTINGS.grpc,
+                auth=SETTINGS.auth,
                 admin=taken,
                 explain=SETTINGS.explain,
                 limits=SETTINGS.limits,
