@@ -26,7 +26,7 @@ from rollcall.domain.errors import RollcallError
 from rollcall.domain.identity import Role
 from rollcall.domain.maps import MapKind
 from rollcall.domain.verdicts import CheckLevel
-from rollcall.settings import Entry, Mistake, Settings, SettingsError, Sources
+from rollcall.settings import CLIENT_PREFIX, Entry, Mistake, Settings, SettingsError, Sources
 from rollcall.studies.commands import StudyError, assess, assess_options, calibrate, calibrate_options
 from rollcall.studies.flag.commands import flag_options, study_flag
 from rollcall.verdict.policies import POLICIES
@@ -221,8 +221,26 @@ def _token(options: argparse.Namespace) -> int:
 
 def _target_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--target", default=DEFAULT_TARGET, metavar="HOST:PORT", help="the server to ask (default %(default)s)"
+        "--target",
+        default=_variable("TARGET", DEFAULT_TARGET),
+        metavar="HOST:PORT",
+        help="the server to ask (default %(default)s)",
     )
+    files = {
+        "ca": "certificates (PEM) that the server's must lead to; without them, plaintext",
+        "cert": "your certificate (PEM), where the server asks for one",
+        "key": "its private key (PEM)",
+        "token-file": "holds the token that says who you are; or ROLLCALL_CLIENT_TOKEN",
+    }
+    for name, use in files.items():
+        variable = name.upper().replace("-", "_")
+        parser.add_argument(
+            f"--{name}",
+            type=Path,
+            default=_variable(variable),
+            metavar="FILE",
+            help=f"{use} ({CLIENT_PREFIX}{variable})",
+        )
     parser.add_argument(
         "--timeout",
         type=float,
@@ -421,13 +439,24 @@ def _map_so_far(found: MapRecord) -> str:
     return f"{found.map.words}: {flags} of {found.requests:,} requests{mean}, ln E {found.log_e_value:+.1f}{again}"
 
 
+def _variable(name: str, default: str | None = None) -> str | None:
+    """What a variable of the environment says for an option that is not given."""
+    return os.environ.get(CLIENT_PREFIX + name) or default
+
+
+def _who(options: argparse.Namespace) -> dict[str, Any]:
+    """How to connect, and as whom. Raises OSError where the token's file cannot be read."""
+    token = options.token_file.read_text().strip() if options.token_file else _variable("TOKEN")
+    return {"ca": options.ca, "cert": options.cert, "key": options.key, "token": token}
+
+
 def _ask(options: argparse.Namespace, question: Callable[[Client], Answer]) -> Answer:
     """Put a question to the server. Raises CommandError with what is wrong, and with whom."""
     from rollcall_client import Client
     from rollcall_client import RollcallError as CallFailed
 
     try:
-        with Client(options.target, timeout=_seconds(options)) as client:
+        with Client(options.target, timeout=_seconds(options), **_who(options)) as client:
             return question(client)
     except CallFailed as error:
         raise CommandError(FAILED, *_reasons(error, options)) from error
@@ -447,7 +476,8 @@ def _reasons(error: CallFailed, options: argparse.Namespace) -> list[str]:
     from rollcall_client import DeadlineExceeded, InvalidArgument, Unavailable
 
     if isinstance(error, Unavailable) and error.retry_after is None:
-        return [f"nothing answers at {options.target}; start a server with: rollcall serve --demo"]
+        trust = "; or it does not trust you, nor you it (--ca, --cert, --key)" if options.ca else ""
+        return [f"nothing answers at {options.target}{trust or '; start a server with: rollcall serve --demo'}"]
     if isinstance(error, DeadlineExceeded):
         return [f"no answer from {options.target} within {_seconds(options):g} s"]
     if isinstance(error, InvalidArgument) and error.violations:

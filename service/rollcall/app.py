@@ -36,6 +36,7 @@ from rollcall.edge.health import Health
 from rollcall.edge.http import AdminServer
 from rollcall.edge.port import Limits
 from rollcall.edge.server import GrpcServer
+from rollcall.edge.tls import server_credentials
 from rollcall.engine.dispatch import Dispatcher
 from rollcall.engine.engine import Engine
 from rollcall.engine.memory import Allowance
@@ -300,6 +301,7 @@ async def running(whole: Settings, worker: Worker | None = None) -> AsyncIterato
     grpc = GrpcServer(
         settings=settings.grpc,
         authenticator=Authenticator(settings.auth),
+        credentials=server_credentials(settings.tls),
         port=service,
         health=health,
         metrics=metrics,

@@ -40,6 +40,8 @@ Plain: TypeAlias = "str | int | float | bool | dict[str, Plain] | None"
 """A value that JSON can hold."""
 
 ENVIRONMENT_PREFIX = "ROLLCALL_"
+CLIENT_PREFIX = "ROLLCALL_CLIENT_"
+"""Of variables for commands that ask a server; not settings of one."""
 SERVICE_LINK_NAME = re.compile(r"_SERVICE_(HOST|PORT\w*)$|_PORT_\d+_(TCP|UDP|SCTP)\w*$")
 """Variables that Kubernetes adds for a Service named "rollcall" or "rollcall-..."; not settings."""
 SERVICE_LINK_VALUE = re.compile(r"(tcp|udp|sctp)://")
@@ -227,6 +229,17 @@ class AuthSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TlsSettings:
+    """Encryption of the gRPC port, from PEM files that are read again when they change; plain text without them."""
+
+    certificate: Annotated[Path | None, PATH] = None
+    """The server's certificate, and those that lead to its root."""
+    key: Annotated[Path | None, PATH] = None
+    client_ca: Annotated[Path | None, PATH] = None
+    """Roots of clients' certificates; with it nobody connects without one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AdminSettings:
     """The HTTP port for metrics and probes. Port 0 picks a free one."""
 
@@ -371,6 +384,7 @@ class Settings:
     """All settings, consistent with each other; `models` by name, at least one."""
 
     grpc: GrpcSettings
+    tls: TlsSettings
     auth: AuthSettings
     admin: AdminSettings
     explain: ExplainSettings
@@ -424,6 +438,7 @@ def reread(current: Settings, read: Callable[[], Settings]) -> Reload:
 
 SECTIONS: dict[str, type[Any]] = {
     "grpc": GrpcSettings,
+    "tls": TlsSettings,
     "auth": AuthSettings,
     "admin": AdminSettings,
     "explain": ExplainSettings,
@@ -521,6 +536,7 @@ def _environment_entries(environ: Mapping[str, str], models: set[str], mistakes:
     for variable, value in sorted(environ.items()):
         if (
             not variable.startswith(ENVIRONMENT_PREFIX)
+            or variable.startswith(CLIENT_PREFIX)
             or SERVICE_LINK_NAME.search(variable)
             or SERVICE_LINK_VALUE.match(value)
         ):
@@ -631,13 +647,14 @@ def _contradictions(settings: Settings, names: list[str], winners: Mapping[Key, 
             problem = "expected no device for single models where there are devices for processes"
             yield Mistake(place=at("models", name, "device"), problem=problem)
     yield from _unguarded(settings, at)
+    yield from _incomplete(settings, at)
     if settings.explain.max_rows > settings.limits.max_rows:
         problem = f"expected at most limits.max_rows, which is {settings.limits.max_rows}"
         yield Mistake(place=at("explain", "max_rows"), problem=problem)
 
 
 def _unguarded(settings: Settings, at: Callable[..., str]) -> Iterator[Mistake]:
-    """Doors that would be open to anyone, and keys without the names that tokens must have."""
+    """Doors that would be open to anyone."""
     auth, grpc = settings.auth, settings.grpc
     if not auth.required:
         who = "where nobody has to say who they are (auth.callers, auth.jwt_keys_file, auth.jwt_keys_url)"
@@ -647,10 +664,19 @@ def _unguarded(settings: Settings, at: Callable[..., str]) -> Iterator[Mistake]:
         if grpc.reflection and not auth.dangerously_reflect_to_anyone:
             problem = f"expected false {who}; or set auth.dangerously_reflect_to_anyone"
             yield Mistake(place=at("grpc", "reflection"), problem=problem)
-    if auth.callers is not None and not auth.callers.is_file():
-        yield Mistake(place=at("auth", "callers"), problem=f"no file {auth.callers}")
-    if auth.jwt_keys_file is not None and not auth.jwt_keys_file.is_file():
-        yield Mistake(place=at("auth", "jwt_keys_file"), problem=f"no file {auth.jwt_keys_file}")
+
+
+def _incomplete(settings: Settings, at: Callable[..., str]) -> Iterator[Mistake]:
+    """Files that are not there, and halves of what belongs together."""
+    auth = settings.auth
+    files = {("tls", item.name): getattr(settings.tls, item.name) for item in fields(TlsSettings)}
+    files |= {("auth", "callers"): auth.callers, ("auth", "jwt_keys_file"): auth.jwt_keys_file}
+    for path, file in files.items():
+        if file is not None and not file.is_file():
+            yield Mistake(place=at(*path), problem=f"no file {file}")
+    for name, other in (("certificate", "key"), ("key", "certificate"), ("client_ca", "certificate")):
+        if getattr(settings.tls, name) is not None and getattr(settings.tls, other) is None:
+            yield Mistake(place=at("tls", other), problem=f"is missing: tls.{name} needs it")
     if auth.jwt_keys_file and auth.jwt_keys_url:
         yield Mistake(place=at("auth", "jwt_keys_url"), problem="expected nothing beside auth.jwt_keys_file")
     for name in ("jwt_issuer", "jwt_audience"):

@@ -24,6 +24,7 @@ from rollcall.settings import (
     Settings,
     Sources,
     StateSettings,
+    TlsSettings,
 )
 from rollcall.telemetry.metrics import Metrics
 from tests.unit.edge import samples
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 SETTINGS = Settings(
     grpc=GrpcSettings(),
+    tls=TlsSettings(),
     auth=AuthSettings(),
     admin=AdminSettings(port=0),
     explain=ExplainSettings(),
@@ -159,6 +161,7 @@ async def test_a_taken_port_is_reported() -> None:
         second.server = AdminServer(
             settings=lambda: Settings(
                 grpc=SETTINGS.grpc,
+                tls=SETTINGS.tls,
                 auth=SETTINGS.auth,
                 admin=taken,
                 explain=SETTINGS.explain,

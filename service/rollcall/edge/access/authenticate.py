@@ -84,7 +84,6 @@ def _verifier(settings: AuthSettings) -> TokenVerifier | None:
 
 
 def _names(peer: Peer) -> Iterable[str]:
-    """URIs, then DNS names; a DNS name that looks like a URI is none."""
-    uris = [name.decode(errors="replace") for name in peer.get("peer_uri", ())]
-    names = [name.decode(errors="replace") for name in peer.get("peer_dns", ())]
-    return [*uris, *(name for name in names if URI not in name)]
+    """URIs, then DNS names. Neither is taken for the other: a URI has a scheme, and a DNS name has none."""
+    uris, names = ([name.decode(errors="replace") for name in peer.get(kind, ())] for kind in ("peer_uri", "peer_dns"))
+    return [*(name for name in uris if URI in name), *(name for name in names if URI not in name)]
