@@ -27,14 +27,16 @@ from rollcall.admission.backlog import Backlog
 from rollcall.admission.gate import Gate
 from rollcall.admission.plan import ServerDefaults
 from rollcall.audit.journal import Journal
-from rollcall.domain.errors import DeviceLost, ModelRejected
+from rollcall.domain.errors import DeviceLost, FileRejected, ModelRejected
 from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
 from rollcall.domain.model import ModelCard
 from rollcall.domain.policy import Policy
+from rollcall.edge.access.authenticate import Authenticator
 from rollcall.edge.health import Health
 from rollcall.edge.http import AdminServer
 from rollcall.edge.port import Limits
 from rollcall.edge.server import GrpcServer
+from rollcall.edge.tls import server_credentials
 from rollcall.engine.dispatch import Dispatcher
 from rollcall.engine.engine import Engine
 from rollcall.engine.memory import Allowance
@@ -154,7 +156,7 @@ def serve(settings: Settings, worker: Worker | None = None, ready: Callable[[int
     logs.event(_log, logging.INFO, "starting", compute_threads=threads, worker=worker.index if worker else None)
     try:
         asyncio.run(_serve(settings, worker, ready))
-    except (ModelRejected, OSError, DeviceLost) as error:
+    except (FileRejected, ModelRejected, OSError, DeviceLost) as error:
         logs.event(_log, logging.ERROR, "cannot_serve", problem=str(error))
         return 1
     finally:
@@ -303,7 +305,15 @@ async def running(whole: Settings, worker: Worker | None = None) -> AsyncIterato
         batches=lambda: {name: asdict(compute.bounds(name)) for name in models},
         worker=worker.describe() if worker else None,
     )
-    grpc = GrpcServer(settings=settings.grpc, port=service, health=health, metrics=metrics, shared=worker is not None)
+    grpc = GrpcServer(
+        settings=settings.grpc,
+        authenticator=Authenticator(settings.auth),
+        credentials=server_credentials(settings.tls),
+        port=service,
+        health=health,
+        metrics=metrics,
+        shared=worker is not None,
+    )
     async with AsyncExitStack() as closing:
         _take_hold(settings, worker, metrics, pipeline, closing)
         closing.callback(texts.shutdown)

@@ -15,6 +15,7 @@ A new key is one line: its type, its kind and its default give its variable, its
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import re
 import tomllib
 from dataclasses import dataclass, field, fields, is_dataclass, replace
@@ -39,6 +40,8 @@ Plain: TypeAlias = "str | int | float | bool | dict[str, Plain] | None"
 """A value that JSON can hold."""
 
 ENVIRONMENT_PREFIX = "ROLLCALL_"
+CLIENT_PREFIX = "ROLLCALL_CLIENT_"
+"""Of variables for commands that ask a server; not settings of one."""
 SERVICE_LINK_NAME = re.compile(r"_SERVICE_(HOST|PORT\w*)$|_PORT_\d+_(TCP|UDP|SCTP)\w*$")
 """Variables that Kubernetes adds for a Service named "rollcall" or "rollcall-..."; not settings."""
 SERVICE_LINK_VALUE = re.compile(r"(tcp|udp|sctp)://")
@@ -166,6 +169,7 @@ def _devices(value: object) -> tuple[str, ...]:
 BOOLEAN = Kind(expected="true or false", parse=_boolean)
 PATH = Kind(expected="a path", parse=_path)
 HOST = text("a host name or address")
+KEYS_URL = text("an https address", r"https://\S+|http://(localhost|127\.0\.0\.1|\[::1\])[:/]\S*")
 NAME = text("a model's name: letters, digits, dot, underscore, hyphen, at most 64", MODEL_NAME.pattern)
 DEVICE = text('"cpu" or "cuda:N"', r"cpu|cuda(:\d+)?")
 DEVICES = Kind(expected='a list of "cpu" or "cuda:N", or the same with commas between', parse=_devices)
@@ -193,6 +197,46 @@ class GrpcSettings:
     """Time between "not ready" and refusing connections, for load balancers to notice."""
     drain_seconds: Annotated[float, seconds(3600)] = 30.0
     """Time that calls in progress get to finish when the server stops."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthSettings:
+    """Who may ask on the gRPC port. Without callers and keys nobody has to say who they are."""
+
+    callers: Annotated[Path | None, PATH] = None
+    """File of callers, with their tokens' digests, certificates, tenants and roles; read again when it changes."""
+    jwt_keys_file: Annotated[Path | None, PATH] = None
+    """File of the keys (JWKS) of an issuer of JSON Web Tokens; read again when it changes."""
+    jwt_keys_url: Annotated[str, KEYS_URL] = ""
+    """The same at the issuer's address."""
+    jwt_issuer: Annotated[str, text("the issuer, as its tokens write it")] = ""
+    jwt_audience: Annotated[str, text("the audience that tokens for this service name")] = ""
+    jwt_roles_claim: Annotated[str, text("the name of a claim")] = "roles"
+    """Where a token has roles; a dot leads into an object."""
+    jwt_tenant_claim: Annotated[str, text("the name of a claim")] = "tenant"
+    """Where a token has its tenant; without one its subject is the tenant."""
+    dangerously_serve_anyone: Annotated[bool, BOOLEAN] = False
+    """Nobody has to say who they are, also beyond the loopback."""
+    dangerously_reflect_to_anyone: Annotated[bool, BOOLEAN] = False
+    """The same of reflection."""
+    dangerously_trust_anyone: Annotated[bool, BOOLEAN] = False
+    """Whoever does not have to say who they are has every role, those of auditors and administrators included."""
+
+    @property
+    def required(self) -> bool:
+        """Whether callers have to say who they are."""
+        return bool(self.callers or self.jwt_keys_file or self.jwt_keys_url)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsSettings:
+    """Encryption of the gRPC port, from PEM files that are read again when they change; plain text without them."""
+
+    certificate: Annotated[Path | None, PATH] = None
+    """The server's certificate, and those that lead to its root."""
+    key: Annotated[Path | None, PATH] = None
+    client_ca: Annotated[Path | None, PATH] = None
+    """Roots of clients' certificates; with it nobody connects without one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -340,6 +384,8 @@ class Settings:
     """All settings, consistent with each other; `models` by name, at least one."""
 
     grpc: GrpcSettings
+    tls: TlsSettings
+    auth: AuthSettings
     admin: AdminSettings
     explain: ExplainSettings
     limits: LimitSettings
@@ -392,6 +438,8 @@ def reread(current: Settings, read: Callable[[], Settings]) -> Reload:
 
 SECTIONS: dict[str, type[Any]] = {
     "grpc": GrpcSettings,
+    "tls": TlsSettings,
+    "auth": AuthSettings,
     "admin": AdminSettings,
     "explain": ExplainSettings,
     "limits": LimitSettings,
@@ -488,6 +536,7 @@ def _environment_entries(environ: Mapping[str, str], models: set[str], mistakes:
     for variable, value in sorted(environ.items()):
         if (
             not variable.startswith(ENVIRONMENT_PREFIX)
+            or variable.startswith(CLIENT_PREFIX)
             or SERVICE_LINK_NAME.search(variable)
             or SERVICE_LINK_VALUE.match(value)
         ):
@@ -597,9 +646,50 @@ def _contradictions(settings: Settings, names: list[str], winners: Mapping[Key, 
         if ("models", name, "device") in winners:
             problem = "expected no device for single models where there are devices for processes"
             yield Mistake(place=at("models", name, "device"), problem=problem)
+    yield from _unguarded(settings, at)
+    yield from _incomplete(settings, at)
     if settings.explain.max_rows > settings.limits.max_rows:
         problem = f"expected at most limits.max_rows, which is {settings.limits.max_rows}"
         yield Mistake(place=at("explain", "max_rows"), problem=problem)
+
+
+def _unguarded(settings: Settings, at: Callable[..., str]) -> Iterator[Mistake]:
+    """Doors that would be open to anyone."""
+    auth, grpc = settings.auth, settings.grpc
+    if not auth.required:
+        who = "where nobody has to say who they are (auth.callers, auth.jwt_keys_file, auth.jwt_keys_url)"
+        if not is_loopback(grpc.host) and not auth.dangerously_serve_anyone:
+            problem = f"expected a loopback address {who}; or set auth.dangerously_serve_anyone"
+            yield Mistake(place=at("grpc", "host"), problem=problem)
+        if grpc.reflection and not auth.dangerously_reflect_to_anyone:
+            problem = f"expected false {who}; or set auth.dangerously_reflect_to_anyone"
+            yield Mistake(place=at("grpc", "reflection"), problem=problem)
+
+
+def _incomplete(settings: Settings, at: Callable[..., str]) -> Iterator[Mistake]:
+    """Files that are not there, and halves of what belongs together."""
+    auth = settings.auth
+    files = {("tls", item.name): getattr(settings.tls, item.name) for item in fields(TlsSettings)}
+    files |= {("auth", "callers"): auth.callers, ("auth", "jwt_keys_file"): auth.jwt_keys_file}
+    for path, file in files.items():
+        if file is not None and not file.is_file():
+            yield Mistake(place=at(*path), problem=f"no file {file}")
+    for name, other in (("certificate", "key"), ("key", "certificate"), ("client_ca", "certificate")):
+        if getattr(settings.tls, name) is not None and getattr(settings.tls, other) is None:
+            yield Mistake(place=at("tls", other), problem=f"is missing: tls.{name} needs it")
+    if auth.jwt_keys_file and auth.jwt_keys_url:
+        yield Mistake(place=at("auth", "jwt_keys_url"), problem="expected nothing beside auth.jwt_keys_file")
+    for name in ("jwt_issuer", "jwt_audience"):
+        if (auth.jwt_keys_file or auth.jwt_keys_url) and not getattr(auth, name):
+            yield Mistake(place=at("auth", name), problem="is missing: without it tokens meant for others would do")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address can be reached from this machine alone; a name other than localhost is not believed."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _plain(value: object) -> Plain:

@@ -83,6 +83,8 @@ def test_a_full_file_is_read(folder: Path) -> None:
         port = 0
         reflection = true
         drain_seconds = 2.5
+        [auth]
+        dangerously_reflect_to_anyone = true
         [explain]
         check_level = "NONE"
         share = 1
@@ -123,6 +125,7 @@ def test_the_environment_wins_over_the_file(folder: Path) -> None:
         ROLLCALL_GRPC_PORT="9001",
         ROLLCALL_LIMITS_MAX_ROWS="512",
         ROLLCALL_GRPC_REFLECTION="TRUE",
+        ROLLCALL_AUTH_DANGEROUSLY_REFLECT_TO_ANYONE="true",
         ROLLCALL_DEFAULT_MODEL="my-model",
         ROLLCALL_MODELS_MY_MODEL_PATH=str(folder / "model"),
         ROLLCALL_MODELS_MY_MODEL_THRESHOLD_LABEL="yes",
@@ -339,6 +342,57 @@ def test_any_values_load_or_are_refused(values: dict[str, int | str | bool]) -> 
         Sources(overrides=(*entries, model)).load()
     except SettingsError as error:
         assert error.mistakes  # noqa: PT017 - either outcome is right
+
+
+# --- doors ---------------------------------------------------------------------------------------------------------
+
+JWT = "[auth]\njwt_keys_url = 'https://issuer.example/keys'\njwt_issuer = 'i'\njwt_audience = 'a'\n"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "[::]", "10.0.0.7", "rollcall.example", "localhost.example"])  # noqa: S104
+def test_no_door_to_the_world_is_open_to_anyone(folder: Path, host: str) -> None:
+    """Beyond the loopback callers have to say who they are, unless a setting with a dangerous name is taken."""
+    toml = MODEL + f"[grpc]\nhost = '{host}'\n"
+    (mistake,) = mistakes(folder, toml)
+    assert mistake.startswith("FILE: grpc.host: expected a loopback address where nobody has to say who they are")
+    assert load(folder, toml + JWT).auth.required
+    assert not load(folder, toml, ROLLCALL_AUTH_DANGEROUSLY_SERVE_ANYONE="true").auth.required
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "[::1]", "localhost"])
+def test_the_loopback_may_be_open(folder: Path, host: str) -> None:
+    """Trying things out on one's own machine needs no credentials."""
+    assert not load(folder, MODEL + f"[grpc]\nhost = '{host}'\n").auth.required
+
+
+def test_reflection_is_not_for_anyone(folder: Path) -> None:
+    """What there is to call is told only to those who may call something."""
+    toml = MODEL + "[grpc]\nreflection = true\n"
+    (mistake,) = mistakes(folder, toml)
+    assert mistake.startswith("FILE: grpc.reflection: expected false where nobody has to say who they are")
+    assert load(folder, toml + JWT).grpc.reflection
+    assert load(folder, toml + "[auth]\ndangerously_reflect_to_anyone = true").grpc.reflection
+
+
+@pytest.mark.parametrize(
+    ("auth", "problem"),
+    [
+        ("callers = 'gone.toml'", "FILE: auth.callers: no file FOLDER/gone.toml"),
+        ("jwt_keys_file = 'gone.json'", "FILE: auth.jwt_keys_file: no file FOLDER/gone.json"),
+        ("jwt_keys_url = 'http://issuer.example/keys'", "FILE: auth.jwt_keys_url: expected an https address"),
+        ("[tls]\ncertificate = 'calibration.json'", "tls.key: is missing"),
+        ("[tls]\nkey = 'calibration.json'", "tls.certificate: is missing"),
+        ("[tls]\nclient_ca = 'calibration.json'", "tls.certificate: is missing"),
+        ("[tls]\ncertificate = 'gone.pem'", "FILE: tls.certificate: no file FOLDER/gone.pem"),
+        ("jwt_keys_url = 'https://a'", "auth.jwt_issuer: is missing"),
+        ("jwt_keys_url = 'https://a'\njwt_issuer = 'i'", "auth.jwt_audience: is missing"),
+        ("jwt_keys_url = 'https://a'\njwt_keys_file = 'calibration.json'", "FILE: auth.jwt_keys_url: expected nothing"),
+    ],
+)
+def test_authentication_is_whole(folder: Path, auth: str, problem: str) -> None:
+    """Half of it would let in whoever has a token that was meant for somebody else."""
+    found = mistakes(folder, MODEL + "[auth]\n" + auth)
+    assert any(mistake.startswith(problem.replace("FOLDER", str(folder))) for mistake in found), found
 
 
 # --- reading again -------------------------------------------------------------------------------------------------

@@ -41,6 +41,8 @@ from rollcall_client import (
 from rollcall_client._v1 import explanation_service_pb2
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conftest import Ask
 
 BUSY = Failure(code=grpc.StatusCode.UNAVAILABLE, message="loading")
@@ -403,6 +405,48 @@ def test_a_secure_channel_is_used_with_credentials(ask: Ask) -> None:
             retries=0,
         )
     assert service.requests == []
+
+
+def test_a_token_goes_with_every_call(ask: Ask) -> None:
+    """The service hears who asks; a token that changes is asked for anew."""
+    tokens = iter(["first", "second"])
+    with FakeService.serving(canned.explain_reply(), canned.explain_reply()) as service:
+        for _ in range(2):
+            ask(service.target, lambda client: client.explain("a text"), token=lambda: next(tokens))
+    assert [sent["authorization"] for sent in service.metadata] == ["Bearer first", "Bearer second"]
+
+
+@pytest.mark.parametrize("token", ["", "two words", "secret\n", "sécret"])
+def test_what_cannot_be_a_token_is_not_sent_nor_quoted(ask: Ask, token: str) -> None:
+    """A file's line feed is a common mistake; the message does not spread the secret."""
+    with (
+        FakeService.serving(canned.explain_reply()) as service,
+        pytest.raises(ValueError, match=r"^token must") as raised,
+    ):
+        ask(service.target, lambda client: client.explain("a text"), token=token)
+    assert service.requests == []
+    assert not token or token not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"cert": "a.pem"}, "belong together"),
+        ({"ca": "ca.pem", "key": "a.key"}, "belong together"),
+        ({"cert": "a.pem", "key": "a.key"}, "need ca"),
+        ({"ca": "ca.pem", "credentials": grpc.ssl_channel_credentials()}, "either credentials or ca"),
+    ],
+)
+def test_half_a_trust_is_refused(options: dict[str, Any], problem: str) -> None:
+    """A connection that is less secure than it looks is not opened."""
+    with pytest.raises(ValueError, match=problem):
+        Client("127.0.0.1:1", **options)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """The caller learns which file is missing."""
+    with pytest.raises(FileNotFoundError, match=r"ca\.pem"):
+        Client("127.0.0.1:1", ca=tmp_path / "ca.pem")
 
 
 def test_types_are_exact() -> None:

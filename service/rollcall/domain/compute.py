@@ -8,6 +8,7 @@ from enum import IntEnum
 from typing import Protocol
 
 from rollcall.domain.decision import Decision
+from rollcall.domain.identity import ANYONE
 from rollcall.domain.inputs import Encoding, ModelInput
 from rollcall.domain.maps import AttentionSelection, AttentionTensor, Floats, MapKind, MapOptions, MissingMap, UnitMap
 from rollcall.domain.rows import Row, RowResult
@@ -23,21 +24,17 @@ class Priority(IntEnum):
     """Whatever can wait until nothing else does, such as checking old decisions again."""
 
 
-DEFAULT_CALLER = ""
-"""Who asks, until callers have identities."""
-
-
 @dataclass(slots=True, kw_only=True, eq=False)
 class Job:
     """One request, as whoever schedules its rows sees it.
 
     `arrived` and `deadline` are readings of the service's clock; what is patient arrives anew with each of its asks.
     `rows_left`: most rows that it may still ask for; what has least left goes first. A job never changes hands:
-    cancelling what awaits its rows drops them.
+    cancelling what awaits its rows drops them. `caller` is the tenant, whose jobs share the device fairly with others'.
     """
 
     arrived: float
-    caller: str = DEFAULT_CALLER
+    caller: str = ANYONE.tenant
     deadline: float | None = None
     rows_left: int = 1
     background: bool = False

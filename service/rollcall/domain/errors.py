@@ -4,6 +4,8 @@ RollcallError
 |- CallerError            the request is wrong, and repeating it unchanged will fail again
 |  |- InvalidInput        a field is wrong (names it)
 |  |- ModelNotFound       no such model or revision
+|  |- NotAuthenticated    nobody knows who is asking
+|  |- NotPermitted        who is asking may not ask this
 |  `- Unsupported         this model, backend or version cannot do what was asked
 |- CapacityError          the request is right, but not now
 |  |- Overloaded          the queue is full
@@ -15,7 +17,8 @@ RollcallError
 |  `- DeviceLost          the device does not answer any more; another server may
 `- ServiceError           our fault
    |- BackendError        the model failed while running
-   `- ModelRejected       a model cannot be loaded (names what is wrong; raised at load, never per request)
+   |- ModelRejected       a model cannot be loaded (names what is wrong; raised at load, never per request)
+   `- FileRejected        a file of callers, keys or certificates cannot be used (raised at the start)
 
 Messages are written for callers: no input text, no internal detail.
 """
@@ -60,6 +63,14 @@ class ModelNotFound(CallerError):
     def __init__(self, name: str, message: str) -> None:
         super().__init__(message)
         self.name = name
+
+
+class NotAuthenticated(CallerError):
+    """No credentials, or none that are known here. Messages never quote any."""
+
+
+class NotPermitted(CallerError):
+    """The identity has none of the roles that the call needs."""
 
 
 class Unsupported(CallerError):
@@ -123,3 +134,7 @@ class BackendError(ServiceError):
 
 class ModelRejected(ServiceError):
     """A model directory cannot be served; the message says why and what is supported."""
+
+
+class FileRejected(ServiceError):
+    """A file that says who may ask, or proves who this is, cannot be used; the message names it and quotes nothing."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from rollcall.domain.decision import Prediction
+from rollcall.domain.identity import ANYONE, Identity
 from rollcall.domain.inputs import ModelInput, Target, Threshold, Unit
 from rollcall.domain.maps import AttentionSelection, AttentionTensor, MapKind, MapOptions, MissingMap, UnitMap
 from rollcall.domain.model import ModelRef
@@ -24,6 +25,7 @@ class PredictRequest:
     target: Target
     threshold: Threshold | None
     deadline: float | None
+    caller: Identity = ANYONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

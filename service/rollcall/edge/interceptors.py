@@ -209,14 +209,17 @@ def _refuse(error: Exception) -> _Outcome:
 
 def _name(request: Message | wire.Undecodable, context: Context) -> str:
     """Choose the call's id: the request's own, that of the metadata, or a new one, and give it to a request without."""
-    given = {key: str(value) for key, value in context.invocation_metadata() or ()}
     own: str = getattr(request, "request_id", "")
-    request_id = next(
-        (one for one in (own, given.get(REQUEST_ID_KEY, "")) if REQUEST_ID.fullmatch(one)), uuid.uuid4().hex
-    )
+    request_id = own if REQUEST_ID.fullmatch(own) else request_id_of(context)
     if not own and hasattr(request, "request_id"):
         request.request_id = request_id
     return request_id
+
+
+def request_id_of(context: Context) -> str:
+    """Return the id that the call's metadata has, or a new one."""
+    given = {key: str(value) for key, value in context.invocation_metadata() or ()}.get(REQUEST_ID_KEY, "")
+    return given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
 def _cancelled_by(context: Context) -> grpc.StatusCode:

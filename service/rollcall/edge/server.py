@@ -4,38 +4,56 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 from typing import TYPE_CHECKING
 
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from rollcall.edge.access.interceptor import AccessInterceptor
 from rollcall.edge.health import SERVICE
 from rollcall.edge.interceptors import CallInterceptor
 from rollcall.edge.servicer import ExplanationServicer
+from rollcall.settings import is_loopback
+from rollcall.telemetry import logs
 from rollcall.v1 import explanation_service_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import grpc
+
+    from rollcall.edge.access.authenticate import Authenticator
     from rollcall.edge.health import Health
     from rollcall.edge.port import ServicePort
     from rollcall.settings import GrpcSettings
     from rollcall.telemetry.metrics import Metrics
 
+_log = logging.getLogger("rollcall.edge")
+
 HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
 
 class GrpcServer:
-    """One port with ExplanationService, health, and reflection if the settings say so.
+    """One port with ExplanationService, health, and reflection if the settings say so; plain without `credentials`.
 
     `shared`: other processes of ours listen on the same port, and the kernel spreads connections over us.
     """
 
     def __init__(
-        self, *, settings: GrpcSettings, port: ServicePort, health: Health, metrics: Metrics, shared: bool = False
+        self,
+        *,
+        settings: GrpcSettings,
+        authenticator: Authenticator,
+        credentials: grpc.ServerCredentials | None = None,
+        port: ServicePort,
+        health: Health,
+        metrics: Metrics,
+        shared: bool = False,
     ) -> None:
         self._settings = settings
+        self._credentials = credentials
         self._health = health
         options: tuple[tuple[str, int], ...] = (
             ("grpc.max_receive_message_length", settings.max_inbound_bytes),
@@ -48,7 +66,9 @@ class GrpcServer:
         if settings.max_connection_seconds:
             age = int(settings.max_connection_seconds * 1000)
             options = (*options, ("grpc.max_connection_age_ms", max(1, age)))
-        self._server = aio.server(interceptors=(CallInterceptor(metrics),), options=options)
+        self._server = aio.server(
+            interceptors=(AccessInterceptor(authenticator, metrics), CallInterceptor(metrics)), options=options
+        )
         servicer = ExplanationServicer(port, metrics)
         explanation_service_pb2_grpc.add_ExplanationServiceServicer_to_server(servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(health.servicer, self._server)
@@ -59,10 +79,15 @@ class GrpcServer:
         """Open the door; return the port. Raises OSError where the address cannot be had."""
         address = f"{self._settings.host}:{self._settings.port}"
         try:
-            port = self._server.add_insecure_port(address)
+            if self._credentials is None:
+                port = self._server.add_insecure_port(address)
+            else:
+                port = self._server.add_secure_port(address, self._credentials)
         except RuntimeError as error:
             message = f"cannot listen for gRPC on {address}; set another grpc.host or grpc.port"
             raise OSError(errno.EADDRNOTAVAIL, message) from error
+        if self._credentials is None and not is_loopback(self._settings.host):
+            logs.event(_log, logging.WARNING, "plain_text", host=self._settings.host)
         await self._health.publish()
         await self._server.start()
         return port

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rollcall.edge.access.identity import current
 from rollcall.edge.converters import replies, requests
 from rollcall.v1 import explanation_service_pb2, explanation_service_pb2_grpc
 
@@ -35,7 +36,9 @@ class ExplanationServicer(explanation_service_pb2_grpc.ExplanationServiceService
         self, request: explanation_service_pb2.PredictRequest, context: Context
     ) -> explanation_service_pb2.PredictResponse:
         """Answer with the prediction alone."""
-        asked = requests.predict_request(request, limits=self._port.limits(), deadline=_deadline(context))
+        asked = requests.predict_request(
+            request, limits=self._port.limits(), deadline=_deadline(context), caller=current()
+        )
         answer = await self._port.predict(asked)
         started = time.perf_counter()
         reply = replies.predict_response(answer)
@@ -46,7 +49,9 @@ class ExplanationServicer(explanation_service_pb2_grpc.ExplanationServiceService
         self, request: explanation_pb2.ExplainRequest, context: Context
     ) -> explanation_pb2.ExplainResponse:
         """Answer with the prediction, its maps, and a verdict for each map."""
-        asked = requests.explain_request(request, limits=self._port.limits(), deadline=_deadline(context))
+        asked = requests.explain_request(
+            request, limits=self._port.limits(), deadline=_deadline(context), caller=current()
+        )
         answer = await self._port.explain(asked)
         started = time.perf_counter()
         reply = replies.explain_response(answer)
@@ -57,7 +62,9 @@ class ExplanationServicer(explanation_service_pb2_grpc.ExplanationServiceService
         self, request: explanation_pb2.ExplainRequest, context: Context
     ) -> AsyncIterator[explanation_service_pb2.ExplainStreamResponse]:
         """Answer as Explain does, and tell meanwhile how far it is: the latest state, whenever the caller reads."""
-        asked = requests.explain_request(request, limits=self._port.limits(), deadline=_deadline(context))
+        asked = requests.explain_request(
+            request, limits=self._port.limits(), deadline=_deadline(context), caller=current()
+        )
         latest = _Latest()
         working = asyncio.ensure_future(self._port.explain(asked, latest.put))
         working.add_done_callback(lambda _: latest.news.set())

@@ -101,6 +101,8 @@ TABLE: dict[type[errors.RollcallError], Row] = {
     errors.InvalidInput: Row(code=_CODE.INVALID_ARGUMENT, reason="INVALID_INPUT", details=_bad_request),
     errors.ModelNotFound: Row(code=_CODE.NOT_FOUND, reason="MODEL_NOT_FOUND", details=_missing_model),
     errors.Unsupported: Row(code=_CODE.FAILED_PRECONDITION, reason="UNSUPPORTED", details=_unmet),
+    errors.NotAuthenticated: Row(code=_CODE.UNAUTHENTICATED, reason="NOT_AUTHENTICATED"),
+    errors.NotPermitted: Row(code=_CODE.PERMISSION_DENIED, reason="NOT_PERMITTED"),
     errors.CallerError: Row(code=_CODE.INVALID_ARGUMENT, reason="INVALID_REQUEST"),
     errors.Overloaded: Row(code=_CODE.UNAVAILABLE, reason="OVERLOADED", details=_retry),
     errors.Draining: Row(code=_CODE.UNAVAILABLE, reason="DRAINING", details=_retry),

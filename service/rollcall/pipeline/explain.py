@@ -21,6 +21,7 @@ from rollcall.checks.base import Subject
 from rollcall.domain.compute import Captured, Compute, Job, Search
 from rollcall.domain.errors import BackendError, DeadlineTooShort, InvalidInput
 from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
+from rollcall.domain.identity import ANYONE
 from rollcall.domain.inputs import Encoding
 from rollcall.domain.maps import MEASURED_MAPS, Floats, MapKind, MapOptions, MissingMap, UnitMap
 from rollcall.domain.model import ModelCard
@@ -155,7 +156,7 @@ class Pipeline:
             self.records.check(request.audit)
         # 2 admit
         with self._admit(request, entry, explain=True):
-            question = (entry.card.ref, plan, replace(request, **NOT_ASKED))
+            question = (entry.card.ref, plan, request.caller.tenant, replace(request, **NOT_ASKED))
             reporter = Reporter(tell=partial(self.progress.tell, question), planned=plan.max_rows)
             with self.progress.listening(question, tell):
                 found, shared = await self.in_flight.share(
@@ -339,7 +340,7 @@ class Pipeline:
             yield
 
     def _job(self, request: PredictRequest) -> Job:
-        return Job(arrived=self.clock(), deadline=request.deadline)
+        return Job(arrived=self.clock(), caller=request.caller.tenant, deadline=request.deadline)
 
     def _expected(
         self, request: ExplainRequest, entry: Entry, encoding: Encoding, job: Job, now: float, *, captures: int
@@ -517,12 +518,13 @@ class Pipeline:
 
 NOT_ASKED: dict[str, Any] = {
     "request_id": "",
+    "caller": ANYONE,
     "deadline": None,
     "reported_label": None,
     "reported_score": None,
     "audit": AuditChoice.DEFAULT,
 }
-"""Fields of a request that do not change what has to be worked out."""
+"""Fields of a request that do not change what has to be worked out. Tenants share no work: its time would tell."""
 UNRELIABLE = (Reason.INSTRUMENT, Reason.NUMERICS)
 """Reasons for which no further number would mean anything."""
 CROWD_SAFETY = 1.25

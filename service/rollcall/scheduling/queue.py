@@ -35,6 +35,8 @@ LEAST_TOKENS = 256
 (README, Measured)."""
 AGEING = 1.0
 """Seconds of remaining work that a second of waiting makes up for."""
+MOST_CALLERS = 1_000
+"""Whose shares are remembered; far more than are here at a time."""
 
 
 class Kind(Enum):
@@ -175,7 +177,15 @@ class RowQueue:
             # Who was away starts level with whoever has had the least: an absence is no credit.
             present = [self._virtual.get(other.job.caller, 0.0) for other in self.asks]
             self._virtual[caller] = max([self._virtual.get(caller, 0.0), *([min(present)] if present else [])])
+            if len(self._virtual) > MOST_CALLERS:
+                self._forget_the_least({caller, *(other.job.caller for other in self.asks)})
         self.asks.append(ask)
+
+    def _forget_the_least(self, present: set[str]) -> None:
+        """Forget the half of the callers who are away that have had the least: they would start level anyway."""
+        away = sorted(self._virtual.keys() - present, key=self._virtual.__getitem__)
+        for caller in away[: (len(away) + 1) // 2]:
+            del self._virtual[caller]
 
     def drop(self, ask: Ask) -> int:
         """Forget the rows of an ask that are not in a batch yet; returns how many."""

@@ -17,7 +17,7 @@ from rollcall.domain.errors import (
 )
 
 BLAME = {
-    CallerError: {"InvalidInput", "ModelNotFound", "Unsupported"},
+    CallerError: {"InvalidInput", "ModelNotFound", "NotAuthenticated", "NotPermitted", "Unsupported"},
     CapacityError: {
         "Overloaded",
         "Draining",
@@ -27,7 +27,7 @@ BLAME = {
         "DeviceMemory",
         "DeviceLost",
     },
-    ServiceError: {"BackendError", "ModelRejected"},
+    ServiceError: {"BackendError", "ModelRejected", "FileRejected"},
 }
 
 
@@ -42,7 +42,7 @@ def test_every_error_is_in_the_drawing() -> None:
     """The tree at the top of the file is the whole tree."""
     drawn = errors.__doc__ or ""
     kinds = [k for k in vars(errors).values() if isinstance(k, type) and issubclass(k, RollcallError)]
-    assert len(kinds) == 16
+    assert len(kinds) == 19
     assert all(kind.__name__ in drawn for kind in kinds)
 
 

@@ -12,11 +12,13 @@ from grpc import aio
 from prometheus_client import CollectorRegistry
 
 from rollcall.domain.errors import ModelNotFound
+from rollcall.edge.access.authenticate import Authenticator
 from rollcall.edge.health import Health
 from rollcall.edge.port import Limits
 from rollcall.edge.server import GrpcServer
 from rollcall.edge.status import DETAILS_KEY
-from rollcall.settings import GrpcSettings
+from rollcall.edge.tls import server_credentials
+from rollcall.settings import AuthSettings, GrpcSettings, TlsSettings
 from rollcall.telemetry.metrics import STREAMS, Metrics
 from rollcall.v1 import explanation_service_pb2_grpc
 from tests.unit.edge import samples
@@ -120,13 +122,23 @@ class Door:
 
 
 @asynccontextmanager
-async def open_door(house: FakeHouse, settings: GrpcSettings | None = None) -> AsyncIterator[Door]:
-    """Serve the house on a free port for the length of a `with` block."""
+async def open_door(
+    house: FakeHouse,
+    settings: GrpcSettings | None = None,
+    auth: AuthSettings | None = None,
+    tls: TlsSettings | None = None,
+) -> AsyncIterator[Door]:
+    """Serve the house on a free port for the length of a `with` block. With TLS, the door's own channel is no use."""
     registry = CollectorRegistry()
     metrics = Metrics(registry, models=[samples.MODEL], default_model=samples.MODEL)
     health = Health([samples.MODEL])
     server = GrpcServer(
-        settings=settings or GrpcSettings(port=0, drain_seconds=0.2), port=house, health=health, metrics=metrics
+        settings=settings or GrpcSettings(port=0, drain_seconds=0.2),
+        authenticator=Authenticator(auth or AuthSettings()),
+        credentials=server_credentials(tls or TlsSettings()),
+        port=house,
+        health=health,
+        metrics=metrics,
     )
     port = await server.start()
     try:

@@ -16,6 +16,7 @@ from rollcall.edge.http import AdminServer
 from rollcall.settings import (
     AdminSettings,
     AuditSettings,
+    AuthSettings,
     ExplainSettings,
     GrpcSettings,
     LimitSettings,
@@ -23,6 +24,7 @@ from rollcall.settings import (
     Settings,
     Sources,
     StateSettings,
+    TlsSettings,
 )
 from rollcall.telemetry.metrics import Metrics
 from tests.unit.edge import samples
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 SETTINGS = Settings(
     grpc=GrpcSettings(),
+    tls=TlsSettings(),
+    auth=AuthSettings(),
     admin=AdminSettings(port=0),
     explain=ExplainSettings(),
     limits=LimitSettings(),
@@ -157,6 +161,8 @@ async def test_a_taken_port_is_reported() -> None:
         second.server = AdminServer(
             settings=lambda: Settings(
                 grpc=SETTINGS.grpc,
+                tls=SETTINGS.tls,
+                auth=SETTINGS.auth,
                 admin=taken,
                 explain=SETTINGS.explain,
                 limits=SETTINGS.limits,

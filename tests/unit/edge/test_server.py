@@ -11,9 +11,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client import CollectorRegistry
 
+from rollcall.edge.access.authenticate import Authenticator
 from rollcall.edge.health import SERVICE, Health
 from rollcall.edge.server import GrpcServer
-from rollcall.settings import GrpcSettings
+from rollcall.settings import AuthSettings, GrpcSettings
 from rollcall.telemetry.metrics import Metrics
 from rollcall.v1 import common_pb2, explanation_pb2
 from tests.unit.edge import samples
@@ -116,6 +117,7 @@ async def test_a_taken_port_is_reported() -> None:
         taken = GrpcSettings(port=door.port)
         second = GrpcServer(
             settings=taken,
+            authenticator=Authenticator(AuthSettings()),
             port=FakeHouse(),
             health=Health([]),
             metrics=Metrics(CollectorRegistry(), models=[], default_model=None),

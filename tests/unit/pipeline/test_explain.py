@@ -24,6 +24,7 @@ from rollcall.domain.errors import (
     Unsupported,
 )
 from rollcall.domain.explanation import Explanation, PredictRequest
+from rollcall.domain.identity import Identity
 from rollcall.domain.inputs import Encoding, Target, TextInput
 from rollcall.domain.maps import DEFAULT_MAPS, AttentionSelection, MapKind, MapOptions, MissingMap
 from rollcall.domain.policy import Policy
@@ -486,6 +487,34 @@ async def test_the_same_question_is_answered_once() -> None:
     assert [answer.reported_mismatch for answer in found] == [False, True, False]
     assert flags(found[0]) == flags(found[1])
     assert pipeline.in_flight.flights == {}
+
+
+async def test_tenants_share_no_work() -> None:
+    """The time of an answer tells nobody what another tenant asks; within one tenant work is shared."""
+    told, model = Told(), SumModel(halt_at="look")
+    pipeline = pipeline_of(model, telemetry=told)
+    callers = [Identity(name=n, tenant=t, roles=frozenset()) for n, t in (("a", "one"), ("b", "one"), ("c", "two"))]
+    tasks = [asyncio.create_task(pipeline.explain(ask(TEXT, caller=caller))) for caller in callers]
+    await model.halted.wait()
+    model.let_go.set()
+    found = await asyncio.gather(*tasks)
+    assert model.entered.count("capture") == 2
+    assert told.shared == 1
+    assert flags(found[0]) == flags(found[1]) == flags(found[2])
+
+
+async def test_rows_count_for_the_tenant() -> None:
+    """Whoever schedules rows knows on whose behalf they run."""
+    jobs = list[Job]()
+
+    class Watched(SumModel):
+        async def predict(self, job: Job, model: str, encoding: Encoding) -> RowResult:
+            jobs.append(job)
+            return await SumModel.predict(self, job, model, encoding)
+
+    caller = Identity(name="backend", tenant="reviews", roles=frozenset())
+    await pipeline_of(Watched()).predict(replace(PREDICT, caller=caller))
+    assert [job.caller for job in jobs] == ["reviews"]
 
 
 async def test_too_few_rows_are_an_answer() -> None:

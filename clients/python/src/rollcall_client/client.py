@@ -27,12 +27,14 @@ from rollcall_client._calls import (
 from rollcall_client._failures import failure_from
 from rollcall_client._requests import explain_request, predict_request, text_input, tokens_input
 from rollcall_client._retry import wait_before_retry
+from rollcall_client._security import authorization, channel_credentials
 from rollcall_client._v1 import common_pb2, explanation_service_pb2
 from rollcall_client.explanation import Explanation
 from rollcall_client.types import Model, PredictResult
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+    from os import PathLike
 
     from rollcall_client.options import ExplainOptions, PredictOptions
     from rollcall_client.types import Progress
@@ -63,8 +65,16 @@ class Surface(ABC, Generic[_Explained, _Predicted, _Listed, _Described]):
         ValueError, TypeError: an argument does not fit the wire; nothing was sent.
     """
 
-    def __init__(self, *, timeout: float, retries: int, metadata: Sequence[tuple[str, str | bytes]]) -> None:
+    def __init__(
+        self,
+        *,
+        timeout: float,
+        retries: int,
+        metadata: Sequence[tuple[str, str | bytes]],
+        token: str | Callable[[], str] | None,
+    ) -> None:
         """Keep what applies to every call."""
+        self._token = token
         self._timeout = timeout
         self._retries = retries
         self._metadata: _Metadata = tuple(metadata)
@@ -183,6 +193,10 @@ class Surface(ABC, Generic[_Explained, _Predicted, _Listed, _Described]):
         predicted: _Predicted = self._run(call)
         return predicted
 
+    def _say_who(self) -> _Metadata:
+        """What goes with a call: the metadata, and the token as it is now."""
+        return (*self._metadata, *authorization(self._token))
+
     def _seconds(self, timeout: float | None) -> float:
         return self._timeout if timeout is None else timeout
 
@@ -192,10 +206,14 @@ class Client(Surface[Explanation, PredictResult, tuple[Model, ...], Model]):
 
     Args:
         target: "host:port" of the service.
-        credentials: how to connect securely; a plaintext connection if None.
+        ca: file of the certificates (PEM) that the service's must lead to; a plaintext connection if None.
+        cert: file of this client's certificate (PEM), where the service asks for one, with its `key`. Needs `ca`.
+        key: file of its private key (PEM).
+        token: who this is, sent with every call as a bearer token; a function is asked for it before each call.
+        credentials: another way to connect securely, in place of `ca`.
         timeout: seconds for a call and all its retries.
         retries: how often a call that found the service unavailable is made again.
-        metadata: gRPC metadata sent with every call, e.g. an authorization.
+        metadata: further gRPC metadata sent with every call.
         sleep: waits between retries; tests pass their own.
         jitter: a random number between 0 and 1; tests pass their own.
     """
@@ -204,6 +222,10 @@ class Client(Surface[Explanation, PredictResult, tuple[Model, ...], Model]):
         self,
         target: str,
         *,
+        ca: str | PathLike[str] | None = None,
+        cert: str | PathLike[str] | None = None,
+        key: str | PathLike[str] | None = None,
+        token: str | Callable[[], str] | None = None,
         credentials: grpc.ChannelCredentials | None = None,
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
         retries: int = DEFAULT_RETRIES,
@@ -212,7 +234,8 @@ class Client(Surface[Explanation, PredictResult, tuple[Model, ...], Model]):
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """Open the channel; it connects with the first call."""
-        super().__init__(timeout=timeout, retries=retries, metadata=metadata)
+        super().__init__(timeout=timeout, retries=retries, metadata=metadata, token=token)
+        credentials = channel_credentials(credentials, ca, cert, key)
         self._sleep = sleep
         self._jitter = jitter
         self._channel = (
@@ -227,7 +250,7 @@ class Client(Surface[Explanation, PredictResult, tuple[Model, ...], Model]):
         retries_done = 0
         while True:
             try:
-                reply = send(call.request, timeout=_until(deadline), metadata=self._metadata)
+                reply = send(call.request, timeout=_until(deadline), metadata=self._say_who())
                 if call.method.streams:
                     reply = _last(reply, call)
             except grpc.RpcError as error:
@@ -269,10 +292,14 @@ class AsyncClient(
 
     Args:
         target: "host:port" of the service.
-        credentials: how to connect securely; a plaintext connection if None.
+        ca: file of the certificates (PEM) that the service's must lead to; a plaintext connection if None.
+        cert: file of this client's certificate (PEM), where the service asks for one, with its `key`. Needs `ca`.
+        key: file of its private key (PEM).
+        token: who this is, sent with every call as a bearer token; a function is asked for it before each call.
+        credentials: another way to connect securely, in place of `ca`.
         timeout: seconds for a call and all its retries.
         retries: how often a call that found the service unavailable is made again.
-        metadata: gRPC metadata sent with every call, e.g. an authorization.
+        metadata: further gRPC metadata sent with every call.
         sleep: waits between retries; tests pass their own.
         jitter: a random number between 0 and 1; tests pass their own.
 
@@ -284,6 +311,10 @@ class AsyncClient(
         self,
         target: str,
         *,
+        ca: str | PathLike[str] | None = None,
+        cert: str | PathLike[str] | None = None,
+        key: str | PathLike[str] | None = None,
+        token: str | Callable[[], str] | None = None,
         credentials: grpc.ChannelCredentials | None = None,
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
         retries: int = DEFAULT_RETRIES,
@@ -292,7 +323,8 @@ class AsyncClient(
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """Open the channel; it connects with the first call."""
-        super().__init__(timeout=timeout, retries=retries, metadata=metadata)
+        super().__init__(timeout=timeout, retries=retries, metadata=metadata, token=token)
+        credentials = channel_credentials(credentials, ca, cert, key)
         asyncio.get_running_loop()
         self._sleep = sleep
         self._jitter = jitter
@@ -309,7 +341,7 @@ class AsyncClient(
         retries_done = 0
         while True:
             try:
-                reply = send(call.request, timeout=_until(deadline), metadata=self._metadata)
+                reply = send(call.request, timeout=_until(deadline), metadata=self._say_who())
                 reply = await (self._last(reply, call) if call.method.streams else reply)
             except grpc.RpcError as error:
                 failure = failure_from(error, request_id=call.request_id)

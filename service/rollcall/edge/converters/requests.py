@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from enum import Enum
 
+    from rollcall.domain.identity import Identity
     from rollcall.edge.port import Limits
 
     E = TypeVar("E", bound=Enum)
@@ -51,7 +52,7 @@ _READOUT_ONLY = {
 
 
 def predict_request(
-    message: explanation_service_pb2.PredictRequest, *, limits: Limits, deadline: float | None
+    message: explanation_service_pb2.PredictRequest, *, limits: Limits, deadline: float | None, caller: Identity
 ) -> domain.PredictRequest:
     """Read a request. Raises InvalidInput with everything that is wrong."""
     read = _Reader()
@@ -63,13 +64,14 @@ def predict_request(
         target=read.target(message),
         threshold=read.threshold(message),
         deadline=deadline,
+        caller=caller,
     )
     read.finish()
     return request
 
 
 def explain_request(
-    message: explanation_pb2.ExplainRequest, *, limits: Limits, deadline: float | None
+    message: explanation_pb2.ExplainRequest, *, limits: Limits, deadline: float | None, caller: Identity
 ) -> domain.ExplainRequest:
     """Read a request. Raises InvalidInput with everything that is wrong."""
     read = _Reader()
@@ -81,6 +83,7 @@ def explain_request(
         target=read.target(message),
         threshold=read.threshold(message),
         deadline=deadline,
+        caller=caller,
         maps=read.maps(message),
         primary_map=read.enum("primary_map", message.primary_map, enums.MAP_KINDS),
         map_options=read.map_options(message),
