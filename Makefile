@@ -8,7 +8,7 @@ CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
 SHARED ?= ../shared
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types imports protos protos-check bench peers load soak wheels study ci clean
+.PHONY: help setup demo test lint types imports protos protos-check charts bench peers load soak wheels study ci clean
 
 help:  ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -48,6 +48,9 @@ protos: setup  ## Generate the stubs
 protos-check: setup  ## Check that the committed stubs are what protos/ says, and lint protos/
 	$(BIN)/python protos/generate.py --check
 	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf format --diff --exit-code
+
+charts: setup  ## Generate the dashboards
+	$(BIN)/python -m helm.generate
 
 bench: setup  ## Measure explanations against their rows on the stock model, and how their cost grows (half an hour)
 	$(BIN)/python -m tests.bench.cost

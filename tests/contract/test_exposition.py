@@ -192,7 +192,7 @@ def test_labels_are_known_in_advance(families: list[Metric]) -> None:
     assert names == {
         *("grpc_type", "grpc_service", "grpc_method", "grpc_code", "le"),
         *("method", "model", "code", "stage", "map", "flag", "reason", "check", "outcome", "kind"),
-        *("revision", "digest", "backend", "device", "dtype"),
+        *("revision", "digest", "backend", "device", "dtype", "scope"),
         *("version", "python", "torch", "transformers", "grpcio", "protobuf"),
     }
 
@@ -209,6 +209,7 @@ def test_metric_names_are_frozen(families: list[Metric]) -> None:
         "rollcall_audit_log_entries",
         "rollcall_audit_records",
         "rollcall_audit_spool_bytes",
+        "rollcall_audit_spool_limit_bytes",
         "rollcall_audit_store_failures",
         "rollcall_backlog_seconds",
         "rollcall_batch_duration_seconds",

@@ -102,7 +102,7 @@ class Journal:
         sequencer.sequenced = recorder.sequenced
         spool.appended = sequencer.wake
         spool.open()
-        self.telemetry.watch_audit_spool(lambda: spool.used_bytes)
+        self.telemetry.watch_audit_spool(lambda: spool.used_bytes, spool.most_bytes)
         sequencer.start()
         self._closing.callback(sequencer.stop)
         self._closing.callback(spool.close)

@@ -27,7 +27,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics import MetricWrapperBase
 
 from rollcall.domain.maps import DEFAULT_MAPS, MapKind
-from rollcall.domain.verdicts import CheckKind
+from rollcall.domain.verdicts import CheckKind, Scope
 from rollcall.telemetry.series import OTHER, Family
 from rollcall.telemetry.versions import versions
 
@@ -68,6 +68,8 @@ ON_REQUEST: Final = "on_request"
 """The label of all maps together that come only where they are asked for: one of their own would not fit a scrape."""
 THOROUGH: Final = "thorough"
 """The label of all checks together that come only at the level THOROUGH."""
+PREDICTIONS_ONLY: Final = "predictions_only"
+"""The scope of a model that failed a required self-test; of the others, what their verdicts rest on."""
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 
 RejectReason: TypeAlias = Literal["queue_full", "deadline", "draining", "not_ready", "memory"]
@@ -250,9 +252,10 @@ class Metrics:
         """Set the entries in the log."""
         self._audit_log_entries.set(size)
 
-    def watch_audit_spool(self, used_bytes: Callable[[], int]) -> None:
-        """Ask at each scrape how many bytes are in the spool."""
+    def watch_audit_spool(self, used_bytes: Callable[[], int], most_bytes: int) -> None:
+        """Ask at each scrape how many bytes are in the spool, which has room for `most_bytes`."""
         self._audit_spool_bytes.set_function(used_bytes)
+        self._audit_spool_limit.set(most_bytes)
 
     # --- the device --------------------------------------------------------------------------------------------------
 
@@ -287,9 +290,9 @@ class Metrics:
     def model_loaded(self, card: ModelCard, seconds: float) -> None:
         """Record a model that is ready to serve."""
         ref = card.ref
-        self._model_info.labels(
-            ref.name, ref.revision, ref.digest.removeprefix("sha256:")[:12], ref.backend, ref.device, ref.dtype
-        ).set(1)
+        digest = ref.digest.removeprefix("sha256:")[:12]
+        scope = Scope.ALL_LAYERS.value if card.explainable else PREDICTIONS_ONLY
+        self._model_info.labels(ref.name, ref.revision, digest, ref.backend, ref.device, ref.dtype, scope).set(1)
         self._model_load_seconds.child(ref.name).set(seconds)
         self.model_ready(ref.name, ready=True)
 
@@ -512,11 +515,16 @@ class Metrics:
             "Records on the disk that the log's database may not have yet.",
             registry=self._registry,
         )
+        self._audit_spool_limit = Gauge(
+            "rollcall_audit_spool_limit_bytes",
+            "Room of the spool, above which answers that must be recorded are refused.",
+            registry=self._registry,
+        )
 
     def _declare_state(self) -> None:
-        labels = ("model", "revision", "digest", "backend", "device", "dtype")
+        labels = ("model", "revision", "digest", "backend", "device", "dtype", "scope")
         self._model_info = Gauge(
-            "rollcall_model_info", "Which weights are served; always 1.", labels, registry=self._registry
+            "rollcall_model_info", "Which weights are served, for what; always 1.", labels, registry=self._registry
         )
         self._model_ready = self._gauge("rollcall_model_ready", "Whether the model takes requests, 0 or 1.")
         self._model_load_seconds = self._gauge("rollcall_model_load_seconds", "Seconds that loading the model took.")
