@@ -27,6 +27,7 @@ from rollcall.audit.sealing import SealError
 from rollcall.audit.sequencer import AuditTelemetry, Sequencer
 from rollcall.audit.spool import Spool
 from rollcall.audit.store import Store, WrongLog
+from rollcall.audit.subjects import SubjectKeys
 from rollcall.settings import AuditSettings, ModelSpec
 from rollcall.telemetry import logs
 
@@ -73,7 +74,7 @@ class Journal:
         try:
             signer = signing_key(self.directory, settings.signing_key, settings.origin)
             key = encryption_key(self.directory, settings.encryption_key)
-            store = Store(path=self.directory / FILE, signer=signer)
+            store = Store(database=self.directory / FILE, signer=signer)
             self._closing.callback(store.close)
             store.open(self.now())
             copies = Copies(directory=settings.checkpoint_directory or self.directory / CHECKPOINTS)
@@ -91,7 +92,7 @@ class Journal:
         )
         recorder = Recorder(
             spool=spool,
-            key=key,
+            subjects=SubjectKeys(operator=key, find=store.subject_key),
             rules={model.name: _rule(model, settings) for model in self.models},
             when_full=settings.when_full,
             required=settings.required,

@@ -73,7 +73,7 @@ class Desk:
 
     def sequence(self) -> list[str]:
         """Ids in the order of the log."""
-        with reading(self.store.path) as connection:
+        with reading(self.store.database) as connection:
             rows = connection.execute(select(LEAF.c.record_id).order_by(LEAF.c.leaf_index)).all()
         return [row.record_id for row in rows if row.record_id]
 
@@ -83,7 +83,7 @@ def desk(directory: Path, signer: Signer) -> Iterator[Desk]:
     """Run a sequencer for the length of a block."""
     told = Told()
     signed: list[Signed] = []
-    store = Fragile(path=directory / "log.db", signer=signer)
+    store = Fragile(database=directory / "log.db", signer=signer)
     store.down.clear()
     store.open(1.0)
     spool = Spool(directory=directory / "spool", most_bytes=1_000_000_000, segment_bytes=20_000)
