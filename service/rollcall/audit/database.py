@@ -24,6 +24,11 @@ WRITER_LOCK = 0x726F6C6C63616C6C
 _BEGIN = "rollcall_begin"
 
 
+def database_of(directory: Path, url_file: Path | None) -> Database:
+    """Say where a log is: at the URL in a file, if there is one, else in its directory. Raises OSError."""
+    return directory / FILE if url_file is None else url_file.read_text(encoding="utf-8").strip()
+
+
 def open_database(database: Database, *, foreign_keys: bool = True) -> Engine:
     """Open; a file is made if it is missing. Raises sqlalchemy.exc.ArgumentError for what is no URL."""
     if not isinstance(database, Path):

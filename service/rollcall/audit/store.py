@@ -46,17 +46,19 @@ class Store:
     _engine: Engine | None = field(default=None, repr=False)
 
     def open(self, now: float) -> None:
-        """Make or upgrade the tables, and begin the log if it is new (`now` in Unix seconds). Raises WrongLog."""
+        """Make or upgrade the tables, and begin the log if it is new (`now` in Unix seconds). Raises WrongLog.
+
+        Whether it raises or not, `close` closes what was opened.
+        """
         upgrade(self.database)
-        engine = open_database(self.database)
-        with writing(engine) as connection:
+        self._engine = open_database(self.database)
+        with writing(self._engine) as connection:
             origin = connection.execute(select(LOG.c.origin)).scalar_one_or_none()
             if origin is None:
                 self._begin(connection, now)
             elif origin != self.signer.name:
                 message = f"the database is the log {origin!r}, and the signing key is of {self.signer.name!r}"
                 raise WrongLog(message)
-        self._engine = engine
 
     def close(self) -> None:
         """Close every connection."""

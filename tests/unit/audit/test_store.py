@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,16 +10,19 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import func, inspect, select, update
+from sqlalchemy import delete, func, inspect, select, update
+from sqlalchemy.exc import IntegrityError
 
 from rollcall.audit import merkle, queries
-from rollcall.audit.database import open_database, reading, writing
+from rollcall.audit.database import Database, open_database, reading, writing
 from rollcall.audit.notes import Signer, open_checkpoint
 from rollcall.audit.references import ReferenceKind, index_digest
-from rollcall.audit.schema import IMMUTABLE, LEAF, METADATA, REFERENCE, SUBJECT_KEY
+from rollcall.audit.schema import IMMUTABLE, LEAF, METADATA, RECORD, REFERENCE, SUBJECT_KEY
 from rollcall.audit.sealing import index_key
 from rollcall.audit.store import MIGRATIONS, LogMoved, Store, WrongLog
 from rollcall.audit.verify import verify
+from rollcall.audit.verify_postgresql import verify_postgresql
+from rollcall.audit.verifying import Report
 from tests.unit.audit import samples
 
 ORIGIN = "log.example/records"
@@ -28,9 +30,9 @@ NOW = 1_764_000_000.0
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+def store(database: Database) -> Iterator[Store]:
     """Begin a log."""
-    store = Store(database=tmp_path / "log.db", signer=Signer.generate(ORIGIN))
+    store = Store(database=database, signer=Signer.generate(ORIGIN))
     store.open(NOW)
     yield store
     store.close()
@@ -94,7 +96,7 @@ def test_a_record_comes_back(store: Store) -> None:
 def test_two_writers_cannot_give_one_index_twice(store: Store) -> None:
     """Whoever computed with a size that the log no longer has commits nothing."""
     store.append([samples.accepted(0)])
-    with pytest.raises(LogMoved), writing(open_database(store.database)) as connection:
+    with pytest.raises(LogMoved), writing(store.opened) as connection:
         store._grow(connection, 1, [merkle.leaf_hash(b"another")])
     assert len(leaves(store)) == 2
 
@@ -113,19 +115,19 @@ def test_rows_are_never_changed(store: Store) -> None:
     """The database itself refuses to change or remove an entry, a record or a checkpoint."""
     store.append([samples.accepted(0)])
     store.checkpoint()
-    with sqlite3.connect(store.database) as connection:
-        for table in IMMUTABLE:
-            column = connection.execute(f"SELECT * FROM {table}").description[1][0]
-            for statement in (f"DELETE FROM {table}", f"UPDATE {table} SET {column} = 'x'"):
-                with pytest.raises(sqlite3.IntegrityError, match="never changed"):
-                    connection.execute(statement)
-    connection.close()
+    for table in (METADATA.tables[name] for name in IMMUTABLE):
+        column = list(table.columns)[1]
+        for statement in (delete(table), update(table).values({column: b"x" if column.name == "entry" else "x"})):
+            with pytest.raises(IntegrityError, match="never changed"), writing(store.opened) as connection:
+                connection.execute(statement)
 
 
 def test_a_database_belongs_to_one_log(store: Store) -> None:
     """A key of another origin does not go on with the log."""
+    other = Store(database=store.database, signer=Signer.generate("other.example"))
     with pytest.raises(WrongLog, match=ORIGIN):
-        Store(database=store.database, signer=Signer.generate("other.example")).open(NOW)
+        other.open(NOW)
+    other.close()
 
 
 def test_migrations_make_the_tables_of_the_schema(store: Store) -> None:
@@ -166,31 +168,34 @@ def test_a_destroyed_key_does_not_come_back(store: Store) -> None:
         assert rows.all() == []
 
 
-def test_a_log_of_an_earlier_schema_is_upgraded(tmp_path: Path) -> None:
+def test_a_log_of_an_earlier_schema_is_upgraded(database: Database) -> None:
     """What version 1 of the schema held is there after the upgrade, protected as before, and verifies."""
-    path = tmp_path / "log.db"
-    store = Store(database=path, signer=Signer(name=ORIGIN, seed=bytes(32)))
+    store = Store(database=database, signer=Signer(name=ORIGIN, seed=bytes(32)))
     store.open(NOW)
     records = [samples.accepted(number) for number in range(50)]
     store.append(records)
     store.checkpoint()
     store.close()
-    before = whole(path)
-    downgrade(path, "0001")
-    assert "subject_key" not in {table for table, _ in whole(path)}
+    before = whole(database)
+    downgrade(database, "0001")
+    assert "subject_key" not in {table for table, _ in whole(database)}
     store.open(NOW)
-    assert whole(path) == before
-    with sqlite3.connect(path) as connection, pytest.raises(sqlite3.IntegrityError, match="never changed"):
-        connection.execute("DELETE FROM record")
-    connection.close()
+    assert whole(database) == before
+    with pytest.raises(IntegrityError, match="never changed"), writing(store.opened) as connection:
+        connection.execute(delete(RECORD))
     store.append([samples.recorded(samples.decided(), 50)])
     store.close()
-    assert verify(path, key=None).problems == []
+    assert check(database).problems == []
 
 
-def whole(path: Path) -> list[tuple[str, list[tuple[object, ...]]]]:
+def check(database: Database) -> Report:
+    """Verify a log, whatever it is kept in."""
+    return verify(database, key=None) if isinstance(database, Path) else verify_postgresql(database, None)
+
+
+def whole(database: Database) -> list[tuple[str, list[tuple[object, ...]]]]:
     """Read every table."""
-    engine = open_database(path)
+    engine = open_database(database)
     tables = [table for table in inspect(engine).get_table_names() if table != "alembic_version"]
     with engine.connect() as connection:
         found = []
@@ -202,9 +207,9 @@ def whole(path: Path) -> list[tuple[str, list[tuple[object, ...]]]]:
     return found
 
 
-def downgrade(path: Path, revision: str) -> None:
+def downgrade(database: Database, revision: str) -> None:
     """Take a database back to an earlier schema."""
-    engine = open_database(path, foreign_keys=False)
+    engine = open_database(database, foreign_keys=False)
     with writing(engine) as connection:
         config = Config()
         config.set_main_option("script_location", MIGRATIONS)

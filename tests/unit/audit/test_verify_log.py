@@ -11,7 +11,7 @@ import pytest
 
 from rollcall.audit import queries
 from rollcall.audit.accepted import Accepted
-from rollcall.audit.database import reading
+from rollcall.audit.database import Database, reading
 from rollcall.audit.merkle import leaf_hash
 from rollcall.audit.notes import Signer
 from rollcall.audit.schema import METADATA
@@ -32,17 +32,22 @@ def named(number: int) -> Accepted:
     return samples.accepted(number, decision_ref=samples.DECISION, subject_ref=samples.SUBJECT)
 
 
-@pytest.fixture(scope="module")
-def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def fill(database: Database) -> None:
     """Keep a small log that is signed twice."""
-    path = tmp_path_factory.mktemp("log") / "log.db"
-    store = Store(database=path, signer=SIGNER)
+    store = Store(database=database, signer=SIGNER)
     store.open(1.0)
     store.append([samples.accepted(0), samples.recorded(samples.decided(), 1), named(2)])
     store.checkpoint()
     store.append([named(3), samples.accepted(4)])
     store.checkpoint()
     store.close()
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keep a small log that is signed twice."""
+    path = tmp_path_factory.mktemp("log") / "log.db"
+    fill(path)
     return path
 
 

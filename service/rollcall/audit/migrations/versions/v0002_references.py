@@ -7,6 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
+from rollcall.audit.migrations import protect
+
 revision = "0002"
 down_revision = "0001"
 
@@ -26,7 +28,7 @@ def upgrade() -> None:
         record.add_column(sa.Column("type", sa.String(16), nullable=False, server_default="explanation"))
         for name, kind in OPTIONAL.items():
             record.alter_column(name, existing_type=kind, nullable=True)
-    _protect_records()
+    protect("record")
     op.create_table(
         "subject_key",
         sa.Column("key_id", sa.String(16), primary_key=True),
@@ -51,12 +53,4 @@ def downgrade() -> None:
         record.drop_column("type")
         for name, kind in OPTIONAL.items():
             record.alter_column(name, existing_type=kind, nullable=False)
-    _protect_records()
-
-
-def _protect_records() -> None:
-    for act in ("UPDATE", "DELETE") if op.get_bind().dialect.name == "sqlite" else ():
-        op.execute(
-            f"CREATE TRIGGER record_no_{act.lower()} BEFORE {act} ON record "
-            "BEGIN SELECT RAISE(ABORT, 'rows of record are never changed'); END"
-        )
+    protect("record")
