@@ -280,6 +280,9 @@ def _explain_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--max-rows", type=int, metavar="N", help="most counterfactual rows to spend")
     parser.add_argument("--seed", type=int, metavar="N", help="seed of all random draws")
+    parser.add_argument("--decision", default="", metavar="REF", help="what you call this decision, for its record")
+    parser.add_argument("--reported", metavar="LABEL", help="the label that was acted on, to be compared")
+    parser.add_argument("--subject", default="", metavar="REF", help="what you call the person whom it is about")
     parser.add_argument("--html", type=Path, metavar="FILE", help="also write a page for the browser")
     _target_options(parser)
 
@@ -378,6 +381,9 @@ def _question(options: argparse.Namespace) -> dict[str, Any]:
         "threshold": options.threshold and Threshold(label=options.threshold[0], probability=options.threshold[1]),
         "max_rows": options.max_rows,
         "seed": options.seed,
+        "decision_ref": options.decision or None,
+        "subject_ref": options.subject or None,
+        "reported_label": options.reported,
     }
     return {name: value for name, value in question.items() if value is not None}
 

@@ -308,6 +308,8 @@ class AuditSettings:
 
     directory: Annotated[Path | None, PATH] = None
     """Where the log is kept; without it there are no records."""
+    database: Annotated[Path | None, PATH] = None
+    """File whose line is the URL of a PostgreSQL database, a secret; without it a file of SQLite in the directory."""
     origin: Annotated[str, text("a name without blanks and +", r"[^\s+]{1,200}")] = "rollcall"
     """Name of the log, which its first signing key gets; best one that nobody else has, like a host's."""
     mode: Annotated[RecordMode, choice(RecordMode)] = RecordMode.SCORES_ONLY

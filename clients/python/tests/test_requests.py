@@ -72,6 +72,8 @@ def test_every_option_has_its_field() -> None:
         reported_label="ham",
         reported_score=0.0,
         audit=AuditChoice.OFF,
+        decision_ref="d",
+        subject_ref="s",
     )
     unset = {field.name for field in request.DESCRIPTOR.fields} - {field.name for field, _ in request.ListFields()}
     assert unset == {"tokens"}

@@ -25,21 +25,29 @@ def audit_options(parser: argparse.ArgumentParser) -> None:
     text = "verify a log, an export or a proof; 0 it holds, 1 it does not, 2 it cannot be looked at"
     own = commands.add_parser("verify", help=text, description=text)
     verify.options(own)
-    own.set_defaults(audit=verify.run)
+    _database_option(own)
+    own.set_defaults(audit=_verify)
     text = "show a record, its verdict first; nothing is decrypted"
     own = commands.add_parser("show", help=text, description=text)
     own.add_argument("directory", type=Path, metavar="DIRECTORY", help="the log's directory")
+    _database_option(own)
     own.add_argument("record", metavar="ID", help="id of a record, or of an explanation")
     own.add_argument("--json", action="store_true", help="write the envelope as JSON")
     own.set_defaults(audit=_show)
     text = "export records with their proofs and the verifier; nothing is decrypted"
     own = commands.add_parser("export", help=text, description=text)
     own.add_argument("directory", type=Path, metavar="DIRECTORY", help="the log's directory")
+    _database_option(own)
     own.add_argument("--out", type=Path, required=True, metavar="DIRECTORY", help="where to; must not exist yet")
     own.add_argument(
         "--record", action="append", default=[], metavar="ID", help="a record or explanation; may be repeated"
     )
     own.set_defaults(audit=_export)
+
+
+def _database_option(parser: argparse.ArgumentParser) -> None:
+    text = "file with the URL of the log's PostgreSQL database, as audit.database of the settings"
+    parser.add_argument("--database", type=Path, metavar="FILE", help=text)
 
 
 def audit(options: argparse.Namespace) -> int:
@@ -48,12 +56,21 @@ def audit(options: argparse.Namespace) -> int:
     return code
 
 
+def _verify(options: argparse.Namespace) -> int:
+    if options.database is None:
+        return verify.run(options)
+    from rollcall.audit.verify_postgresql import verify_postgresql
+
+    url = options.database.read_text(encoding="utf-8").strip()
+    return verify.answer(options, lambda key, kept: verify_postgresql(url, key, kept))
+
+
 def _show(options: argparse.Namespace) -> int:
     from rollcall.audit import queries
-    from rollcall.audit.database import FILE, reading
+    from rollcall.audit.database import database_of, reading
     from rollcall.audit.showing import lines
 
-    with reading(options.directory / FILE) as connection:
+    with reading(database_of(options.directory, options.database)) as connection:
         record_id = queries.find(connection, options.record)
         if record_id is None:
             message = f"the log has no record or explanation {options.record}"
@@ -69,12 +86,12 @@ def _show(options: argparse.Namespace) -> int:
 
 def _export(options: argparse.Namespace) -> int:
     from rollcall.audit import queries
-    from rollcall.audit.database import FILE, reading
+    from rollcall.audit.database import database_of, reading
     from rollcall.audit.export import NothingSigned, export
     from rollcall.audit.keys import VERIFIER
     from rollcall.audit.notes import NoteError, Verifier
 
-    with reading(options.directory / FILE) as connection:
+    with reading(database_of(options.directory, options.database)) as connection:
         found = {name: queries.find(connection, name) for name in options.record}
         missing = [name for name, record_id in found.items() if record_id is None]
         if missing:

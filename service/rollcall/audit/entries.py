@@ -1,23 +1,24 @@
 """Entries of the log: what a leaf is the hash of. Small canonical JSON; pure.
 
-{"created_at", "envelope_sha256", "record_id", "type": "explanation", "v": 1} for a record, and as the first of all
-{"created_at", "key", "origin", "type": "genesis", "v": 1} with the verifier key that the log begins with.
+{"created_at", "envelope_sha256", "record_id", "type", "v": 1} for a record, whose type is "explanation" or "decision",
+and as the first of all {"created_at", "key", "origin", "type": "genesis", "v": 1} with the verifier key that the log
+begins with.
 """
 
 from __future__ import annotations
 
-from rollcall.audit.record import canonical
+from rollcall.audit.canonical import canonical
 
 VERSION = 1
-EXPLANATION, GENESIS = "explanation", "genesis"
+GENESIS = "genesis"
 
 
-def explanation_entry(*, record_id: str, created_at: str, envelope_sha256: str) -> bytes:
+def record_entry(*, kind: str, record_id: str, created_at: str, envelope_sha256: str) -> bytes:
     """Write the entry of a record."""
     return canonical(
         {
             "v": VERSION,
-            "type": EXPLANATION,
+            "type": kind,
             "record_id": record_id,
             "created_at": created_at,
             "envelope_sha256": envelope_sha256,

@@ -16,14 +16,15 @@ from sqlalchemy import Connection
 
 import rollcall
 from rollcall.audit import queries
+from rollcall.audit.canonical import sha256
 from rollcall.audit.notes import Verifier
-from rollcall.audit.record import sha256
 from rollcall.audit.verify_export import CHECKPOINT, KEY, MANIFEST, PROOFS, RECORDS
 
 FORMAT = "rollcall-export-1"
 README = "README.txt"
 VERIFIER = ("__init__.py", *(f"audit/{name}.py" for name in (
-    "__init__", "merkle", "notes", "verify", "verify_export", "verify_log", "verifying",
+    "__init__", "merkle", "notes", "verify", "verify_export", "verify_log", "verify_records", "verify_tiles",
+    "verifying",
 )))  # fmt: skip
 """Files of the package that verifying needs."""
 INSTRUCTIONS = """Records of explanations, exported by Rollcall {version}.

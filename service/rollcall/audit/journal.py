@@ -18,15 +18,16 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from rollcall.audit.checkpoints import Copies, OldLog, hold_against
-from rollcall.audit.database import FILE, reading
+from rollcall.audit.database import database_of, snapshot
 from rollcall.audit.keys import encryption_key, signing_key
-from rollcall.audit.notes import NoteError, Signer
+from rollcall.audit.notes import NoteError
 from rollcall.audit.queries import Signed
 from rollcall.audit.recorder import Recorder, Rule
 from rollcall.audit.sealing import SealError
 from rollcall.audit.sequencer import AuditTelemetry, Sequencer
 from rollcall.audit.spool import Spool
 from rollcall.audit.store import Store, WrongLog
+from rollcall.audit.subjects import SubjectKeys
 from rollcall.settings import AuditSettings, ModelSpec
 from rollcall.telemetry import logs
 
@@ -73,11 +74,14 @@ class Journal:
         try:
             signer = signing_key(self.directory, settings.signing_key, settings.origin)
             key = encryption_key(self.directory, settings.encryption_key)
-            store = Store(path=self.directory / FILE, signer=signer)
+            store = Store(database=database_of(self.directory, settings.database), signer=signer)
             self._closing.callback(store.close)
             store.open(self.now())
             copies = Copies(directory=settings.checkpoint_directory or self.directory / CHECKPOINTS)
-            self._hold_against(copies, signer)
+            last = copies.last()
+            if last is not None:
+                with snapshot(store.opened) as connection:
+                    hold_against(connection, last, signer.verifier)
         except (NoteError, SealError, WrongLog, OldLog, SQLAlchemyError) as error:
             message = f"the audit log in {self.directory} cannot be used: {error}"
             raise LogUnusable(message) from error
@@ -91,7 +95,7 @@ class Journal:
         )
         recorder = Recorder(
             spool=spool,
-            key=key,
+            subjects=SubjectKeys(operator=key, find=store.subject_key),
             rules={model.name: _rule(model, settings) for model in self.models},
             when_full=settings.when_full,
             required=settings.required,
@@ -111,12 +115,6 @@ class Journal:
             _log, level, "audit_log_opened", key=signer.verifier.line(), encryption_key=key.id, torn_segments=spool.torn
         )
         return recorder
-
-    def _hold_against(self, copies: Copies, signer: Signer) -> None:
-        last = copies.last()
-        if last is not None:
-            with reading(self.directory / FILE) as connection:
-                hold_against(connection, last, signer.verifier)
 
 
 def _rule(model: ModelSpec, settings: AuditSettings) -> Rule:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from rollcall.audit.record import Explained
+from rollcall.audit.record import Explained, Told
 from rollcall.domain.explanation import Attribution, Effect
 from rollcall.domain.inputs import ModelInput, TextInput, Unit
 from rollcall.domain.maps import Floats
@@ -21,32 +21,43 @@ from rollcall.domain.recording import RecordMode
 
 SALT = "salt"
 """The 32 bytes behind every commitment of the record: kept in every mode."""
-INPUT, REQUEST, TOKENS, SCORES, ATTENTION = "input", "request", "tokens", "scores", "attention"
+INPUT, REQUEST, REFERENCES, TOKENS, SCORES, ATTENTION = (
+    "input", "request", "references", "tokens", "scores", "attention",
+)  # fmt: skip
 KEPT = {
-    RecordMode.FULL: frozenset({INPUT, REQUEST, TOKENS, SCORES, ATTENTION}),
-    RecordMode.SCORES_ONLY: frozenset({SCORES}),
+    RecordMode.FULL: frozenset({INPUT, REQUEST, REFERENCES, TOKENS, SCORES, ATTENTION}),
+    RecordMode.SCORES_ONLY: frozenset({REFERENCES, SCORES}),
     RecordMode.DIGEST_ONLY: frozenset[str](),
 }
 """Parts that a mode keeps beside the salt."""
 
 
-def parts(told: Explained) -> dict[str, bytes]:
+def parts(told: Told) -> dict[str, bytes]:
     """Every part of an answer by its kind."""
-    answer, encoding = told.explanation, told.encoding
+    request, encoding = told.request, told.encoding
     found = {
-        INPUT: input_part(told.request.input),
-        REQUEST: _json({"request_id": told.request.request_id, "reported_label": told.request.reported_label}),
+        INPUT: input_part(request.input),
+        REQUEST: _json({"request_id": request.request_id, "reported_label": request.reported_label}),
         TOKENS: _json({"input_ids": encoding.input_ids.tolist(), "type_ids": encoding.type_ids.tolist()}),
-        SCORES: _json(
-            {
-                "logits": _vector(answer.prediction.logits),
-                "units": [_unit(unit) for unit in answer.units],
-                "maps": {a.map.kind.value: _map(a) for a in answer.attributions},
-                "effects": _vector(np.array([_effect(effect) for effect in answer.effects]).reshape(-1, 3)),
-            }
-        ),
+        SCORES: _json(_scores(told)),
     }
-    return found | ({} if answer.attention is None else {ATTENTION: answer.attention.data})
+    if request.decision_ref or request.subject_ref:
+        found[REFERENCES] = _json({"decision_ref": request.decision_ref, "subject_ref": request.subject_ref})
+    if isinstance(told, Explained) and told.explanation.attention is not None:
+        found[ATTENTION] = told.explanation.attention.data
+    return found
+
+
+def _scores(told: Told) -> dict[str, Any]:
+    if not isinstance(told, Explained):
+        return {"logits": _vector(told.predicted.prediction.logits)}
+    answer = told.explanation
+    return {
+        "logits": _vector(answer.prediction.logits),
+        "units": [_unit(unit) for unit in answer.units],
+        "maps": {a.map.kind.value: _map(a) for a in answer.attributions},
+        "effects": _vector(np.array([_effect(effect) for effect in answer.effects]).reshape(-1, 3)),
+    }
 
 
 def input_part(given: ModelInput) -> bytes:

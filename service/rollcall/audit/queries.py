@@ -10,7 +10,8 @@ from sqlalchemy import Connection, select
 from rollcall.audit import tiles
 from rollcall.audit.merkle import Node, inclusion_proof
 from rollcall.audit.notes import Proof
-from rollcall.audit.schema import CHECKPOINT, DATA_KEY, LEAF, LOG, PAYLOAD, RECORD, TILE
+from rollcall.audit.references import ReferenceKind
+from rollcall.audit.schema import CHECKPOINT, DATA_KEY, LEAF, LOG, PAYLOAD, RECORD, REFERENCE, SUBJECT_KEY, TILE
 from rollcall.audit.sealing import Sealed
 
 
@@ -81,6 +82,33 @@ def find(connection: Connection, name: str) -> str | None:
         select(RECORD.c.record_id).where((RECORD.c.record_id == name) | (RECORD.c.explanation_id == name))
     ).scalar()
     return None if found is None else str(found)
+
+
+def subject_key(connection: Connection, digest: bytes) -> bytes | None:
+    """Wrapped key of the newest record about the subject with an index digest; None where there is none."""
+    found = connection.execute(
+        select(SUBJECT_KEY.c.wrapped)
+        .join(DATA_KEY, DATA_KEY.c.key_id == SUBJECT_KEY.c.key_id)
+        .join(REFERENCE, REFERENCE.c.record_id == DATA_KEY.c.record_id)
+        .where(
+            REFERENCE.c.digest == digest,
+            REFERENCE.c.kind == ReferenceKind.SUBJECT.value,
+            SUBJECT_KEY.c.wrapped.is_not(None),
+        )
+        .order_by(REFERENCE.c.record_id.desc())
+        .limit(1)
+    ).scalar()
+    return None if found is None else bytes(found)
+
+
+def named(connection: Connection, kind: ReferenceKind, digest: bytes) -> list[str]:
+    """Ids of the records that name something with an index digest, oldest first."""
+    found = connection.execute(
+        select(REFERENCE.c.record_id)
+        .where(REFERENCE.c.digest == digest, REFERENCE.c.kind == kind.value)
+        .order_by(REFERENCE.c.record_id)
+    )
+    return [str(record_id) for (record_id,) in found]
 
 
 def record_ids(connection: Connection) -> Iterator[str]:

@@ -17,10 +17,13 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from rollcall.audit.accepted import Accepted, accept
-from rollcall.audit.record import ID_RANDOM_BYTES, Circumstances, Explained, new_record_id
-from rollcall.audit.sealing import KEY_BYTES, SALT_BYTES, KeyEncryptionKey
+from rollcall.audit.canonical import ID_RANDOM_BYTES, new_id
+from rollcall.audit.record import Circumstances, Explained, Told
+from rollcall.audit.references import ReferenceKind, references
+from rollcall.audit.sealing import KEY_BYTES, SALT_BYTES, index_key
 from rollcall.audit.sequencer import AuditTelemetry
 from rollcall.audit.spool import Spool, SpoolFailed, SpoolFull
+from rollcall.audit.subjects import SubjectKeys
 from rollcall.domain.errors import InvalidInput, RecordingFailed
 from rollcall.domain.recording import AuditChoice, Durability, Receipt, RecordMode, RecordState, WhenFull
 from rollcall.telemetry import logs
@@ -44,7 +47,7 @@ class Recorder:
     """Makes records. `required`: requests that want none are refused."""
 
     spool: Spool
-    key: KeyEncryptionKey
+    subjects: SubjectKeys
     rules: Mapping[str, Rule]
     when_full: WhenFull
     required: bool
@@ -61,10 +64,10 @@ class Recorder:
         if self.required and choice is AuditChoice.OFF:
             raise InvalidInput.of("audit", "must not be AUDIT_OFF: this server records every explanation")
 
-    async def record(self, told: Explained) -> Receipt:
+    async def record(self, told: Told) -> Receipt:
         """Record an answer; raises RecordingFailed where it cannot be, and must be."""
         rule = self.rules[told.card.ref.name]
-        if rule.mode is RecordMode.OFF or told.request.audit is AuditChoice.OFF:
+        if rule.mode is RecordMode.OFF or _wants_none(told):
             self.telemetry.audit_recorded(NOT_RECORDED)
             off = "for this model" if rule.mode is RecordMode.OFF else "for this request"
             return Receipt(state=RecordState.NOT_RECORDED, note=f"records are off {off}")
@@ -75,7 +78,7 @@ class Recorder:
             self.telemetry.audit_recorded(FAILED)
             logs.event(_log, logging.ERROR, "audit_not_recorded", problem=str(error), model=told.card.ref.name)
             if self.when_full is WhenFull.REJECT:
-                message = "the explanation could not be recorded, and must be; try again later"
+                message = "the answer could not be recorded, and must be; try again later"
                 raise RecordingFailed(message) from error
             return Receipt(state=RecordState.NOT_RECORDED, note="the record could not be written")
         self.telemetry.audit_recorded(RECORDED)
@@ -88,10 +91,10 @@ class Recorder:
         if awaited is not None and awaited.set_running_or_notify_cancel():
             awaited.set_result(index)
 
-    def _make(self, told: Explained, rule: Rule) -> Accepted:
+    def _make(self, told: Told, rule: Rule) -> Accepted:
         at = self.now()
         where = Circumstances(
-            record_id=new_record_id(at, secrets.token_bytes(ID_RANDOM_BYTES)),
+            record_id=new_id(at, secrets.token_bytes(ID_RANDOM_BYTES)),
             created_at=at,
             instance=self.instance,
             sequence=next(self._numbers),
@@ -99,12 +102,17 @@ class Recorder:
             mode=rule.mode,
             durability=rule.durability,
         )
+        operator = self.subjects.operator
+        named = references(index_key(operator), told.request)
+        subject = next((found.digest for found in named if found.kind is ReferenceKind.SUBJECT), None)
         return accept(
             told,
             where,
             salt=secrets.token_bytes(SALT_BYTES),
             data_key=secrets.token_bytes(KEY_BYTES),
-            key=self.key,
+            operator=operator,
+            subject=None if subject is None else self.subjects.of(subject),
+            references=named,
         )
 
     async def _keep(self, record: Accepted, rule: Rule) -> Receipt:
@@ -132,3 +140,7 @@ class Recorder:
             envelope_sha256=record.envelope_sha256,
             log_index=log_index,
         )
+
+
+def _wants_none(told: Told) -> bool:
+    return isinstance(told, Explained) and told.request.audit is AuditChoice.OFF

@@ -1,7 +1,9 @@
 """The tables of the log's database. `migrations` makes them; a test holds the two against each other.
 
-record: an envelope, and columns that repeat some of it so that it can be searched (`columns_of`).
-payload, data_key: what erasure destroys.
+record: an envelope, and columns that repeat some of it so that it can be searched (`columns_of`); a decision that was
+not explained has no verdict.
+payload, data_key, subject_key, reference: what erasure destroys. A data key is wrapped by the key that `key_id` names,
+a subject's or the operator's. reference: the index over what callers call decisions and subjects (`references`).
 leaf: an entry of the log, byte for byte, under its index. tile: see `tiles`. checkpoint: a signed note by size.
 log: one row, the origin and the size: whoever appends must find the size that it has computed with.
 """
@@ -46,16 +48,17 @@ RECORD = Table(
     "record",
     METADATA,
     Column("record_id", String(36), ForeignKey("leaf.record_id"), primary_key=True),
+    Column("type", String(16), nullable=False),
     Column("created_at", String(24), nullable=False),
-    Column("explanation_id", String(32), nullable=False),
+    Column("explanation_id", String(32)),
     Column("mode", String(16), nullable=False),
     Column("model", Text, nullable=False),
     Column("model_digest", String(71), nullable=False),
-    Column("policy", Text, nullable=False),
+    Column("policy", Text),
     Column("predicted", Text, nullable=False),
-    Column("flag", String(16), nullable=False),
-    Column("reason", String(24), nullable=False),
-    Column("usable_for_notice", Boolean, nullable=False),
+    Column("flag", String(16)),
+    Column("reason", String(24)),
+    Column("usable_for_notice", Boolean),
     Column("mismatch", Boolean, nullable=False),
     Column("envelope", LargeBinary, nullable=False),
     Index("record_created_at", "created_at"),
@@ -68,6 +71,22 @@ DATA_KEY = Table(
     Column("record_id", String(36), ForeignKey("record.record_id"), primary_key=True),
     Column("key_id", String(16), nullable=False),
     Column("wrapped", LargeBinary, nullable=False),
+)
+SUBJECT_KEY = Table(
+    "subject_key",
+    METADATA,
+    Column("key_id", String(16), primary_key=True),
+    Column("encryption_key", String(16), nullable=False),
+    Column("wrapped", LargeBinary),
+)
+REFERENCE = Table(
+    "reference",
+    METADATA,
+    Column("record_id", String(36), ForeignKey("record.record_id"), primary_key=True),
+    Column("kind", String(16), primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("nonce", LargeBinary, nullable=False),
+    Index("reference_digest", "digest"),
 )
 PAYLOAD = Table(
     "payload",
@@ -96,17 +115,19 @@ IMMUTABLE = ("leaf", "record", "checkpoint")
 
 def columns_of(body: Mapping[str, Any]) -> dict[str, Any]:
     """What the table repeats of a record's envelope."""
+    verdict = body["verdict"] or {}
     return {
         "record_id": body["record_id"],
+        "type": body["type"],
         "created_at": body["created_at"],
-        "explanation_id": body["explanation_id"],
+        "explanation_id": body.get("explanation_id"),
         "mode": body["governance"]["mode"],
         "model": body["model"]["name"],
         "model_digest": body["model"]["digest"],
-        "policy": body["policy"]["id"],
+        "policy": body["policy"]["id"] if "policy" in body else None,
         "predicted": body["prediction"]["predicted"],
-        "flag": body["verdict"]["flag"],
-        "reason": body["verdict"]["reason"],
-        "usable_for_notice": body["verdict"]["usable_for_notice"],
+        "flag": verdict.get("flag"),
+        "reason": verdict.get("reason"),
+        "usable_for_notice": verdict.get("usable_for_notice"),
         "mismatch": body["request"]["reported"]["mismatch"],
     }

@@ -1,9 +1,12 @@
-"""Keeping secrets in records so that they can be destroyed: one data key per record, wrapped by the operator's key.
+"""Keeping secrets in records so that they can be destroyed: one data key per record, which another key wraps.
+
+That is the key of the subject whom the record names, itself wrapped by the operator's key, or else the operator's.
 
 A payload is AES-256-GCM under the record's data key with a random nonce of 96 bits; record and kind are authenticated
 with it, so a payload moved elsewhere does not open. The data key is wrapped by the key-encryption key with AES key wrap
 (RFC 3394), which needs no nonce: under AES-GCM one long-lived key would reach its 2**32 random nonces (NIST SP 800-38D)
-within a year of heavy use. Whoever destroys the wrapped key has erased every payload of the record.
+within a year of heavy use. Whoever destroys the wrapped key has erased every payload of the record; whoever destroys a
+subject's key, of all records about that subject.
 
 A commitment is SHA-256 over a domain, the record's salt of 32 random bytes, and the content. The salt is itself sealed:
 without it nobody can test a guess against a commitment, and once the data key is gone, nobody ever can.
@@ -14,6 +17,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import hmac
 import secrets
 from dataclasses import dataclass, field
 
@@ -28,6 +32,7 @@ SCHEME = "AES-256-GCM, data key wrapped by RFC 3394"
 _COMMITMENT = b"rollcall-commitment-1"
 _PAYLOAD = b"rollcall-payload-1"
 _KEY_ID = b"rollcall-key-id-1"
+_INDEX = b"rollcall-index-1"
 
 
 class SealError(Exception):
@@ -50,7 +55,7 @@ class Sealed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyEncryptionKey:
-    """The operator's key (32 bytes), under which data keys are wrapped."""
+    """A key (32 bytes) under which other keys are wrapped: the operator's, or a subject's."""
 
     key: bytes = field(repr=False)
 
@@ -92,6 +97,11 @@ class KeyEncryptionKey:
         except (InvalidUnwrap, ValueError) as error:
             message = "the data key cannot be unwrapped with this encryption key"
             raise SealError(message) from error
+
+
+def index_key(operator: KeyEncryptionKey) -> bytes:
+    """Derive the key of the index over references: without it nobody can test a guess against the index."""
+    return hmac.digest(operator.key, _INDEX, "sha256")
 
 
 def seal(data_key: bytes, record_id: str, kind: str, content: bytes) -> Sealed:

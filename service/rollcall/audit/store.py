@@ -10,21 +10,20 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import alembic.command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from rollcall.audit import queries, tiles
 from rollcall.audit.accepted import Accepted
-from rollcall.audit.database import open_database, writing
-from rollcall.audit.entries import EXPLANATION, GENESIS, explanation_entry, genesis_entry
+from rollcall.audit.canonical import timestamp
+from rollcall.audit.database import Database, open_database, writing
+from rollcall.audit.entries import GENESIS, genesis_entry
 from rollcall.audit.merkle import leaf_hash, root
 from rollcall.audit.notes import Checkpoint, Signer
-from rollcall.audit.record import timestamp
-from rollcall.audit.schema import CHECKPOINT, DATA_KEY, LEAF, LOG, PAYLOAD, RECORD, TILE, columns_of
+from rollcall.audit.rows import Numbered, leaf_of, rows_of
+from rollcall.audit.schema import CHECKPOINT, LEAF, LOG, SUBJECT_KEY, TILE
 
 MIGRATIONS = "rollcall.audit:migrations"
 _LOG_ID = 1
@@ -40,24 +39,26 @@ class WrongLog(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class Store:
-    """A log in a SQLite database. Each method is one transaction; raises sqlalchemy.exc.DBAPIError."""
+    """A log in its database. Each method is one transaction; raises sqlalchemy.exc.DBAPIError."""
 
-    path: Path
+    database: Database
     signer: Signer = field(repr=False)
     _engine: Engine | None = field(default=None, repr=False)
 
     def open(self, now: float) -> None:
-        """Make or upgrade the tables, and begin the log if it is new (`now` in Unix seconds). Raises WrongLog."""
-        engine = open_database(self.path)
-        with writing(engine) as connection:
-            migrate(connection)
+        """Make or upgrade the tables, and begin the log if it is new (`now` in Unix seconds). Raises WrongLog.
+
+        Whether it raises or not, `close` closes what was opened.
+        """
+        upgrade(self.database)
+        self._engine = open_database(self.database)
+        with writing(self._engine) as connection:
             origin = connection.execute(select(LOG.c.origin)).scalar_one_or_none()
             if origin is None:
                 self._begin(connection, now)
             elif origin != self.signer.name:
-                message = f"{self.path} is the log {origin!r}, and the signing key is of {self.signer.name!r}"
+                message = f"the database is the log {origin!r}, and the signing key is of {self.signer.name!r}"
                 raise WrongLog(message)
-        self._engine = engine
 
     def close(self) -> None:
         """Close every connection."""
@@ -66,7 +67,7 @@ class Store:
 
     def append(self, records: Sequence[Accepted]) -> dict[str, int]:
         """Take records in, in their order; return the index of each, also of those that were there. Raises LogMoved."""
-        with writing(self._opened) as connection:
+        with writing(self.opened) as connection:
             ids = [record.record_id for record in records]
             there = connection.execute(select(LEAF.c.record_id, LEAF.c.leaf_index).where(LEAF.c.record_id.in_(ids)))
             indices = {str(row.record_id): int(row.leaf_index) for row in there}
@@ -79,7 +80,7 @@ class Store:
 
     def checkpoint(self) -> queries.Signed | None:
         """Sign the log as it is; None where its size has been signed already."""
-        with writing(self._opened) as connection:
+        with writing(self.opened) as connection:
             size = queries.size(connection)
             if connection.execute(select(CHECKPOINT.c.size).where(CHECKPOINT.c.size == size)).first():
                 return None
@@ -88,8 +89,14 @@ class Store:
             connection.execute(insert(CHECKPOINT).values(size=size, note=note))
         return queries.Signed(size=size, note=note)
 
+    def subject_key(self, digest: bytes) -> bytes | None:
+        """Wrapped key of the subject with an index digest; None where no record that is left has one."""
+        with self.opened.connect() as connection:
+            return queries.subject_key(connection, digest)
+
     @property
-    def _opened(self) -> Engine:
+    def opened(self) -> Engine:
+        """The database, once it is open."""
         assert self._engine is not None, "the store is not open"
         return self._engine
 
@@ -106,72 +113,61 @@ class Store:
         self._grow(connection, 0, [hashed])
 
     def _insert(self, connection: Connection, size: int, records: Sequence[Accepted]) -> None:
-        bodies = [json.loads(record.envelope) for record in records]
-        entries = [
-            explanation_entry(
-                record_id=record.record_id,
-                created_at=body["created_at"],
-                envelope_sha256=record.envelope_sha256,
+        destroyed = self._add_subject_keys(connection, records)
+        numbered = [
+            Numbered(
+                record=record,
+                index=size + offset,
+                dead=record.subject_key is not None and record.subject_key.key_id in destroyed,
             )
-            for record, body in zip(records, bodies, strict=True)
+            for offset, record in enumerate(records)
         ]
-        hashes = [leaf_hash(entry) for entry in entries]
-        connection.execute(
-            insert(LEAF),
-            [
-                {
-                    "leaf_index": size + offset,
-                    "type": EXPLANATION,
-                    "record_id": record.record_id,
-                    "entry": entry,
-                    "leaf_hash": hashed,
-                }
-                for offset, (record, entry, hashed) in enumerate(zip(records, entries, hashes, strict=True))
-            ],
-        )
-        connection.execute(
-            insert(RECORD),
-            [columns_of(body) | {"envelope": record.envelope} for record, body in zip(records, bodies, strict=True)],
-        )
-        connection.execute(
-            insert(DATA_KEY),
-            [
-                {
-                    "record_id": record.record_id,
-                    "key_id": body["integrity"]["encryption_key"],
-                    "wrapped": record.wrapped_key,
-                }
-                for record, body in zip(records, bodies, strict=True)
-            ],
-        )
-        connection.execute(
-            insert(PAYLOAD),
-            [
-                {
-                    "record_id": record.record_id,
-                    "kind": sealed.kind,
-                    "nonce": sealed.nonce,
-                    "ciphertext": sealed.ciphertext,
-                }
-                for record in records
-                for sealed in record.payloads
-            ],
-        )
-        self._grow(connection, size, hashes)
+        leaves = [leaf_of(each) for each in numbered]
+        for table, rows in rows_of(numbered, leaves).items():
+            if rows:
+                connection.execute(insert(table), rows)
+        self._grow(connection, size, [leaf["leaf_hash"] for leaf in leaves])
+
+    def _add_subject_keys(self, connection: Connection, records: Sequence[Accepted]) -> set[str]:
+        """Keep keys that are new; return the ids of those that were destroyed, which do not come back."""
+        wanted = {
+            record.subject_key.key_id: {
+                "key_id": record.subject_key.key_id,
+                "encryption_key": json.loads(record.envelope)["integrity"]["subject_key"]["encryption_key"],
+                "wrapped": record.subject_key.wrapped,
+            }
+            for record in records
+            if record.subject_key is not None
+        }
+        there = connection.execute(
+            select(SUBJECT_KEY.c.key_id, SUBJECT_KEY.c.wrapped).where(SUBJECT_KEY.c.key_id.in_(wanted))
+        ).all()
+        new = [wanted[key_id] for key_id in wanted.keys() - {row.key_id for row in there}]
+        if new:
+            connection.execute(insert(SUBJECT_KEY), new)
+        return {str(row.key_id) for row in there if row.wrapped is None}
 
     def _grow(self, connection: Connection, size: int, hashes: Sequence[bytes]) -> None:
         """Add leaves to the tiles, and set the size if it is still what it was."""
         for (level, index), tile in tiles.grow(lambda at: queries.tile(connection, at), size, hashes).items():
-            row = {"level": level, "tile_index": index, "hashes": tile}
-            statement = sqlite_insert(TILE).values(row)
-            connection.execute(
-                statement.on_conflict_do_update(index_elements=["level", "tile_index"], set_={"hashes": tile})
-            )
+            at = (TILE.c.level == level) & (TILE.c.tile_index == index)
+            if not connection.execute(update(TILE).where(at).values(hashes=tile)).rowcount:
+                connection.execute(insert(TILE).values(level=level, tile_index=index, hashes=tile))
         moved = connection.execute(
             update(LOG).where(LOG.c.id == _LOG_ID, LOG.c.size == size).values(size=size + len(hashes))
         )
         if moved.rowcount != 1:
             raise LogMoved
+
+
+def upgrade(database: Database) -> None:
+    """Bring a database's tables to the newest version of the schema."""
+    engine = open_database(database, foreign_keys=False)  # SQLite changes a table by making another one
+    try:
+        with writing(engine) as connection:
+            migrate(connection)
+    finally:
+        engine.dispose()
 
 
 def migrate(connection: Connection, revision: str = "head") -> None:

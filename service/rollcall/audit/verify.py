@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rollcall.audit.merkle import leaf_hash
@@ -45,13 +45,17 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Verify, say what was found, and return the exit code."""
+    return answer(
+        arguments,
+        lambda key, kept: verify(arguments.path, key=key, checkpoints=kept, entry=arguments.entry),
+    )
+
+
+def answer(arguments: argparse.Namespace, verify: Callable[[Verifier | None, Sequence[str]], Report]) -> int:
+    """Read key and checkpoints, verify with them, say what was found, and return the exit code."""
     try:
-        report = verify(
-            arguments.path,
-            key=_key(arguments.key),
-            checkpoints=[path.read_text(encoding="utf-8") for path in arguments.checkpoint],
-            entry=arguments.entry,
-        )
+        checkpoints = [path.read_text(encoding="utf-8") for path in arguments.checkpoint]
+        report = verify(_key(arguments.key), checkpoints)
     except (OSError, NoteError, Unverifiable, UnicodeDecodeError) as error:
         print(f"cannot verify: {error}", file=sys.stderr)  # noqa: T201 - a program's answer
         return UNVERIFIABLE

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-EXPLANATION, GENESIS = "explanation", "genesis"
+EXPLANATION, DECISION, GENESIS = "explanation", "decision", "genesis"
+RECORDS = (EXPLANATION, DECISION)
+"""Types of entries that are about a record."""
+_REFERENCE = b"rollcall-reference-1"
+
+
+class Ask(Protocol):
+    """How a database is asked: SQL with "?" for each value; rows by the names of their columns."""
+
+    def __call__(self, query: str, *values: object) -> Iterable[Mapping[str, Any]]:
+        """Give the rows."""
+        ...
 
 
 class Unverifiable(Exception):
@@ -41,6 +52,11 @@ class Report:
         yield f"{self.subject}: " + (f"BROKEN, {len(self.problems)} problems" if self.problems else "holds")
 
 
+def blob(value: object) -> bytes:
+    """Bytes of a column, whatever somebody has put there."""
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
 def parse_object(data: bytes) -> dict[str, Any] | None:
     """Read a JSON object; None where there is none."""
     try:
@@ -53,6 +69,12 @@ def parse_object(data: bytes) -> dict[str, Any] | None:
 def sha256(data: bytes) -> str:
     """Digest as 64 hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
+
+
+def reference_commitment(kind: str, nonce: bytes, digest: bytes) -> str:
+    """Commit to a row of the index over names: 64 hexadecimal digits that tell nothing once the nonce is gone."""
+    parts = (_REFERENCE, kind.encode(), nonce, digest)
+    return sha256(b"".join(len(part).to_bytes(4, "big") + part for part in parts))
 
 
 def check_entry(report: Report, place: str, entry: Mapping[str, Any], envelope: bytes) -> dict[str, Any] | None:

@@ -16,7 +16,11 @@ from rollcall.domain.verdicts import CheckLevel, Verdict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictRequest:
-    """Ask for a prediction. `deadline` is a reading of time.monotonic(), None without one."""
+    """Ask for a prediction. `deadline` is a reading of time.monotonic(), None without one.
+
+    `decision_ref` and `subject_ref`: what the caller calls the decision and the person it is about. `reported_label`
+    and `reported_score`: what the caller acted on.
+    """
 
     request_id: str
     model: str
@@ -26,6 +30,10 @@ class PredictRequest:
     threshold: Threshold | None
     deadline: float | None
     caller: Identity = ANYONE
+    decision_ref: str = field(default="", repr=False)
+    subject_ref: str = field(default="", repr=False)
+    reported_label: str | None = field(default=None, repr=False)
+    reported_score: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +48,6 @@ class ExplainRequest(PredictRequest):
     policy: str = ""
     max_rows: int | None = None
     seed: int | None = None
-    reported_label: str | None = None
-    reported_score: float | None = None
     audit: AuditChoice = AuditChoice.DEFAULT
 
 
@@ -72,6 +78,9 @@ class Predicted:
     tokens_total: int
     tokens_used: int
     timing: Timing
+    reported_mismatch: bool = False
+    receipt: Receipt | None = None
+    """Of its record; None where none was asked for, or this server keeps none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from rollcall.admission.backlog import Backlog
 from rollcall.admission.budget import Budget, Cut, in_time
 from rollcall.admission.gate import Gate
 from rollcall.admission.plan import ServerDefaults, WorkPlan, plan_work
-from rollcall.audit.record import Explained
+from rollcall.audit.record import Decided, Explained, Told
 from rollcall.checks.base import Subject
 from rollcall.domain.compute import Captured, Compute, Job, Search
 from rollcall.domain.errors import BackendError, DeadlineTooShort, InvalidInput
@@ -68,7 +68,7 @@ class Records(Protocol):
         """Refuse, with InvalidInput, a request that wants no record where each has one."""
         ...
 
-    async def record(self, told: Explained) -> Receipt:
+    async def record(self, told: Told) -> Receipt:
         """Record an answer; raises RecordingFailed where it cannot be, and must be."""
         ...
 
@@ -118,7 +118,7 @@ class Pipeline:
     progress: Board = field(default_factory=Board)
 
     async def predict(self, request: PredictRequest) -> Predicted:
-        """Predict. Raises CallerError, CapacityError, ServiceError."""
+        """Predict; with `decision_ref` the decision is recorded. Raises CallerError, CapacityError, ServiceError."""
         stopwatch = Stopwatch()
         entry = self.catalog.resolve(request.model, request.revision)
         key = entry.card.ref.key
@@ -132,14 +132,19 @@ class Pipeline:
             message = "the model answered with values that are not numbers"
             raise BackendError(message)
         decision = make_decision(request, entry.card, result.logits)
+        prediction = make_prediction(request, entry.card, result.logits, decision)
         predicted = Predicted(
             request_id=request.request_id,
             model=entry.card.ref,
-            prediction=make_prediction(request, entry.card, result.logits, decision),
+            prediction=prediction,
             tokens_total=encoding.tokens_total,
             tokens_used=encoding.length,
             timing=stopwatch.timing(),
+            reported_mismatch=reported_mismatch(request, entry.card, prediction),
         )
+        if self.records is not None and request.decision_ref:
+            told = Decided(request=request, card=entry.card, encoding=encoding, predicted=predicted)
+            predicted = replace(predicted, receipt=await self.records.record(told))
         self.telemetry.predicted(predicted)
         return predicted
 
@@ -520,6 +525,8 @@ NOT_ASKED: dict[str, Any] = {
     "request_id": "",
     "caller": ANYONE,
     "deadline": None,
+    "decision_ref": "",
+    "subject_ref": "",
     "reported_label": None,
     "reported_score": None,
     "audit": AuditChoice.DEFAULT,

@@ -6,7 +6,7 @@ import numpy as np
 
 from rollcall.domain.decision import Decision, Prediction, Task, probabilities
 from rollcall.domain.errors import InvalidInput
-from rollcall.domain.explanation import ExplainRequest, PredictRequest
+from rollcall.domain.explanation import PredictRequest
 from rollcall.domain.inputs import ClassRef, Threshold
 from rollcall.domain.maps import Floats
 from rollcall.domain.model import ModelCard
@@ -79,7 +79,7 @@ def make_prediction(request: PredictRequest, card: ModelCard, logits: Floats, de
     )
 
 
-def reported_mismatch(request: ExplainRequest, card: ModelCard, prediction: Prediction) -> bool:
+def reported_mismatch(request: PredictRequest, card: ModelCard, prediction: Prediction) -> bool:
     """Whether the caller acted on another answer than this one."""
     label = card.labels[prediction.predicted] if request.reported_label is None else request.reported_label
     if request.reported_label is not None:

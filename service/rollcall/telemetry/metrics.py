@@ -175,6 +175,8 @@ class Metrics:
         self._tokens.observe(predicted.tokens_used)
         self._rows.child(model, "predict").inc()
         self._stages_of(model, predicted.timing)
+        if predicted.reported_mismatch:
+            self._mismatches.child(model).inc()
 
     def explained(self, explanation: Explanation, looks: int, cut: Enum | None, *, shared: bool = False) -> None:
         """Count an explanation that is answered: verdicts, checks, rows, stages, looks, and why looks were cut.

@@ -1364,6 +1364,8 @@ class ExplainRequest(_message.Message):
     REPORTED_SCORE_FIELD_NUMBER: _builtins.int
     INTEGRATED_GRADIENTS_FIELD_NUMBER: _builtins.int
     AUDIT_FIELD_NUMBER: _builtins.int
+    DECISION_REF_FIELD_NUMBER: _builtins.int
+    SUBJECT_REF_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The caller's id for this request; echoed, and made up if empty. At most 128 printable ASCII characters."""
     model: _builtins.str
@@ -1386,6 +1388,10 @@ class ExplainRequest(_message.Message):
     """The probability that the caller acted on."""
     audit: Global___AuditChoice.ValueType
     """Whether the server may record the answer. A server that must refuses OFF."""
+    decision_ref: _builtins.str
+    """What the caller calls the decision. At most 256 characters, kept encrypted and in a keyed index."""
+    subject_ref: _builtins.str
+    """What the caller calls the person whom the decision is about: all records about one person can be erased at once. At most 256 characters, kept encrypted and in a keyed index."""
     @_builtins.property
     def text(self) -> _common_pb2.TextInput:
         """A text or a pair of texts."""
@@ -1445,10 +1451,12 @@ class ExplainRequest(_message.Message):
         reported_score: _builtins.float | None = ...,
         integrated_gradients: Global___IntegratedGradientsOptions | None = ...,
         audit: Global___AuditChoice.ValueType = ...,
+        decision_ref: _builtins.str = ...,
+        subject_ref: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_rows", b"_max_rows", "_reported_label", b"_reported_label", "_reported_score", b"_reported_score", "_seed", b"_seed", "attention", b"attention", "input", b"input", "integrated_gradients", b"integrated_gradients", "max_rows", b"max_rows", "raw_attention", b"raw_attention", "reported_label", b"reported_label", "reported_score", b"reported_score", "rollout", b"rollout", "seed", b"seed", "target", b"target", "text", b"text", "threshold", b"threshold", "tokens", b"tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_rows", b"_max_rows", "_reported_label", b"_reported_label", "_reported_score", b"_reported_score", "_seed", b"_seed", "attention", b"attention", "audit", b"audit", "check_level", b"check_level", "input", b"input", "integrated_gradients", b"integrated_gradients", "maps", b"maps", "max_rows", b"max_rows", "model", b"model", "policy", b"policy", "primary_map", b"primary_map", "raw_attention", b"raw_attention", "reported_label", b"reported_label", "reported_score", b"reported_score", "request_id", b"request_id", "revision", b"revision", "rollout", b"rollout", "seed", b"seed", "target", b"target", "text", b"text", "threshold", b"threshold", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_rows", b"_max_rows", "_reported_label", b"_reported_label", "_reported_score", b"_reported_score", "_seed", b"_seed", "attention", b"attention", "audit", b"audit", "check_level", b"check_level", "decision_ref", b"decision_ref", "input", b"input", "integrated_gradients", b"integrated_gradients", "maps", b"maps", "max_rows", b"max_rows", "model", b"model", "policy", b"policy", "primary_map", b"primary_map", "raw_attention", b"raw_attention", "reported_label", b"reported_label", "reported_score", b"reported_score", "request_id", b"request_id", "revision", b"revision", "rollout", b"rollout", "seed", b"seed", "subject_ref", b"subject_ref", "target", b"target", "text", b"text", "threshold", b"threshold", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_rows: _TypeAlias = _typing.Literal["max_rows"]  # noqa: Y015
     _WhichOneofArgType__max_rows: _TypeAlias = _typing.Literal["_max_rows", b"_max_rows"]  # noqa: Y015

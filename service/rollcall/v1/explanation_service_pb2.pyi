@@ -96,12 +96,24 @@ class PredictRequest(_message.Message):
     TOKENS_FIELD_NUMBER: _builtins.int
     TARGET_FIELD_NUMBER: _builtins.int
     THRESHOLD_FIELD_NUMBER: _builtins.int
+    DECISION_REF_FIELD_NUMBER: _builtins.int
+    SUBJECT_REF_FIELD_NUMBER: _builtins.int
+    REPORTED_LABEL_FIELD_NUMBER: _builtins.int
+    REPORTED_SCORE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The caller's id for this request; echoed, and made up if empty. At most 128 printable ASCII characters."""
     model: _builtins.str
     """Name of the model; may be empty where there is a default or only one."""
     revision: _builtins.str
     """Revision that must be serving; any if empty."""
+    decision_ref: _builtins.str
+    """What the caller calls this decision; the decision is recorded if set. At most 256 characters, kept encrypted and in a keyed index."""
+    subject_ref: _builtins.str
+    """What the caller calls the person whom the decision is about: all records about one person can be erased at once. Needs decision_ref. At most 256 characters, kept encrypted and in a keyed index."""
+    reported_label: _builtins.str
+    """The label that the caller acted on, to be compared with the prediction."""
+    reported_score: _builtins.float
+    """The probability that the caller acted on."""
     @_builtins.property
     def text(self) -> _common_pb2.TextInput:
         """A text or a pair of texts."""
@@ -128,13 +140,26 @@ class PredictRequest(_message.Message):
         tokens: _common_pb2.TokensInput | None = ...,
         target: _common_pb2.Target | None = ...,
         threshold: _common_pb2.Threshold | None = ...,
+        decision_ref: _builtins.str = ...,
+        subject_ref: _builtins.str = ...,
+        reported_label: _builtins.str | None = ...,
+        reported_score: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "target", b"target", "text", b"text", "threshold", b"threshold", "tokens", b"tokens"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_reported_label", b"_reported_label", "_reported_score", b"_reported_score", "input", b"input", "reported_label", b"reported_label", "reported_score", b"reported_score", "target", b"target", "text", b"text", "threshold", b"threshold", "tokens", b"tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "model", b"model", "request_id", b"request_id", "revision", b"revision", "target", b"target", "text", b"text", "threshold", b"threshold", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_reported_label", b"_reported_label", "_reported_score", b"_reported_score", "decision_ref", b"decision_ref", "input", b"input", "model", b"model", "reported_label", b"reported_label", "reported_score", b"reported_score", "request_id", b"request_id", "revision", b"revision", "subject_ref", b"subject_ref", "target", b"target", "text", b"text", "threshold", b"threshold", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__reported_label: _TypeAlias = _typing.Literal["reported_label"]  # noqa: Y015
+    _WhichOneofArgType__reported_label: _TypeAlias = _typing.Literal["_reported_label", b"_reported_label"]  # noqa: Y015
+    _WhichOneofReturnType__reported_score: _TypeAlias = _typing.Literal["reported_score"]  # noqa: Y015
+    _WhichOneofArgType__reported_score: _TypeAlias = _typing.Literal["_reported_score", b"_reported_score"]  # noqa: Y015
     _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["text", "tokens"]  # noqa: Y015
     _WhichOneofArgType_input: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reported_label) -> _WhichOneofReturnType__reported_label | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reported_score) -> _WhichOneofReturnType__reported_score | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_input) -> _WhichOneofReturnType_input | None: ...
 
 Global___PredictRequest: _TypeAlias = PredictRequest  # noqa: Y015
@@ -152,6 +177,8 @@ class PredictResponse(_message.Message):
     TOKENS_TOTAL_FIELD_NUMBER: _builtins.int
     TOKENS_USED_FIELD_NUMBER: _builtins.int
     TIMING_FIELD_NUMBER: _builtins.int
+    REPORTED_MISMATCH_FIELD_NUMBER: _builtins.int
+    AUDIT_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The request's id."""
     truncated: _builtins.bool
@@ -160,6 +187,8 @@ class PredictResponse(_message.Message):
     """Tokens before truncation."""
     tokens_used: _builtins.int
     """Tokens that the model read."""
+    reported_mismatch: _builtins.bool
+    """Whether the reported label or score differs from this prediction."""
     @_builtins.property
     def model(self) -> _common_pb2.ModelRef:
         """Which weights answered."""
@@ -172,6 +201,10 @@ class PredictResponse(_message.Message):
     def timing(self) -> _common_pb2.Timing:
         """Where the time went."""
 
+    @_builtins.property
+    def audit(self) -> _explanation_pb2.AuditReceipt:
+        """What became of the record of this decision; absent without decision_ref, and where the server keeps no records."""
+
     def __init__(
         self,
         *,
@@ -182,10 +215,12 @@ class PredictResponse(_message.Message):
         tokens_total: _builtins.int = ...,
         tokens_used: _builtins.int = ...,
         timing: _common_pb2.Timing | None = ...,
+        reported_mismatch: _builtins.bool = ...,
+        audit: _explanation_pb2.AuditReceipt | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "prediction", b"prediction", "timing", b"timing"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "model", b"model", "prediction", b"prediction", "timing", b"timing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "prediction", b"prediction", "request_id", b"request_id", "timing", b"timing", "tokens_total", b"tokens_total", "tokens_used", b"tokens_used", "truncated", b"truncated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "model", b"model", "prediction", b"prediction", "reported_mismatch", b"reported_mismatch", "request_id", b"request_id", "timing", b"timing", "tokens_total", b"tokens_total", "tokens_used", b"tokens_used", "truncated", b"truncated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

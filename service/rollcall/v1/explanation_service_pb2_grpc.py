@@ -76,7 +76,8 @@ class ExplanationServiceServicer:
     """
 
     def Predict(self, request, context):
-        """The prediction alone: same inputs, same weights.
+        """The prediction alone: same inputs, same weights. With decision_ref it leaves a record of the decision, which can be
+        explained later.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,7 +40,9 @@ class ExplanationServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ExplanationServiceAsyncStub: ...
     Predict: _grpc.UnaryUnaryMultiCallable[_explanation_service_pb2.PredictRequest, _explanation_service_pb2.PredictResponse]
-    """The prediction alone: same inputs, same weights."""
+    """The prediction alone: same inputs, same weights. With decision_ref it leaves a record of the decision, which can be
+    explained later.
+    """
     Explain: _grpc.UnaryUnaryMultiCallable[_explanation_pb2.ExplainRequest, _explanation_pb2.ExplainResponse]
     """The prediction, its maps, and a faithfulness flag with evidence for each map."""
     ExplainStream: _grpc.UnaryStreamMultiCallable[_explanation_pb2.ExplainRequest, _explanation_service_pb2.ExplainStreamResponse]
@@ -64,7 +66,9 @@ class ExplanationServiceAsyncStub(ExplanationServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Predict: _aio.UnaryUnaryMultiCallable[_explanation_service_pb2.PredictRequest, _explanation_service_pb2.PredictResponse]  # type: ignore[assignment]
-    """The prediction alone: same inputs, same weights."""
+    """The prediction alone: same inputs, same weights. With decision_ref it leaves a record of the decision, which can be
+    explained later.
+    """
     Explain: _aio.UnaryUnaryMultiCallable[_explanation_pb2.ExplainRequest, _explanation_pb2.ExplainResponse]  # type: ignore[assignment]
     """The prediction, its maps, and a faithfulness flag with evidence for each map."""
     ExplainStream: _aio.UnaryStreamMultiCallable[_explanation_pb2.ExplainRequest, _explanation_service_pb2.ExplainStreamResponse]  # type: ignore[assignment]
@@ -91,7 +95,9 @@ class ExplanationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _explanation_service_pb2.PredictRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_explanation_service_pb2.PredictResponse, _abc.Awaitable[_explanation_service_pb2.PredictResponse]]:
-        """The prediction alone: same inputs, same weights."""
+        """The prediction alone: same inputs, same weights. With decision_ref it leaves a record of the decision, which can be
+        explained later.
+        """
 
     @_abc_1.abstractmethod
     def Explain(

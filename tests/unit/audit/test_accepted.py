@@ -22,3 +22,13 @@ def test_cut_off_bytes_are_no_record() -> None:
             Accepted.decode(data[:end])
     with pytest.raises(Unreadable):
         Accepted.decode(b"")
+
+
+def test_names_and_the_subjects_key_come_back() -> None:
+    """What the spool gives back is what went in, whatever belongs to the record."""
+    record = samples.accepted(decision_ref=samples.DECISION, subject_ref=samples.SUBJECT)
+    assert record.subject_key is not None
+    assert len(record.references) == 2
+    assert Accepted.decode(record.encode()) == record
+    decided = samples.recorded(samples.decided())
+    assert Accepted.decode(decided.encode()) == decided

@@ -28,7 +28,7 @@ def log(tmp_path: Path) -> Path:
     directory = tmp_path / "log"
     directory.mkdir()
     (directory / "log.vkey").write_text(KEY + "\n")
-    store = Store(path=directory / "log.db", signer=SIGNER)
+    store = Store(database=directory / "log.db", signer=SIGNER)
     store.open(1.0)
     store.append([samples.accepted(number) for number in range(2)])
     store.checkpoint()
@@ -124,7 +124,7 @@ def test_an_export_is_verified_where_only_cryptography_is_installed(log: Path, t
 
 def test_a_log_without_a_checkpoint_has_nothing_to_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Records that nobody has signed for prove nothing."""
-    store = Store(path=tmp_path / "log.db", signer=SIGNER)
+    store = Store(database=tmp_path / "log.db", signer=SIGNER)
     store.open(1.0)
     store.close()
     (tmp_path / "log.vkey").write_text(KEY)

@@ -11,9 +11,10 @@ from uuid import UUID
 import numpy as np
 import pytest
 
+from rollcall.audit.canonical import canonical, new_id, timestamp
 from rollcall.audit.parts import ATTENTION, INPUT, KEPT, REQUEST, SALT, SCORES, TOKENS, input_part, parts
-from rollcall.audit.record import canonical, envelope, new_record_id, timestamp
-from rollcall.audit.sealing import commitment, unseal
+from rollcall.audit.record import envelope
+from rollcall.audit.sealing import KeyEncryptionKey, SealError, commitment, unseal
 from rollcall.domain.explanation import Explanation
 from rollcall.domain.inputs import TextInput, TokensInput
 from rollcall.domain.maps import MapKind
@@ -22,7 +23,7 @@ from rollcall.domain.verdicts import Flag
 from tests.unit.audit import samples
 from tests.unit.edge import samples as answers
 
-FORBIDDEN = ("Xanthippe", "zucchini", "neighbour", "good", "film", "mail@example.org")
+FORBIDDEN = ("Xanthippe", "zucchini", "neighbour", "good", "film", "mail@example.org", "4711")
 """What the caller wrote, and the words that the answer quotes."""
 GOLDEN = "9b59f17e1112c9b9ecfae424d0cd87b6bf5b4011f4aeec286d3e8e50a8471b7b"
 """SHA-256 of the sample's envelope without what is random: a change of it is a change of the schema."""
@@ -31,9 +32,46 @@ GOLDEN = "9b59f17e1112c9b9ecfae424d0cd87b6bf5b4011f4aeec286d3e8e50a8471b7b"
 def test_the_envelope_holds_nothing_that_a_person_wrote() -> None:
     """Neither text nor words, ids or labels of the caller's are in the clear, in any mode."""
     for mode in KEPT:
-        record = samples.accepted(mode=mode)
-        clear = record.envelope + record.encode()
-        assert [word for word in FORBIDDEN if word.encode() in clear] == []
+        for told in (
+            samples.explained(decision_ref=samples.DECISION, subject_ref=samples.SUBJECT),
+            samples.decided(subject_ref=samples.SUBJECT),
+        ):
+            record = samples.recorded(told, mode=mode)
+            clear = record.envelope + record.encode()
+            assert [word for word in FORBIDDEN if word.encode() in clear] == []
+
+
+def test_a_decision_is_recorded_without_a_verdict() -> None:
+    """What was decided, on which weights, and whether the caller acted on it, and nothing like an explanation."""
+    body = json.loads(samples.recorded(samples.decided()).envelope)
+    assert (body["type"], body["verdict"]) == ("decision", None)
+    assert body["request"]["reported"] == {"label": "negative", "label_is_known": True, "score": None, "mismatch": True}
+    assert body["prediction"]["predicted"] == "positive"
+    assert not body.keys() & {"explanation_id", "explanation", "policy"}
+
+
+def test_names_are_committed_to_under_nonces_that_are_not_signed() -> None:
+    """Two records about one person say so nowhere in what is signed; the index says it, to whoever has its key."""
+    first, second = (samples.accepted(number, subject_ref=samples.SUBJECT) for number in range(2))
+    signed = [json.loads(record.envelope)["integrity"]["references"] for record in (first, second)]
+    assert [each["kind"] for each in signed[0]] == ["subject"]
+    assert signed[0] != signed[1]
+    assert signed[0][0]["commitment"] == first.references[0].commitment
+    assert first.references[0].digest == second.references[0].digest
+    other = samples.accepted(2, subject_ref="somebody else")
+    assert other.references[0].digest != first.references[0].digest
+
+
+def test_a_subjects_key_opens_all_of_the_subjects_records_and_no_other() -> None:
+    """The operator's key opens the subject's, that one the record's, and the envelope names both."""
+    record = samples.accepted(subject_ref=samples.SUBJECT)
+    integrity = json.loads(record.envelope)["integrity"]
+    assert record.subject_key is not None
+    subject = KeyEncryptionKey(key=samples.KEY.unwrap(record.subject_key.wrapped))
+    assert subject.id == integrity["encryption_key"] == integrity["subject_key"]["id"]
+    assert subject.unwrap(record.wrapped_key) == samples.DATA_KEY
+    with pytest.raises(SealError):
+        samples.KEY.unwrap(record.wrapped_key)
 
 
 def test_the_envelope_is_canonical() -> None:
@@ -79,12 +117,12 @@ def test_numbers_that_are_none_are_words() -> None:
 @pytest.mark.parametrize("mode", list(KEPT))
 def test_each_mode_keeps_its_parts(mode: RecordMode) -> None:
     """What is kept opens and matches its commitment; what is not kept is committed to, and the salt is always kept."""
-    record = samples.accepted(mode=mode)
+    record = samples.accepted(mode=mode, decision_ref=samples.DECISION)
     body = json.loads(record.envelope)
     data_key = samples.KEY.unwrap(record.wrapped_key)
     opened = {sealed.kind: unseal(data_key, record.record_id, sealed) for sealed in record.payloads}
     salt = opened.pop(SALT)
-    contents = parts(samples.explained())
+    contents = parts(samples.explained(decision_ref=samples.DECISION))
     assert salt == samples.SALT
     assert opened.keys() == KEPT[mode]
     for part in body["integrity"]["parts"]:
@@ -105,7 +143,7 @@ def test_an_input_can_be_shown_to_be_the_one() -> None:
 
 def test_record_ids_sort_by_time() -> None:
     """Ids are UUIDs of version 7, and later ones are larger."""
-    ids = [new_record_id(at, bytes([255] * 10)) for at in (1.0, 1.001, 1_764_000_000.0, 4_000_000_000.0)]
+    ids = [new_id(at, bytes([255] * 10)) for at in (1.0, 1.001, 1_764_000_000.0, 4_000_000_000.0)]
     assert ids == sorted(ids)
     assert {(UUID(one).version, UUID(one).variant) for one in ids} == {(7, "specified in RFC 4122")}
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,14 +13,17 @@ from pathlib import Path
 from sqlalchemy import select
 
 from rollcall.audit.accepted import Accepted
-from rollcall.audit.database import reading
+from rollcall.audit.database import FILE, Database, reading
 from rollcall.audit.notes import Signer, open_checkpoint
 from rollcall.audit.queries import Signed
 from rollcall.audit.schema import LEAF
 from rollcall.audit.sequencer import Sequencer
 from rollcall.audit.spool import Spool
 from rollcall.audit.store import Store
+from rollcall.audit.verify import verify
+from rollcall.audit.verify_postgresql import verify_postgresql
 from tests.unit.audit import samples
+from tests.unit.audit.postgres import PostgresServer
 
 SECONDS = 30
 
@@ -73,17 +78,17 @@ class Desk:
 
     def sequence(self) -> list[str]:
         """Ids in the order of the log."""
-        with reading(self.store.path) as connection:
+        with reading(self.store.database) as connection:
             rows = connection.execute(select(LEAF.c.record_id).order_by(LEAF.c.leaf_index)).all()
         return [row.record_id for row in rows if row.record_id]
 
 
 @contextmanager
-def desk(directory: Path, signer: Signer) -> Iterator[Desk]:
-    """Run a sequencer for the length of a block."""
+def desk(directory: Path, signer: Signer, database: Database | None = None) -> Iterator[Desk]:
+    """Run a sequencer for the length of a block, on the log in `directory` if no other is named."""
     told = Told()
     signed: list[Signed] = []
-    store = Fragile(path=directory / "log.db", signer=signer)
+    store = Fragile(database=database or directory / FILE, signer=signer)
     store.down.clear()
     store.open(1.0)
     spool = Spool(directory=directory / "spool", most_bytes=1_000_000_000, segment_bytes=20_000)
@@ -142,3 +147,43 @@ def test_what_the_database_never_took_is_there_at_the_next_start(tmp_path: Path)
     with desk(tmp_path, signer) as at:
         ids += append(at, range(20, 22))
     assert at.sequence() == ids
+
+
+def test_a_server_that_is_stopped_and_started_loses_nothing(tmp_path: Path, postgres: PostgresServer) -> None:
+    """While PostgreSQL is gone records wait in the spool; when it is back they are taken in, in their order, once."""
+    database = postgres.make()
+    with desk(tmp_path, Signer.generate("log.example"), database) as at:
+        ids = append(at, range(10))
+        wait_until(lambda: len(at.sequence()) == 10)
+        postgres.stop()
+        try:
+            ids += append(at, range(10, 30))
+            assert at.told.failed.wait(SECONDS)
+        finally:
+            postgres.start()
+        ids += append(at, range(30, 35))
+        wait_until(lambda: len(at.sequence()) == 35)
+    assert at.sequence() == ids
+    assert verify_postgresql(database, None).problems == []
+
+
+def test_two_sequencers_append_to_one_log(tmp_path: Path, database: Database) -> None:
+    """Two servers with spools of their own take turns: no index is given twice, none left out, nothing is lost."""
+    signer = Signer.generate("log.example")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    with desk(tmp_path / "a", signer, database) as first, desk(tmp_path / "b", signer, database) as second:
+        ids = list(ThreadPoolExecutor(2).map(append, (first, second), (range(150), range(150, 300))))
+    sequence = first.sequence()
+    assert sorted(sequence) == sorted(ids[0] + ids[1])
+    assert [each for each in sequence if each in ids[0]] == ids[0]
+    found = verify(database, key=None) if isinstance(database, Path) else verify_postgresql(database, None)
+    assert (found.problems, found.entries) == ([], 301)
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    """Wait for what a thread will do."""
+    until = time.monotonic() + SECONDS
+    while not true():
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.02)

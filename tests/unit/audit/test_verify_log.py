@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from rollcall.audit import queries
-from rollcall.audit.database import reading
+from rollcall.audit.accepted import Accepted
+from rollcall.audit.database import Database, reading
 from rollcall.audit.merkle import leaf_hash
 from rollcall.audit.notes import Signer
 from rollcall.audit.schema import METADATA
@@ -22,21 +23,31 @@ from tests.unit.audit import samples
 SIGNER = Signer(name="log.example", seed=bytes(32))
 RECORDS = 5
 VICTIM = samples.accepted(2).record_id
-OF_RECORDS = ("leaf", "record", "data_key", "payload")
+OF_RECORDS = ("leaf", "record", "data_key", "payload", "reference")
 COLUMNS = [(table.name, column.name) for table in METADATA.sorted_tables for column in table.columns]
+
+
+def named(number: int) -> Accepted:
+    """Make a record of a decision about a person."""
+    return samples.accepted(number, decision_ref=samples.DECISION, subject_ref=samples.SUBJECT)
+
+
+def fill(database: Database) -> None:
+    """Keep a small log that is signed twice."""
+    store = Store(database=database, signer=SIGNER)
+    store.open(1.0)
+    store.append([samples.accepted(0), samples.recorded(samples.decided(), 1), named(2)])
+    store.checkpoint()
+    store.append([named(3), samples.accepted(4)])
+    store.checkpoint()
+    store.close()
 
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Keep a small log that is signed twice."""
     path = tmp_path_factory.mktemp("log") / "log.db"
-    store = Store(path=path, signer=SIGNER)
-    store.open(1.0)
-    store.append([samples.accepted(number) for number in range(3)])
-    store.checkpoint()
-    store.append([samples.accepted(number) for number in range(3, RECORDS)])
-    store.checkpoint()
-    store.close()
+    fill(path)
     return path
 
 
@@ -71,7 +82,7 @@ def test_an_untouched_log_holds(log: Path) -> None:
 def test_no_column_can_be_altered(copy: Path, table: str, column: str) -> None:
     """Another value in any column of any table is found, and the record is named where it is a record's."""
     where = f"WHERE record_id = '{VICTIM}'" if table in OF_RECORDS else ""
-    kind = "AND kind = 'scores'" if table == "payload" else ""
+    kind = {"payload": "AND kind = 'scores'", "reference": "AND kind = 'subject'"}.get(table, "")
     first = f"rowid = (SELECT MIN(rowid) FROM {table} {where} {kind})"
     with closing(sqlite3.connect(copy)) as connection:
         (value,) = connection.execute(f"SELECT {column} FROM {table} WHERE {first}").fetchone()
@@ -121,6 +132,9 @@ def test_no_row_of_a_record_can_be_removed(copy: Path, table: str) -> None:
         ),
         pytest.param([f"INSERT INTO payload VALUES ('{VICTIM}', 'more', x'00', x'00')"], id="one payload more"),
         pytest.param(["INSERT INTO payload VALUES ('nobody', 'more', x'00', x'00')"], id="a payload of nobody"),
+        pytest.param(["INSERT INTO subject_key VALUES ('0123', '4567', x'00')"], id="one subject's key more"),
+        pytest.param(["DELETE FROM subject_key"], id="no subject's key"),
+        pytest.param(["UPDATE subject_key SET wrapped = NULL"], id="a subject's key destroyed by nobody"),
     ],
 )
 def test_no_row_can_be_added_or_moved(copy: Path, statements: list[str]) -> None:
@@ -146,7 +160,7 @@ def test_an_old_copy_is_found_by_a_checkpoint_that_was_kept(log: Path, tmp_path:
     with reading(log) as connection:
         last = queries.last_checkpoint(connection)
     assert last is not None
-    store = Store(path=tmp_path / "log.db", signer=SIGNER)
+    store = Store(database=tmp_path / "log.db", signer=SIGNER)
     store.open(1.0)
     store.append([samples.accepted(number) for number in range(3)])
     store.checkpoint()

@@ -232,3 +232,12 @@ def test_a_receipt_leaves_whole() -> None:
     reply = replies.explain_response(replace(samples.explanation(), receipt=none)).audit
     assert (reply.state, reply.mode) == (explanation_pb2.RECORD_STATE_NOT_RECORDED, 0)
     assert (reply.HasField("log_index"), reply.note) == (False, "records are off for this request")
+
+
+def test_a_prediction_carries_its_receipt_and_the_mismatch() -> None:
+    """What became of the decision's record is told, where there is one."""
+    assert not replies.predict_response(samples.predicted()).HasField("audit")
+    receipt = Receipt(state=RecordState.SPOOLED, mode=RecordMode.FULL, record_id="r", envelope_sha256="ab" * 32)
+    reply = replies.predict_response(replace(samples.predicted(), receipt=receipt, reported_mismatch=True))
+    assert (reply.audit.record_id, reply.audit.mode) == ("r", explanation_pb2.RECORD_MODE_FULL)
+    assert reply.reported_mismatch

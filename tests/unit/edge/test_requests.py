@@ -289,3 +289,31 @@ def test_a_request_may_ask_for_no_record() -> None:
     assert read().audit is AuditChoice.DEFAULT
     assert read(audit=choices.AUDIT_CHOICE_OFF).audit is AuditChoice.OFF
     assert violations(audit=9) == {"audit": "has no value 9 in this version"}
+
+
+def test_names_and_what_was_acted_on_are_read() -> None:
+    """A prediction and an explanation take the same names, and the label and score that the caller acted on."""
+    said: dict[str, Any] = {"decision_ref": "d", "subject_ref": "s", "reported_label": "good", "reported_score": 0.5}
+    predict = explanation_service_pb2.PredictRequest(text=TEXT, **said)
+    explain = explanation_pb2.ExplainRequest(text=TEXT, **said)
+    for request in (
+        predict_request(predict, limits=LIMITS, deadline=None, caller=ANYONE),
+        explain_request(explain, limits=LIMITS, deadline=None, caller=ANYONE),
+    ):
+        assert {name: getattr(request, name) for name in said} == said
+
+
+def test_a_name_that_cannot_be_one_is_refused() -> None:
+    """Too long, not printable, or of a person without a decision: the field is named, and the name not quoted."""
+    message = explanation_service_pb2.PredictRequest(text=TEXT, decision_ref="a\nb", subject_ref="x" * 257)
+    with pytest.raises(InvalidInput) as caught:
+        predict_request(message, limits=LIMITS, deadline=None, caller=ANYONE)
+    assert {violation.field for violation in caught.value.violations} == {"decision_ref", "subject_ref"}
+    assert "xxx" not in str(caught.value)
+    with pytest.raises(InvalidInput, match="decision_ref: required with subject_ref"):
+        predict_request(
+            explanation_service_pb2.PredictRequest(text=TEXT, subject_ref="s"),
+            limits=LIMITS,
+            deadline=None,
+            caller=ANYONE,
+        )

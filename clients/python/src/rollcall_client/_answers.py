@@ -64,6 +64,8 @@ def prediction(reply: explanation_service_pb2.PredictResponse) -> types.PredictR
         tokens_total=reply.tokens_total,
         tokens_used=reply.tokens_used,
         timing=_timing(reply.timing),
+        reported_mismatch=reply.reported_mismatch,
+        audit=_receipt(reply.audit) if reply.HasField("audit") else None,
     )
 
 

@@ -49,6 +49,10 @@ def predict_request(
     target: str | int | None = None,
     foil: str | int | None = None,
     threshold: Threshold | None = None,
+    decision_ref: str = "",
+    subject_ref: str = "",
+    reported_label: str | None = None,
+    reported_score: float | None = None,
 ) -> explanation_service_pb2.PredictRequest:
     """A request for a prediction."""
     return explanation_service_pb2.PredictRequest(
@@ -59,6 +63,10 @@ def predict_request(
         tokens=content if isinstance(content, common_pb2.TokensInput) else None,
         target=_target(target, foil),
         threshold=_threshold(threshold),
+        decision_ref=decision_ref,
+        subject_ref=subject_ref,
+        reported_label=reported_label,
+        reported_score=reported_score,
     )
 
 
@@ -71,6 +79,10 @@ def explain_request(
     target: str | int | None = None,
     foil: str | int | None = None,
     threshold: Threshold | None = None,
+    decision_ref: str = "",
+    subject_ref: str = "",
+    reported_label: str | None = None,
+    reported_score: float | None = None,
     maps: Sequence[MapKind] = (),
     primary_map: MapKind | None = None,
     level: CheckLevel | None = None,
@@ -81,8 +93,6 @@ def explain_request(
     raw_attention: RawAttentionOptions | None = None,
     rollout: RolloutOptions | None = None,
     integrated_gradients: IntegratedGradientsOptions | None = None,
-    reported_label: str | None = None,
-    reported_score: float | None = None,
     audit: AuditChoice | None = None,
 ) -> explanation_pb2.ExplainRequest:
     """A request for an explanation."""
@@ -109,6 +119,8 @@ def explain_request(
         reported_label=reported_label,
         reported_score=reported_score,
         audit=_Audit(0 if audit is None else audit.value),
+        decision_ref=decision_ref,
+        subject_ref=subject_ref,
     )
 
 

@@ -68,6 +68,14 @@ class PredictOptions(TypedDict, total=False):
     """A class to contrast with ("why this and not that"), by label or index from 0."""
     threshold: Threshold | None
     """The decision rule; the model's configured one, else the arg max, if left out."""
+    decision_ref: str
+    """What you call this decision, at most 256 characters: a prediction is recorded where it is given."""
+    subject_ref: str
+    """What you call the person whom it is about, at most 256 characters: their records can be erased at once."""
+    reported_label: str | None
+    """The label that was acted on, to be compared with the prediction."""
+    reported_score: float | None
+    """The probability that was acted on, between 0 and 1."""
 
 
 class ExplainOptions(PredictOptions, total=False):
@@ -93,9 +101,5 @@ class ExplainOptions(PredictOptions, total=False):
     """Options of the maps ATTENTION_ROLLOUT and ATTENTION_FLOW."""
     integrated_gradients: IntegratedGradientsOptions | None
     """Options of the map INTEGRATED_GRADIENTS."""
-    reported_label: str | None
-    """The label that was acted on, to be compared with the prediction."""
-    reported_score: float | None
-    """The probability that was acted on, between 0 and 1."""
     audit: AuditChoice | None
     """Whether the answer may be recorded; as the service is set up if left out."""

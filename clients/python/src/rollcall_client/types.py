@@ -300,7 +300,11 @@ class MissingMap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictResult:
-    """The prediction alone: same inputs, same weights as an explanation."""
+    """The prediction alone: same inputs, same weights as an explanation.
+
+    `reported_mismatch`: it differs from what was said to be acted on. `audit` is the receipt of the decision's record,
+    None without a `decision_ref`, and where the service keeps no records.
+    """
 
     request_id: str
     model: ModelRef
@@ -309,6 +313,8 @@ class PredictResult:
     tokens_total: int
     tokens_used: int
     timing: Timing
+    reported_mismatch: bool = False
+    audit: AuditReceipt | None = None
 
     def to_dict(self) -> dict[str, JsonValue]:
         """The result as values that `json.dumps` takes, by the rules of `Explanation.to_dict`."""

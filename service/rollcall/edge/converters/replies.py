@@ -41,6 +41,8 @@ def predict_response(answer: Predicted) -> explanation_service_pb2.PredictRespon
         tokens_total=answer.tokens_total,
         tokens_used=answer.tokens_used,
         timing=_timing(answer.timing),
+        reported_mismatch=answer.reported_mismatch,
+        audit=_receipt(answer.receipt) if answer.receipt else None,
     )
 
 

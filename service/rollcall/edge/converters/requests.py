@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 MAX_VIOLATIONS = 20
 MAX_NAME_CHARACTERS = 128
 MAX_LABEL_CHARACTERS = 1_000
+MAX_REFERENCE_CHARACTERS = 256
 MAX_LIST_ENTRIES = 1_000
 """Of maps, layers and heads: more than any model has."""
 REQUEST_ID = re.compile(r"[\x20-\x7e]{1,128}")
@@ -65,7 +66,13 @@ def predict_request(
         threshold=read.threshold(message),
         deadline=deadline,
         caller=caller,
+        decision_ref=read.reference("decision_ref", message.decision_ref),
+        subject_ref=read.reference("subject_ref", message.subject_ref),
+        reported_label=read.reported_label(message),
+        reported_score=read.reported_score(message),
     )
+    if request.subject_ref and not request.decision_ref:
+        read.refuse("decision_ref", "required with subject_ref: without it a prediction leaves no record")
     read.finish()
     return request
 
@@ -84,6 +91,8 @@ def explain_request(
         threshold=read.threshold(message),
         deadline=deadline,
         caller=caller,
+        decision_ref=read.reference("decision_ref", message.decision_ref),
+        subject_ref=read.reference("subject_ref", message.subject_ref),
         maps=read.maps(message),
         primary_map=read.enum("primary_map", message.primary_map, enums.MAP_KINDS),
         map_options=read.map_options(message),
@@ -131,6 +140,13 @@ class _Reader:
     def name(self, field: str, value: str) -> str:
         if len(value) > MAX_NAME_CHARACTERS:
             self.refuse(field, f"must have at most {MAX_NAME_CHARACTERS} characters")
+        return value
+
+    def reference(self, field: str, value: str) -> str:
+        if len(value) > MAX_REFERENCE_CHARACTERS:
+            self.refuse(field, f"must have at most {MAX_REFERENCE_CHARACTERS} characters")
+        elif not value.isprintable():
+            self.refuse(field, "must hold printable characters only")
         return value
 
     def label(self, field: str, value: str) -> str:
@@ -267,10 +283,10 @@ class _Reader:
             self.refuse("max_rows", f"must lie between 1 and {limits.max_rows}")
         return message.max_rows
 
-    def reported_label(self, message: explanation_pb2.ExplainRequest) -> str | None:
+    def reported_label(self, message: AnyRequest) -> str | None:
         return self.label("reported_label", message.reported_label) if message.HasField("reported_label") else None
 
-    def reported_score(self, message: explanation_pb2.ExplainRequest) -> float | None:
+    def reported_score(self, message: AnyRequest) -> float | None:
         if not message.HasField("reported_score"):
             return None
         if not 0 <= message.reported_score <= 1:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from rollcall.audit.migrations import drop_refusal, make_refusal, protect
+
 revision = "0001"
 down_revision = None
 
@@ -12,7 +14,7 @@ IMMUTABLE = ("leaf", "record", "checkpoint")
 
 
 def upgrade() -> None:
-    """Make all tables, and on SQLite the triggers that refuse to change what must not change."""
+    """Make all tables, and the triggers that refuse to change what must not change."""
     op.create_table(
         "log",
         sa.Column("id", sa.Integer(), primary_key=True, autoincrement=False),
@@ -70,15 +72,13 @@ def upgrade() -> None:
         sa.Column("size", sa.Integer(), primary_key=True, autoincrement=False),
         sa.Column("note", sa.Text(), nullable=False),
     )
-    for table in IMMUTABLE if op.get_bind().dialect.name == "sqlite" else ():
-        for act in ("UPDATE", "DELETE"):
-            op.execute(
-                f"CREATE TRIGGER {table}_no_{act.lower()} BEFORE {act} ON {table} "
-                f"BEGIN SELECT RAISE(ABORT, 'rows of {table} are never changed'); END"
-            )
+    make_refusal()
+    for table in IMMUTABLE:
+        protect(table)
 
 
 def downgrade() -> None:
     """Remove everything."""
     for table in ("checkpoint", "tile", "payload", "data_key", "record", "leaf", "log"):
         op.drop_table(table)
+    drop_refusal()
