@@ -35,7 +35,7 @@ class ExplanationServicer(explanation_service_pb2_grpc.ExplanationServiceService
         self, request: explanation_service_pb2.PredictRequest, context: Context
     ) -> explanation_service_pb2.PredictResponse:
         """Answer with the prediction alone."""
-        asked = requests.predict_request(request, limits=self._port.limits(), deadline=_deadline(context))
+        asked = requests.predict_request(request, limits=self._port.limits(), deadline=deadline_of(context))
         answer = await self._port.predict(asked)
         started = time.perf_counter()
         reply = replies.predict_response(answer)
@@ -46,7 +46,7 @@ class ExplanationServicer(explanation_service_pb2_grpc.ExplanationServiceService
         self, request: explanation_pb2.ExplainRequest, context: Context
     ) -> explanation_pb2.ExplainResponse:
         """Answer with the prediction, its maps, and a verdict for each map."""
-        asked = requests.explain_request(request, limits=self._port.limits(), deadline=_deadline(context))
+        asked = requests.explain_request(request, limits=self._port.limits(), deadline=deadline_of(context))
         answer = await self._port.explain(asked)
         started = time.perf_counter()
         reply = replies.explain_response(answer)
@@ -57,7 +57,7 @@ class ExplanationServicer(explanation_service_pb2_grpc.ExplanationServiceService
         self, request: explanation_pb2.ExplainRequest, context: Context
     ) -> AsyncIterator[explanation_service_pb2.ExplainStreamResponse]:
         """Answer as Explain does, and tell meanwhile how far it is: the latest state, whenever the caller reads."""
-        asked = requests.explain_request(request, limits=self._port.limits(), deadline=_deadline(context))
+        asked = requests.explain_request(request, limits=self._port.limits(), deadline=deadline_of(context))
         latest = _Latest()
         working = asyncio.ensure_future(self._port.explain(asked, latest.put))
         working.add_done_callback(lambda _: latest.news.set())
@@ -126,7 +126,7 @@ class _Latest:
         return progress
 
 
-def _deadline(context: Context) -> float | None:
+def deadline_of(context: Context) -> float | None:
     """Turn the call's deadline into a reading of time.monotonic()."""
     remaining: float | None = context.time_remaining()
     return None if remaining is None else time.monotonic() + remaining
