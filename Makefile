@@ -8,7 +8,7 @@ CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
 SHARED ?= ../shared
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types imports protos protos-check charts bench peers load soak wheels study ci clean
+.PHONY: help setup demo test lint types imports protos protos-check charts bench peers load soak wheels conformance study ci clean
 
 help:  ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -67,10 +67,13 @@ soak: setup  ## Load a real server for ten minutes, and watch its memory, thread
 wheels: setup  ## Build the wheels of service and client, and try them in empty environments
 	$(BIN)/python -m tests.contract.wheels
 
+conformance: setup  ## Try clients that others made: tritonclient, kserve, @grpc/grpc-js (minutes at first: downloads them)
+	CONFORMANCE=1 $(BIN)/python -m pytest tests/conformance
+
 study: setup  ## Hold the flag against models whose truth is known: the quick tier, and fail where it is worse than before
 	$(BIN)/rollcall study flag --quick --check --out out/study-flag
 
-ci: lint types imports protos-check test study demo  ## What .ci/run calls
+ci: lint types imports protos-check test conformance study demo  ## What .ci/run calls
 
 clean:  ## Remove what was made
 	rm -rf $(VENV) out dist build

@@ -1,8 +1,9 @@
-"""What surrounds every call of ExplanationService: its id, its count, its log line, and how an error leaves.
+"""What surrounds every call of our services: its id, its count, its log line, and how an error leaves.
 
 One interceptor, because order matters: a call is counted whichever way it ends, also where the caller cancels, the
-deadline passes, or the request cannot be decoded. Health and reflection pass through uncounted. A request above the
-inbound limit never gets here; the library refuses it with RESOURCE_EXHAUSTED.
+deadline passes, or the request cannot be decoded. Health and reflection pass through; what the Open Inference Protocol
+asks beside ModelInfer is of their kind, neither counted nor, unless it fails, logged. A request above the inbound limit
+never gets here; the library refuses it with RESOURCE_EXHAUSTED.
 """
 
 from __future__ import annotations
@@ -22,13 +23,16 @@ from rollcall.domain import errors
 from rollcall.edge import status, wire
 from rollcall.edge.converters.replies import describe
 from rollcall.edge.converters.requests import REQUEST_ID
+from rollcall.oip import open_inference_pb2
 from rollcall.telemetry import logs
+from rollcall.telemetry.metrics import METHODS
 from rollcall.telemetry.series import OTHER
 from rollcall.v1 import explanation_service_pb2
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
+    from google.protobuf.descriptor import MethodDescriptor
     from google.protobuf.message import Message
 
     from rollcall.telemetry.metrics import Metrics, RejectReason
@@ -38,7 +42,11 @@ if TYPE_CHECKING:
     Behaviour: TypeAlias = Callable[[Message, Context], Awaitable[Message]]
     Streaming: TypeAlias = Callable[[Message, Context], AsyncGenerator[Message, None]]
 
-SERVICE = explanation_service_pb2.DESCRIPTOR.services_by_name["ExplanationService"]
+SERVICES = {
+    service.full_name: service
+    for file in (explanation_service_pb2, open_inference_pb2)
+    for service in file.DESCRIPTOR.services_by_name.values()
+}
 REQUEST_ID_KEY = "x-request-id"
 DEADLINE_TOLERANCE_SECONDS = 0.05
 
@@ -55,7 +63,7 @@ _log = logging.getLogger("rollcall.edge")
 
 
 class CallInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # generic in the stubs only
-    """Wraps the methods of ExplanationService."""
+    """Wraps the methods of SERVICES."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -67,14 +75,14 @@ class CallInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # generi
         """Find the handler; wrap it once."""
         handler = await continuation(details)
         service, _, method = details.method.lstrip("/").partition("/")
-        if handler is None or service != SERVICE.full_name:
+        if handler is None or service not in SERVICES:
             return handler
-        if method not in self._wrapped:
-            self._wrapped[method] = self._wrap(method, handler)
-        return self._wrapped[method]
+        if details.method not in self._wrapped:
+            self._wrapped[details.method] = self._wrap(SERVICES[service].methods_by_name[method], handler)
+        return self._wrapped[details.method]
 
-    def _wrap(self, method: str, handler: Handler) -> Handler:
-        decode = wire.decoder(SERVICE.methods_by_name[method].input_type)
+    def _wrap(self, descriptor: MethodDescriptor, handler: Handler) -> Handler:
+        method, decode = descriptor.name, wire.decoder(descriptor.input_type)
         if handler.response_streaming:
             streaming = cast("Streaming", handler.unary_stream)
 
@@ -143,17 +151,21 @@ class CallInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # generi
         await _abort_if_refused(opened, outcome, context)
 
     def _open(self, method: str, request: Message | wire.Undecodable, context: Context) -> _Opened:
-        self._metrics.rpc_started(method)
+        if method in METHODS:
+            self._metrics.rpc_started(method)
         return _Opened(
             method=method,
-            model=getattr(request, "model", OTHER),
+            model=getattr(request, "model", getattr(request, "model_name", OTHER)),
             request_id=_name(request, context),
             started=time.monotonic(),
         )
 
     def _close(self, opened: _Opened, outcome: _Outcome) -> None:
+        if opened.method not in METHODS and outcome.error is None:
+            return
         seconds = time.monotonic() - opened.started
-        self._metrics.rpc_handled(opened.method, model=opened.model, code=outcome.code.name, seconds=seconds)
+        if opened.method in METHODS:
+            self._metrics.rpc_handled(opened.method, model=opened.model, code=outcome.code.name, seconds=seconds)
         for reason in (reason for kind, reason in REJECTED.items() if isinstance(outcome.error, kind)):
             self._metrics.rejected(opened.model, reason)
         model = self._metrics.model_label(opened.model)
@@ -209,7 +221,7 @@ def _refuse(error: Exception) -> _Outcome:
 
 def _name(request: Message | wire.Undecodable, context: Context) -> str:
     """Choose the call's id: the request's own, that of the metadata, or a new one, and give it to a request without."""
-    own: str = getattr(request, "request_id", "")
+    own: str = getattr(request, "request_id", getattr(request, "id", ""))
     request_id = own if REQUEST_ID.fullmatch(own) else request_id_of(context)
     if not own and hasattr(request, "request_id"):
         request.request_id = request_id

@@ -12,9 +12,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from rollcall.edge.access.interceptor import AccessInterceptor
-from rollcall.edge.health import SERVICE
+from rollcall.edge.health import SERVICES
+from rollcall.edge.inference import InferenceServicer
 from rollcall.edge.interceptors import CallInterceptor
 from rollcall.edge.servicer import ExplanationServicer
+from rollcall.oip import open_inference_pb2_grpc
 from rollcall.settings import is_loopback
 from rollcall.telemetry import logs
 from rollcall.v1 import explanation_service_pb2_grpc
@@ -36,7 +38,9 @@ HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
 
 class GrpcServer:
-    """One port with ExplanationService, health, and reflection if the settings say so; plain without `credentials`.
+    """One port with ExplanationService, the Open Inference Protocol, health, and reflection if the settings say so.
+
+    Plain without `credentials`.
 
     `shared`: other processes of ours listen on the same port, and the kernel spreads connections over us.
     """
@@ -71,9 +75,12 @@ class GrpcServer:
         )
         servicer = ExplanationServicer(port, metrics)
         explanation_service_pb2_grpc.add_ExplanationServiceServicer_to_server(servicer, self._server)
+        open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(
+            InferenceServicer(port, health, metrics), self._server
+        )
         health_pb2_grpc.add_HealthServicer_to_server(health.servicer, self._server)
         if settings.reflection:
-            reflection.enable_server_reflection((SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME), self._server)
+            reflection.enable_server_reflection((*SERVICES, HEALTH_SERVICE, reflection.SERVICE_NAME), self._server)
 
     async def start(self) -> int:
         """Open the door; return the port. Raises OSError where the address cannot be had."""

@@ -37,7 +37,7 @@ class ExplanationServicer(explanation_service_pb2_grpc.ExplanationServiceService
     ) -> explanation_service_pb2.PredictResponse:
         """Answer with the prediction alone."""
         asked = requests.predict_request(
-            request, limits=self._port.limits(), deadline=_deadline(context), caller=current()
+            request, limits=self._port.limits(), deadline=deadline_of(context), caller=current()
         )
         answer = await self._port.predict(asked)
         started = time.perf_counter()
@@ -50,7 +50,7 @@ class ExplanationServicer(explanation_service_pb2_grpc.ExplanationServiceService
     ) -> explanation_pb2.ExplainResponse:
         """Answer with the prediction, its maps, and a verdict for each map."""
         asked = requests.explain_request(
-            request, limits=self._port.limits(), deadline=_deadline(context), caller=current()
+            request, limits=self._port.limits(), deadline=deadline_of(context), caller=current()
         )
         answer = await self._port.explain(asked)
         started = time.perf_counter()
@@ -63,7 +63,7 @@ class ExplanationServicer(explanation_service_pb2_grpc.ExplanationServiceService
     ) -> AsyncIterator[explanation_service_pb2.ExplainStreamResponse]:
         """Answer as Explain does, and tell meanwhile how far it is: the latest state, whenever the caller reads."""
         asked = requests.explain_request(
-            request, limits=self._port.limits(), deadline=_deadline(context), caller=current()
+            request, limits=self._port.limits(), deadline=deadline_of(context), caller=current()
         )
         latest = _Latest()
         working = asyncio.ensure_future(self._port.explain(asked, latest.put))
@@ -133,7 +133,7 @@ class _Latest:
         return progress
 
 
-def _deadline(context: Context) -> float | None:
+def deadline_of(context: Context) -> float | None:
     """Turn the call's deadline into a reading of time.monotonic()."""
     remaining: float | None = context.time_remaining()
     return None if remaining is None else time.monotonic() + remaining

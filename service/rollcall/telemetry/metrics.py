@@ -41,8 +41,13 @@ if TYPE_CHECKING:
     from rollcall.domain.verdicts import Flag
 
 SERVICE: Final = "rollcall.v1.ExplanationService"
+OPEN_INFERENCE: Final = "inference.GRPCInferenceService"
 STREAMS: Final = ("ExplainStream",)
-METHODS: Final = ("Predict", "Explain", *STREAMS, "ListModels", "GetModel")
+LISTINGS: Final = ("ListModels", "GetModel")
+"""Methods that run no model: counted, and not timed."""
+TIMED: Final = ("Predict", "Explain", *STREAMS, "ModelInfer")
+METHODS: Final = (*TIMED, *LISTINGS)
+SERVICES: Final = {method: OPEN_INFERENCE if method == "ModelInfer" else SERVICE for method in METHODS}
 CODES: Final = (
     "OK",
     "CANCELLED",
@@ -50,18 +55,15 @@ CODES: Final = (
     "INVALID_ARGUMENT",
     "DEADLINE_EXCEEDED",
     "NOT_FOUND",
-    "ALREADY_EXISTS",
     "PERMISSION_DENIED",
     "RESOURCE_EXHAUSTED",
     "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
     "UNIMPLEMENTED",
     "INTERNAL",
     "UNAVAILABLE",
-    "DATA_LOSS",
     "UNAUTHENTICATED",
 )
+"""Every code that a call of ours can end with; the others are never sent."""
 STAGES: Final = frozenset({"encode", "predict", "capture", "look", "witness", "thorough", "decide", "serialize"})
 OTHER_STAGE: Final = "other"
 ON_REQUEST: Final = "on_request"
@@ -155,11 +157,12 @@ class Metrics:
         model = model or self._default_model
         self._in_flight[method].dec()
         self._grpc_handled[method, code].inc()
-        self._grpc_handling[method].observe(seconds)
         if code == "OK" and method not in STREAMS:
             self._grpc_sent[method].inc()
         self._requests.child(model, method, code).inc()
-        self._request_seconds.child(model, method).observe(seconds)
+        if method in TIMED:
+            self._grpc_handling[method].observe(seconds)
+            self._request_seconds.child(model, method).observe(seconds)
 
     def rpc_sent(self, method: str) -> None:
         """Count a message of a stream that has been sent."""
@@ -352,17 +355,17 @@ class Metrics:
         sent = Counter("grpc_server_msg_sent_total", "Messages sent to clients.", labels, registry=r)
         handling = Histogram(
             "grpc_server_handling_seconds",
-            "Seconds from the start of a call to its end.",
+            "Seconds from the start of a call that runs a model to its end.",
             labels,
             buckets=HANDLING_SECONDS,
             registry=r,
         )
-        kinds = {m: "server_stream" if m in STREAMS else "unary" for m in METHODS}
-        self._grpc_started = {m: started.labels(kinds[m], SERVICE, m) for m in METHODS}
-        self._grpc_handled = {(m, c): handled.labels(kinds[m], SERVICE, m, _pascal(c)) for m in METHODS for c in CODES}
-        self._grpc_received = {m: received.labels(kinds[m], SERVICE, m) for m in METHODS}
-        self._grpc_sent = {m: sent.labels(kinds[m], SERVICE, m) for m in METHODS}
-        self._grpc_handling = {m: handling.labels(kinds[m], SERVICE, m) for m in METHODS}
+        series = {m: ("server_stream" if m in STREAMS else "unary", SERVICES[m], m) for m in METHODS}
+        self._grpc_started = {m: started.labels(*labels) for m, labels in series.items()}
+        self._grpc_handled = {(m, c): handled.labels(*series[m], _pascal(c)) for m in METHODS for c in CODES}
+        self._grpc_received = {m: received.labels(*labels) for m, labels in series.items()}
+        self._grpc_sent = {m: sent.labels(*labels) for m, labels in series.items()}
+        self._grpc_handling = {m: handling.labels(*series[m]) for m in TIMED}
 
     def _declare_requests(self) -> None:
         in_flight = Gauge(

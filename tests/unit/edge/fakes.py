@@ -18,8 +18,9 @@ from rollcall.edge.port import Limits
 from rollcall.edge.server import GrpcServer
 from rollcall.edge.status import DETAILS_KEY
 from rollcall.edge.tls import server_credentials
+from rollcall.oip import open_inference_pb2_grpc
 from rollcall.settings import AuthSettings, GrpcSettings, TlsSettings
-from rollcall.telemetry.metrics import STREAMS, Metrics
+from rollcall.telemetry.metrics import SERVICES, STREAMS, Metrics
 from rollcall.v1 import explanation_service_pb2_grpc
 from tests.unit.edge import samples
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest, Progress
     from rollcall.domain.model import ModelCard
     from rollcall.monitor.record import ModelRecord
+    from rollcall.oip.open_inference_pb2_grpc import GRPCInferenceServiceAsyncStub
     from rollcall.v1.explanation_service_pb2_grpc import ExplanationServiceAsyncStub
 
 LIMITS = Limits(max_characters=100_000, max_rows=4096)
@@ -109,6 +111,7 @@ class Door:
     registry: CollectorRegistry
     channel: aio.Channel
     stub: ExplanationServiceAsyncStub
+    inference: GRPCInferenceServiceAsyncStub
 
     def sample(self, name: str, **labels: str) -> float:
         """Read a metric; 0 where there is none."""
@@ -117,7 +120,7 @@ class Door:
     def handled(self, method: str, code: str) -> float:
         """Read how many calls ended with a code, by grpc-prometheus name."""
         kind = "server_stream" if method in STREAMS else "unary"
-        labels = {"grpc_type": kind, "grpc_service": "rollcall.v1.ExplanationService", "grpc_method": method}
+        labels = {"grpc_type": kind, "grpc_service": SERVICES[method], "grpc_method": method}
         return self.sample("grpc_server_handled_total", **labels, grpc_code=code)
 
 
@@ -144,8 +147,16 @@ async def open_door(
     try:
         async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             stub: Any = explanation_service_pb2_grpc.ExplanationServiceStub(channel)
+            inference: Any = open_inference_pb2_grpc.GRPCInferenceServiceStub(channel)
             yield Door(
-                house=house, server=server, port=port, health=health, registry=registry, channel=channel, stub=stub
+                house=house,
+                server=server,
+                port=port,
+                health=health,
+                registry=registry,
+                channel=channel,
+                stub=stub,
+                inference=inference,
             )
     finally:
         await server.drain(lambda: None)

@@ -12,7 +12,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client import CollectorRegistry
 
 from rollcall.edge.access.authenticate import Authenticator
-from rollcall.edge.health import SERVICE, Health
+from rollcall.edge.health import SERVICES, Health
 from rollcall.edge.server import GrpcServer
 from rollcall.settings import AuthSettings, GrpcSettings
 from rollcall.telemetry.metrics import Metrics
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from grpc import aio
 
 TEXT = common_pb2.TextInput(text="a good film")
+SERVICE, _ = SERVICES
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+NAMES = ("", *SERVICES, samples.MODEL)
 
 
 async def check(door: Door, name: str) -> int:
@@ -38,11 +40,11 @@ async def check(door: Door, name: str) -> int:
 async def test_health_follows_the_models() -> None:
     """The process takes calls at once; service and model serve once the model is ready."""
     async with open_door(FakeHouse()) as door:
-        assert [await check(door, name) for name in ("", SERVICE, samples.MODEL)] == [SERVING, NOT_SERVING, NOT_SERVING]
+        assert [await check(door, name) for name in NAMES] == [SERVING, *[NOT_SERVING] * 3]
         await door.health.mark(samples.MODEL, ready=True)
-        assert [await check(door, name) for name in ("", SERVICE, samples.MODEL)] == [SERVING] * 3
+        assert [await check(door, name) for name in NAMES] == [SERVING] * 4
         await door.health.mark(samples.MODEL, ready=False)
-        assert [await check(door, name) for name in ("", SERVICE, samples.MODEL)] == [SERVING, NOT_SERVING, NOT_SERVING]
+        assert [await check(door, name) for name in NAMES] == [SERVING, *[NOT_SERVING] * 3]
 
 
 async def test_the_service_waits_for_all_models() -> None:
@@ -136,6 +138,6 @@ async def services(channel: aio.Channel) -> set[str]:
 async def test_reflection_is_a_setting() -> None:
     """The services are listed for tools only where the operator says so."""
     async with open_door(FakeHouse(), GrpcSettings(port=0, drain_seconds=0.2, reflection=True)) as door:
-        assert {SERVICE, "grpc.health.v1.Health"} <= await services(door.channel)
+        assert {*SERVICES, "grpc.health.v1.Health"} <= await services(door.channel)
     async with open_door(FakeHouse()) as door:
         assert (await failure_of(services(door.channel))).code == "UNIMPLEMENTED"

@@ -18,7 +18,7 @@ from rollcall.edge.access import table
 from rollcall.edge.access.identity import let_in
 from rollcall.edge.interceptors import REQUEST_ID_KEY, request_id_of
 from rollcall.telemetry import logs
-from rollcall.telemetry.metrics import METHODS, SERVICE
+from rollcall.telemetry.metrics import SERVICES
 from rollcall.telemetry.series import OTHER
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class AccessInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # gene
         """Count, log and end the call: abort raises."""
         rejection = status.rejection(error)
         service, _, method = call.partition("/")
-        if service == SERVICE and method in METHODS:
+        if SERVICES.get(method) == service:
             self._metrics.rpc_started(method)
             self._metrics.rpc_handled(method, model=OTHER, code=rejection.code.name, seconds=seconds)
         request_id = request_id_of(context)

@@ -15,12 +15,24 @@ OPEN: Final = None
 """Needs no credentials."""
 ANY_ROLE: Final = frozenset(Role)
 CALLERS: Final = frozenset({Role.CALLER})
+ADMINS: Final = frozenset({Role.ADMIN})
 
 TABLE: dict[str, frozenset[Role] | None] = {
     "grpc.health.v1.Health/Check": OPEN,
     "grpc.health.v1.Health/List": OPEN,
     "grpc.health.v1.Health/Watch": OPEN,
     "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": ANY_ROLE,
+    "inference.GRPCInferenceService/ServerLive": OPEN,
+    "inference.GRPCInferenceService/ServerReady": OPEN,
+    "inference.GRPCInferenceService/ModelReady": ANY_ROLE,
+    "inference.GRPCInferenceService/ServerMetadata": ANY_ROLE,
+    "inference.GRPCInferenceService/ModelMetadata": ANY_ROLE,
+    "inference.GRPCInferenceService/ModelConfig": ANY_ROLE,
+    "inference.GRPCInferenceService/ModelStatistics": ANY_ROLE,
+    "inference.GRPCInferenceService/RepositoryIndex": ANY_ROLE,
+    "inference.GRPCInferenceService/ModelInfer": CALLERS,
+    "inference.GRPCInferenceService/RepositoryModelLoad": ADMINS,
+    "inference.GRPCInferenceService/RepositoryModelUnload": ADMINS,
     "rollcall.v1.ExplanationService/Predict": CALLERS,
     "rollcall.v1.ExplanationService/Explain": CALLERS,
     "rollcall.v1.ExplanationService/ExplainStream": CALLERS,

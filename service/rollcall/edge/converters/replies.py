@@ -9,6 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rollcall.domain.errors import InvalidInput
 from rollcall.domain.maps import MAX_ATTENTION_BYTES
 from rollcall.edge.converters import enums, records
+from rollcall.oip import open_inference_pb2
 from rollcall.v1 import common_pb2, explanation_pb2, explanation_service_pb2, model_pb2
 
 if TYPE_CHECKING:
@@ -158,6 +159,8 @@ def describe(reply: Message) -> dict[str, str | int | float | bool]:
         }
     if isinstance(reply, explanation_service_pb2.PredictResponse):
         return {"tokens": reply.tokens_used}
+    if isinstance(reply, open_inference_pb2.ModelInferResponse):
+        return {"items": reply.outputs[0].shape[0]}
     return {}
 
 
