@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeAlias, TypeVar, get_type_hints
 
 from rollcall.domain.inputs import Threshold
+from rollcall.domain.model import model_key
 from rollcall.domain.recording import Durability, RecordMode, WhenFull
 from rollcall.domain.verdicts import CheckLevel
 
@@ -55,6 +56,17 @@ class LogFormat(Enum):
 
     JSON = "json"
     TEXT = "text"
+
+
+class RepositoryMode(Enum):
+    """When models are loaded from the repository, after those that are there at the start."""
+
+    NONE = "none"
+    """Never."""
+    POLL = "poll"
+    """When a newer revision or a new model is there; a model that is gone is unloaded."""
+    EXPLICIT = "explicit"
+    """When an admin asks for it over gRPC."""
 
 
 class LogLevel(Enum):
@@ -333,6 +345,20 @@ class AuditSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RepositorySettings:
+    """A directory of models, NAME/REVISION/model.toml each with the model's files beside it."""
+
+    directory: Annotated[Path | None, PATH] = None
+    """Where it is; without it only the models of the settings are served."""
+    mode: Annotated[RepositoryMode, choice(RepositoryMode)] = RepositoryMode.NONE
+    poll_seconds: Annotated[float, seconds(86_400, least=0.1)] = 30.0
+    """Between two looks at the directory in mode poll."""
+    max_bytes: Annotated[int | None, whole(1, 2**63 - 1)] = None
+    """Bytes of model files that may be loaded at a time, two revisions of one model while they are exchanged included;
+    without it there is no bound."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
     """One model to serve: an existing directory, and what the operator says about it."""
 
@@ -346,6 +372,11 @@ class ModelSpec:
     """Precision of weights and arithmetic."""
     audit_mode: RecordMode | None = None
     audit_durability: Durability | None = None
+
+    @property
+    def key(self) -> str:
+        """What the compute rooms call its weights."""
+        return model_key(self.name, self.revision)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -394,6 +425,7 @@ class Settings:
     log: LogSettings
     state: StateSettings
     audit: AuditSettings
+    repository: RepositorySettings
     models: tuple[ModelSpec, ...]
     devices: tuple[str, ...] = ()
     """One process for each, all on one gRPC port; without any, one process, and each model on its own device."""
@@ -448,6 +480,7 @@ SECTIONS: dict[str, type[Any]] = {
     "log": LogSettings,
     "state": StateSettings,
     "audit": AuditSettings,
+    "repository": RepositorySettings,
 }
 TOP_KEYS: dict[Key, Kind[Any]] = {("default_model",): NAME, ("devices",): DEVICES}
 KEYS: dict[Key, Kind[Any]] = TOP_KEYS | {
@@ -466,6 +499,31 @@ MODEL_KEYS: dict[Key, Kind[Any]] = {
     ("audit_mode",): choice(RecordMode),
     ("audit_durability",): choice(Durability),
 }
+
+
+def read_model(file: Path, *, name: str, revision: str) -> ModelSpec:
+    """Read the `model.toml` of a repository: the keys of [models.NAME], where path and revision are its directories.
+
+    Raises SettingsError.
+    """
+    mistakes: list[Mistake] = []
+    winners: dict[Key, Entry] = {}
+    for entry in _file_entries(file, mistakes):
+        if entry.key in {("path",), ("revision",)}:
+            mistakes.append(Mistake(place=entry.place, problem="is not a setting here: the directory's place says it"))
+        else:
+            key = ("models", name, *entry.key)
+            winners[key] = replace(entry, key=key)
+    told: dict[str, object] = {"path": file.parent.resolve(), "revision": revision}
+    for said, value in told.items():
+        key = ("models", name, said)
+        winners[key] = Entry(place=f"{file}: {said}", key=key, value=value)
+    values: dict[Key, Any] = {key: value for key, entry in winners.items() for value in _parsed(entry, mistakes)}
+    specs = list(_model(name, winners, values, mistakes))
+    if mistakes:
+        raise SettingsError(*mistakes)
+    (spec,) = specs
+    return spec
 
 
 def _load(sources: Sources) -> Settings:
@@ -621,16 +679,25 @@ def _model(
     yield ModelSpec(name=name, **others, threshold=Threshold(**threshold) if threshold else None)
 
 
+def _of_repository(repository: RepositorySettings, at: Callable[..., str]) -> Iterator[Mistake]:
+    if repository.directory is not None and not repository.directory.is_dir():
+        yield Mistake(place=at("repository", "directory"), problem=f"no directory {repository.directory}")
+    if repository.directory is None and repository.mode is not RepositoryMode.NONE:
+        yield Mistake(place=at("repository", "mode"), problem="expected a repository.directory, too")
+
+
 def _contradictions(settings: Settings, names: list[str], winners: Mapping[Key, Entry]) -> Iterator[Mistake]:
     def at(*path: str) -> str:
         return winners[path].place if path in winners else ".".join(path)
 
-    if not names:
+    if not names and settings.repository.directory is None:
         yield Mistake(
             place="models",
             problem="expected at least one model: a section [models.NAME] with a path, or --model NAME=DIRECTORY",
         )
-    if settings.default_model is not None and settings.default_model not in names:
+    yield from _of_repository(settings.repository, at)
+    may_come = settings.repository.directory is not None
+    if settings.default_model is not None and settings.default_model not in names and not may_come:
         close = _suggestion(settings.default_model, dict.fromkeys(names))
         yield Mistake(place=at("default_model"), problem=f"no model of this name is configured{close}")
     grpc, admin = settings.grpc, settings.admin

@@ -43,6 +43,7 @@ MODELS = [f"model-{number}" for number in range(10)]
 LINE_BUDGET = 2_000
 UNITS = ("_seconds", "_bytes", "_total", "_info", "_tokens", "_rows", "_ratio")
 COUNTS_OF_NOW = {
+    "rollcall_repository_rejected_revisions",
     "rollcall_audit_log_entries",
     "rollcall_requests_in_flight",
     "rollcall_queue_depth",
@@ -230,6 +231,7 @@ def test_metric_names_are_frozen(families: list[Metric]) -> None:
         "rollcall_audit_records",
         "rollcall_audit_spool_bytes",
         "rollcall_audit_spool_limit_bytes",
+        "rollcall_repository_rejected_revisions",
         "rollcall_audit_store_failures",
         "rollcall_backlog_seconds",
         "rollcall_batch_duration_seconds",

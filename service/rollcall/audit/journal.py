@@ -10,7 +10,7 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,12 +46,20 @@ class Journal:
 
     directory: Path
     settings: AuditSettings
-    models: Iterable[ModelSpec]
     worker: int
     software: Mapping[str, str]
     telemetry: AuditTelemetry
     now: Callable[[], float] = time.time
+    rules: dict[str, Rule] = field(default_factory=dict)
+    """How the answers of each model are recorded."""
     _closing: ExitStack = field(default_factory=ExitStack, repr=False)
+
+    def serves(self, model: ModelSpec) -> None:
+        """Learn how the answers of a model are recorded, before its first."""
+        self.rules[model.name] = Rule(
+            mode=model.audit_mode or self.settings.mode,
+            durability=model.audit_durability or self.settings.durability,
+        )
 
     def open(self) -> Recorder:
         """Begin or go on; raises OSError, LogUnusable among them."""
@@ -96,7 +104,7 @@ class Journal:
         recorder = Recorder(
             spool=spool,
             subjects=SubjectKeys(operator=key, find=store.subject_key),
-            rules={model.name: _rule(model, settings) for model in self.models},
+            rules=self.rules,
             when_full=settings.when_full,
             required=settings.required,
             software=self.software,
@@ -115,13 +123,6 @@ class Journal:
             _log, level, "audit_log_opened", key=signer.verifier.line(), encryption_key=key.id, torn_segments=spool.torn
         )
         return recorder
-
-
-def _rule(model: ModelSpec, settings: AuditSettings) -> Rule:
-    return Rule(
-        mode=model.audit_mode or settings.mode,
-        durability=model.audit_durability or settings.durability,
-    )
 
 
 def _publish(signed: Signed, copies: Copies) -> None:

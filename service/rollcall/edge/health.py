@@ -64,6 +64,12 @@ class Health:
         await self._set(model, serving=ready)
         await self._set_services()
 
+    async def remove(self, model: str) -> None:
+        """Forget a model that is not served any more."""
+        self._models.pop(model, None)
+        await self._set(model, serving=False)
+        await self._set_services()
+
     async def drain(self) -> None:
         """Turn everything NOT_SERVING, for good."""
         self._draining = True

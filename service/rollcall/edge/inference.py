@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rollcall import __version__
-from rollcall.domain.errors import InvalidInput, ModelNotFound, Unsupported
+from rollcall.domain.errors import FieldViolation, InvalidInput, ModelNotFound
 from rollcall.edge.access.identity import current
 from rollcall.edge.bounded import all_of
 from rollcall.edge.converters import requests
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from grpc import aio
 
-    from rollcall.domain.errors import FieldViolation
     from rollcall.domain.explanation import Explanation, Predicted
     from rollcall.domain.model import ModelCard
     from rollcall.edge.converters.oip.requests import Batch
@@ -41,7 +40,8 @@ Answer = TypeVar("Answer")
 
 ITEMS_IN_FLIGHT = 8
 """Items of one call that are worked on at a time: enough to share batches, and no way to take every permit."""
-EXTENSIONS = ("rollcall_explanations", "model_configuration", "statistics", "model_repository(index)")
+EXTENSIONS = ("rollcall_explanations", "model_configuration", "statistics", "model_repository")
+ONE_REPOSITORY = "must be empty: there is one repository"
 
 
 class InferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
@@ -116,22 +116,26 @@ class InferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
         """List the models of the settings."""
         del context
         if request.repository_name:
-            raise InvalidInput.of("repository_name", "must be empty: there is one repository, the server's settings")
+            raise InvalidInput.of("repository_name", ONE_REPOSITORY)
         return listings.index(self._port.models(), self._health.models, ready_only=request.ready)
 
     async def RepositoryModelLoad(  # noqa: N802 - the proto's name
         self, request: oip.RepositoryModelLoadRequest, context: Context
     ) -> oip.RepositoryModelLoadResponse:
-        """Refuse."""
-        del request, context
-        raise _no_repository("RepositoryModelLoad")
+        """Serve a model of the repository: the newest revision, or the one of the parameter `revision`."""
+        del context
+        revision = _repository_request(request, "revision").get("revision", "")
+        await self._port.load_model(request.model_name, revision)
+        return oip.RepositoryModelLoadResponse()
 
     async def RepositoryModelUnload(  # noqa: N802 - the proto's name
         self, request: oip.RepositoryModelUnloadRequest, context: Context
     ) -> oip.RepositoryModelUnloadResponse:
-        """Refuse."""
-        del request, context
-        raise _no_repository("RepositoryModelUnload")
+        """Take no further requests for a model of the repository."""
+        del context
+        _repository_request(request, "unload_dependents")
+        await self._port.unload_model(request.model_name)
+        return oip.RepositoryModelUnloadResponse()
 
     async def ModelInfer(  # noqa: N802 - the proto's name
         self, request: oip.ModelInferRequest, context: Context
@@ -199,5 +203,19 @@ def _sooner(deadline: float | None, seconds: float | None) -> float | None:
     return min((each for each in (deadline, own) if each is not None), default=None)
 
 
-def _no_repository(method: str) -> Unsupported:
-    return Unsupported(method, "models are loaded when the server starts, as its settings name them")
+def _repository_request(
+    request: oip.RepositoryModelLoadRequest | oip.RepositoryModelUnloadRequest, *known: str
+) -> dict[str, str]:
+    """Read the parameters of a request to the repository, those that are text. Raises InvalidInput."""
+    violations = [
+        FieldViolation(field=f"parameters[{name}]", description="is not offered here")
+        for name in request.parameters
+        if name not in known
+    ]
+    if request.repository_name:
+        violations.append(FieldViolation(field="repository_name", description=ONE_REPOSITORY))
+    if not request.model_name:
+        violations.append(FieldViolation(field="model_name", description="is required"))
+    if violations:
+        raise InvalidInput(*violations)
+    return {name: parameter.string_param for name, parameter in request.parameters.items()}

@@ -320,7 +320,7 @@ class Pipeline:
     @property
     def default_model(self) -> str | None:
         """The model that takes requests without a name."""
-        return self.catalog.default
+        return self.catalog.usual
 
     def _planned(self, plan: WorkPlan, entry: Entry, n: int) -> int:
         """About as many rows as it will take, if nothing is decided early."""

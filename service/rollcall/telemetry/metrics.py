@@ -297,13 +297,26 @@ class Metrics:
         ref = card.ref
         digest = ref.digest.removeprefix("sha256:")[:12]
         scope = Scope.ALL_LAYERS.value if card.explainable else PREDICTIONS_ONLY
-        self._model_info.labels(ref.name, ref.revision, digest, ref.backend, ref.device, ref.dtype, scope).set(1)
+        self._forget_info(ref.name)
+        labels = (ref.name, ref.revision, digest, ref.backend, ref.device, ref.dtype, scope)
+        self._model_info.labels(*labels).set(1)
+        self._info[ref.name] = labels
         self._model_load_seconds.child(ref.name).set(seconds)
         self.model_ready(ref.name, ready=True)
 
     def model_ready(self, model: str, *, ready: bool) -> None:
         """Set whether a configured model takes requests."""
         self._model_ready.child(model).set(int(ready))
+
+    def model_gone(self, model: str) -> None:
+        """Forget the state of a model that is not served any more; what it counted stays."""
+        self._forget_info(model)
+        for state in (self._model_ready, self._model_load_seconds):
+            state.remove(model)
+
+    def repository_rejects(self, revisions: int) -> None:
+        """Set how many revisions of the repository could not be loaded."""
+        self._repository_rejects.set(revisions)
 
     def config_reloaded(self, timestamp: float) -> None:
         """Set the Unix time at which the settings in force were read."""
@@ -322,6 +335,11 @@ class Metrics:
         return generate_latest(self._registry)
 
     # --- declarations ------------------------------------------------------------------------------------------------
+
+    def _forget_info(self, model: str) -> None:
+        before = self._info.pop(model, None)
+        if before is not None:
+            self._model_info.remove(*before)
 
     def _stages_of(self, model: str, timing: Timing) -> None:
         for name, seconds in timing.stages:
@@ -527,6 +545,8 @@ class Metrics:
         )
 
     def _declare_state(self) -> None:
+        self._info: dict[str, tuple[str, ...]] = {}
+        """The labels under which each model is told of now."""
         labels = ("model", "revision", "digest", "backend", "device", "dtype", "scope")
         self._model_info = Gauge(
             "rollcall_model_info", "Which weights are served, for what; always 1.", labels, registry=self._registry
@@ -539,6 +559,11 @@ class Metrics:
         Gauge("rollcall_build_info", "Which software runs; always 1.", tuple(running), registry=self._registry).labels(
             *running.values()
         ).set(1)
+        self._repository_rejects = Gauge(
+            "rollcall_repository_rejected_revisions",
+            "Revisions of the repository that could not be loaded.",
+            registry=self._registry,
+        )
         self._config_reloaded = Gauge(
             "rollcall_config_reload_timestamp_seconds",
             "Unix time at which the settings in force were read.",

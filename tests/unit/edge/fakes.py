@@ -49,6 +49,8 @@ class FakeHouse:
     release: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     explanation: Explanation | None = None
+    loaded: list[tuple[str, str | None]] = field(default_factory=list)
+    """Models that were to be loaded, with the revision, or unloaded, with None."""
     progress: list[Progress] = field(default_factory=list)
 
     @property
@@ -78,6 +80,16 @@ class FakeHouse:
         if name not in {"", samples.MODEL}:
             raise ModelNotFound(name, "no such model")
         return samples.card()
+
+    async def load_model(self, name: str, revision: str) -> None:
+        """Remember."""
+        self.loaded.append((name, revision))
+        if self.error is not None:
+            raise self.error
+
+    async def unload_model(self, name: str) -> None:
+        """Remember."""
+        self.loaded.append((name, None))
 
     def record(self, name: str) -> ModelRecord | None:
         """Tell the sample."""

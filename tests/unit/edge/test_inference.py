@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from rollcall.domain.errors import InvalidInput, ModelNotFound, Overloaded
+from rollcall.domain.errors import InvalidInput, ModelNotFound, Overloaded, Unsupported
 from rollcall.domain.explanation import ExplainRequest
 from rollcall.domain.inputs import Target, TextInput, TokensInput
 from rollcall.domain.maps import MapKind
@@ -327,18 +327,27 @@ async def test_the_index_tells_who_is_ready() -> None:
         assert set(failure.fields) == {"repository_name"}
 
 
-async def test_models_are_not_loaded_by_callers() -> None:
-    """Loading and unloading are for admins, and refused to them in words that say what to do instead."""
+async def test_models_are_loaded_by_admins() -> None:
+    """The model, and the revision where one is named; callers may not, and what else a request says is refused."""
+    revision = {"revision": oip.ModelRepositoryParameter(string_param="3")}
+    load, unload = oip.RepositoryModelLoadRequest, oip.RepositoryModelUnloadRequest
     async with open_door(FakeHouse()) as door:
-        failure = await failure_of(door.inference.RepositoryModelLoad(oip.RepositoryModelLoadRequest(model_name="x")))
-        assert failure.code == "PERMISSION_DENIED"
+        failure = await failure_of(door.inference.RepositoryModelLoad(load(model_name="x")))
+        assert (failure.code, door.house.loaded) == ("PERMISSION_DENIED", [])
     async with open_door(FakeHouse(), auth=AuthSettings(dangerously_trust_anyone=True)) as door:
-        for call in (
-            door.inference.RepositoryModelLoad(oip.RepositoryModelLoadRequest(model_name="x")),
-            door.inference.RepositoryModelUnload(oip.RepositoryModelUnloadRequest(model_name="x")),
-        ):
-            failure = await failure_of(call)
-            assert (failure.code, "settings" in failure.message) == ("FAILED_PRECONDITION", True)
+        await door.inference.RepositoryModelLoad(load(model_name="x"))
+        await door.inference.RepositoryModelLoad(load(model_name="y", parameters=revision))
+        await door.inference.RepositoryModelUnload(unload(model_name="x"))
+        assert door.house.loaded == [("x", ""), ("y", "3"), ("x", None)]
+        failure = await failure_of(
+            door.inference.RepositoryModelLoad(
+                load(repository_name="r", parameters={"config": oip.ModelRepositoryParameter(string_param="{}")})
+            )
+        )
+        assert set(failure.fields) == {"repository_name", "model_name", "parameters[config]"}
+        door.house.error = Unsupported("repository", "models are loaded as the settings say")
+        failure = await failure_of(door.inference.RepositoryModelLoad(load(model_name="x")))
+        assert (failure.code, "settings" in failure.message) == ("FAILED_PRECONDITION", True)
 
 
 async def test_unknown_models_are_not_found() -> None:
