@@ -49,7 +49,7 @@ protos-check: setup  ## Check that the committed stubs are what protos/ says, an
 	$(BIN)/python protos/generate.py --check
 	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf format --diff --exit-code
 
-charts: setup  ## Generate the dashboards
+charts: setup  ## Generate the dashboards and the table of the chart's values
 	$(BIN)/python -m helm.generate
 
 bench: setup  ## Measure explanations against their rows on the stock model, and how their cost grows (half an hour)
