@@ -8,7 +8,7 @@ CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
 SHARED ?= ../shared
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types imports protos protos-check charts locks bench peers load soak wheels conformance study ci clean
+.PHONY: help setup demo test lint types imports protos protos-check protos-node charts locks bench peers load soak wheels conformance study ci clean
 
 help:  ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -44,6 +44,9 @@ imports: setup  ## Check the direction of imports
 
 protos: setup  ## Generate the stubs
 	$(BIN)/python protos/generate.py
+
+protos-node: setup  ## Generate the types of the Node client (needs npm)
+	cd clients/node && npm ci --silent && PYTHON=../../$(BIN)/python sh generate.sh
 
 protos-check: setup  ## Check that the committed stubs are what protos/ says, and lint protos/
 	$(BIN)/python protos/generate.py --check
