@@ -16,7 +16,7 @@ SETS = {file.stem: yaml.safe_load(file.read_text()) for file in sorted((CHART / 
 """The sets of values that the chart is tried with."""
 RELEASE = "prod"
 NAMESPACE = "explaining"
-DEMO = {"demo": True}
+DEMO = {"demo": True, "auth": {"dangerouslyServeAnyone": True}}
 
 Object: TypeAlias = dict[str, Any]
 

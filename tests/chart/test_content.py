@@ -31,9 +31,12 @@ def server_arguments(found: tuple[Object, ...] | list[Object], config: Path) -> 
 
 def read(found: tuple[Object, ...] | list[Object], tmp_path: Path) -> Settings:
     """Read the settings as the service does, with the models' volume below `tmp_path`. Raises SettingsError."""
-    text = settings_of(found).replace('"/models/', f'"{tmp_path}/')
-    for directory in re.findall(rf'"({tmp_path}/[^"]*)"', text):
+    text = settings_of(found).replace('"/models/', f'"{tmp_path}/models/').replace('"/etc/', f'"{tmp_path}/etc/')
+    for directory in re.findall(rf'"({tmp_path}/models/[^"]*)"', text):
         Path(directory).mkdir(parents=True, exist_ok=True)
+    for file in map(Path, re.findall(rf'"({tmp_path}/etc/[^"]*)"', text)):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
     config = tmp_path / "rollcall.toml"
     config.write_text(text)
     return serve_sources(parser().parse_args(server_arguments(found, config)), {}).load()
@@ -53,6 +56,10 @@ def test_the_service_takes_its_settings(name: str, tmp_path: Path) -> None:
     kept = [place for place in (settings.state.directory, settings.audit.directory) if place is not None]
     mounts = [mount["mountPath"] for mount in container["volumeMounts"] if not mount.get("readOnly")]
     assert all(any(str(place).startswith(mount) for mount in mounts) for place in kept)
+    secrets = {mount["mountPath"] for mount in container["volumeMounts"] if mount["mountPath"].startswith("/etc/")}
+    read_from = {str(file.parent.relative_to(tmp_path)) for file in tmp_path.glob("etc/rollcall/*/*")}
+    assert {f"/{directory}" for directory in read_from} == secrets - {CONFIG}
+    assert settings.auth.required or settings.auth.dangerously_serve_anyone
 
 
 def test_settings_arrive_as_they_were_given(tmp_path: Path) -> None:

@@ -103,10 +103,14 @@ def test_long_names_are_cut() -> None:
         assert all(len(value) <= 63 for value in item["metadata"]["labels"].values())
 
 
-@pytest.mark.parametrize("values", [{}, {"models": {"a": {}}}], ids=["nothing to serve", "no place to find it"])
-def test_values_that_cannot_work_are_refused(values: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("values", "blamed"),
+    [({}, "models"), ({"models": {"a": {}}}, "modelStore"), ({"demo": True}, "auth")],
+    ids=["nothing to serve", "no place to find it", "nobody may ask, or everybody"],
+)
+def test_values_that_cannot_work_are_refused(values: dict[str, Any], blamed: str) -> None:
     """The message names the value to set."""
-    with pytest.raises(helm_python.HelmError, match=r"models: expected|modelStore: expected"):
+    with pytest.raises(helm_python.HelmError, match=f"{blamed}: expected"):
         render(values)
 
 

@@ -149,6 +149,18 @@ def test_keda_does_not_take_silence_for_an_empty_queue() -> None:
     assert re.search(r'pod=~"prod-rollcall-\.\*"', trigger["metadata"]["query"])
 
 
+def test_helm_test_says_who_it_is() -> None:
+    """Where callers must say who they are or calls are encrypted, so it is for the pod of `helm test`."""
+    (token,) = [v for v in pods(of_kind(rendered("cpu"), "Pod"))[0]["spec"]["containers"][0]["env"] if "valueFrom" in v]
+    assert token["name"] == "ROLLCALL_CLIENT_TOKEN"
+    (pod,) = of_kind(rendered("audit"), "Pod")
+    (container,) = pod["spec"]["containers"]
+    environment = {variable["name"]: variable["value"] for variable in container["env"]}
+    (mount,) = [mount for mount in container["volumeMounts"] if mount["name"] == "tls"]
+    for variable in ("ROLLCALL_CLIENT_CA", "ROLLCALL_CLIENT_CERT", "ROLLCALL_CLIENT_KEY"):
+        assert environment[variable].startswith(mount["mountPath"])
+
+
 def test_certificates_are_for_the_names_that_clients_use() -> None:
     """Both services, short and with their namespace; the pod mounts the secret that the certificate fills."""
     (certificate,) = of_kind(rendered("gpu"), "Certificate")

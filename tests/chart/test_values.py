@@ -59,6 +59,8 @@ def test_a_typing_mistake_is_refused(path: str) -> None:
         ("minimal", {"autoscaling": {"mode": "keda"}}, "prometheus"),
         ("minimal", {"rules": {"objectives": {"availability": 99.9}}}, "availability"),
         ("minimal", {"config": {"grpc": {"port": 9000}}}, "port"),
+        ("minimal", {"config": {"tls": {"key": "k"}}}, "tls"),
+        ("minimal", {"config": {"auth": {"dangerously_serve_anyone": True}}}, "dangerously_serve_anyone"),
         ("minimal", {"config": {"devices": ["cpu", "cpu"]}}, "devices"),
         ("minimal", {"audit": {"enabled": True}}, "persistence"),
         ("minimal", {"persistence": {"enabled": True}, "replicas": 2}, "replicas"),

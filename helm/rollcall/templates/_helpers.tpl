@@ -93,6 +93,19 @@ capabilities: { drop: [ALL] }
 {{- .Values.tls.secretName | default $made }}
 {{- end }}
 
+{{/* Secrets of the service's own, mounted at /etc/rollcall/NAME: their names and those of the Secrets, as JSON. */}}
+{{- define "rollcall.secrets" -}}
+{{- $found := dict }}
+{{- with .Values.auth.callers.secretName }}{{ $_ := set $found "callers" . }}{{ end }}
+{{- with include "rollcall.tlsSecret" . }}{{ $_ := set $found "tls" . }}{{ end }}
+{{- if .Values.audit.enabled }}
+{{- with .Values.audit.signingKey.secretName }}{{ $_ := set $found "signing" . }}{{ end }}
+{{- with .Values.audit.encryptionKey.secretName }}{{ $_ := set $found "encryption" . }}{{ end }}
+{{- with .Values.audit.database.secretName }}{{ $_ := set $found "database" . }}{{ end }}
+{{- end }}
+{{- toJson $found }}
+{{- end }}
+
 {{/* Longer than everything that happens after SIGTERM. */}}
 {{- define "rollcall.gracePeriod" -}}
 {{- $drain := .Values.drain }}

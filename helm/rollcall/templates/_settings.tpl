@@ -10,6 +10,18 @@ Written by hand because Helm's own toToml writes whole numbers as 8001.0, which 
 {{- if .Values.persistence.enabled }}
 {{- $_ := set $own "state" (dict "directory" "/var/lib/rollcall/state") }}
 {{- end }}
+{{- $auth := dict "dangerously_serve_anyone" .Values.auth.dangerouslyServeAnyone }}
+{{- if .Values.auth.callers.secretName }}
+{{- $_ := set $auth "callers" (printf "/etc/rollcall/callers/%s" .Values.auth.callers.key) }}
+{{- end }}
+{{- $_ := set $own "auth" $auth }}
+{{- if include "rollcall.tlsSecret" . }}
+{{- $tls := dict "certificate" "/etc/rollcall/tls/tls.crt" "key" "/etc/rollcall/tls/tls.key" }}
+{{- if .Values.tls.clientCertificates }}
+{{- $_ := set $tls "client_ca" "/etc/rollcall/tls/ca.crt" }}
+{{- end }}
+{{- $_ := set $own "tls" $tls }}
+{{- end }}
 {{- if .Values.audit.enabled }}
 {{- $audit := dict "directory" "/var/lib/rollcall/audit" }}
 {{- if .Values.audit.signingKey.secretName }}
@@ -17,6 +29,9 @@ Written by hand because Helm's own toToml writes whole numbers as 8001.0, which 
 {{- end }}
 {{- if .Values.audit.encryptionKey.secretName }}
 {{- $_ := set $audit "encryption_key" (printf "/etc/rollcall/encryption/%s" .Values.audit.encryptionKey.key) }}
+{{- end }}
+{{- if .Values.audit.database.secretName }}
+{{- $_ := set $audit "database" (printf "/etc/rollcall/database/%s" .Values.audit.database.key) }}
 {{- end }}
 {{- if .Values.audit.checkpointClaim }}
 {{- $_ := set $audit "checkpoint_directory" "/var/lib/checkpoints" }}
