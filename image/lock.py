@@ -47,7 +47,8 @@ def write(name: str, blocks: Iterable[str]) -> None:
 
 def main() -> None:
     """Write all four."""
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = [*project["dependencies"], *project["optional-dependencies"]["postgresql"]]
     ours = [requirement for requirement in declared if not requirement.startswith("rollcall-client")]
     every = resolve(ours)
     write("requirements.txt", (block for name, block in every.items() if not OF_THE_DEVICE.fullmatch(name)))

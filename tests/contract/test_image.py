@@ -58,8 +58,9 @@ def test_every_package_has_a_hash(name: str) -> None:
 
 @pytest.mark.parametrize("target", ["cpu", "gpu"])
 def test_every_dependency_is_installed(target: str) -> None:
-    """What pyproject.toml asks for is there, but for our own client, which is built."""
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    """What pyproject.toml asks for is there, PostgreSQL's driver too; our own client is built."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = [*project["dependencies"], *project["optional-dependencies"]["postgresql"]]
     wanted = {canonical(re.split(r"[<>=!\[ ]", requirement)[0]) for requirement in declared} - {"rollcall-client"}
     assert wanted <= pinned(IMAGE / "requirements.txt", IMAGE / f"requirements-{target}.txt").keys()
 

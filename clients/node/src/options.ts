@@ -44,6 +44,14 @@ export interface PredictOptions extends CallOptions {
   readonly foil?: ClassName;
   /** Decision rule; the model's own if not given. */
   readonly threshold?: { readonly label: string; readonly probability: number };
+  /** What the caller calls the decision; in the record alone. */
+  readonly decisionRef?: string;
+  /** What the caller calls the person; in the record alone, by a keyed digest. */
+  readonly subjectRef?: string;
+  /** The label that the caller acted on, to be compared. */
+  readonly reportedLabel?: string;
+  /** The probability that the caller acted on. */
+  readonly reportedScore?: number;
 }
 
 /** What a request for an explanation may say besides: fields of `ExplainRequest`, as the proto describes them. */
@@ -54,8 +62,6 @@ export interface ExplainOptions extends PredictOptions {
   readonly policy?: string;
   readonly maxRows?: number;
   readonly seed?: bigint;
-  readonly reportedLabel?: string;
-  readonly reportedScore?: number;
   readonly audit?: AuditChoice;
   readonly attention?: MessageInitShape<typeof AttentionSelectionSchema>;
   readonly rawAttention?: MessageInitShape<typeof RawAttentionOptionsSchema>;
@@ -65,7 +71,8 @@ export interface ExplainOptions extends PredictOptions {
 
 /** The request for a prediction. */
 export function predictRequest(input: Input, requestId: string, options: PredictOptions): PredictRequest {
-  return create(PredictRequestSchema, { ...common(input, requestId, options) });
+  const { timeoutMs: _timeout, signal: _signal, target: _target, foil: _foil, ...fields } = options;
+  return create(PredictRequestSchema, { ...fields, ...common(input, requestId, options) });
 }
 
 /** The request for an explanation. */
@@ -78,9 +85,6 @@ function common(input: Input, requestId: string, options: PredictOptions) {
   return {
     requestId,
     input: written(input),
-    ...(options.model === undefined ? {} : { model: options.model }),
-    ...(options.revision === undefined ? {} : { revision: options.revision }),
-    ...(options.threshold === undefined ? {} : { threshold: options.threshold }),
     ...(options.target === undefined && options.foil === undefined ? {} : { target: target(options) }),
   };
 }

@@ -6,7 +6,7 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { ModelRef, Prediction, Target, TextInput, Threshold, Timing, TokensInput } from "./common_pb.js";
 import { file_rollcall_v1_common } from "./common_pb.js";
-import type { ExplainRequestSchema, ExplainResponse, ExplainResponseSchema } from "./explanation_pb.js";
+import type { AuditReceipt, ExplainRequestSchema, ExplainResponse, ExplainResponseSchema } from "./explanation_pb.js";
 import { file_rollcall_v1_explanation } from "./explanation_pb.js";
 import type { Model } from "./model_pb.js";
 import { file_rollcall_v1_model } from "./model_pb.js";
@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file rollcall/v1/explanation_service.proto.
  */
 export const file_rollcall_v1_explanation_service: GenFile = /*@__PURE__*/
-  fileDesc("CiVyb2xsY2FsbC92MS9leHBsYW5hdGlvbl9zZXJ2aWNlLnByb3RvEgtyb2xsY2FsbC52MSI9CghQcm9ncmVzcxINCgVzdGFnZRgBIAEoCRIMCgRyb3dzGAIgASgFEhQKDHBsYW5uZWRfcm93cxgDIAEoBSJ9ChVFeHBsYWluU3RyZWFtUmVzcG9uc2USKQoIcHJvZ3Jlc3MYASABKAsyFS5yb2xsY2FsbC52MS5Qcm9ncmVzc0gAEi4KBmhlYWRlchgCIAEoCzIcLnJvbGxjYWxsLnYxLkV4cGxhaW5SZXNwb25zZUgAQgkKB2NvbnRlbnQi8gEKDlByZWRpY3RSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSDQoFbW9kZWwYAiABKAkSEAoIcmV2aXNpb24YAyABKAkSJgoEdGV4dBgEIAEoCzIWLnJvbGxjYWxsLnYxLlRleHRJbnB1dEgAEioKBnRva2VucxgFIAEoCzIYLnJvbGxjYWxsLnYxLlRva2Vuc0lucHV0SAASIwoGdGFyZ2V0GAYgASgLMhMucm9sbGNhbGwudjEuVGFyZ2V0EikKCXRocmVzaG9sZBgHIAEoCzIWLnJvbGxjYWxsLnYxLlRocmVzaG9sZEIHCgVpbnB1dCLbAQoPUHJlZGljdFJlc3BvbnNlEhIKCnJlcXVlc3RfaWQYASABKAkSJAoFbW9kZWwYAiABKAsyFS5yb2xsY2FsbC52MS5Nb2RlbFJlZhIrCgpwcmVkaWN0aW9uGAMgASgLMhcucm9sbGNhbGwudjEuUHJlZGljdGlvbhIRCgl0cnVuY2F0ZWQYBCABKAgSFAoMdG9rZW5zX3RvdGFsGAUgASgFEhMKC3Rva2Vuc191c2VkGAYgASgFEiMKBnRpbWluZxgHIAEoCzITLnJvbGxjYWxsLnYxLlRpbWluZyITChFMaXN0TW9kZWxzUmVxdWVzdCI4ChJMaXN0TW9kZWxzUmVzcG9uc2USIgoGbW9kZWxzGAEgAygLMhIucm9sbGNhbGwudjEuTW9kZWwiIAoPR2V0TW9kZWxSZXF1ZXN0Eg0KBW1vZGVsGAEgASgJIjUKEEdldE1vZGVsUmVzcG9uc2USIQoFbW9kZWwYASABKAsyEi5yb2xsY2FsbC52MS5Nb2RlbDKlAwoSRXhwbGFuYXRpb25TZXJ2aWNlEkkKB1ByZWRpY3QSGy5yb2xsY2FsbC52MS5QcmVkaWN0UmVxdWVzdBocLnJvbGxjYWxsLnYxLlByZWRpY3RSZXNwb25zZSIDkAIBEkkKB0V4cGxhaW4SGy5yb2xsY2FsbC52MS5FeHBsYWluUmVxdWVzdBocLnJvbGxjYWxsLnYxLkV4cGxhaW5SZXNwb25zZSIDkAIBElcKDUV4cGxhaW5TdHJlYW0SGy5yb2xsY2FsbC52MS5FeHBsYWluUmVxdWVzdBoiLnJvbGxjYWxsLnYxLkV4cGxhaW5TdHJlYW1SZXNwb25zZSIDkAIBMAESUgoKTGlzdE1vZGVscxIeLnJvbGxjYWxsLnYxLkxpc3RNb2RlbHNSZXF1ZXN0Gh8ucm9sbGNhbGwudjEuTGlzdE1vZGVsc1Jlc3BvbnNlIgOQAgESTAoIR2V0TW9kZWwSHC5yb2xsY2FsbC52MS5HZXRNb2RlbFJlcXVlc3QaHS5yb2xsY2FsbC52MS5HZXRNb2RlbFJlc3BvbnNlIgOQAgFCSgoPZGV2LnJvbGxjYWxsLnYxUAFaJ3JvbGxjYWxsLmRldi9nZW4vcm9sbGNhbGwvdjE7cm9sbGNhbGx2MaoCC1JvbGxjYWxsLlYxYgZwcm90bzM", [file_rollcall_v1_common, file_rollcall_v1_explanation, file_rollcall_v1_model]);
+  fileDesc("CiVyb2xsY2FsbC92MS9leHBsYW5hdGlvbl9zZXJ2aWNlLnByb3RvEgtyb2xsY2FsbC52MSI9CghQcm9ncmVzcxINCgVzdGFnZRgBIAEoCRIMCgRyb3dzGAIgASgFEhQKDHBsYW5uZWRfcm93cxgDIAEoBSJ9ChVFeHBsYWluU3RyZWFtUmVzcG9uc2USKQoIcHJvZ3Jlc3MYASABKAsyFS5yb2xsY2FsbC52MS5Qcm9ncmVzc0gAEi4KBmhlYWRlchgCIAEoCzIcLnJvbGxjYWxsLnYxLkV4cGxhaW5SZXNwb25zZUgAQgkKB2NvbnRlbnQi/QIKDlByZWRpY3RSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSDQoFbW9kZWwYAiABKAkSEAoIcmV2aXNpb24YAyABKAkSJgoEdGV4dBgEIAEoCzIWLnJvbGxjYWxsLnYxLlRleHRJbnB1dEgAEioKBnRva2VucxgFIAEoCzIYLnJvbGxjYWxsLnYxLlRva2Vuc0lucHV0SAASIwoGdGFyZ2V0GAYgASgLMhMucm9sbGNhbGwudjEuVGFyZ2V0EikKCXRocmVzaG9sZBgHIAEoCzIWLnJvbGxjYWxsLnYxLlRocmVzaG9sZBIUCgxkZWNpc2lvbl9yZWYYCiABKAkSEwoLc3ViamVjdF9yZWYYCyABKAkSGwoOcmVwb3J0ZWRfbGFiZWwYDCABKAlIAYgBARIbCg5yZXBvcnRlZF9zY29yZRgNIAEoAUgCiAEBQgcKBWlucHV0QhEKD19yZXBvcnRlZF9sYWJlbEIRCg9fcmVwb3J0ZWRfc2NvcmUioAIKD1ByZWRpY3RSZXNwb25zZRISCgpyZXF1ZXN0X2lkGAEgASgJEiQKBW1vZGVsGAIgASgLMhUucm9sbGNhbGwudjEuTW9kZWxSZWYSKwoKcHJlZGljdGlvbhgDIAEoCzIXLnJvbGxjYWxsLnYxLlByZWRpY3Rpb24SEQoJdHJ1bmNhdGVkGAQgASgIEhQKDHRva2Vuc190b3RhbBgFIAEoBRITCgt0b2tlbnNfdXNlZBgGIAEoBRIjCgZ0aW1pbmcYByABKAsyEy5yb2xsY2FsbC52MS5UaW1pbmcSGQoRcmVwb3J0ZWRfbWlzbWF0Y2gYCiABKAgSKAoFYXVkaXQYCyABKAsyGS5yb2xsY2FsbC52MS5BdWRpdFJlY2VpcHQiEwoRTGlzdE1vZGVsc1JlcXVlc3QiOAoSTGlzdE1vZGVsc1Jlc3BvbnNlEiIKBm1vZGVscxgBIAMoCzISLnJvbGxjYWxsLnYxLk1vZGVsIiAKD0dldE1vZGVsUmVxdWVzdBINCgVtb2RlbBgBIAEoCSI1ChBHZXRNb2RlbFJlc3BvbnNlEiEKBW1vZGVsGAEgASgLMhIucm9sbGNhbGwudjEuTW9kZWwypQMKEkV4cGxhbmF0aW9uU2VydmljZRJJCgdQcmVkaWN0Ehsucm9sbGNhbGwudjEuUHJlZGljdFJlcXVlc3QaHC5yb2xsY2FsbC52MS5QcmVkaWN0UmVzcG9uc2UiA5ACARJJCgdFeHBsYWluEhsucm9sbGNhbGwudjEuRXhwbGFpblJlcXVlc3QaHC5yb2xsY2FsbC52MS5FeHBsYWluUmVzcG9uc2UiA5ACARJXCg1FeHBsYWluU3RyZWFtEhsucm9sbGNhbGwudjEuRXhwbGFpblJlcXVlc3QaIi5yb2xsY2FsbC52MS5FeHBsYWluU3RyZWFtUmVzcG9uc2UiA5ACATABElIKCkxpc3RNb2RlbHMSHi5yb2xsY2FsbC52MS5MaXN0TW9kZWxzUmVxdWVzdBofLnJvbGxjYWxsLnYxLkxpc3RNb2RlbHNSZXNwb25zZSIDkAIBEkwKCEdldE1vZGVsEhwucm9sbGNhbGwudjEuR2V0TW9kZWxSZXF1ZXN0Gh0ucm9sbGNhbGwudjEuR2V0TW9kZWxSZXNwb25zZSIDkAIBQkoKD2Rldi5yb2xsY2FsbC52MVABWidyb2xsY2FsbC5kZXYvZ2VuL3JvbGxjYWxsL3YxO3JvbGxjYWxsdjGqAgtSb2xsY2FsbC5WMWIGcHJvdG8z", [file_rollcall_v1_common, file_rollcall_v1_explanation, file_rollcall_v1_model]);
 
 /**
  * How far an explanation is.
@@ -153,6 +153,34 @@ export type PredictRequest = Message<"rollcall.v1.PredictRequest"> & {
    * @generated from field: rollcall.v1.Threshold threshold = 7;
    */
   threshold?: Threshold | undefined;
+
+  /**
+   * What the caller calls this decision; the decision is recorded if set. At most 256 characters, kept encrypted and in a keyed index.
+   *
+   * @generated from field: string decision_ref = 10;
+   */
+  decisionRef: string;
+
+  /**
+   * What the caller calls the person whom the decision is about: all records about one person can be erased at once. Needs decision_ref. At most 256 characters, kept encrypted and in a keyed index.
+   *
+   * @generated from field: string subject_ref = 11;
+   */
+  subjectRef: string;
+
+  /**
+   * The label that the caller acted on, to be compared with the prediction.
+   *
+   * @generated from field: optional string reported_label = 12;
+   */
+  reportedLabel?: string | undefined;
+
+  /**
+   * The probability that the caller acted on.
+   *
+   * @generated from field: optional double reported_score = 13;
+   */
+  reportedScore?: number | undefined;
 };
 
 /**
@@ -216,6 +244,20 @@ export type PredictResponse = Message<"rollcall.v1.PredictResponse"> & {
    * @generated from field: rollcall.v1.Timing timing = 7;
    */
   timing?: Timing | undefined;
+
+  /**
+   * Whether the reported label or score differs from this prediction.
+   *
+   * @generated from field: bool reported_mismatch = 10;
+   */
+  reportedMismatch: boolean;
+
+  /**
+   * What became of the record of this decision; absent without decision_ref, and where the server keeps no records.
+   *
+   * @generated from field: rollcall.v1.AuditReceipt audit = 11;
+   */
+  audit?: AuditReceipt | undefined;
 };
 
 /**
@@ -314,7 +356,8 @@ export const GetModelResponseSchema: GenMessage<GetModelResponse> = /*@__PURE__*
  */
 export const ExplanationService: GenService<{
   /**
-   * The prediction alone: same inputs, same weights.
+   * The prediction alone: same inputs, same weights. With decision_ref it leaves a record of the decision, which can be
+   * explained later.
    *
    * @generated from rpc rollcall.v1.ExplanationService.Predict
    */
