@@ -8,7 +8,7 @@ CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
 SHARED ?= ../shared
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types imports protos protos-check charts bench peers load soak wheels conformance study ci clean
+.PHONY: help setup demo test lint types imports protos protos-check protos-node charts locks bench peers load soak wheels conformance study ci clean
 
 help:  ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -45,12 +45,19 @@ imports: setup  ## Check the direction of imports
 protos: setup  ## Generate the stubs
 	$(BIN)/python protos/generate.py
 
+protos-node: setup  ## Generate the types of the Node client (needs npm)
+	cd clients/node && npm ci --silent && PYTHON=../../$(BIN)/python sh generate.sh
+
 protos-check: setup  ## Check that the committed stubs are what protos/ says, and lint protos/
 	$(BIN)/python protos/generate.py --check
 	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf format --diff --exit-code
 
-charts: setup  ## Generate the dashboards
+charts: setup  ## Generate the dashboards and the table of the chart's values
 	$(BIN)/python -m helm.generate
+
+locks: setup  ## Write the image's requirements anew, by version and hash
+	$(CONSTRAINED) $(BIN)/python -m pip install --quiet --group locks
+	$(BIN)/python image/lock.py
 
 bench: setup  ## Measure explanations against their rows on the stock model, and how their cost grows (half an hour)
 	$(BIN)/python -m tests.bench.cost

@@ -10,14 +10,15 @@ from helm.generate.device import DEVICE
 from helm.generate.flags import FLAGS
 from helm.generate.grafana import render
 from helm.generate.service import SERVICE
+from helm.generate.values import CHART, readme
 
-CHART = Path(__file__).resolve().parents[1] / "rollcall"
 BOARDS = (SERVICE, FLAGS, DEVICE)
 
 
 def generated() -> dict[Path, str]:
     """Make every file's text."""
-    return {CHART / "dashboards" / f"{board.slug}.json": render(board) for board in BOARDS}
+    dashboards = {CHART / "dashboards" / f"{board.slug}.json": render(board) for board in BOARDS}
+    return {**dashboards, CHART / "README.md": readme()}
 
 
 def main() -> int:
