@@ -16,7 +16,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -26,14 +26,14 @@ from prometheus_client import CollectorRegistry
 from rollcall.admission.backlog import Backlog
 from rollcall.admission.gate import Gate
 from rollcall.admission.plan import ServerDefaults
-from rollcall.admission.quota import Quota, Quotas, parse_quotas
+from rollcall.admission.quota import Quotas
 from rollcall.audit.journal import Journal
 from rollcall.domain.errors import DeviceLost, FileRejected, ModelRejected
 from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
 from rollcall.domain.model import ModelCard
 from rollcall.domain.policy import Policy
 from rollcall.edge.access.authenticate import Authenticator
-from rollcall.edge.access.watched import Watched
+from rollcall.edge.access.quotas import quota_of
 from rollcall.edge.health import Health
 from rollcall.edge.http import AdminServer
 from rollcall.edge.port import Limits
@@ -55,7 +55,7 @@ from rollcall.pipeline.rechecking import Rechecker
 from rollcall.pipeline.watching import Watch
 from rollcall.scheduling.queue import Limits as BatchLimits
 from rollcall.scheduling.queue import RowQueue
-from rollcall.settings import ModelSpec, QuotaSettings, Settings, reread
+from rollcall.settings import ModelSpec, Settings, reread
 from rollcall.telemetry import logs
 from rollcall.telemetry.metrics import Metrics
 from rollcall.telemetry.versions import versions
@@ -449,15 +449,6 @@ def server_defaults(settings: Settings) -> ServerDefaults:
         thorough_rows=settings.explain.thorough_rows,
         most_rows=settings.limits.max_rows,
     )
-
-
-def quota_of(settings: QuotaSettings) -> Callable[[str], Quota]:
-    """What each tenant may take: as its section of the file says, or as everybody. Raises FileRejected."""
-    usual = Quota(**{item.name: getattr(settings, item.name) for item in fields(Quota)})
-    if settings.tenants is None:
-        return lambda _: usual
-    own = Watched(partial(parse_quotas, usual=usual), settings.tenants)
-    return lambda tenant: own.get().get(tenant, usual)
 
 
 def batch_limits(settings: Settings) -> BatchLimits:
