@@ -8,7 +8,7 @@ CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
 SHARED ?= ../shared
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types imports protos protos-check protos-node charts locks bench peers load soak wheels conformance study ci clean
+.PHONY: help setup demo test lint types imports protos protos-check protos-node charts locks bench peers load soak fuzz wheels conformance study ci clean
 
 help:  ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -70,6 +70,9 @@ load: setup  ## Offer a real server half to twice of what it can do (some twenty
 
 soak: setup  ## Load a real server for ten minutes, and watch its memory, threads and file descriptors
 	$(BIN)/python -m tests.bench.soak --seconds 600
+
+fuzz: setup  ## Send 100,000 hostile requests to a real server: what comes back may blame the caller alone (half an hour)
+	$(BIN)/python -m tests.fuzz --count 100000
 
 wheels: setup  ## Build the wheels of service and client, and try them in empty environments
 	$(BIN)/python -m tests.contract.wheels

@@ -186,9 +186,21 @@ def _check_config_options(parser: argparse.ArgumentParser) -> None:
 
 def _check_config(options: argparse.Namespace) -> int:
     settings = _load(Sources(config=options.config, environ=dict(os.environ)))
+    _read_files(settings)
     names = ", ".join(model.name for model in settings.models)
     print(f"{options.config}: no mistakes; models: {names}")
     return DONE
+
+
+def _read_files(settings: Settings) -> None:
+    """Read what says who may ask, and what proves who this is, as the server would. Raises FileRejected."""
+    from rollcall.edge.access.authenticate import Authenticator
+    from rollcall.edge.access.quotas import quota_of
+    from rollcall.edge.tls import server_credentials
+
+    Authenticator(settings.auth)
+    server_credentials(settings.tls)
+    quota_of(settings.quota)
 
 
 def _token_options(parser: argparse.ArgumentParser) -> None:

@@ -24,12 +24,14 @@ from prometheus_client import CollectorRegistry
 from rollcall.admission.backlog import Backlog
 from rollcall.admission.gate import Gate
 from rollcall.admission.plan import ServerDefaults
+from rollcall.admission.quota import Quotas
 from rollcall.audit.journal import Journal
 from rollcall.domain.errors import DeviceLost, FileRejected, ModelRejected, Unsupported
 from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
 from rollcall.domain.model import ModelCard
 from rollcall.domain.policy import Policy
 from rollcall.edge.access.authenticate import Authenticator
+from rollcall.edge.access.quotas import quota_of
 from rollcall.edge.health import Health
 from rollcall.edge.http import AdminServer
 from rollcall.edge.port import Limits
@@ -302,6 +304,7 @@ async def running(whole: Settings, worker: Worker | None = None) -> AsyncIterato
         defaults=server_defaults(settings),
         telemetry=metrics,
         watch=watch,
+        quotas=Quotas(of=quota_of(settings.quota), burst_seconds=settings.quota.burst_seconds),
     )
     rechecker = Rechecker(
         compute=compute,

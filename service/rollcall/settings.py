@@ -189,6 +189,7 @@ DTYPE = text('"float32", "bfloat16" or "float16"', r"float32|bfloat16|float16")
 PORT = whole(0, MOST_PORTS)
 SHARE = number(float, "a share above 0 and at most 1", lambda x: 0 < x <= 1)
 SHARE_OR_NONE = number(float, "a share from 0 to 1", lambda x: 0 <= x <= 1)
+RATE = number(float, "a number above 0", lambda x: 0 < x < float("inf"))
 PROBABILITY = number(float, "a probability above 0 and below 1", lambda x: 0 < x < 1)
 
 
@@ -202,6 +203,10 @@ class GrpcSettings:
     max_inbound_bytes: Annotated[int, whole(1024, 2**31 - 1)] = 4 * 1024 * 1024
     max_concurrent_streams: Annotated[int, whole(1, 2**31 - 1)] = 1000
     """Calls in progress on one connection; more wait at the client."""
+    max_metadata_bytes: Annotated[int, whole(1024, 1024 * 1024)] = 16 * 1024
+    """Of a call's metadata, tokens included, names and some overhead counted."""
+    max_connections: Annotated[int, whole(1, 1_000_000)] = 1000
+    """At a time; further ones are closed."""
     max_connection_seconds: Annotated[float, seconds(2_000_000)] = 0.0
     """Age, give or take a tenth, at which a connection is closed once its calls have ended, so that clients connect
     again and spread over all processes and pods; 0 for never."""
@@ -296,6 +301,22 @@ class LimitSettings:
     max_queue_seconds: Annotated[float, seconds(3600)] = 10.0
     """Work that an explanation may find ahead of it; beyond that it is refused, with a hint when to come back."""
     max_rows: Annotated[int, whole(1, 1_000_000)] = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaSettings:
+    """What one tenant may take of one server process; without a number there is no bound."""
+
+    requests_per_second: Annotated[float | None, RATE] = None
+    """Predictions and explanations."""
+    rows_per_second: Annotated[float | None, RATE] = None
+    """Counterfactual rows and untouched inputs, counted as they run."""
+    concurrency: Annotated[int | None, whole(1, 1_000_000)] = None
+    """Requests at a time."""
+    burst_seconds: Annotated[float, seconds(3600, least=0.1)] = 10.0
+    """How many seconds' worth of unused quota may be used at once."""
+    tenants: Annotated[Path | None, PATH] = None
+    """File with a section for each tenant that has a quota of its own; read again when it changes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -422,6 +443,7 @@ class Settings:
     admin: AdminSettings
     explain: ExplainSettings
     limits: LimitSettings
+    quota: QuotaSettings
     log: LogSettings
     state: StateSettings
     audit: AuditSettings
@@ -477,6 +499,7 @@ SECTIONS: dict[str, type[Any]] = {
     "admin": AdminSettings,
     "explain": ExplainSettings,
     "limits": LimitSettings,
+    "quota": QuotaSettings,
     "log": LogSettings,
     "state": StateSettings,
     "audit": AuditSettings,
@@ -740,6 +763,7 @@ def _incomplete(settings: Settings, at: Callable[..., str]) -> Iterator[Mistake]
     auth = settings.auth
     files = {("tls", item.name): getattr(settings.tls, item.name) for item in fields(TlsSettings)}
     files |= {("auth", "callers"): auth.callers, ("auth", "jwt_keys_file"): auth.jwt_keys_file}
+    files |= {("quota", "tenants"): settings.quota.tenants}
     for path, file in files.items():
         if file is not None and not file.is_file():
             yield Mistake(place=at(*path), problem=f"no file {file}")

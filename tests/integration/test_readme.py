@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from rollcall.admission.quota import Quota, parse_quotas
 from rollcall.demo.server import ServerProcess, server_process
 from rollcall.edge.access.callers import parse_callers
 
@@ -80,7 +81,7 @@ def test_the_servers_start(tiny_models: dict[str, Path]) -> None:
 
 def test_the_settings_are_right(tmp_path: Path, tiny_models: dict[str, Path]) -> None:
     """The example settings pass check-config."""
-    example, callers = blocks("toml")
+    example, callers, quotas = blocks("toml")
     (tmp_path / "callers.toml").write_text(callers)
     for written, real in {"/models/fraud": tiny_models["distilbert"], "/etc/rollcall": tmp_path}.items():
         example = example.replace(written, str(real))
@@ -88,6 +89,7 @@ def test_the_settings_are_right(tmp_path: Path, tiny_models: dict[str, Path]) ->
     (command,) = [c for c in COMMANDS if "check-config" in c]
     assert "no mistakes" in run(command, tmp_path)
     assert parse_callers(callers.encode()).by_token("foo") is not None
+    assert parse_quotas(quotas.encode(), Quota()).keys() == {"reviews"}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The service as it stands in production: mTLS and tokens; asked by the real client and command."""
+"""The service as it stands in production: mTLS, tokens, quotas; asked by the real client and command."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from cryptography import x509
 
 from rollcall.demo.server import ServerProcess, server_process
 from rollcall.edge.access.callers import token_digest
-from rollcall_client import AccessDenied, Client, Unavailable
+from rollcall_client import AccessDenied, Client, QuotaExceeded, Unavailable
 from tests.certificates import Authority
 
-TOKENS = {name: f"token-of-{name}" for name in ("reviews", "auditing")}
+TOKENS = {name: f"token-of-{name}" for name in ("reviews", "auditing", "busy", "hungry")}
 CALLERS = f"""
 [reviews]
 roles = "caller"
@@ -26,6 +26,18 @@ certificate = "spiffe://prod/reviews"
 [auditing]
 roles = "auditor"
 token_sha256 = "{token_digest(TOKENS["auditing"])}"
+[busy]
+roles = "caller"
+token_sha256 = "{token_digest(TOKENS["busy"])}"
+[hungry]
+roles = "caller"
+token_sha256 = "{token_digest(TOKENS["hungry"])}"
+"""
+QUOTAS = """
+[busy]
+requests_per_second = 0.01
+[hungry]
+rows_per_second = 0.1
 """
 
 
@@ -51,11 +63,13 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     certificate, key = authority.server().write(directory, "server")
     ca = authority.write(directory / "ca.pem")
     (directory / "callers.toml").write_text(CALLERS)
+    (directory / "quotas.toml").write_text(QUOTAS)
     environment = {
         "ROLLCALL_TLS_CERTIFICATE": certificate,
         "ROLLCALL_TLS_KEY": key,
         "ROLLCALL_TLS_CLIENT_CA": ca,
         "ROLLCALL_AUTH_CALLERS": directory / "callers.toml",
+        "ROLLCALL_QUOTA_TENANTS": directory / "quotas.toml",
     }
 
     def files(name: str, uri: str) -> dict[str, Path]:
@@ -98,6 +112,22 @@ def test_others_get_nothing(secured: Secured) -> None:
         client.predict("A wonderful film.")
     with secured.client(**secured.files, token="guess") as client, pytest.raises(AccessDenied):  # noqa: S106
         client.predict("A wonderful film.")
+
+
+@pytest.mark.parametrize(
+    ("tenant", "limit"), [("busy", "at most 0.01 requests per second"), ("hungry", "at most 0.1 rows per second")]
+)
+def test_a_tenant_over_its_quota_is_told_when_to_come_back(secured: Secured, tenant: str, limit: str) -> None:
+    """The first explanation passes; the second is refused with the limit and the time, and other tenants are not."""
+    with secured.client(**secured.strange, token=TOKENS[tenant]) as client:
+        client.explain("A wonderful film.")
+        with pytest.raises(QuotaExceeded) as refused:
+            client.explain("A wonderful film.")
+        assert refused.value.violations == ((f"tenant:{tenant}", limit),)
+        assert refused.value.retry_after is not None
+        assert 10 < refused.value.retry_after <= 2000
+    with secured.client(**secured.strange, token=TOKENS["reviews"]) as client:
+        client.explain("A wonderful film.")
 
 
 @pytest.mark.parametrize(

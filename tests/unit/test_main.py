@@ -333,6 +333,26 @@ def test_a_token_needs_a_good_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert "expected names of callers" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("section", "problem"),
+    [
+        ("[auth]\ncallers = 'wrong'", "wrong: is not valid TOML"),
+        ("[auth]\njwt_keys_file = 'wrong'\njwt_issuer = 'i'\njwt_audience = 'a'", "wrong: is no set of JSON Web Keys"),
+        ("[tls]\ncertificate = 'wrong'\nkey = 'wrong'", "wrong: the certificate is no PEM certificate"),
+        ("[quota]\ntenants = 'wrong'", "wrong: is not valid TOML"),
+    ],
+)
+def test_files_are_checked_with_the_config(
+    folder: Path, capsys: pytest.CaptureFixture[str], section: str, problem: str
+) -> None:
+    """A file that a server could not use is found before one is started."""
+    (folder / "wrong").write_text("{wrong")
+    config = folder / "rollcall.toml"
+    config.write_text(f'{section}\n[models.a]\npath = "model"\n')
+    assert main(["check-config", str(config)]) == 1
+    assert problem in capsys.readouterr().err
+
+
 # --- help ----------------------------------------------------------------------------------------------------------
 
 

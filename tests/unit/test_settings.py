@@ -383,6 +383,8 @@ def test_reflection_is_not_for_anyone(folder: Path) -> None:
         ("[tls]\ncertificate = 'calibration.json'", "tls.key: is missing"),
         ("[tls]\nkey = 'calibration.json'", "tls.certificate: is missing"),
         ("[tls]\nclient_ca = 'calibration.json'", "tls.certificate: is missing"),
+        ("[quota]\ntenants = 'gone.toml'", "FILE: quota.tenants: no file FOLDER/gone.toml"),
+        ("[quota]\nrows_per_second = 0", "FILE: quota.rows_per_second: expected a number above 0"),
         ("[tls]\ncertificate = 'gone.pem'", "FILE: tls.certificate: no file FOLDER/gone.pem"),
         ("jwt_keys_url = 'https://a'", "auth.jwt_issuer: is missing"),
         ("jwt_keys_url = 'https://a'\njwt_issuer = 'i'", "auth.jwt_audience: is missing"),

@@ -9,6 +9,7 @@ RollcallError
 |  `- Unsupported         this model, backend or version cannot do what was asked
 |- CapacityError          the request is right, but not now
 |  |- Overloaded          the queue is full
+|  |- QuotaExceeded       the tenant has used up what it may
 |  |- Draining            the server is stopping
 |  |- ModelNotReady       the model is loading
 |  |- DeadlineTooShort    the deadline cannot be met even without checks
@@ -89,6 +90,16 @@ class CapacityError(RollcallError):
 
 class Overloaded(CapacityError):
     """Too much is waiting."""
+
+
+class QuotaExceeded(CapacityError):
+    """A tenant has used up what it may, and others have not. `limit` says in words what that is."""
+
+    def __init__(self, tenant: str, limit: str, retry_after: float) -> None:
+        super().__init__(f"the quota of this tenant is used up: {limit}")
+        self.tenant = tenant
+        self.limit = limit
+        self.retry_after = retry_after
 
 
 class Draining(CapacityError):

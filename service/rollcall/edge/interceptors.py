@@ -52,6 +52,7 @@ DEADLINE_TOLERANCE_SECONDS = 0.05
 
 REJECTED: dict[type[errors.RollcallError], RejectReason] = {
     errors.Overloaded: "queue_full",
+    errors.QuotaExceeded: "quota",
     errors.DeadlineTooShort: "deadline",
     errors.Draining: "draining",
     errors.ModelNotReady: "not_ready",

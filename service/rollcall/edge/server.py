@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("rollcall.edge")
 
+HANDSHAKE_SECONDS = 10.0
+"""For TLS and the first frames: who only opens connections does not keep them."""
 HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
 
@@ -59,19 +61,9 @@ class GrpcServer:
         self._settings = settings
         self._credentials = credentials
         self._health = health
-        options: tuple[tuple[str, int], ...] = (
-            ("grpc.max_receive_message_length", settings.max_inbound_bytes),
-            ("grpc.max_concurrent_streams", settings.max_concurrent_streams),
-            (
-                "grpc.so_reuseport",
-                int(shared),
-            ),  # a second server on the same port must fail, unless it is meant to share it
-        )
-        if settings.max_connection_seconds:
-            age = int(settings.max_connection_seconds * 1000)
-            options = (*options, ("grpc.max_connection_age_ms", max(1, age)))
         self._server = aio.server(
-            interceptors=(AccessInterceptor(authenticator, metrics), CallInterceptor(metrics)), options=options
+            interceptors=(AccessInterceptor(authenticator, metrics), CallInterceptor(metrics)),
+            options=_options(settings, shared=shared),
         )
         servicer = ExplanationServicer(port, metrics)
         explanation_service_pb2_grpc.add_ExplanationServiceServicer_to_server(servicer, self._server)
@@ -108,3 +100,20 @@ class GrpcServer:
         await asyncio.sleep(self._settings.propagation_seconds)
         on_closing()
         await self._server.stop(self._settings.drain_seconds)
+
+
+def _options(settings: GrpcSettings, *, shared: bool) -> list[tuple[str, int]]:
+    """Channel arguments of gRPC, in bytes and milliseconds."""
+    age = int(settings.max_connection_seconds * 1000)
+    return [
+        ("grpc.max_receive_message_length", settings.max_inbound_bytes),
+        # With a soft limit below the hard one, what lies between is refused at random.
+        ("grpc.max_metadata_size", settings.max_metadata_bytes),
+        ("grpc.absolute_max_metadata_size", settings.max_metadata_bytes),
+        ("grpc.max_concurrent_streams", settings.max_concurrent_streams),
+        ("grpc.max_allowed_incoming_connections", settings.max_connections),
+        ("grpc.server_handshake_timeout_ms", int(HANDSHAKE_SECONDS * 1000)),
+        # A second server on the same port must fail, unless it is meant to share it.
+        ("grpc.so_reuseport", int(shared)),
+        *([("grpc.max_connection_age_ms", max(1, age))] if settings.max_connection_seconds else []),
+    ]

@@ -16,6 +16,7 @@ from rollcall.admission.backlog import Backlog
 from rollcall.admission.budget import Budget, Cut, in_time
 from rollcall.admission.gate import Gate
 from rollcall.admission.plan import ServerDefaults, WorkPlan, plan_work
+from rollcall.admission.quota import Quotas
 from rollcall.audit.record import Decided, Explained, Told
 from rollcall.checks.base import Subject
 from rollcall.domain.compute import Captured, Compute, Job, Search
@@ -110,6 +111,7 @@ class Pipeline:
     telemetry: Telemetry
     watch: Watch | None = None
     """Hears of each answer that was worked out; nothing of it comes back."""
+    quotas: Quotas = field(default_factory=Quotas)
     records: Records | None = None
     """Takes each answer before it leaves; None where none is recorded."""
     clock: Callable[[], float] = time.monotonic
@@ -341,7 +343,13 @@ class Pipeline:
         if request.deadline is not None and self.clock() >= request.deadline:
             message = "the deadline had passed when the request arrived"
             raise DeadlineTooShort(message)
-        with self.gate.permit(explain=explain), self.leases.holding(entry.card.ref.key):
+        tenant = request.caller.tenant
+        with (
+            self.gate.permit(explain=explain),
+            self.quotas.request(tenant, self.clock()),
+            self.leases.holding(entry.card.ref.key),
+        ):
+            self.quotas.spend(tenant, 1, self.clock())  # the untouched input
             yield
 
     def _job(self, request: PredictRequest) -> Job:
@@ -377,6 +385,7 @@ class Pipeline:
             deadline=request.deadline,
             clock=self.clock,
             estimate=estimate,
+            spent=lambda rows: self.quotas.spend(request.caller.tenant, rows, self.clock()),
             rows=1,
         )
 

@@ -74,7 +74,7 @@ PREDICTIONS_ONLY: Final = "predictions_only"
 """The scope of a model that failed a required self-test; of the others, what their verdicts rest on."""
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 
-RejectReason: TypeAlias = Literal["queue_full", "deadline", "draining", "not_ready", "memory"]
+RejectReason: TypeAlias = Literal["queue_full", "quota", "deadline", "draining", "not_ready", "memory"]
 
 SHARED_CHECKS: Final = frozenset(
     {CheckKind.INSTRUMENT, CheckKind.REACH, CheckKind.UNIFORM_ATTENTION, CheckKind.DECISION_FLIP, CheckKind.HEADS}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from contextlib import AsyncExitStack
+from typing import Any
 
 import grpc
 import pytest
+from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client import CollectorRegistry
@@ -19,9 +21,6 @@ from rollcall.telemetry.metrics import Metrics
 from rollcall.v1 import common_pb2, explanation_pb2
 from tests.unit.edge import samples
 from tests.unit.edge.fakes import Door, FakeHouse, failure_of, open_door
-
-if TYPE_CHECKING:
-    from grpc import aio
 
 TEXT = common_pb2.TextInput(text="a good film")
 SERVICE, _ = SERVICES
@@ -70,6 +69,33 @@ async def test_a_connection_grows_no_older_than_it_may() -> None:
         assert door.channel.get_state() is grpc.ChannelConnectivity.READY
         await asyncio.wait_for(door.channel.wait_for_state_change(grpc.ChannelConnectivity.READY), 20)
         assert await check(door, SERVICE) == SERVING
+
+
+async def test_metadata_has_a_size_that_is_kept() -> None:
+    """A token of the size that the setting allows always passes, one beyond it never does."""
+    async with open_door(FakeHouse(), GrpcSettings(port=0, max_metadata_bytes=4096)) as door:
+        stub: Any = health_pb2_grpc.HealthStub(door.channel)
+        for _ in range(20):
+            await stub.Check(health_pb2.HealthCheckRequest(), metadata=(("authorization", "x" * 3000),))
+            call = stub.Check(health_pb2.HealthCheckRequest(), metadata=(("authorization", "x" * 4000),))
+            assert (await failure_of(call)).code == "RESOURCE_EXHAUSTED"
+
+
+async def test_connections_are_bounded() -> None:
+    """Of more connections than are allowed the later ones are closed; those that are there go on."""
+    async with AsyncExitStack() as opened:
+        door = await opened.enter_async_context(open_door(FakeHouse(), GrpcSettings(port=0, max_connections=3)))
+        codes = []
+        own = (("grpc.use_local_subchannel_pool", 1),)
+        for _ in range(5):
+            channel = aio.insecure_channel(f"127.0.0.1:{door.port}", options=own)
+            stub: Any = health_pb2_grpc.HealthStub(await opened.enter_async_context(channel))
+            try:
+                await stub.Check(health_pb2.HealthCheckRequest(), timeout=20)
+                codes.append("OK")
+            except aio.AioRpcError as error:
+                codes.append(error.code().name)
+        assert codes == ["OK"] * 3 + ["UNAVAILABLE"] * 2
 
 
 async def test_draining_turns_away_and_finishes() -> None:

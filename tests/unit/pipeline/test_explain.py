@@ -12,6 +12,7 @@ import pytest
 
 from rollcall.admission.budget import Cut
 from rollcall.admission.gate import Gate
+from rollcall.admission.quota import Quota, Quotas
 from rollcall.domain.compute import Captured, Job, Priority
 from rollcall.domain.errors import (
     BackendError,
@@ -21,6 +22,7 @@ from rollcall.domain.errors import (
     InvalidInput,
     ModelNotFound,
     Overloaded,
+    QuotaExceeded,
     Unsupported,
 )
 from rollcall.domain.explanation import Explanation, PredictRequest
@@ -515,6 +517,36 @@ async def test_rows_count_for_the_tenant() -> None:
     caller = Identity(name="backend", tenant="reviews", roles=frozenset())
     await pipeline_of(Watched()).predict(replace(PREDICT, caller=caller))
     assert [job.caller for job in jobs] == ["reviews"]
+
+
+async def test_rows_are_charged_to_the_tenant_as_they_run() -> None:
+    """A tenant whose explanation took its rows is refused what follows, and another tenant is not."""
+    pipeline = pipeline_of(SumModel())
+    pipeline.quotas = Quotas(of=lambda _: Quota(rows_per_second=0.001), burst_seconds=20_000.0)
+    one, two = (Identity(name=name, tenant=name, roles=frozenset()) for name in ("one", "two"))
+    found = await pipeline.explain(ask(TEXT, caller=one))
+    assert pipeline.quotas.usages["one"].rows.spent == pytest.approx(found.rows, abs=0.1)
+    with pytest.raises(QuotaExceeded, match=r"at most 0\.001 rows per second"):
+        await pipeline.explain(ask(TEXT, caller=one))
+    with pytest.raises(QuotaExceeded):
+        await pipeline.predict(replace(PREDICT, caller=one))
+    await pipeline.explain(ask(TEXT, caller=two))
+    assert (pipeline.gate.in_flight, pipeline.quotas.usages["one"].running) == (0, 0)
+
+
+async def test_leaving_does_not_save_the_rows() -> None:
+    """Rows that have run are paid for, also by who does not wait for the answer."""
+    model = SumModel(halt_at="witness", witness_from=1)
+    pipeline = pipeline_of(model)
+    pipeline.quotas = Quotas(of=lambda _: Quota(rows_per_second=0.001))
+    caller = Identity(name="a", tenant="a", roles=frozenset())
+    leaving = asyncio.create_task(pipeline.explain(ask(TEXT, caller=caller)))
+    await model.halted.wait()
+    leaving.cancel()
+    await asyncio.wait({leaving})
+    assert pipeline.quotas.usages["a"].rows.spent == pytest.approx(1 + model.checked, abs=0.1)
+    assert model.checked > 0
+    assert pipeline.quotas.usages["a"].running == 0
 
 
 async def test_too_few_rows_are_an_answer() -> None:

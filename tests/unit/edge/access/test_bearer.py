@@ -10,12 +10,13 @@ import time
 from typing import Any
 
 import pytest
+from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
 from rollcall.domain.errors import CapacityError, NotAuthenticated
 from rollcall.domain.identity import Identity, Role
 from rollcall.edge.access.bearer import TokenVerifier
-from rollcall.edge.access.keys import RETRY_SECONDS, STALE_SECONDS, Keys, RemoteKeys, parse_keys, pick
+from rollcall.edge.access.keys import MAX_BYTES, RETRY_SECONDS, STALE_SECONDS, Keys, RemoteKeys, parse_keys, pick
 from tests.unit.edge.access.tokens import AUDIENCE, ISSUER, Issuer, encoded
 
 ISSUED_BY = Issuer()
@@ -213,3 +214,33 @@ async def test_an_issuer_that_is_down_does_not_stop_callers(failure: Any) -> Non
     address.answer = ISSUED_BY.keys()
     address.now += RETRY_SECONDS
     assert await address.knows("first")
+
+
+async def test_keys_come_over_http() -> None:
+    """From a real server: keys are read; a redirect, an error, too much, and nobody there are failures."""
+    answers: dict[str, web.Response] = {
+        "/keys": web.Response(body=ISSUED_BY.keys()),
+        "/elsewhere": web.Response(status=302, headers={"Location": "/keys"}),
+        "/broken": web.Response(status=500),
+        "/huge": web.Response(body=b" " * (MAX_BYTES + 1) + ISSUED_BY.keys()),
+    }
+
+    async def answer(request: web.Request) -> web.Response:
+        return answers[request.path]
+
+    application = web.Application()
+    application.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        address = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        key = await RemoteKeys(f"{address}/keys").find("first")
+        assert key is not None
+        for path in answers.keys() - {"/keys"}:
+            with pytest.raises(CapacityError):
+                await RemoteKeys(address + path).find("first")
+    finally:
+        await runner.cleanup()
+    with pytest.raises(CapacityError):
+        await RemoteKeys(f"{address}/keys").find("first")
