@@ -124,7 +124,13 @@ class Service:
 
     def limits(self) -> Limits:
         """Tell what is in force now."""
-        return Limits(max_characters=self.settings.limits.max_characters, max_rows=self.settings.limits.max_rows)
+        limits = self.settings.limits
+        return Limits(
+            max_characters=limits.max_characters,
+            max_rows=limits.max_rows,
+            max_attention_bytes=limits.max_attention_bytes,
+            max_attention_streams=limits.max_attention_streams,
+        )
 
     def reload(self) -> bool:
         """Read the settings again and take over what may change; nothing, and False, if they are wrong."""

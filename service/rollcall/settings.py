@@ -301,6 +301,10 @@ class LimitSettings:
     max_queue_seconds: Annotated[float, seconds(3600)] = 10.0
     """Work that an explanation may find ahead of it; beyond that it is refused, with a hint when to come back."""
     max_rows: Annotated[int, whole(1, 1_000_000)] = 4096
+    max_attention_bytes: Annotated[int, whole(1, 2**31 - 1)] = 256 * 1024 * 1024
+    """Attention that one stream may bring: a little more than 512 tokens of 12 layers and 12 heads take in float32."""
+    max_attention_streams: Annotated[int, whole(1, 10_000)] = 4
+    """Streams with attention at a time, however slowly they are read; more are refused, with a hint when to come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

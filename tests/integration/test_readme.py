@@ -94,7 +94,11 @@ def test_the_settings_are_right(tmp_path: Path, tiny_models: dict[str, Path]) ->
 
 @pytest.mark.parametrize(
     ("number", "prints"),
-    [(0, r"(positive|negative) (FAITHFUL|UNFAITHFUL|INCONCLUSIVE) "), (1, r"capture: 0 of \d+ rows\n(.*\n)*heads ")],
+    [
+        (0, r"(positive|negative) (FAITHFUL|UNFAITHFUL|INCONCLUSIVE) "),
+        (1, r"capture: 0 of \d+ rows\n(.*\n)*heads "),
+        (2, r"(FAITHFUL|UNFAITHFUL|INCONCLUSIVE) \(\d+, \d+, \d+, \d+\)\n"),
+    ],
 )
 def test_the_python_examples_work(server: ServerProcess, number: int, prints: str) -> None:
     """The examples of the README run as they stand, on another port."""

@@ -38,7 +38,7 @@ from rollcall_client import (
     Threshold,
     Unavailable,
 )
-from rollcall_client._v1 import explanation_service_pb2
+from rollcall_client._v1 import common_pb2, explanation_pb2, explanation_service_pb2
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,6 +108,51 @@ def test_a_stream_without_an_answer_is_invalid(ask: Ask) -> None:
     """Progress alone is no answer."""
     with FakeService.serving(Stream(messages=(message("look", 10),))) as service, pytest.raises(InvalidAnswer):
         ask(service.target, lambda client: client.explain_stream("a text", progress=lambda _: None))
+
+
+def attention_in(*chunks: tuple[int, bytes, int]) -> tuple[explanation_service_pb2.ExplainStreamResponse, ...]:
+    """A stream whose attention of eight bytes, one layer and head over two tokens, comes in these chunks."""
+    response = explanation_service_pb2.ExplainStreamResponse
+    described = explanation_pb2.AttentionTensor(
+        layers=[3], heads=[1], tensor=common_pb2.Tensor(data_type=common_pb2.DATA_TYPE_FLOAT16, shape=[1, 1, 2, 2])
+    )
+    chunk = explanation_service_pb2.TensorChunk
+    parts = (chunk(offset=offset, data=data, crc32c=crc) for offset, data, crc in chunks)
+    return (message(), response(attention=described), *(response(chunk=part) for part in parts))
+
+
+# Halves, quarters and three quarters in binary16; the checksums are those of another implementation (crc32c 2.9).
+FIRST, SECOND = (0, b"\x00\x38\x00\x38", 0x5BEAE2E2), (4, b"\x00\x34\x00\x3a", 0x1C5E08CA)
+
+
+def test_attention_in_chunks_is_put_together(ask: Ask) -> None:
+    """Attention that no reply could hold arrives as an array of its shape, beside the flags of its map."""
+    with FakeService.serving(Stream(messages=attention_in(FIRST, SECOND))) as service:
+        explanation = ask(service.target, lambda client: client.explain_stream("a text"))
+    assert explanation.attention.numpy().tolist() == [[[[0.5, 0.5], [0.25, 0.75]]]]
+    assert explanation.attention.layers == (3,)
+    assert explanation.flag is Flag.FAITHFUL
+
+
+@pytest.mark.parametrize(
+    ("messages", "says"),
+    [
+        (attention_in(FIRST, (4, b"\x00\x34\x00\x3b", SECOND[2])), "damaged on the way"),
+        (attention_in(FIRST), "cannot have 4 bytes"),
+        (attention_in(SECOND), "not for byte 0"),
+        (attention_in(FIRST, FIRST), "not for byte 4"),
+        (attention_in(FIRST, SECOND, (8, bytes(9), 0)), "damaged on the way"),
+        (attention_in(*((4 * i, FIRST[1], FIRST[2]) for i in range(9))), "more attention than it announced"),
+        (attention_in(FIRST, SECOND)[2:], "not for byte 0"),
+        (attention_in(FIRST, SECOND)[1:], "without an answer"),
+    ],
+)
+def test_attention_that_is_not_whole_is_refused(
+    ask: Ask, messages: tuple[explanation_service_pb2.ExplainStreamResponse, ...], says: str
+) -> None:
+    """A caller never sees attention with damaged, missing or additional bytes."""
+    with FakeService.serving(Stream(messages=messages)) as service, pytest.raises(InvalidAnswer, match=says):
+        ask(service.target, lambda client: client.explain_stream("a text"))
 
 
 def test_a_stream_is_tried_again_where_the_service_is_unavailable(ask: Ask) -> None:

@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from rollcall.domain.decision import Prediction
 from rollcall.domain.identity import ANYONE, Identity
 from rollcall.domain.inputs import ModelInput, Target, Threshold, Unit
-from rollcall.domain.maps import AttentionSelection, AttentionTensor, MapKind, MapOptions, MissingMap, UnitMap
+from rollcall.domain.maps import (
+    MAX_ATTENTION_BYTES,
+    AttentionSelection,
+    AttentionTensor,
+    MapKind,
+    MapOptions,
+    MissingMap,
+    UnitMap,
+)
 from rollcall.domain.model import ModelRef
 from rollcall.domain.policy import ThoroughPolicy
 from rollcall.domain.recording import AuditChoice, Receipt
@@ -44,6 +52,8 @@ class ExplainRequest(PredictRequest):
     primary_map: MapKind | None = None
     map_options: MapOptions = field(default_factory=MapOptions)
     attention: AttentionSelection | None = None
+    max_attention_bytes: int = MAX_ATTENTION_BYTES
+    """Most that whoever asks can be sent."""
     check_level: CheckLevel | None = None
     policy: str = ""
     max_rows: int | None = None

@@ -129,7 +129,7 @@ class CallInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # generi
     async def _stream(
         self, method: str, behaviour: Streaming, request: Message | wire.Undecodable, context: Context
     ) -> AsyncGenerator[Message, None]:
-        """The same for a stream of replies, of which the last one is logged."""
+        """The same for a stream of replies, of which the last one that has something to tell is logged."""
         opened = self._open(method, request, context)
         outcome = _Outcome(code=grpc.StatusCode.UNKNOWN)
         try:
@@ -138,7 +138,7 @@ class CallInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # generi
             last: Message | None = None
             async with aclosing(behaviour(cast("Message", request), context)) as messages:
                 async for message in messages:
-                    last = message
+                    last = message if describe(message) else last
                     yield message
                     self._metrics.rpc_sent(method)
             outcome = _Outcome(code=grpc.StatusCode.OK, reply=last)

@@ -19,6 +19,10 @@ class Limits:
 
     max_characters: int
     max_rows: int
+    max_attention_bytes: int
+    """Of one stream."""
+    max_attention_streams: int
+    """Streams with attention at a time: with the limit of each this bounds the memory that slow readers can take."""
 
 
 class ServicePort(Protocol):

@@ -201,7 +201,7 @@ class Pipeline:
         key = entry.card.ref.key
         with stopwatch.stage("encode"):
             encoding = await self.compute.encode(key, request.input)
-        check_attention_size(request.attention, entry.card, encoding.length)
+        check_attention_size(request, entry.card, encoding.length)
         job = self._job(request)
         usual = _usual(entry.card.ref.name, plan)
         job.rows_left = self.backlog.rows_left(usual, 0, plan.max_rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from google.rpc import error_details_pb2, status_pb2
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from rollcall.oip.open_inference_pb2_grpc import GRPCInferenceServiceAsyncStub
     from rollcall.v1.explanation_service_pb2_grpc import ExplanationServiceAsyncStub
 
-LIMITS = Limits(max_characters=100_000, max_rows=4096)
+LIMITS = Limits(max_characters=100_000, max_rows=4096, max_attention_bytes=2**28, max_attention_streams=2)
 
 
 @dataclass(kw_only=True)
@@ -64,12 +64,13 @@ class FakeHouse:
         return samples.predicted(request.request_id)
 
     async def explain(self, request: ExplainRequest, tell: Callable[[Progress], None] | None = None) -> Explanation:
-        """Answer with the sample, after telling all progress there is."""
+        """Answer with the sample, after telling all progress there is; with its attention where that is asked for."""
         for progress in self.progress if tell is not None else ():
             tell(progress)  # type: ignore[misc] # it is there
             await asyncio.sleep(0)
         await self._serve(request)
-        return self.explanation or samples.explanation(request.request_id)
+        answer = self.explanation or samples.explanation(request.request_id)
+        return answer if request.attention else replace(answer, attention=None)
 
     def models(self) -> tuple[ModelCard, ...]:
         """List the only model."""

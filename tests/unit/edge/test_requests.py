@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,10 +24,10 @@ from rollcall.edge.converters.requests import (
     model_name,
     predict_request,
 )
-from rollcall.edge.port import Limits
 from rollcall.v1 import common_pb2, explanation_pb2, explanation_service_pb2
+from tests.unit.edge import fakes
 
-LIMITS = Limits(max_characters=50, max_rows=100)
+LIMITS = replace(fakes.LIMITS, max_characters=50, max_rows=100)
 CALLER = Identity(name="backend", tenant="reviews", roles=frozenset({Role.CALLER}))
 TEXT = common_pb2.TextInput(text="a good film")
 

@@ -8,6 +8,7 @@ import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack
 
 import grpc
@@ -28,6 +29,7 @@ from rollcall_client._failures import failure_from
 from rollcall_client._requests import explain_request, predict_request, text_input, tokens_input
 from rollcall_client._retry import wait_before_retry
 from rollcall_client._security import authorization, channel_credentials
+from rollcall_client._streams import Streamed
 from rollcall_client._v1 import common_pb2, explanation_service_pb2
 from rollcall_client.explanation import Explanation
 from rollcall_client.types import Model, PredictResult
@@ -41,8 +43,7 @@ if TYPE_CHECKING:
 
 DEFAULT_TIMEOUT_SECONDS = 30.0
 DEFAULT_RETRIES = 3
-# Full attention maps are larger than gRPC's default of 4 MiB. The caller asked for them; the service limits what it
-# sends.
+# The service keeps its replies below gRPC's default of 4 MiB and streams what is larger; one that does not is believed.
 _CHANNEL_OPTIONS = (("grpc.max_receive_message_length", -1),)
 
 _Explained = TypeVar("_Explained")
@@ -99,18 +100,21 @@ class Surface(ABC, Generic[_Explained, _Predicted, _Listed, _Described]):
         self,
         text: str,
         *,
-        progress: Callable[[Progress], None],
+        progress: Callable[[Progress], None] | None = None,
         text_pair: str | None = None,
         request_id: str = "",
         timeout: float | None = None,
         **options: Unpack[ExplainOptions],
     ) -> _Explained:
-        """The same as `explain`; `progress` is called while the service works, e.g. with the level THOROUGH.
+        """The same as `explain`, for much attention or long work: nothing in it has to fit into one reply of 4 MiB.
 
-        It is called between messages of the stream, so that it should return soon. A call that is tried again begins
-        anew, and so does what it is told. What it raises ends the call and is raised here.
+        Attention comes in chunks, which are checked and put together. `progress` is called while the service works,
+        e.g. with the level THOROUGH, between messages of the stream, so that it should return soon. A call that is
+        tried again begins anew, and so does what it is told. What it raises ends the call and is raised here.
         """
-        return self._explain(text_input(text, text_pair), request_id, timeout, options, progress)
+        call = self._explaining(EXPLAIN_STREAM, text_input(text, text_pair), request_id, timeout, options)
+        explained: _Explained = self._run(replace(call, progress=progress))
+        return explained
 
     def explain_tokens(
         self,
@@ -166,19 +170,21 @@ class Surface(ABC, Generic[_Explained, _Predicted, _Listed, _Described]):
         request_id: str,
         timeout: float | None,
         options: ExplainOptions,
-        progress: Callable[[Progress], None] | None = None,
     ) -> _Explained:
+        explained: _Explained = self._run(self._explaining(EXPLAIN, content, request_id, timeout, options))
+        return explained
+
+    def _explaining(
+        self,
+        method: Method[Explanation],
+        content: common_pb2.TextInput | common_pb2.TokensInput,
+        request_id: str,
+        timeout: float | None,
+        options: ExplainOptions,
+    ) -> Call[Explanation]:
         request_id = request_id or _new_request_id()
         request = explain_request(content, request_id=request_id, **options)
-        call = Call(
-            method=EXPLAIN if progress is None else EXPLAIN_STREAM,
-            request=request,
-            request_id=request_id,
-            timeout=self._seconds(timeout),
-            progress=progress,
-        )
-        explained: _Explained = self._run(call)
-        return explained
+        return Call(method=method, request=request, request_id=request_id, timeout=self._seconds(timeout))
 
     def _predict(
         self,
@@ -252,7 +258,7 @@ class Client(Surface[Explanation, PredictResult, tuple[Model, ...], Model]):
             try:
                 reply = send(call.request, timeout=_until(deadline), metadata=self._say_who())
                 if call.method.streams:
-                    reply = _last(reply, call)
+                    reply = _gather(reply, call)
             except grpc.RpcError as error:
                 failure = failure_from(error, request_id=call.request_id)
                 wait = wait_before_retry(
@@ -342,7 +348,7 @@ class AsyncClient(
         while True:
             try:
                 reply = send(call.request, timeout=_until(deadline), metadata=self._say_who())
-                reply = await (self._last(reply, call) if call.method.streams else reply)
+                reply = await (self._gather(reply, call) if call.method.streams else reply)
             except grpc.RpcError as error:
                 failure = failure_from(error, request_id=call.request_id)
                 wait = wait_before_retry(
@@ -359,17 +365,17 @@ class AsyncClient(
             else:
                 return call.answer(reply)
 
-    async def _last(self, messages: Any, call: Call[Any]) -> object:  # noqa: ANN401 - a call of grpc.aio
-        """The reply at the end of a stream. The call is given up if whoever hears of its progress raises."""
+    async def _gather(self, messages: Any, call: Call[Any]) -> object:  # noqa: ANN401 - a call of grpc.aio
+        """Everything that a stream brings. The call is given up where that is damaged, or a listener raises."""
         self._streams.add(messages)
+        gathered = Streamed()
         try:
-            headers = [header async for message in messages if (header := call.header(message)) is not None]
+            async for message in messages:
+                call.take(gathered, message)
         finally:
             messages.cancel()
             self._streams.discard(messages)
-        if not headers:
-            raise call.no_header()
-        return headers[0]
+        return gathered
 
     async def close(self) -> None:
         """Close the connection; calls under way end with Cancelled."""
@@ -389,15 +395,15 @@ def _caller(channel: Any, method: Method[Any]) -> Any:  # noqa: ANN401 - a chann
     return make(method.path, _serialize, method.reply.FromString)
 
 
-def _last(messages: Any, call: Call[Any]) -> object:  # noqa: ANN401 - a call of grpc
-    """The reply at the end of a stream. The call is given up if whoever hears of its progress raises."""
+def _gather(messages: Any, call: Call[Any]) -> object:  # noqa: ANN401 - a call of grpc
+    """Everything that a stream brings. The call is given up where that is damaged, or a listener raises."""
+    gathered = Streamed()
     try:
-        headers = [header for message in messages if (header := call.header(message)) is not None]
+        for message in messages:
+            call.take(gathered, message)
     finally:
         messages.cancel()
-    if not headers:
-        raise call.no_header()
-    return headers[0]
+    return gathered
 
 
 def _serialize(request: Any) -> bytes:  # noqa: ANN401 - any of the requests

@@ -13,6 +13,7 @@ from rollcall.domain import explanation as domain
 from rollcall.domain.errors import FieldViolation, InvalidInput
 from rollcall.domain.inputs import ClassRef, ModelInput, Target, TextInput, Threshold, TokensInput
 from rollcall.domain.maps import (
+    MAX_ATTENTION_BYTES,
     MOST_INTEGRATION_POINTS,
     AttentionSelection,
     HeadFusion,
@@ -78,9 +79,14 @@ def predict_request(
 
 
 def explain_request(
-    message: explanation_pb2.ExplainRequest, *, limits: Limits, deadline: float | None, caller: Identity
+    message: explanation_pb2.ExplainRequest,
+    *,
+    limits: Limits,
+    deadline: float | None,
+    caller: Identity,
+    max_attention_bytes: int = MAX_ATTENTION_BYTES,
 ) -> domain.ExplainRequest:
-    """Read a request. Raises InvalidInput with everything that is wrong."""
+    """Read a request whose answer can carry so much attention. Raises InvalidInput with everything that is wrong."""
     read = _Reader()
     request = domain.ExplainRequest(
         request_id=read.request_id(message.request_id),
@@ -97,6 +103,7 @@ def explain_request(
         primary_map=read.enum("primary_map", message.primary_map, enums.MAP_KINDS),
         map_options=read.map_options(message),
         attention=read.attention(message),
+        max_attention_bytes=max_attention_bytes,
         check_level=read.enum("check_level", message.check_level, enums.CHECK_LEVELS),
         policy=read.name("policy", message.policy),
         max_rows=read.max_rows(message, limits),

@@ -515,7 +515,9 @@ Global___RecordMode: _TypeAlias = RecordMode  # noqa: Y015
 
 @_typing.final
 class AttentionSelection(_message.Message):
-    """Asks for the model's attention itself, in tokens. Leave unset to save bandwidth: the maps do not need it."""
+    """Asks for the model's attention itself, in tokens. Leave unset to save bandwidth: the maps do not need it. What takes more
+    than 3.5 MiB is refused by Explain, and streamed by ExplainStream.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1565,7 +1567,7 @@ class ExplainResponse(_message.Message):
 
     @_builtins.property
     def attention(self) -> Global___AttentionTensor:
-        """The attention, if asked for."""
+        """The attention, if asked for; not in a stream, where it follows in parts."""
 
     @_builtins.property
     def timing(self) -> _common_pb2.Timing:
