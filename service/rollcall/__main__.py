@@ -119,9 +119,9 @@ def _serve_options(parser: argparse.ArgumentParser) -> None:
         "--model",
         action="append",
         default=[],
-        type=_named_directory,
-        metavar="NAME=DIRECTORY",
-        help="serve this model; may be repeated",
+        type=_named_path,
+        metavar="NAME=PATH",
+        help="serve this model, a directory or an .onnx file; may be repeated",
     )
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="settings in TOML; ROLLCALL_* variables win over it"
@@ -133,12 +133,12 @@ def _serve_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--admin-port", type=int, metavar="N", help="port for metrics and probes (default 8002)")
 
 
-def _named_directory(text: str) -> Entry:
-    name, separator, directory = text.partition("=")
-    if not (name and separator and directory):
-        message = f"expected NAME=DIRECTORY, got {text!r}"
+def _named_path(text: str) -> Entry:
+    name, separator, path = text.partition("=")
+    if not (name and separator and path):
+        message = f"expected NAME=PATH, got {text!r}"
         raise argparse.ArgumentTypeError(message)
-    return Entry(place=f"--model {text}", key=("models", name, "path"), value=directory)
+    return Entry(place=f"--model {text}", key=("models", name, "path"), value=path)
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -357,13 +357,14 @@ def _described(model: Model) -> str:
         "reads": f"{model.max_tokens} tokens, {model.max_characters} characters"
         + ("; pairs" if model.text_pairs else ""),
         "maps": ", ".join(kind.words for kind in model.maps),
+        "lacks": "; ".join(f"{missing.map.words}: {missing.reason}" for missing in model.missing_maps),
         "flags": f"calibration {calibration.id} {calibration.statement}".strip() if calibration else "not calibrated",
         "explains": "yes"
         if model.explainable
         else "no: " + "; ".join(f"{test.name}: {test.detail}" for test in failed),
     }
     head = ref.name + (" (default)" if model.is_default else "")
-    lines = [head, *(f"  {name:9}{fact}" for name, fact in facts.items())]
+    lines = [head, *(f"  {name:9}{fact}" for name, fact in facts.items() if fact)]
     return "\n".join(lines + [f"  {'so far':9}{fact}" for fact in _so_far(model.record)])
 
 

@@ -552,9 +552,9 @@ def _model(
     if not MODEL_NAME.fullmatch(name):
         blame((), f"expected {NAME.expected}")
     if ("path",) not in places:
-        blame(("path",), "is missing: the directory of the model")
-    elif ("path",) in given and not given["path",].is_dir():
-        blame(("path",), f"no directory {given['path',]}")
+        blame(("path",), "is missing: the directory of the model, or its .onnx file")
+    elif ("path",) in given and not is_servable(given["path",]):
+        blame(("path",), f"no directory or .onnx file {given['path',]}")
     if ("calibration",) in given and not given["calibration",].is_file():
         blame(("calibration",), f"no file {given['calibration',]}")
     label, probability = (("threshold", part) in places for part in ("label", "probability"))
@@ -570,6 +570,11 @@ def _model(
     yield ModelSpec(name=name, **others, threshold=Threshold(**threshold) if threshold else None)
 
 
+def is_servable(path: Path) -> bool:
+    """Whether a model may be there: a directory, or a file that was exported to ONNX."""
+    return path.is_dir() or (path.is_file() and path.suffix == ".onnx")
+
+
 def _contradictions(settings: Settings, names: list[str], winners: Mapping[Key, Entry]) -> Iterator[Mistake]:
     def at(*path: str) -> str:
         return winners[path].place if path in winners else ".".join(path)
@@ -577,7 +582,7 @@ def _contradictions(settings: Settings, names: list[str], winners: Mapping[Key, 
     if not names:
         yield Mistake(
             place="models",
-            problem="expected at least one model: a section [models.NAME] with a path, or --model NAME=DIRECTORY",
+            problem="expected at least one model: a section [models.NAME] with a path, or --model NAME=PATH",
         )
     if settings.default_model is not None and settings.default_model not in names:
         close = _suggestion(settings.default_model, dict.fromkeys(names))
