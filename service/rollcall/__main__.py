@@ -24,6 +24,7 @@ from rollcall.audit.commands import audit_options
 from rollcall.domain.errors import RollcallError
 from rollcall.domain.maps import MapKind
 from rollcall.domain.verdicts import CheckLevel
+from rollcall.models.commands import inspect, inspect_options
 from rollcall.settings import Entry, Mistake, Settings, SettingsError, Sources
 from rollcall.studies.commands import StudyError, assess, assess_options, calibrate, calibrate_options
 from rollcall.studies.flag.commands import flag_options, study_flag
@@ -482,6 +483,12 @@ COMMANDS = (
         help="say what is wrong with a settings file",
         options=_check_config_options,
         run=_check_config,
+    ),
+    Command(
+        name="inspect",
+        help="show where an exported file's attention is, layer by layer",
+        options=inspect_options,
+        run=inspect,
     ),
     Command(
         name="calibrate",

@@ -77,8 +77,7 @@ class OnnxBackend:
         self._encoder = encoder
         self.task = task
         self.device = device
-        self._plain = _session(file, device)
-        self._logits = _output(self._plain, file)
+        self._plain, self._logits = load_plain(file, device)
         self._opened: OpenSession | None = None
         self._closed = ""
         probe = variants(self._synthetic(LENGTHS[0], encoder), [Row()])
@@ -223,7 +222,8 @@ class OnnxBackend:
         return synthetic_input(length, encoder.vocabulary, encoder.special, seed)
 
 
-def _session(file: Path, device: str) -> Session:
+def load_plain(file: Path, device: str) -> tuple[Session, str]:
+    """A session of the file as it is, and the name of its logits; raises ModelRejected."""
     try:
         session = Session(file, folder=file.parent, device=device)
     except Exception as error:
@@ -233,16 +233,11 @@ def _session(file: Path, device: str) -> Session:
     if not NEEDED <= names <= set(INPUTS):
         message = f"{file} takes the inputs {', '.join(sorted(names))}; supported: {', '.join(INPUTS)}"
         raise ModelRejected(message)
-    return session
-
-
-def _output(session: Session, file: Path) -> str:
-    """Name of the logits: the output of that name, or the only one."""
-    names = [port.name for port in session.outputs]
-    if LOGITS not in names and len(names) > 1:
-        message = f"{file} gives the outputs {', '.join(names)}; expected one named {LOGITS}"
+    outputs = [port.name for port in session.outputs]
+    if LOGITS not in outputs and len(outputs) > 1:
+        message = f"{file} gives the outputs {', '.join(outputs)}; expected one named {LOGITS}"
         raise ModelRejected(message)
-    return LOGITS if LOGITS in names else names[0]
+    return session, LOGITS if LOGITS in outputs else outputs[0]
 
 
 def _edited(each: BatchRow) -> BatchRow:

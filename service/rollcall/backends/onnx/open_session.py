@@ -42,6 +42,10 @@ class OpenSession:
     width: int
     readout: int
     dtype: torch.dtype
+    softmaxes: tuple[str, ...]
+    """Names of the layers' softmax nodes."""
+    expanded: int
+    """Fused operators that had to be written out."""
 
     @classmethod
     def of(cls, file: Path, logits: str, inputs: Mapping[str, Tensor], device: str) -> OpenSession:
@@ -68,6 +72,8 @@ class OpenSession:
             width=state.shape[-1],
             readout=opened.read_out.position,
             dtype=weights[0].dtype,
+            softmaxes=tuple(site.softmax.name or site.softmax.outputs[0].name or "" for site in opened.sites),
+            expanded=opened.expanded,
         )
 
     def see(self, inputs: Mapping[str, Tensor], *, weights: bool = True) -> Seen:
