@@ -298,7 +298,7 @@ async def running(whole: Settings, worker: Worker | None = None) -> AsyncIterato
     )
     grpc = GrpcServer(settings=settings.grpc, port=service, health=health, metrics=metrics, shared=worker is not None)
     async with AsyncExitStack() as closing:
-        _take_hold(settings, worker, metrics, pipeline, closing)
+        _take_hold(settings, worker, metrics, pipeline, grpc, closing)
         closing.callback(texts.shutdown)
         closing.callback(compute.beside.shutdown)
         device.start()
@@ -323,22 +323,30 @@ async def running(whole: Settings, worker: Worker | None = None) -> AsyncIterato
 
 
 def _take_hold(
-    settings: Settings, worker: Worker | None, metrics: Metrics, pipeline: Pipeline, closing: AsyncExitStack
+    settings: Settings,
+    worker: Worker | None,
+    metrics: Metrics,
+    pipeline: Pipeline,
+    grpc: GrpcServer,
+    closing: AsyncExitStack,
 ) -> None:
     """Own what outlives the process, where there is such: the state's directory, and the log of records."""
     if settings.state.directory is not None:
         closing.enter_context(owning(settings.state.directory))
-    if settings.audit.directory is not None:
-        journal = Journal(
-            directory=settings.audit.directory,
-            settings=settings.audit,
-            models=settings.models,
-            worker=worker.index if worker else 0,
-            software=versions(SOFTWARE),
-            telemetry=metrics,
-        )
-        pipeline.records = journal.open()
-        closing.push_async_callback(asyncio.to_thread, journal.close)
+    if settings.audit.directory is None:
+        return
+    journal = Journal(
+        directory=settings.audit.directory,
+        settings=settings.audit,
+        models=settings.models,
+        worker=worker.index if worker else 0,
+        software=versions(SOFTWARE),
+        telemetry=metrics,
+    )
+    pipeline.records = journal.open()
+    closing.push_async_callback(asyncio.to_thread, journal.close)
+    if settings.serves_records and journal.archive is not None:
+        grpc.serve_records(journal.archive)
 
 
 def _read(whole: Settings, worker: Worker | None) -> Settings:

@@ -15,6 +15,7 @@ A new key is one line: its type, its kind and its default give its variable, its
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import re
 import tomllib
 from dataclasses import dataclass, field, fields, is_dataclass, replace
@@ -284,6 +285,8 @@ class AuditSettings:
     """Where copies of checkpoints go, best on other storage; without it in the directory."""
     checkpoint_seconds: Annotated[float, seconds(3600, least=0.1)] = 10.0
     """Between two signatures of a log that grows."""
+    serve: Annotated[bool | None, BOOLEAN] = None
+    """Whether the records are served on the gRPC port; unset, on a loopback address only."""
     max_spool_bytes: Annotated[int, whole(1 << 20, 2**63 - 1)] = 1 << 30
     """Room for records that the database has not taken yet."""
 
@@ -359,6 +362,11 @@ class Settings:
     def live(self) -> LiveSettings:
         """The part that SIGHUP may change."""
         return LiveSettings(**{live.name: getattr(self.explain, live.name) for live in fields(LiveSettings)})
+
+    @property
+    def serves_records(self) -> bool:
+        """Whether AuditService is on the gRPC port: never where somebody unknown could reach it."""
+        return is_loopback(self.grpc.host) if self.audit.serve is None else self.audit.serve
 
     def public(self) -> dict[str, Plain]:
         """Everything an operator may see, ready for JSON."""
@@ -599,9 +607,24 @@ def _contradictions(settings: Settings, names: list[str], winners: Mapping[Key, 
         if ("models", name, "device") in winners:
             problem = "expected no device for single models where there are devices for processes"
             yield Mistake(place=at("models", name, "device"), problem=problem)
+    yield from _unguarded_records(settings, at)
     if settings.explain.max_rows > settings.limits.max_rows:
         problem = f"expected at most limits.max_rows, which is {settings.limits.max_rows}"
         yield Mistake(place=at("explain", "max_rows"), problem=problem)
+
+
+def _unguarded_records(settings: Settings, at: Callable[..., str]) -> Iterator[Mistake]:
+    if settings.audit.serve and not is_loopback(settings.grpc.host):
+        problem = "expected false where grpc.host is not a loopback address: nobody has to say who they are there"
+        yield Mistake(place=at("audit", "serve"), problem=problem)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address can be reached from this machine alone; a name other than localhost is not believed."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _plain(value: object) -> Plain:

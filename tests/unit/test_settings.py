@@ -392,3 +392,23 @@ def test_an_unchanged_file_changes_nothing(folder: Path) -> None:
     running = load(folder, MODEL)
     outcome = reread(running, running.sources.load)
     assert (outcome.settings, outcome.changed, outcome.needs_restart) == (running, (), ())
+
+
+# --- who reaches the records -----------------------------------------------------------------------------------------
+
+
+LOOPBACK, ELSEWHERE = ("127.0.0.1", "[::1]", "localhost"), ("0.0.0.0", "rollcall", "192.0.2.1")  # noqa: S104
+
+
+@pytest.mark.parametrize("host", LOOPBACK + ELSEWHERE)
+def test_records_are_served_where_nobody_unknown_gets_to(folder: Path, host: str) -> None:
+    """Unless told otherwise on a loopback address only; elsewhere not even if told, for nobody says who they are."""
+    where = f'[grpc]\nhost = "{host}"\n{MODEL}'
+    served = host in LOOPBACK
+    assert load(folder, where).serves_records is served
+    assert load(folder, where, ROLLCALL_AUDIT_SERVE="false").serves_records is False
+    if served:
+        assert load(folder, where, ROLLCALL_AUDIT_SERVE="true").serves_records
+    else:
+        (mistake,) = mistakes(folder, where, ROLLCALL_AUDIT_SERVE="true")
+        assert mistake.startswith("ROLLCALL_AUDIT_SERVE: expected false where grpc.host is not a loopback address")

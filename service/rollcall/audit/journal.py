@@ -17,6 +17,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from rollcall.audit.archive import Archive
 from rollcall.audit.checkpoints import Copies, OldLog, hold_against
 from rollcall.audit.database import database_of, snapshot
 from rollcall.audit.keys import encryption_key, signing_key
@@ -51,6 +52,8 @@ class Journal:
     software: Mapping[str, str]
     telemetry: AuditTelemetry
     now: Callable[[], float] = time.time
+    archive: Archive | None = None
+    """What the log is asked through, once it is open."""
     _closing: ExitStack = field(default_factory=ExitStack, repr=False)
 
     def open(self) -> Recorder:
@@ -93,9 +96,17 @@ class Journal:
             checkpoint_seconds=settings.checkpoint_seconds,
             signed=lambda signed: _publish(signed, copies),
         )
+        subjects = SubjectKeys(operator=key, find=store.subject_key)
+        self.archive = Archive(
+            store=store,
+            subjects=subjects,
+            verifier=signer.verifier,
+            published=lambda signed: _publish(signed, copies),
+            now=self.now,
+        )
         recorder = Recorder(
             spool=spool,
-            subjects=SubjectKeys(operator=key, find=store.subject_key),
+            subjects=subjects,
             rules={model.name: _rule(model, settings) for model in self.models},
             when_full=settings.when_full,
             required=settings.required,

@@ -1,7 +1,8 @@
-"""What surrounds every call of ExplanationService: its id, its count, its log line, and how an error leaves.
+"""What surrounds every call of our services: its id, its count, its log line, and how an error leaves.
 
 One interceptor, because order matters: a call is counted whichever way it ends, also where the caller cancels, the
-deadline passes, or the request cannot be decoded. Health and reflection pass through uncounted. A request above the
+deadline passes, or the request cannot be decoded. Calls of AuditService are logged, and not counted: a scrape has no
+room for them. Health and reflection pass through. A request above the
 inbound limit never gets here; the library refuses it with RESOURCE_EXHAUSTED.
 """
 
@@ -24,11 +25,12 @@ from rollcall.edge.converters.replies import describe
 from rollcall.edge.converters.requests import REQUEST_ID
 from rollcall.telemetry import logs
 from rollcall.telemetry.series import OTHER
-from rollcall.v1 import explanation_service_pb2
+from rollcall.v1 import audit_service_pb2, explanation_service_pb2
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
+    from google.protobuf.descriptor import MethodDescriptor
     from google.protobuf.message import Message
 
     from rollcall.telemetry.metrics import Metrics, RejectReason
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
     Streaming: TypeAlias = Callable[[Message, Context], AsyncGenerator[Message, None]]
 
 SERVICE = explanation_service_pb2.DESCRIPTOR.services_by_name["ExplanationService"]
+AUDIT_SERVICE = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]
+SERVICES = {service.full_name: service for service in (SERVICE, AUDIT_SERVICE)}
 REQUEST_ID_KEY = "x-request-id"
 DEADLINE_TOLERANCE_SECONDS = 0.05
 
@@ -55,7 +59,7 @@ _log = logging.getLogger("rollcall.edge")
 
 
 class CallInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # generic in the stubs only
-    """Wraps the methods of ExplanationService."""
+    """Wraps the methods of our services."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -67,14 +71,14 @@ class CallInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # generi
         """Find the handler; wrap it once."""
         handler = await continuation(details)
         service, _, method = details.method.lstrip("/").partition("/")
-        if handler is None or service != SERVICE.full_name:
+        if handler is None or service not in SERVICES:
             return handler
-        if method not in self._wrapped:
-            self._wrapped[method] = self._wrap(method, handler)
-        return self._wrapped[method]
+        if details.method not in self._wrapped:
+            self._wrapped[details.method] = self._wrap(SERVICES[service].methods_by_name[method], handler)
+        return self._wrapped[details.method]
 
-    def _wrap(self, method: str, handler: Handler) -> Handler:
-        decode = wire.decoder(SERVICE.methods_by_name[method].input_type)
+    def _wrap(self, method: MethodDescriptor, handler: Handler) -> Handler:
+        decode = wire.decoder(method.input_type)
         if handler.response_streaming:
             streaming = cast("Streaming", handler.unary_stream)
 
@@ -98,7 +102,7 @@ class CallInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # generi
         )
 
     async def _call(
-        self, method: str, behaviour: Behaviour, request: Message | wire.Undecodable, context: Context
+        self, method: MethodDescriptor, behaviour: Behaviour, request: Message | wire.Undecodable, context: Context
     ) -> Message | None:
         # 1. Count the call and give it an id, which the caller may have chosen.
         opened = self._open(method, request, context)
@@ -118,7 +122,7 @@ class CallInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # generi
         return outcome.reply
 
     async def _stream(
-        self, method: str, behaviour: Streaming, request: Message | wire.Undecodable, context: Context
+        self, method: MethodDescriptor, behaviour: Streaming, request: Message | wire.Undecodable, context: Context
     ) -> AsyncGenerator[Message, None]:
         """The same for a stream of replies, of which the last one is logged."""
         opened = self._open(method, request, context)
@@ -131,7 +135,7 @@ class CallInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # generi
                 async for message in messages:
                     last = message
                     yield message
-                    self._metrics.rpc_sent(method)
+                    self._metrics.rpc_sent(method.name)
             outcome = _Outcome(code=grpc.StatusCode.OK, reply=last)
         except Exception as error:  # noqa: BLE001 - the edge, as in _answer
             outcome = _refuse(error)
@@ -142,10 +146,13 @@ class CallInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # generi
             self._close(opened, outcome)
         await _abort_if_refused(opened, outcome, context)
 
-    def _open(self, method: str, request: Message | wire.Undecodable, context: Context) -> _Opened:
-        self._metrics.rpc_started(method)
+    def _open(self, method: MethodDescriptor, request: Message | wire.Undecodable, context: Context) -> _Opened:
+        counted = method.containing_service is SERVICE
+        if counted:
+            self._metrics.rpc_started(method.name)
         return _Opened(
-            method=method,
+            method=method.name,
+            counted=counted,
             model=getattr(request, "model", OTHER),
             request_id=_name(request, context),
             started=time.monotonic(),
@@ -153,7 +160,8 @@ class CallInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # generi
 
     def _close(self, opened: _Opened, outcome: _Outcome) -> None:
         seconds = time.monotonic() - opened.started
-        self._metrics.rpc_handled(opened.method, model=opened.model, code=outcome.code.name, seconds=seconds)
+        if opened.counted:
+            self._metrics.rpc_handled(opened.method, model=opened.model, code=outcome.code.name, seconds=seconds)
         for reason in (reason for kind, reason in REJECTED.items() if isinstance(outcome.error, kind)):
             self._metrics.rejected(opened.model, reason)
         model = self._metrics.model_label(opened.model)
@@ -165,6 +173,7 @@ class _Opened:
     """A call that has arrived, at a reading of the monotonic clock."""
 
     method: str
+    counted: bool
     model: str
     request_id: str
     started: float

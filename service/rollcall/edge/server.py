@@ -10,14 +10,16 @@ from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from rollcall.edge.audit_servicer import AuditServicer
 from rollcall.edge.health import SERVICE
-from rollcall.edge.interceptors import CallInterceptor
+from rollcall.edge.interceptors import AUDIT_SERVICE, CallInterceptor
 from rollcall.edge.servicer import ExplanationServicer
-from rollcall.v1 import explanation_service_pb2_grpc
+from rollcall.v1 import audit_service_pb2_grpc, explanation_service_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rollcall.audit.archive import Archive
     from rollcall.edge.health import Health
     from rollcall.edge.port import ServicePort
     from rollcall.settings import GrpcSettings
@@ -54,6 +56,13 @@ class GrpcServer:
         health_pb2_grpc.add_HealthServicer_to_server(health.servicer, self._server)
         if settings.reflection:
             reflection.enable_server_reflection((SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME), self._server)
+
+    def serve_records(self, archive: Archive) -> None:
+        """Answer what is asked of the records, too; call before `start`."""
+        audit_service_pb2_grpc.add_AuditServiceServicer_to_server(AuditServicer(archive), self._server)
+        if self._settings.reflection:
+            names = (AUDIT_SERVICE.full_name, SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, self._server)
 
     async def start(self) -> int:
         """Open the door; return the port. Raises OSError where the address cannot be had."""

@@ -13,6 +13,7 @@ Only FAITHFUL says that a map may be relied on. `AsyncClient` is the same for as
 `html.render_page` draw an explanation for people.
 """
 
+from rollcall_client.audit import AuditClient
 from rollcall_client.client import AsyncClient, Client
 from rollcall_client.enums import (
     AuditChoice,
@@ -20,6 +21,7 @@ from rollcall_client.enums import (
     CheckLevel,
     CheckOutcome,
     DataType,
+    EventType,
     Flag,
     HeadReduction,
     MapKind,
@@ -27,6 +29,7 @@ from rollcall_client.enums import (
     Reason,
     RecordMode,
     RecordState,
+    RecordType,
     RemovalOperator,
     Scope,
     Task,
@@ -58,6 +61,7 @@ from rollcall_client.options import (
     RolloutOptions,
     Threshold,
 )
+from rollcall_client.records import Event, LogCheckpoint, LogProof, LogReport, Record, RecordPage, RecordSummary
 from rollcall_client.tensors import AttentionTensor
 from rollcall_client.types import (
     Alignment,
@@ -96,6 +100,7 @@ __all__ = [
     "AttentionTensor",
     "Attribution",
     "AuditChoice",
+    "AuditClient",
     "AuditReceipt",
     "CalibrationRef",
     "CallerError",
@@ -110,6 +115,8 @@ __all__ = [
     "DeadlineExceeded",
     "DecisionFlip",
     "Effect",
+    "Event",
+    "EventType",
     "ExplainOptions",
     "Explanation",
     "FailedPrecondition",
@@ -121,6 +128,9 @@ __all__ = [
     "InvalidAnswer",
     "InvalidArgument",
     "KeptPromise",
+    "LogCheckpoint",
+    "LogProof",
+    "LogReport",
     "MapKind",
     "MapRecord",
     "MissingMap",
@@ -138,8 +148,12 @@ __all__ = [
     "RawAttentionOptions",
     "Reason",
     "RecheckedFlag",
+    "Record",
     "RecordMode",
+    "RecordPage",
     "RecordState",
+    "RecordSummary",
+    "RecordType",
     "RemovalOperator",
     "RollcallError",
     "RolloutOptions",

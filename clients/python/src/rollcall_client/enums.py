@@ -165,6 +165,26 @@ class RecordMode(WireEnum):
     DIGEST_ONLY = 3
 
 
+class RecordType(WireEnum):
+    """What a record is of."""
+
+    UNSPECIFIED = 0
+    EXPLANATION = 1
+    DECISION = 2
+
+
+class EventType(WireEnum):
+    """What was done with a record; UNSPECIFIED in a question means any."""
+
+    UNSPECIFIED = 0
+    ACCESS = 1
+    ERASURE = 2
+    HOLD = 3
+    RELEASE = 4
+    REPLAY = 5
+    REVIEW = 6
+
+
 class HeadReduction(WireEnum):
     """How attention is reduced over heads; UNSPECIFIED means NONE in tensors and MEAN in rollout."""
 

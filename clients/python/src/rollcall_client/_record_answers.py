@@ -1,0 +1,89 @@
+"""Replies of AuditService to Python values: pure functions. All raise ValueError where a reply contradicts itself."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+from rollcall_client import enums, records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rollcall_client._v1 import audit_service_pb2
+
+
+def record(reply: audit_service_pb2.GetRecordResponse) -> records.Record:
+    """A record."""
+    return records.Record(
+        summary=summary(reply.summary),
+        envelope=reply.envelope,
+        entry=reply.entry,
+        events=_events(reply.events),
+        parts={part.kind: part.content for part in reply.parts},
+        access_log_index=reply.access_log_index if reply.HasField("access_log_index") else None,
+    )
+
+
+def page(reply: audit_service_pb2.SearchRecordsResponse) -> records.RecordPage:
+    """A page of a search."""
+    return records.RecordPage(
+        records=tuple(summary(found) for found in reply.records),
+        next_page_token=reply.next_page_token,
+        log_size=reply.log_size,
+    )
+
+
+def events(reply: audit_service_pb2.ListEventsResponse) -> tuple[records.Event, ...]:
+    """Events."""
+    return _events(reply.events)
+
+
+def proof(reply: audit_service_pb2.GetProofResponse) -> records.LogProof:
+    """A proof."""
+    return records.LogProof(entry=reply.entry, proof=reply.proof, verifier_key=reply.verifier_key)
+
+
+def checkpoint(reply: audit_service_pb2.GetCheckpointResponse) -> records.LogCheckpoint:
+    """A checkpoint."""
+    return records.LogCheckpoint(
+        note=reply.note, size=reply.size, verifier_key=reply.verifier_key, consistency=tuple(reply.consistency)
+    )
+
+
+def report(reply: audit_service_pb2.VerifyLogResponse) -> records.LogReport:
+    """What verifying found."""
+    return records.LogReport(
+        holds=reply.holds,
+        entries=reply.entries,
+        problems=tuple((found.place, found.problem) for found in reply.problems),
+        problem_count=reply.problem_count,
+        remarks=tuple(reply.remarks),
+    )
+
+
+def summary(found: audit_service_pb2.RecordSummary) -> records.RecordSummary:
+    """A record as a list shows it."""
+    return records.RecordSummary(
+        record_id=found.record_id,
+        log_index=found.log_index,
+        type=enums.RecordType(found.type),
+        created_at=found.created_at.ToDatetime(tzinfo=UTC),
+        explanation_id=found.explanation_id,
+        model=found.model,
+        model_digest=found.model_digest,
+        predicted=found.predicted,
+        flag=enums.Flag(found.flag),
+        reason=enums.Reason(found.reason),
+        usable_for_notice=found.usable_for_notice,
+        mismatch=found.mismatch,
+        mode=enums.RecordMode(found.mode),
+        erased=found.erased,
+        held=found.held,
+        review=found.review,
+    )
+
+
+def _events(found: Iterable[audit_service_pb2.Event]) -> tuple[records.Event, ...]:
+    return tuple(records.Event(log_index=each.log_index, body=each.body, what=json.loads(each.body)) for each in found)

@@ -1,0 +1,84 @@
+"""A client for those who ask later: auditors, reviewers, data protection officers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rollcall_client import _record_calls as calls
+from rollcall_client._calls import Answer, Call, Method
+from rollcall_client._v1 import audit_service_pb2 as wire
+from rollcall_client.client import Client
+from rollcall_client.enums import EventType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from google.protobuf.message import Message
+
+    from rollcall_client.records import (
+        Event,
+        LogCheckpoint,
+        LogProof,
+        LogReport,
+        Record,
+        RecordPage,
+        RecordSummary,
+    )
+
+_Type = wire.EventType.ValueType
+
+
+class AuditClient(Client):
+    """A Client that also asks of the records. Errors are those of Client; NotFound for what the log does not have.
+
+    What opens sealed parts or changes anything takes a `reason`, which is logged (sealed) with whoever asked.
+    """
+
+    def record(self, record_id: str, *, parts: Sequence[str] = (), reason: str = "") -> Record:
+        """One record, by its id or its explanation's; sealed `parts` are opened for a reason only."""
+        request = wire.GetRecordRequest(record_id=record_id, parts=parts, reason=reason)
+        return self._asked(calls.GET_RECORD, request)
+
+    def search(self, text: str = "", *, page_size: int = 0, page_token: str = "") -> RecordPage:
+        """One page of the records that a filter asks for, newest first."""
+        request = wire.SearchRecordsRequest(filter=text, page_size=page_size, page_token=page_token)
+        return self._asked(calls.SEARCH_RECORDS, request)
+
+    def records(self, text: str = "", *, page_size: int = 0) -> Iterator[RecordSummary]:
+        """All records that a filter asks for, newest first, as the log was when the first page was asked for."""
+        page = self.search(text, page_size=page_size)
+        yield from page.records
+        while page.next_page_token:
+            page = self.search(text, page_size=page_size, page_token=page.next_page_token)
+            yield from page.records
+
+    def events(
+        self,
+        *,
+        record_id: str = "",
+        kind: EventType = EventType.UNSPECIFIED,
+        before_log_index: int = 0,
+    ) -> tuple[Event, ...]:
+        """What was done, newest first, at most a thousand: with one record, of one type, before an index."""
+        request = wire.ListEventsRequest(record_id=record_id, type=_Type(kind.value), before_log_index=before_log_index)
+        return self._asked(calls.LIST_EVENTS, request)
+
+    def proof(self, record_id: str = "", *, log_index: int | None = None) -> LogProof:
+        """That a record's entry, or the entry with an index, is in the log."""
+        request = (
+            wire.GetProofRequest(record_id=record_id)
+            if log_index is None
+            else wire.GetProofRequest(log_index=log_index)
+        )
+        return self._asked(calls.GET_PROOF, request)
+
+    def checkpoint(self, old_size: int | None = None) -> LogCheckpoint:
+        """The newest signed state of the log, and that one of `old_size` entries is its beginning."""
+        return self._asked(calls.GET_CHECKPOINT, wire.GetCheckpointRequest(old_size=old_size))
+
+    def verify_log(self, checkpoints: Sequence[str] = (), *, timeout: float | None = None) -> LogReport:
+        """Whether every column of the log's database is what was logged; `checkpoints` were kept elsewhere."""
+        return self._asked(calls.VERIFY_LOG, wire.VerifyLogRequest(checkpoints=checkpoints), timeout)
+
+    def _asked(self, method: Method[Answer], request: Message, timeout: float | None = None) -> Answer:
+        return self._run(Call(method=method, request=request, request_id="", timeout=self._seconds(timeout)))

@@ -1,0 +1,130 @@
+"""A real server and the real client for those who ask later."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from rollcall.audit.merkle import leaf_hash
+from rollcall.audit.notes import Proof, Verifier
+from rollcall.demo.server import ServerProcess, server_process
+from rollcall_client import (
+    AuditClient,
+    EventType,
+    FailedPrecondition,
+    Flag,
+    InvalidArgument,
+    LogProof,
+    NotFound,
+    RecordType,
+)
+from tests.waiting import wait_until
+
+TEXT = "Zarathustra praised this gloomy masterpiece, although nobody laughed."
+PERSON, DECISION = "customer-4712", "application-0815"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """A server with three records, and who asks of them."""
+
+    server: ServerProcess
+    client: AuditClient
+    directory: Path
+    explained: str
+    decided: str
+    other: str
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """Record an explanation and a decision about a person, and an explanation about nobody."""
+    directory = tmp_path_factory.mktemp("audit") / "log"
+    settings = {"ROLLCALL_AUDIT_DIRECTORY": str(directory), "ROLLCALL_AUDIT_CHECKPOINT_SECONDS": "0.2"}
+    with server_process("--demo", environment=settings) as server, AuditClient(server.target, timeout=120) as client:
+        explained = client.explain(TEXT, subject_ref=PERSON)
+        decided = client.predict(TEXT, subject_ref=PERSON, decision_ref=DECISION)
+        other = client.explain("A dull film.")
+        receipts = [answer.audit.record_id if answer.audit else "" for answer in (explained, decided, other)]
+        wait_until(lambda: len(client.search().records) == 3)
+        yield Desk(
+            server=server,
+            client=client,
+            directory=directory,
+            explained=receipts[0],
+            decided=receipts[1],
+            other=receipts[2],
+        )
+
+
+def test_records_are_searched_and_read(desk: Desk) -> None:
+    """By a person's name, by what was flagged; a record comes with envelope and entry as they were logged."""
+    person = desk.client.search(f'subject = "{PERSON}"')
+    assert [found.record_id for found in person.records] == [desk.decided, desk.explained]
+    assert [found.type for found in person.records] == [RecordType.DECISION, RecordType.EXPLANATION]
+    assert [found.record_id for found in desk.client.records("", page_size=1)] == [
+        desk.other,
+        desk.decided,
+        desk.explained,
+    ]
+    record = desk.client.record(desk.explained)
+    envelope = json.loads(record.envelope)
+    assert envelope["verdict"]["flag"].upper() == record.summary.flag.name != Flag.UNSPECIFIED.name
+    assert (record.parts, record.access_log_index) == ({}, None)
+    with pytest.raises(InvalidArgument, match="filter: expected one of the fields"):
+        desk.client.search("text = secret")
+    with pytest.raises(NotFound):
+        desk.client.record("nothing")
+
+
+def test_what_is_sealed_is_opened_for_a_reason_only_and_that_is_logged(desk: Desk) -> None:
+    """The text comes back to who says why; the log says who it was."""
+    with pytest.raises(InvalidArgument, match="reason"):
+        desk.client.record(desk.explained, parts=["input"])
+    record = desk.client.record(desk.explained, parts=["input", "references"], reason="a complaint")
+    assert json.loads(record.parts["input"])["text"] == TEXT
+    assert json.loads(record.parts["references"])["subject_ref"] == PERSON
+    (event,) = desk.client.events(kind=EventType.ACCESS, record_id=desk.explained)
+    assert event.log_index == record.access_log_index
+    assert (event.what["actor"], event.what["details"]["parts"]) == ("local", ["input", "references"])
+    assert record.events == (event,)
+
+
+def test_entries_are_proved_and_the_log_verified(desk: Desk) -> None:
+    """The proof holds without the server; the server finds its own log in order."""
+    proof = proved(desk, desk.other)
+    key = Verifier.parse((desk.directory / "log.vkey").read_text())
+    assert proof.verifier_key == key.line()
+    assert Proof.parse(proof.proof).check(leaf_hash(proof.entry.encode()), [key]).size >= 2
+    checkpoint = desk.client.checkpoint(1)
+    assert checkpoint.size >= 4
+    report = desk.client.verify_log([checkpoint.note])
+    assert (report.holds, report.problems) == (True, ())
+    assert report.entries >= 4
+
+
+def proved(desk: Desk, record_id: str) -> LogProof:
+    """Ask for a proof until the entry is signed."""
+    found: list[LogProof] = []
+
+    def signed() -> bool:
+        try:
+            found.append(desk.client.proof(record_id))
+        except FailedPrecondition as error:
+            assert error.violations[0][0] == "checkpoint"  # noqa: PT017 - or it is signed
+        return bool(found)
+
+    wait_until(signed)
+    return found[0]
+
+
+def test_the_servers_log_tells_calls_and_no_names(desk: Desk) -> None:
+    """Calls of auditors are logged like any other; what they search for is not."""
+    lines = [json.loads(line) for line in desk.server.log.read_text().splitlines() if line.startswith("{")]
+    assert "SearchRecords" in {line.get("method") for line in lines}
+    assert PERSON not in desk.server.log.read_text()
+    assert "a complaint" not in desk.server.log.read_text()
