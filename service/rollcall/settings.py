@@ -166,6 +166,8 @@ def _devices(value: object) -> tuple[str, ...]:
 
 BOOLEAN = Kind(expected="true or false", parse=_boolean)
 PATH = Kind(expected="a path", parse=_path)
+DAYS = whole(183, 36_500)
+"""Of keeping records: six months at least, which is the least that anybody asks of such logs."""
 HOST = text("a host name or address")
 NAME = text("a model's name: letters, digits, dot, underscore, hyphen, at most 64", MODEL_NAME.pattern)
 DEVICE = text('"cpu" or "cuda:N"', r"cpu|cuda(:\d+)?")
@@ -287,6 +289,10 @@ class AuditSettings:
     """Between two signatures of a log that grows."""
     serve: Annotated[bool | None, BOOLEAN] = None
     """Whether the records are served on the gRPC port; unset, on a loopback address only."""
+    explanation_days: Annotated[int | None, DAYS] = None
+    """For how long the sealed parts of explanations are kept; for ever if unset. A model may have its own."""
+    decision_days: Annotated[int | None, DAYS] = None
+    """The same of decisions that were not explained."""
     max_spool_bytes: Annotated[int, whole(1 << 20, 2**63 - 1)] = 1 << 30
     """Room for records that the database has not taken yet."""
 
@@ -305,6 +311,7 @@ class ModelSpec:
     """Precision of weights and arithmetic."""
     audit_mode: RecordMode | None = None
     audit_durability: Durability | None = None
+    audit_days: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -425,6 +432,7 @@ MODEL_KEYS: dict[Key, Kind[Any]] = {
     ("dtype",): DTYPE,
     ("audit_mode",): choice(RecordMode),
     ("audit_durability",): choice(Durability),
+    ("audit_days",): DAYS,
 }
 
 

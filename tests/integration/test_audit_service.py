@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from rollcall.audit.notes import Proof, Verifier
 from rollcall.demo.server import ServerProcess, server_process
 from rollcall_client import (
     AuditClient,
+    ErasureGround,
     EventType,
     FailedPrecondition,
     Flag,
@@ -45,6 +47,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """Record an explanation and a decision about a person, and an explanation about nobody."""
     directory = tmp_path_factory.mktemp("audit") / "log"
     settings = {"ROLLCALL_AUDIT_DIRECTORY": str(directory), "ROLLCALL_AUDIT_CHECKPOINT_SECONDS": "0.2"}
+    settings["ROLLCALL_AUDIT_EXPLANATION_DAYS"] = "200"
     with server_process("--demo", environment=settings) as server, AuditClient(server.target, timeout=120) as client:
         explained = client.explain(TEXT, subject_ref=PERSON)
         decided = client.predict(TEXT, subject_ref=PERSON, decision_ref=DECISION)
@@ -120,6 +123,35 @@ def proved(desk: Desk, record_id: str) -> LogProof:
 
     wait_until(signed)
     return found[0]
+
+
+def test_a_person_is_erased_unless_held(desk: Desk) -> None:
+    """A hold stands in the way; afterwards nothing of the person is left in any file, and the certificate proves it."""
+    held = desk.client.place_hold("case 12", "a dispute", record_ids=[desk.explained])
+    assert held.records == 1
+    with pytest.raises(FailedPrecondition, match="held for: case 12"):
+        desk.client.erase_subject(PERSON, ErasureGround.PERSON, "a letter")
+    assert desk.client.release_hold("case 12", "settled").records == 1
+    with pytest.raises(InvalidArgument, match="reason"):
+        desk.client.erase_subject(PERSON, ErasureGround.PERSON, "")
+    certificate = desk.client.erase_subject(PERSON, ErasureGround.PERSON, "a letter")
+    assert certificate.records == 2
+    key = Verifier.parse(certificate.verifier_key)
+    assert json.loads(certificate.entry)["event_sha256"] == sha256(certificate.event.encode()).hexdigest()
+    Proof.parse(certificate.proof).check(leaf_hash(certificate.entry.encode()), [key])
+    assert desk.client.search(f'subject = "{PERSON}"').records == ()
+    with pytest.raises(FailedPrecondition, match="erased"):
+        desk.client.record(desk.explained, parts=["input"], reason="curious")
+    assert desk.client.record(desk.other, parts=["input"], reason="a check").parts
+    assert desk.client.verify_log().problems == ()
+    wait_until(lambda: not list(desk.directory.glob("spool/*/*.seg")))
+
+
+def test_what_was_kept_long_enough_is_named(desk: Desk) -> None:
+    """Nothing is so old yet, and without days in the settings everything is kept."""
+    found = desk.client.apply_retention(dry_run=True)
+    assert (found.erased, found.log_index) == (0, None)
+    assert {(row.type, row.days, row.due) for row in found.rows} == {(RecordType.EXPLANATION, 200, 0)}
 
 
 def test_the_servers_log_tells_calls_and_no_names(desk: Desk) -> None:

@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from rollcall.audit import queries
 from rollcall.audit.canonical import ID_RANDOM_BYTES, new_id, timestamp
-from rollcall.audit.database import snapshot
+from rollcall.audit.database import scrub, snapshot
 from rollcall.audit.events import Event, EventKind, seal_note
 from rollcall.audit.notes import Verifier
 from rollcall.audit.schema import DATA_KEY, SUBJECT_KEY
@@ -31,6 +31,8 @@ class Archive:
     store: Store
     subjects: SubjectKeys
     verifier: Verifier
+    retention: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Days for which sealed parts are kept, by model and type of record; for ever where there is none."""
     published: Callable[[queries.Signed], None] = lambda _: None
     """Hears of a checkpoint that is signed out of turn."""
     now: Callable[[], float] = time.time
@@ -63,6 +65,11 @@ class Archive:
             last = queries.last_checkpoint(connection)
         assert last is not None, "a size that is signed already has a checkpoint"
         return last
+
+    def scrub(self) -> None:
+        """Have the database forget the bytes of what was deleted, as far as it can."""
+        with _answering():
+            scrub(self.store.opened)
 
     def find(self, connection: Connection, name: str) -> str:
         """Id of the record that has this id, or is about the explanation with this id; raises RecordNotFound."""

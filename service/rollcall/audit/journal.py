@@ -24,6 +24,7 @@ from rollcall.audit.keys import encryption_key, signing_key
 from rollcall.audit.notes import NoteError
 from rollcall.audit.queries import Signed
 from rollcall.audit.recorder import Recorder, Rule
+from rollcall.audit.retaining import matrix
 from rollcall.audit.sealing import SealError
 from rollcall.audit.sequencer import AuditTelemetry, Sequencer
 from rollcall.audit.spool import Spool
@@ -101,6 +102,11 @@ class Journal:
             store=store,
             subjects=subjects,
             verifier=signer.verifier,
+            retention=matrix(
+                {model.name: model.audit_days for model in self.models},
+                settings.explanation_days,
+                settings.decision_days,
+            ),
             published=lambda signed: _publish(signed, copies),
             now=self.now,
         )

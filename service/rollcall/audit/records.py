@@ -90,10 +90,15 @@ def open_parts(archive: Archive, connection: Connection, record_id: str, wanted:
 
 
 def happened(
-    connection: Connection, *, record_id: str | None = None, kind: EventKind | None = None, before: int | None = None
+    connection: Connection,
+    *,
+    record_id: str | None = None,
+    kind: EventKind | None = None,
+    before: int | None = None,
+    most: int = MAX_EVENTS,
 ) -> tuple[Happened, ...]:
     """Give events, newest first: of a record, of a kind, before an index."""
-    rows = select(EVENT.c.leaf_index, EVENT.c.body).order_by(EVENT.c.leaf_index.desc()).limit(MAX_EVENTS)
+    rows = select(EVENT.c.leaf_index, EVENT.c.body).order_by(EVENT.c.leaf_index.desc()).limit(most)
     if record_id is not None:
         rows = rows.where(EVENT.c.record_id == record_id)
     if kind is not None:

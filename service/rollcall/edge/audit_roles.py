@@ -34,6 +34,7 @@ LOCAL = Actor(name="local", roles=frozenset(AuditRole))
 
 _READERS = frozenset(AuditRole)
 _AUDITORS = frozenset({AuditRole.AUDITOR})
+_OFFICERS = frozenset({AuditRole.OFFICER})
 ROLES: dict[str, frozenset[AuditRole]] = {
     "GetRecord": frozenset({AuditRole.AUDITOR, AuditRole.REVIEWER}),
     "SearchRecords": _READERS,
@@ -41,6 +42,11 @@ ROLES: dict[str, frozenset[AuditRole]] = {
     "GetProof": _READERS,
     "GetCheckpoint": _READERS,
     "VerifyLog": _AUDITORS,
+    "EraseRecord": _OFFICERS,
+    "EraseSubject": _OFFICERS,
+    "PlaceHold": _OFFICERS,
+    "ReleaseHold": _OFFICERS,
+    "ApplyRetention": _OFFICERS,
 }
 
 

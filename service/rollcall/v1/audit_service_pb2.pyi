@@ -85,6 +85,38 @@ EVENT_TYPE_REVIEW: EventType.ValueType  # 6
 """Somebody looked into it."""
 Global___EventType: _TypeAlias = EventType  # noqa: Y015
 
+class _ErasureGround:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ErasureGroundEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErasureGround.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ERASURE_GROUND_UNSPECIFIED: _ErasureGround.ValueType  # 0
+    """Invalid in a request."""
+    ERASURE_GROUND_PERSON: _ErasureGround.ValueType  # 1
+    """The person asked for it."""
+    ERASURE_GROUND_OBLIGATION: _ErasureGround.ValueType  # 2
+    """A law or an authority demands it."""
+    ERASURE_GROUND_MISTAKE: _ErasureGround.ValueType  # 3
+    """It should not have been kept."""
+    ERASURE_GROUND_RETENTION: _ErasureGround.ValueType  # 4
+    """It was kept long enough. Invalid in a request: ApplyRetention decides that."""
+
+class ErasureGround(_ErasureGround, metaclass=_ErasureGroundEnumTypeWrapper):
+    """Why something is erased."""
+
+ERASURE_GROUND_UNSPECIFIED: ErasureGround.ValueType  # 0
+"""Invalid in a request."""
+ERASURE_GROUND_PERSON: ErasureGround.ValueType  # 1
+"""The person asked for it."""
+ERASURE_GROUND_OBLIGATION: ErasureGround.ValueType  # 2
+"""A law or an authority demands it."""
+ERASURE_GROUND_MISTAKE: ErasureGround.ValueType  # 3
+"""It should not have been kept."""
+ERASURE_GROUND_RETENTION: ErasureGround.ValueType  # 4
+"""It was kept long enough. Invalid in a request: ApplyRetention decides that."""
+Global___ErasureGround: _TypeAlias = ErasureGround  # noqa: Y015
+
 @_typing.final
 class RecordSummary(_message.Message):
     """A record as a list shows it."""
@@ -628,3 +660,385 @@ class VerifyLogResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___VerifyLogResponse: _TypeAlias = VerifyLogResponse  # noqa: Y015
+
+@_typing.final
+class ErasureCertificate(_message.Message):
+    """That something was erased: to be kept by whoever asked for it. It verifies without this server."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ERASURE_ID_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    LOG_INDEX_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    ENTRY_FIELD_NUMBER: _builtins.int
+    PROOF_FIELD_NUMBER: _builtins.int
+    VERIFIER_KEY_FIELD_NUMBER: _builtins.int
+    erasure_id: _builtins.str
+    """Id of the erasure; the events of its records are about it."""
+    records: _builtins.int
+    """How many records were erased."""
+    log_index: _builtins.int
+    """Index of the entry that says so."""
+    event: _builtins.str
+    """The event exactly as it was logged: canonical JSON with ground, counts, and who did it."""
+    entry: _builtins.str
+    """The entry that names the event's digest."""
+    proof: _builtins.str
+    """A C2SP tlog-proof file of the entry."""
+    verifier_key: _builtins.str
+    """The key that signs the log."""
+    def __init__(
+        self,
+        *,
+        erasure_id: _builtins.str = ...,
+        records: _builtins.int = ...,
+        log_index: _builtins.int = ...,
+        event: _builtins.str = ...,
+        entry: _builtins.str = ...,
+        proof: _builtins.str = ...,
+        verifier_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "erasure_id", b"erasure_id", "event", b"event", "log_index", b"log_index", "proof", b"proof", "records", b"records", "verifier_key", b"verifier_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ErasureCertificate: _TypeAlias = ErasureCertificate  # noqa: Y015
+
+@_typing.final
+class EraseRecordRequest(_message.Message):
+    """Asks to erase a record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    GROUND_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    record_id: _builtins.str
+    """Id of the record, or of its explanation."""
+    ground: Global___ErasureGround.ValueType
+    """Why."""
+    reason: _builtins.str
+    """The same in words, at most 1,000 characters; required, kept sealed."""
+    def __init__(
+        self,
+        *,
+        record_id: _builtins.str = ...,
+        ground: Global___ErasureGround.ValueType = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ground", b"ground", "reason", b"reason", "record_id", b"record_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseRecordRequest: _TypeAlias = EraseRecordRequest  # noqa: Y015
+
+@_typing.final
+class EraseRecordResponse(_message.Message):
+    """A record that was erased."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CERTIFICATE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def certificate(self) -> Global___ErasureCertificate:
+        """What to keep."""
+
+    def __init__(
+        self,
+        *,
+        certificate: Global___ErasureCertificate | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseRecordResponse: _TypeAlias = EraseRecordResponse  # noqa: Y015
+
+@_typing.final
+class EraseSubjectRequest(_message.Message):
+    """Asks to erase whatever is about a person."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBJECT_REF_FIELD_NUMBER: _builtins.int
+    GROUND_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    subject_ref: _builtins.str
+    """What callers call the person; neither logged nor kept."""
+    ground: Global___ErasureGround.ValueType
+    """Why."""
+    reason: _builtins.str
+    """The same in words, at most 1,000 characters; required, kept sealed."""
+    def __init__(
+        self,
+        *,
+        subject_ref: _builtins.str = ...,
+        ground: Global___ErasureGround.ValueType = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ground", b"ground", "reason", b"reason", "subject_ref", b"subject_ref"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseSubjectRequest: _TypeAlias = EraseSubjectRequest  # noqa: Y015
+
+@_typing.final
+class EraseSubjectResponse(_message.Message):
+    """A person whose records were erased."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CERTIFICATE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def certificate(self) -> Global___ErasureCertificate:
+        """What to keep."""
+
+    def __init__(
+        self,
+        *,
+        certificate: Global___ErasureCertificate | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseSubjectResponse: _TypeAlias = EraseSubjectResponse  # noqa: Y015
+
+@_typing.final
+class PlaceHoldRequest(_message.Message):
+    """Asks to hold records."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MATTER_FIELD_NUMBER: _builtins.int
+    RECORD_IDS_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    matter: _builtins.str
+    """The matter, e.g. a case number: at most 64 printable characters, in the clear in the log for ever, so nobody's name."""
+    filter: _builtins.str
+    """Where none is named: a filter as of SearchRecords, of which what is there now is held."""
+    reason: _builtins.str
+    """Why, at most 1,000 characters; required, kept sealed."""
+    @_builtins.property
+    def record_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of records or explanations."""
+
+    def __init__(
+        self,
+        *,
+        matter: _builtins.str = ...,
+        record_ids: _abc.Iterable[_builtins.str] | None = ...,
+        filter: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "matter", b"matter", "reason", b"reason", "record_ids", b"record_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlaceHoldRequest: _TypeAlias = PlaceHoldRequest  # noqa: Y015
+
+@_typing.final
+class PlaceHoldResponse(_message.Message):
+    """Records that are held."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: _builtins.int
+    LOG_INDEX_FIELD_NUMBER: _builtins.int
+    records: _builtins.int
+    """How many the matter holds that it did not hold before."""
+    log_index: _builtins.int
+    """Index of the last entry that says so, if any was held."""
+    def __init__(
+        self,
+        *,
+        records: _builtins.int = ...,
+        log_index: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_log_index", b"_log_index", "log_index", b"log_index"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_log_index", b"_log_index", "log_index", b"log_index", "records", b"records"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__log_index: _TypeAlias = _typing.Literal["log_index"]  # noqa: Y015
+    _WhichOneofArgType__log_index: _TypeAlias = _typing.Literal["_log_index", b"_log_index"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__log_index) -> _WhichOneofReturnType__log_index | None: ...
+
+Global___PlaceHoldResponse: _TypeAlias = PlaceHoldResponse  # noqa: Y015
+
+@_typing.final
+class ReleaseHoldRequest(_message.Message):
+    """Asks to end a hold."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MATTER_FIELD_NUMBER: _builtins.int
+    RECORD_IDS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    matter: _builtins.str
+    """The matter."""
+    reason: _builtins.str
+    """Why, at most 1,000 characters; required, kept sealed."""
+    @_builtins.property
+    def record_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of records or explanations; all that the matter holds if empty."""
+
+    def __init__(
+        self,
+        *,
+        matter: _builtins.str = ...,
+        record_ids: _abc.Iterable[_builtins.str] | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["matter", b"matter", "reason", b"reason", "record_ids", b"record_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReleaseHoldRequest: _TypeAlias = ReleaseHoldRequest  # noqa: Y015
+
+@_typing.final
+class ReleaseHoldResponse(_message.Message):
+    """Records that are no longer held for the matter."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: _builtins.int
+    LOG_INDEX_FIELD_NUMBER: _builtins.int
+    records: _builtins.int
+    """How many."""
+    log_index: _builtins.int
+    """Index of the last entry that says so, if any was released."""
+    def __init__(
+        self,
+        *,
+        records: _builtins.int = ...,
+        log_index: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_log_index", b"_log_index", "log_index", b"log_index"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_log_index", b"_log_index", "log_index", b"log_index", "records", b"records"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__log_index: _TypeAlias = _typing.Literal["log_index"]  # noqa: Y015
+    _WhichOneofArgType__log_index: _TypeAlias = _typing.Literal["_log_index", b"_log_index"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__log_index) -> _WhichOneofReturnType__log_index | None: ...
+
+Global___ReleaseHoldResponse: _TypeAlias = ReleaseHoldResponse  # noqa: Y015
+
+@_typing.final
+class ApplyRetentionRequest(_message.Message):
+    """Asks to keep to the settings."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    dry_run: _builtins.bool
+    """Say what is due, and erase nothing."""
+    reason: _builtins.str
+    """Why now, at most 1,000 characters; required unless it is a dry run, kept sealed."""
+    def __init__(
+        self,
+        *,
+        dry_run: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApplyRetentionRequest: _TypeAlias = ApplyRetentionRequest  # noqa: Y015
+
+@_typing.final
+class RetentionRow(_message.Message):
+    """What is due of one model and type of record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    DAYS_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    DUE_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """Name of the model."""
+    type: Global___RecordType.ValueType
+    """Type of the records."""
+    days: _builtins.int
+    """Days for which their sealed parts are kept."""
+    due: _builtins.int
+    """How many are due."""
+    held: _builtins.int
+    """How many more would be if no matter held them."""
+    @_builtins.property
+    def before(self) -> _timestamp_pb2.Timestamp:
+        """Older ones are due."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        type: Global___RecordType.ValueType = ...,
+        days: _builtins.int = ...,
+        before: _timestamp_pb2.Timestamp | None = ...,
+        due: _builtins.int = ...,
+        held: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["before", b"before"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["before", b"before", "days", b"days", "due", b"due", "held", b"held", "model", b"model", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetentionRow: _TypeAlias = RetentionRow  # noqa: Y015
+
+@_typing.final
+class ApplyRetentionResponse(_message.Message):
+    """What was due, and erased unless it was a dry run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    ERASED_FIELD_NUMBER: _builtins.int
+    LOG_INDEX_FIELD_NUMBER: _builtins.int
+    erased: _builtins.int
+    """How many records were erased."""
+    log_index: _builtins.int
+    """Index of the first of the entries that say so, if any was erased."""
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___RetentionRow]:
+        """What was due; what has no row is kept for ever."""
+
+    def __init__(
+        self,
+        *,
+        rows: _abc.Iterable[Global___RetentionRow] | None = ...,
+        erased: _builtins.int = ...,
+        log_index: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_log_index", b"_log_index", "log_index", b"log_index"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_log_index", b"_log_index", "erased", b"erased", "log_index", b"log_index", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__log_index: _TypeAlias = _typing.Literal["log_index"]  # noqa: Y015
+    _WhichOneofArgType__log_index: _TypeAlias = _typing.Literal["_log_index", b"_log_index"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__log_index) -> _WhichOneofReturnType__log_index | None: ...
+
+Global___ApplyRetentionResponse: _TypeAlias = ApplyRetentionResponse  # noqa: Y015

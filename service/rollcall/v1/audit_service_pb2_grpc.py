@@ -70,6 +70,31 @@ class AuditServiceStub:
                 request_serializer=rollcall_dot_v1_dot_audit__service__pb2.VerifyLogRequest.SerializeToString,
                 response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.VerifyLogResponse.FromString,
                 _registered_method=True)
+        self.EraseRecord = channel.unary_unary(
+                '/rollcall.v1.AuditService/EraseRecord',
+                request_serializer=rollcall_dot_v1_dot_audit__service__pb2.EraseRecordRequest.SerializeToString,
+                response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.EraseRecordResponse.FromString,
+                _registered_method=True)
+        self.EraseSubject = channel.unary_unary(
+                '/rollcall.v1.AuditService/EraseSubject',
+                request_serializer=rollcall_dot_v1_dot_audit__service__pb2.EraseSubjectRequest.SerializeToString,
+                response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.EraseSubjectResponse.FromString,
+                _registered_method=True)
+        self.PlaceHold = channel.unary_unary(
+                '/rollcall.v1.AuditService/PlaceHold',
+                request_serializer=rollcall_dot_v1_dot_audit__service__pb2.PlaceHoldRequest.SerializeToString,
+                response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.PlaceHoldResponse.FromString,
+                _registered_method=True)
+        self.ReleaseHold = channel.unary_unary(
+                '/rollcall.v1.AuditService/ReleaseHold',
+                request_serializer=rollcall_dot_v1_dot_audit__service__pb2.ReleaseHoldRequest.SerializeToString,
+                response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.ReleaseHoldResponse.FromString,
+                _registered_method=True)
+        self.ApplyRetention = channel.unary_unary(
+                '/rollcall.v1.AuditService/ApplyRetention',
+                request_serializer=rollcall_dot_v1_dot_audit__service__pb2.ApplyRetentionRequest.SerializeToString,
+                response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.ApplyRetentionResponse.FromString,
+                _registered_method=True)
 
 
 class AuditServiceServicer:
@@ -123,6 +148,41 @@ class AuditServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EraseRecord(self, request, context):
+        """Erases one record for good by destroying its key; every proof still holds. FAILED_PRECONDITION where a matter holds it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EraseSubject(self, request, context):
+        """Erases every record about a person, or none: FAILED_PRECONDITION where a matter holds one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PlaceHold(self, request, context):
+        """Holds records for a matter: nobody erases them until it is released. Several matters may hold the same one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseHold(self, request, context):
+        """Ends a matter's hold.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApplyRetention(self, request, context):
+        """Erases what was kept as long as the server's settings say, but for what is held; or says what that would be.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AuditServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -155,6 +215,31 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     servicer.VerifyLog,
                     request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.VerifyLogRequest.FromString,
                     response_serializer=rollcall_dot_v1_dot_audit__service__pb2.VerifyLogResponse.SerializeToString,
+            ),
+            'EraseRecord': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseRecord,
+                    request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.EraseRecordRequest.FromString,
+                    response_serializer=rollcall_dot_v1_dot_audit__service__pb2.EraseRecordResponse.SerializeToString,
+            ),
+            'EraseSubject': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseSubject,
+                    request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.EraseSubjectRequest.FromString,
+                    response_serializer=rollcall_dot_v1_dot_audit__service__pb2.EraseSubjectResponse.SerializeToString,
+            ),
+            'PlaceHold': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlaceHold,
+                    request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.PlaceHoldRequest.FromString,
+                    response_serializer=rollcall_dot_v1_dot_audit__service__pb2.PlaceHoldResponse.SerializeToString,
+            ),
+            'ReleaseHold': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseHold,
+                    request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.ReleaseHoldRequest.FromString,
+                    response_serializer=rollcall_dot_v1_dot_audit__service__pb2.ReleaseHoldResponse.SerializeToString,
+            ),
+            'ApplyRetention': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApplyRetention,
+                    request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.ApplyRetentionRequest.FromString,
+                    response_serializer=rollcall_dot_v1_dot_audit__service__pb2.ApplyRetentionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -325,6 +410,141 @@ class AuditService:
             '/rollcall.v1.AuditService/VerifyLog',
             rollcall_dot_v1_dot_audit__service__pb2.VerifyLogRequest.SerializeToString,
             rollcall_dot_v1_dot_audit__service__pb2.VerifyLogResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseRecord(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rollcall.v1.AuditService/EraseRecord',
+            rollcall_dot_v1_dot_audit__service__pb2.EraseRecordRequest.SerializeToString,
+            rollcall_dot_v1_dot_audit__service__pb2.EraseRecordResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseSubject(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rollcall.v1.AuditService/EraseSubject',
+            rollcall_dot_v1_dot_audit__service__pb2.EraseSubjectRequest.SerializeToString,
+            rollcall_dot_v1_dot_audit__service__pb2.EraseSubjectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlaceHold(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rollcall.v1.AuditService/PlaceHold',
+            rollcall_dot_v1_dot_audit__service__pb2.PlaceHoldRequest.SerializeToString,
+            rollcall_dot_v1_dot_audit__service__pb2.PlaceHoldResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseHold(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rollcall.v1.AuditService/ReleaseHold',
+            rollcall_dot_v1_dot_audit__service__pb2.ReleaseHoldRequest.SerializeToString,
+            rollcall_dot_v1_dot_audit__service__pb2.ReleaseHoldResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApplyRetention(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rollcall.v1.AuditService/ApplyRetention',
+            rollcall_dot_v1_dot_audit__service__pb2.ApplyRetentionRequest.SerializeToString,
+            rollcall_dot_v1_dot_audit__service__pb2.ApplyRetentionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -51,6 +51,16 @@ class AuditServiceStub:
     """The newest signed state of the log, and that an older one is its beginning."""
     VerifyLog: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.VerifyLogRequest, _audit_service_pb2.VerifyLogResponse]
     """Holds every column of the log's database against its entries. Takes about a second for some thousand records."""
+    EraseRecord: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.EraseRecordRequest, _audit_service_pb2.EraseRecordResponse]
+    """Erases one record for good by destroying its key; every proof still holds. FAILED_PRECONDITION where a matter holds it."""
+    EraseSubject: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.EraseSubjectRequest, _audit_service_pb2.EraseSubjectResponse]
+    """Erases every record about a person, or none: FAILED_PRECONDITION where a matter holds one."""
+    PlaceHold: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.PlaceHoldRequest, _audit_service_pb2.PlaceHoldResponse]
+    """Holds records for a matter: nobody erases them until it is released. Several matters may hold the same one."""
+    ReleaseHold: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ReleaseHoldRequest, _audit_service_pb2.ReleaseHoldResponse]
+    """Ends a matter's hold."""
+    ApplyRetention: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ApplyRetentionRequest, _audit_service_pb2.ApplyRetentionResponse]
+    """Erases what was kept as long as the server's settings say, but for what is held; or says what that would be."""
 
 @_typing.type_check_only
 class AuditServiceAsyncStub(AuditServiceStub):
@@ -75,6 +85,16 @@ class AuditServiceAsyncStub(AuditServiceStub):
     """The newest signed state of the log, and that an older one is its beginning."""
     VerifyLog: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.VerifyLogRequest, _audit_service_pb2.VerifyLogResponse]  # type: ignore[assignment]
     """Holds every column of the log's database against its entries. Takes about a second for some thousand records."""
+    EraseRecord: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.EraseRecordRequest, _audit_service_pb2.EraseRecordResponse]  # type: ignore[assignment]
+    """Erases one record for good by destroying its key; every proof still holds. FAILED_PRECONDITION where a matter holds it."""
+    EraseSubject: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.EraseSubjectRequest, _audit_service_pb2.EraseSubjectResponse]  # type: ignore[assignment]
+    """Erases every record about a person, or none: FAILED_PRECONDITION where a matter holds one."""
+    PlaceHold: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.PlaceHoldRequest, _audit_service_pb2.PlaceHoldResponse]  # type: ignore[assignment]
+    """Holds records for a matter: nobody erases them until it is released. Several matters may hold the same one."""
+    ReleaseHold: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ReleaseHoldRequest, _audit_service_pb2.ReleaseHoldResponse]  # type: ignore[assignment]
+    """Ends a matter's hold."""
+    ApplyRetention: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ApplyRetentionRequest, _audit_service_pb2.ApplyRetentionResponse]  # type: ignore[assignment]
+    """Erases what was kept as long as the server's settings say, but for what is held; or says what that would be."""
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
     """What auditors, reviewers and data protection officers ask of the records. Whatever reads sealed parts or changes
@@ -132,5 +152,45 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_audit_service_pb2.VerifyLogResponse, _abc.Awaitable[_audit_service_pb2.VerifyLogResponse]]:
         """Holds every column of the log's database against its entries. Takes about a second for some thousand records."""
+
+    @_abc_1.abstractmethod
+    def EraseRecord(
+        self,
+        request: _audit_service_pb2.EraseRecordRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.EraseRecordResponse, _abc.Awaitable[_audit_service_pb2.EraseRecordResponse]]:
+        """Erases one record for good by destroying its key; every proof still holds. FAILED_PRECONDITION where a matter holds it."""
+
+    @_abc_1.abstractmethod
+    def EraseSubject(
+        self,
+        request: _audit_service_pb2.EraseSubjectRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.EraseSubjectResponse, _abc.Awaitable[_audit_service_pb2.EraseSubjectResponse]]:
+        """Erases every record about a person, or none: FAILED_PRECONDITION where a matter holds one."""
+
+    @_abc_1.abstractmethod
+    def PlaceHold(
+        self,
+        request: _audit_service_pb2.PlaceHoldRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.PlaceHoldResponse, _abc.Awaitable[_audit_service_pb2.PlaceHoldResponse]]:
+        """Holds records for a matter: nobody erases them until it is released. Several matters may hold the same one."""
+
+    @_abc_1.abstractmethod
+    def ReleaseHold(
+        self,
+        request: _audit_service_pb2.ReleaseHoldRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.ReleaseHoldResponse, _abc.Awaitable[_audit_service_pb2.ReleaseHoldResponse]]:
+        """Ends a matter's hold."""
+
+    @_abc_1.abstractmethod
+    def ApplyRetention(
+        self,
+        request: _audit_service_pb2.ApplyRetentionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.ApplyRetentionResponse, _abc.Awaitable[_audit_service_pb2.ApplyRetentionResponse]]:
+        """Erases what was kept as long as the server's settings say, but for what is held; or says what that would be."""
 
 def add_AuditServiceServicer_to_server(servicer: AuditServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

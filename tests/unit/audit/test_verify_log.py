@@ -12,6 +12,7 @@ import pytest
 from rollcall.audit import queries
 from rollcall.audit.accepted import Accepted
 from rollcall.audit.database import Database, reading
+from rollcall.audit.erasing import Ground, erase_subject
 from rollcall.audit.merkle import leaf_hash
 from rollcall.audit.notes import Signer
 from rollcall.audit.records import read_record
@@ -216,3 +217,29 @@ def test_a_proof_file_is_verified_with_its_entry(log: Path, tmp_path: Path, caps
     assert main(arguments) == BROKEN
     assert main(arguments[:1]) == UNVERIFIABLE
     assert "needs --key and --entry" in capsys.readouterr().err
+
+
+@pytest.fixture
+def erased(copy: Path) -> Path:
+    """Erase the person whom the victim is about."""
+    with open_archive(copy) as archive:
+        erase_subject(archive, samples.SUBJECT, Ground.PERSON, "a letter", "officer")
+        archive.sign()
+    assert check(copy).problems == []
+    return copy
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        pytest.param("UPDATE subject_key SET wrapped = x'00'", id="the subject's key is back"),
+        pytest.param(f"INSERT INTO data_key VALUES ('{VICTIM}', 'k', x'00')", id="a key is back"),
+        pytest.param(f"INSERT INTO payload VALUES ('{VICTIM}', 'input', x'00', x'00')", id="a text is back"),
+        pytest.param(f"INSERT INTO reference VALUES ('{VICTIM}', 'subject', x'00', x'00')", id="a name is back"),
+        pytest.param("DELETE FROM event WHERE type = 'erasure'", id="nobody erased it"),
+    ],
+)
+def test_what_was_erased_must_stay_so(erased: Path, statement: str) -> None:
+    """What is there again, or gone without an entry that says so, is found."""
+    tamper(erased, statement)
+    assert check(erased).problems

@@ -21,6 +21,7 @@ from rollcall_client.enums import (
     CheckLevel,
     CheckOutcome,
     DataType,
+    ErasureGround,
     EventType,
     Flag,
     HeadReduction,
@@ -61,7 +62,19 @@ from rollcall_client.options import (
     RolloutOptions,
     Threshold,
 )
-from rollcall_client.records import Event, LogCheckpoint, LogProof, LogReport, Record, RecordPage, RecordSummary
+from rollcall_client.records import (
+    ErasureCertificate,
+    Event,
+    HoldResult,
+    LogCheckpoint,
+    LogProof,
+    LogReport,
+    Record,
+    RecordPage,
+    RecordSummary,
+    RetentionResult,
+    RetentionRow,
+)
 from rollcall_client.tensors import AttentionTensor
 from rollcall_client.types import (
     Alignment,
@@ -115,6 +128,8 @@ __all__ = [
     "DeadlineExceeded",
     "DecisionFlip",
     "Effect",
+    "ErasureCertificate",
+    "ErasureGround",
     "Event",
     "EventType",
     "ExplainOptions",
@@ -123,6 +138,7 @@ __all__ = [
     "Flag",
     "Head",
     "HeadReduction",
+    "HoldResult",
     "IntegratedGradientsOptions",
     "Internal",
     "InvalidAnswer",
@@ -155,6 +171,8 @@ __all__ = [
     "RecordSummary",
     "RecordType",
     "RemovalOperator",
+    "RetentionResult",
+    "RetentionRow",
     "RollcallError",
     "RolloutOptions",
     "Scope",

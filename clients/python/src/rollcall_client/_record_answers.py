@@ -63,6 +63,46 @@ def report(reply: audit_service_pb2.VerifyLogResponse) -> records.LogReport:
     )
 
 
+def erasure(
+    reply: audit_service_pb2.EraseRecordResponse | audit_service_pb2.EraseSubjectResponse,
+) -> records.ErasureCertificate:
+    """What is kept of an erasure."""
+    found = reply.certificate
+    return records.ErasureCertificate(
+        erasure_id=found.erasure_id,
+        records=found.records,
+        log_index=found.log_index,
+        event=found.event,
+        entry=found.entry,
+        proof=found.proof,
+        verifier_key=found.verifier_key,
+    )
+
+
+def hold(reply: audit_service_pb2.PlaceHoldResponse | audit_service_pb2.ReleaseHoldResponse) -> records.HoldResult:
+    """What was held or released."""
+    return records.HoldResult(records=reply.records, log_index=reply.log_index if reply.HasField("log_index") else None)
+
+
+def retention(reply: audit_service_pb2.ApplyRetentionResponse) -> records.RetentionResult:
+    """What was due."""
+    return records.RetentionResult(
+        rows=tuple(
+            records.RetentionRow(
+                model=row.model,
+                type=enums.RecordType(row.type),
+                days=row.days,
+                before=row.before.ToDatetime(tzinfo=UTC),
+                due=row.due,
+                held=row.held,
+            )
+            for row in reply.rows
+        ),
+        erased=reply.erased,
+        log_index=reply.log_index if reply.HasField("log_index") else None,
+    )
+
+
 def summary(found: audit_service_pb2.RecordSummary) -> records.RecordSummary:
     """A record as a list shows it."""
     return records.RecordSummary(

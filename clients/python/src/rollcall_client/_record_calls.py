@@ -28,4 +28,20 @@ GET_CHECKPOINT: Method[records.LogCheckpoint] = Method(
 VERIFY_LOG: Method[records.LogReport] = Method(
     path=f"{_SERVICE}/VerifyLog", reply=wire.VerifyLogResponse, read=answers.report
 )
-METHODS: tuple[Method[Any], ...] = (GET_RECORD, SEARCH_RECORDS, LIST_EVENTS, GET_PROOF, GET_CHECKPOINT, VERIFY_LOG)
+ERASE_RECORD: Method[records.ErasureCertificate] = Method(
+    path=f"{_SERVICE}/EraseRecord", reply=wire.EraseRecordResponse, read=answers.erasure
+)
+ERASE_SUBJECT: Method[records.ErasureCertificate] = Method(
+    path=f"{_SERVICE}/EraseSubject", reply=wire.EraseSubjectResponse, read=answers.erasure
+)
+PLACE_HOLD: Method[records.HoldResult] = Method(
+    path=f"{_SERVICE}/PlaceHold", reply=wire.PlaceHoldResponse, read=answers.hold
+)
+RELEASE_HOLD: Method[records.HoldResult] = Method(
+    path=f"{_SERVICE}/ReleaseHold", reply=wire.ReleaseHoldResponse, read=answers.hold
+)
+APPLY_RETENTION: Method[records.RetentionResult] = Method(
+    path=f"{_SERVICE}/ApplyRetention", reply=wire.ApplyRetentionResponse, read=answers.retention
+)
+METHODS: tuple[Method[Any], ...] = tuple(method for method in vars().values() if isinstance(method, Method))
+"""All of them."""

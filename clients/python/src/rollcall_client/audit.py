@@ -15,17 +15,22 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
+    from rollcall_client.enums import ErasureGround
     from rollcall_client.records import (
+        ErasureCertificate,
         Event,
+        HoldResult,
         LogCheckpoint,
         LogProof,
         LogReport,
         Record,
         RecordPage,
         RecordSummary,
+        RetentionResult,
     )
 
 _Type = wire.EventType.ValueType
+_Ground = wire.ErasureGround.ValueType
 
 
 class AuditClient(Client):
@@ -79,6 +84,30 @@ class AuditClient(Client):
     def verify_log(self, checkpoints: Sequence[str] = (), *, timeout: float | None = None) -> LogReport:
         """Whether every column of the log's database is what was logged; `checkpoints` were kept elsewhere."""
         return self._asked(calls.VERIFY_LOG, wire.VerifyLogRequest(checkpoints=checkpoints), timeout)
+
+    def erase_record(self, record_id: str, ground: ErasureGround, reason: str) -> ErasureCertificate:
+        """Erase one record for good; FailedPrecondition where a matter holds it."""
+        request = wire.EraseRecordRequest(record_id=record_id, ground=_Ground(ground.value), reason=reason)
+        return self._asked(calls.ERASE_RECORD, request)
+
+    def erase_subject(self, subject_ref: str, ground: ErasureGround, reason: str) -> ErasureCertificate:
+        """Erase every record about a person for good, or none; FailedPrecondition where a matter holds one."""
+        request = wire.EraseSubjectRequest(subject_ref=subject_ref, ground=_Ground(ground.value), reason=reason)
+        return self._asked(calls.ERASE_SUBJECT, request)
+
+    def place_hold(self, matter: str, reason: str, *, record_ids: Sequence[str] = (), text: str = "") -> HoldResult:
+        """Hold records for a matter: those named, or those that a filter asks for now."""
+        request = wire.PlaceHoldRequest(matter=matter, record_ids=record_ids, filter=text, reason=reason)
+        return self._asked(calls.PLACE_HOLD, request)
+
+    def release_hold(self, matter: str, reason: str, *, record_ids: Sequence[str] = ()) -> HoldResult:
+        """End a matter's hold of records, of all that it holds if none is named."""
+        request = wire.ReleaseHoldRequest(matter=matter, record_ids=record_ids, reason=reason)
+        return self._asked(calls.RELEASE_HOLD, request)
+
+    def apply_retention(self, reason: str = "", *, dry_run: bool) -> RetentionResult:
+        """Erase what was kept as long as the service's settings say, or say what that would be."""
+        return self._asked(calls.APPLY_RETENTION, wire.ApplyRetentionRequest(dry_run=dry_run, reason=reason))
 
     def _asked(self, method: Method[Answer], request: Message, timeout: float | None = None) -> Answer:
         return self._run(Call(method=method, request=request, request_id="", timeout=self._seconds(timeout)))

@@ -185,6 +185,16 @@ class EventType(WireEnum):
     REVIEW = 6
 
 
+class ErasureGround(WireEnum):
+    """Why something is erased."""
+
+    UNSPECIFIED = 0
+    PERSON = 1
+    OBLIGATION = 2
+    MISTAKE = 3
+    RETENTION = 4
+
+
 class HeadReduction(WireEnum):
     """How attention is reduced over heads; UNSPECIFIED means NONE in tensors and MEAN in rollout."""
 

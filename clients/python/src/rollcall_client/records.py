@@ -99,3 +99,45 @@ class LogReport:
     problems: tuple[tuple[str, str], ...]
     problem_count: int
     remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErasureCertificate:
+    """What to keep of an erasure: `event` says what was erased, `entry` names its digest, `proof` proves the entry."""
+
+    erasure_id: str
+    records: int
+    log_index: int
+    event: str
+    entry: str
+    proof: str
+    verifier_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldResult:
+    """How many records a call has held or released, and the last entry that says so, None where nothing changed."""
+
+    records: int
+    log_index: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionRow:
+    """What is due of one model and type: made before `before`, how many, and how many more if no matter held them."""
+
+    model: str
+    type: RecordType
+    days: int
+    before: datetime
+    due: int
+    held: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionResult:
+    """What was due, and how many records were erased; `log_index` is the first entry that says so."""
+
+    rows: tuple[RetentionRow, ...]
+    erased: int
+    log_index: int | None

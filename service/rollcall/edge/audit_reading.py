@@ -1,0 +1,102 @@
+"""The methods of AuditService that read, prove and verify."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rollcall.audit import records
+from rollcall.audit.searching import search
+from rollcall.audit.verifying_here import verify_here
+from rollcall.edge.audit_desk import Desk
+from rollcall.edge.converters import audit as convert
+from rollcall.v1 import audit_service_pb2
+
+if TYPE_CHECKING:
+    from rollcall.edge.audit_desk import Context
+    from rollcall.edge.audit_roles import Actor
+
+
+class Reading(Desk):
+    """What auditors ask."""
+
+    async def GetRecord(  # noqa: N802 - the proto's name
+        self, request: audit_service_pb2.GetRecordRequest, context: Context
+    ) -> audit_service_pb2.GetRecordResponse:
+        """Read a record."""
+        asked = convert.record_request(request)
+        return await self._ask(
+            "GetRecord",
+            context,
+            lambda actor: convert.record_reply(
+                records.read_record(self._archive, asked.name, asked.parts, asked.reason, actor.name)
+            ),
+        )
+
+    async def SearchRecords(  # noqa: N802 - the proto's name
+        self, request: audit_service_pb2.SearchRecordsRequest, context: Context
+    ) -> audit_service_pb2.SearchRecordsResponse:
+        """Find records."""
+        size = convert.page_size(request)
+        return await self._ask(
+            "SearchRecords",
+            context,
+            lambda _: convert.page_reply(search(self._archive, request.filter, size, request.page_token)),
+        )
+
+    async def ListEvents(  # noqa: N802 - the proto's name
+        self, request: audit_service_pb2.ListEventsRequest, context: Context
+    ) -> audit_service_pb2.ListEventsResponse:
+        """List what was done."""
+        kind = convert.event_kind(request)
+
+        def work(_: Actor) -> audit_service_pb2.ListEventsResponse:
+            with self._archive.reading() as connection:
+                found = records.happened(
+                    connection,
+                    record_id=request.record_id or None,
+                    kind=kind,
+                    before=request.before_log_index or None,
+                )
+            return audit_service_pb2.ListEventsResponse(events=convert.events(found))
+
+        return await self._ask("ListEvents", context, work)
+
+    async def GetProof(  # noqa: N802 - the proto's name
+        self, request: audit_service_pb2.GetProofRequest, context: Context
+    ) -> audit_service_pb2.GetProofResponse:
+        """Prove an entry."""
+        name, index = convert.proof_request(request)
+
+        def work(_: Actor) -> audit_service_pb2.GetProofResponse:
+            entry, proof = records.prove(
+                self._archive, records.index_of(self._archive, name) if index is None else index
+            )
+            return audit_service_pb2.GetProofResponse(
+                entry=entry.decode(), proof=proof, verifier_key=self._archive.verifier.line()
+            )
+
+        return await self._ask("GetProof", context, work)
+
+    async def GetCheckpoint(  # noqa: N802 - the proto's name
+        self, request: audit_service_pb2.GetCheckpointRequest, context: Context
+    ) -> audit_service_pb2.GetCheckpointResponse:
+        """Give the newest checkpoint."""
+        old = request.old_size if request.HasField("old_size") else None
+
+        def work(_: Actor) -> audit_service_pb2.GetCheckpointResponse:
+            signed, consistency = records.checkpoint(self._archive, old)
+            return audit_service_pb2.GetCheckpointResponse(
+                note=signed.note,
+                size=signed.size,
+                verifier_key=self._archive.verifier.line(),
+                consistency=consistency,
+            )
+
+        return await self._ask("GetCheckpoint", context, work)
+
+    async def VerifyLog(  # noqa: N802 - the proto's name
+        self, request: audit_service_pb2.VerifyLogRequest, context: Context
+    ) -> audit_service_pb2.VerifyLogResponse:
+        """Verify the database."""
+        notes = convert.checkpoints(request)
+        return await self._ask("VerifyLog", context, lambda _: convert.report_reply(verify_here(self._archive, notes)))
