@@ -27,6 +27,7 @@ from rollcall.admission.backlog import Backlog
 from rollcall.admission.gate import Gate
 from rollcall.admission.plan import ServerDefaults
 from rollcall.audit.journal import Journal
+from rollcall.audit.replaying import Replayer
 from rollcall.domain.errors import DeviceLost, ModelRejected
 from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
 from rollcall.domain.model import ModelCard
@@ -346,7 +347,16 @@ def _take_hold(
     pipeline.records = journal.open()
     closing.push_async_callback(asyncio.to_thread, journal.close)
     if settings.serves_records and journal.archive is not None:
-        grpc.serve_records(journal.archive)
+        replayer = Replayer(
+            archive=journal.archive,
+            models=pipeline.models,
+            predict=pipeline.predict,
+            work_out=partial(pipeline.explain, recorded=False),
+            explain=pipeline.explain,
+            policies={policy.id: policy.digest for policy in pipeline.policies.values()},
+            software=versions(SOFTWARE),
+        )
+        grpc.serve_records(replayer)
 
 
 def _read(whole: Settings, worker: Worker | None) -> Settings:

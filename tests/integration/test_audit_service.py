@@ -23,6 +23,7 @@ from rollcall_client import (
     LogProof,
     NotFound,
     RecordType,
+    ReplayOutcome,
 )
 from tests.waiting import wait_until
 
@@ -125,6 +126,32 @@ def proved(desk: Desk, record_id: str) -> LogProof:
     return found[0]
 
 
+def test_a_record_comes_to_the_same_again(desk: Desk) -> None:
+    """On the same server an explanation and a decision are the same to nine digits, and the log says so."""
+    for record_id in (desk.explained, desk.decided):
+        replay = desk.client.replay(record_id, "a spot check")
+        assert (replay.outcome, replay.differences) == (ReplayOutcome.EXACT, ())
+        (event,) = desk.client.events(record_id=record_id, kind=EventType.REPLAY)
+        assert (event.log_index, event.what["code"]) == (replay.log_index, "exact")
+    assert desk.client.replay(desk.explained, "a check", text=TEXT).outcome is ReplayOutcome.EXACT
+    with pytest.raises(InvalidArgument, match="input: is not the one"):
+        desk.client.replay(desk.explained, "a check", text=TEXT + " ")
+
+
+def test_a_decision_is_explained_afterwards(desk: Desk) -> None:
+    """On the weights that decided, recorded under the same names, and marked for what it is."""
+    explanation = desk.client.explain_record(desk.decided, "an objection")
+    assert explanation.retrospective_of == desk.decided
+    assert explanation.audit is not None
+    record_id = explanation.audit.record_id
+    wait_until(lambda: len(desk.client.search(f'record = "{record_id}"').records) == 1)
+    assert json.loads(desk.client.record(record_id).envelope)["retrospective_of"] == desk.decided
+    found = desk.client.search(f'decision = "{DECISION}" AND subject = "{PERSON}"')
+    assert [each.record_id for each in found.records] == [record_id, desk.decided]
+    with pytest.raises(FailedPrecondition, match="ReplayRecord"):
+        desk.client.explain_record(desk.explained, "an objection")
+
+
 def test_a_person_is_erased_unless_held(desk: Desk) -> None:
     """A hold stands in the way; afterwards nothing of the person is left in any file, and the certificate proves it."""
     held = desk.client.place_hold("case 12", "a dispute", record_ids=[desk.explained])
@@ -135,7 +162,7 @@ def test_a_person_is_erased_unless_held(desk: Desk) -> None:
     with pytest.raises(InvalidArgument, match="reason"):
         desk.client.erase_subject(PERSON, ErasureGround.PERSON, "")
     certificate = desk.client.erase_subject(PERSON, ErasureGround.PERSON, "a letter")
-    assert certificate.records == 2
+    assert certificate.records == 3
     key = Verifier.parse(certificate.verifier_key)
     assert json.loads(certificate.entry)["event_sha256"] == sha256(certificate.event.encode()).hexdigest()
     Proof.parse(certificate.proof).check(leaf_hash(certificate.entry.encode()), [key])
@@ -143,6 +170,8 @@ def test_a_person_is_erased_unless_held(desk: Desk) -> None:
     with pytest.raises(FailedPrecondition, match="erased"):
         desk.client.record(desk.explained, parts=["input"], reason="curious")
     assert desk.client.record(desk.other, parts=["input"], reason="a check").parts
+    replay = desk.client.replay(desk.explained, "a check")
+    assert (replay.outcome, replay.differences[0].what) == (ReplayOutcome.NOT_REPLAYABLE, "input")
     assert desk.client.verify_log().problems == ()
     wait_until(lambda: not list(desk.directory.glob("spool/*/*.seg")))
 

@@ -14,20 +14,20 @@ COLUMNS = ("event_id", "type", "created_at", "actor", "record_id", "about", "cod
 
 @dataclass(slots=True, kw_only=True)
 class Erased:
-    """What the log says was destroyed: payloads and keys of records, and keys of subjects."""
+    """What the log says was destroyed: payloads and keys of records, at which index, and keys of subjects."""
 
-    records: set[str] = field(default_factory=set)
+    records: dict[str, int] = field(default_factory=dict)
     subject_keys: set[str] = field(default_factory=set)
 
     @classmethod
     def read(cls, ask: Ask) -> Erased:
         """Read it from the events, which are verified by themselves."""
         erased = cls()
-        for row in ask("SELECT record_id, body FROM event WHERE type = ?", ERASURE):
+        for row in ask("SELECT leaf_index, record_id, body FROM event WHERE type = ?", ERASURE):
             details = (parse_object(blob(row["body"])) or {}).get("details", {})
             erased.subject_keys |= set(details.get("subject_keys", []))
             if row["record_id"] is not None:
-                erased.records.add(str(row["record_id"]))
+                erased.records[str(row["record_id"])] = row["leaf_index"]
         return erased
 
 
@@ -57,7 +57,7 @@ class Events:
         for column in COLUMNS:
             if row[column] != body.get(column):
                 self.report.wrong(place, f"the column {column} is not what the event says")
-        self._check_note(place, body)
+        self._check_note(place, index, body)
 
     def finish(self) -> None:
         """Check that no row is a stray."""
@@ -68,16 +68,18 @@ class Events:
         for row in self.ask("SELECT event_id FROM note WHERE event_id NOT IN (SELECT event_id FROM event)"):
             self.report.wrong(str(row["event_id"]), "a note of no event")
 
-    def _check_note(self, place: str, body: Mapping[str, Any]) -> None:
+    def _check_note(self, place: str, index: int, body: Mapping[str, Any]) -> None:
+        """Notes of an erased record are gone, but for those of what was done with it afterwards."""
+        erased = index < self.erased.records.get(str(body.get("record_id")), 0)
         wanted = body.get("note")
         row = next(iter(self.ask("SELECT * FROM note WHERE event_id = ?", body.get("event_id"))), None)
         if wanted is None or row is None:
             if row is not None:
                 self.report.wrong(place, "has a note that was not logged")
-            elif wanted is not None and body.get("record_id") not in self.erased.records:
+            elif wanted is not None and not erased:
                 self.report.wrong(place, "its note is gone, and no entry says that it was erased")
             return
-        if body.get("record_id") in self.erased.records:
+        if erased:
             self.report.wrong(place, "its note is there, and an entry says that it was erased")
         if sha256(blob(row["wrapped"])) != wanted.get("wrapped_key_sha256"):
             self.report.wrong(place, "its note's key is not the one that was logged")

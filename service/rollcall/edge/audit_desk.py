@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from grpc import aio
 
-    from rollcall.audit.archive import Archive
+    from rollcall.audit.replaying import Replayer
+    from rollcall.edge.port import ServicePort
 
     Context = aio.ServicerContext[Any, Any]
     Reply = TypeVar("Reply")
@@ -27,8 +28,12 @@ def whoever_is_here(_: Context) -> Actor:
 class Desk(audit_service_pb2_grpc.AuditServiceServicer):
     """An open log and whoever comes to it. `who` names whoever makes a call."""
 
-    def __init__(self, archive: Archive, who: Callable[[Context], Actor] = whoever_is_here) -> None:
-        self._archive = archive
+    def __init__(
+        self, replayer: Replayer, port: ServicePort, who: Callable[[Context], Actor] = whoever_is_here
+    ) -> None:
+        self._archive = replayer.archive
+        self._replayer = replayer
+        self._port = port
         self._who = who
 
     async def _ask(self, method: str, context: Context, work: Callable[[Actor], Reply]) -> Reply:

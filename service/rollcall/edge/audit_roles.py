@@ -42,6 +42,8 @@ ROLES: dict[str, frozenset[AuditRole]] = {
     "GetProof": _READERS,
     "GetCheckpoint": _READERS,
     "VerifyLog": _AUDITORS,
+    "ReplayRecord": _AUDITORS,
+    "ExplainRecord": frozenset({AuditRole.AUDITOR, AuditRole.REVIEWER}),
     "EraseRecord": _OFFICERS,
     "EraseSubject": _OFFICERS,
     "PlaceHold": _OFFICERS,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from rollcall.edge.audit_governing import Governing
 from rollcall.edge.audit_reading import Reading
+from rollcall.edge.audit_replaying import Replaying
 
 
-class AuditServicer(Reading, Governing):
+class AuditServicer(Reading, Replaying, Governing):
     """The service's methods over an open log."""

@@ -19,7 +19,7 @@ from rollcall.v1 import audit_service_pb2_grpc, explanation_service_pb2_grpc
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rollcall.audit.archive import Archive
+    from rollcall.audit.replaying import Replayer
     from rollcall.edge.health import Health
     from rollcall.edge.port import ServicePort
     from rollcall.settings import GrpcSettings
@@ -39,6 +39,7 @@ class GrpcServer:
     ) -> None:
         self._settings = settings
         self._health = health
+        self._port = port
         options: tuple[tuple[str, int], ...] = (
             ("grpc.max_receive_message_length", settings.max_inbound_bytes),
             ("grpc.max_concurrent_streams", settings.max_concurrent_streams),
@@ -57,9 +58,9 @@ class GrpcServer:
         if settings.reflection:
             reflection.enable_server_reflection((SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME), self._server)
 
-    def serve_records(self, archive: Archive) -> None:
+    def serve_records(self, replayer: Replayer) -> None:
         """Answer what is asked of the records, too; call before `start`."""
-        audit_service_pb2_grpc.add_AuditServiceServicer_to_server(AuditServicer(archive), self._server)
+        audit_service_pb2_grpc.add_AuditServiceServicer_to_server(AuditServicer(replayer, self._port), self._server)
         if self._settings.reflection:
             names = (AUDIT_SERVICE.full_name, SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server)

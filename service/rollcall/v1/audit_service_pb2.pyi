@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from rollcall.v1 import common_pb2 as _common_pb2
 from rollcall.v1 import explanation_pb2 as _explanation_pb2
 import builtins as _builtins
 import sys
@@ -116,6 +117,42 @@ ERASURE_GROUND_MISTAKE: ErasureGround.ValueType  # 3
 ERASURE_GROUND_RETENTION: ErasureGround.ValueType  # 4
 """It was kept long enough. Invalid in a request: ApplyRetention decides that."""
 Global___ErasureGround: _TypeAlias = ErasureGround  # noqa: Y015
+
+class _ReplayOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReplayOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReplayOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REPLAY_OUTCOME_UNSPECIFIED: _ReplayOutcome.ValueType  # 0
+    """Never sent."""
+    REPLAY_OUTCOME_EXACT: _ReplayOutcome.ValueType  # 1
+    """Every number is the same to nine digits."""
+    REPLAY_OUTCOME_WITHIN_TOLERANCE: _ReplayOutcome.ValueType  # 2
+    """Every flag is the same, and every number within a thousandth."""
+    REPLAY_OUTCOME_DIFFERENT: _ReplayOutcome.ValueType  # 3
+    """Every flag is the same; something else differs by more."""
+    REPLAY_OUTCOME_VERDICT_CHANGED: _ReplayOutcome.ValueType  # 4
+    """A flag, its reason, or the decision is another one."""
+    REPLAY_OUTCOME_NOT_REPLAYABLE: _ReplayOutcome.ValueType  # 5
+    """It cannot be asked as it was asked then; the differences say why."""
+
+class ReplayOutcome(_ReplayOutcome, metaclass=_ReplayOutcomeEnumTypeWrapper):
+    """What a replay came to."""
+
+REPLAY_OUTCOME_UNSPECIFIED: ReplayOutcome.ValueType  # 0
+"""Never sent."""
+REPLAY_OUTCOME_EXACT: ReplayOutcome.ValueType  # 1
+"""Every number is the same to nine digits."""
+REPLAY_OUTCOME_WITHIN_TOLERANCE: ReplayOutcome.ValueType  # 2
+"""Every flag is the same, and every number within a thousandth."""
+REPLAY_OUTCOME_DIFFERENT: ReplayOutcome.ValueType  # 3
+"""Every flag is the same; something else differs by more."""
+REPLAY_OUTCOME_VERDICT_CHANGED: ReplayOutcome.ValueType  # 4
+"""A flag, its reason, or the decision is another one."""
+REPLAY_OUTCOME_NOT_REPLAYABLE: ReplayOutcome.ValueType  # 5
+"""It cannot be asked as it was asked then; the differences say why."""
+Global___ReplayOutcome: _TypeAlias = ReplayOutcome  # noqa: Y015
 
 @_typing.final
 class RecordSummary(_message.Message):
@@ -1042,3 +1079,173 @@ class ApplyRetentionResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__log_index) -> _WhichOneofReturnType__log_index | None: ...
 
 Global___ApplyRetentionResponse: _TypeAlias = ApplyRetentionResponse  # noqa: Y015
+
+@_typing.final
+class ReplayDifference(_message.Message):
+    """Something that is not as it was."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WHAT_FIELD_NUMBER: _builtins.int
+    RECORDED_FIELD_NUMBER: _builtins.int
+    NOW_FIELD_NUMBER: _builtins.int
+    what: _builtins.str
+    """Where, e.g. explanation.maps.attention_rollout.verdict.flag or software.torch."""
+    recorded: _builtins.str
+    """What was recorded."""
+    now: _builtins.str
+    """What there is now."""
+    def __init__(
+        self,
+        *,
+        what: _builtins.str = ...,
+        recorded: _builtins.str = ...,
+        now: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["now", b"now", "recorded", b"recorded", "what", b"what"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplayDifference: _TypeAlias = ReplayDifference  # noqa: Y015
+
+@_typing.final
+class ReplayRecordRequest(_message.Message):
+    """Asks to work a record out again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    record_id: _builtins.str
+    """Id of the record, or of its explanation."""
+    reason: _builtins.str
+    """Why, at most 1,000 characters; required, kept sealed."""
+    @_builtins.property
+    def text(self) -> _common_pb2.TextInput:
+        """A text or a pair of texts."""
+
+    @_builtins.property
+    def tokens(self) -> _common_pb2.TokensInput:
+        """Token ids."""
+
+    def __init__(
+        self,
+        *,
+        record_id: _builtins.str = ...,
+        text: _common_pb2.TextInput | None = ...,
+        tokens: _common_pb2.TokensInput | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "text", b"text", "tokens", b"tokens"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "reason", b"reason", "record_id", b"record_id", "text", b"text", "tokens", b"tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["text", "tokens"]  # noqa: Y015
+    _WhichOneofArgType_input: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_input) -> _WhichOneofReturnType_input | None: ...
+
+Global___ReplayRecordRequest: _TypeAlias = ReplayRecordRequest  # noqa: Y015
+
+@_typing.final
+class ReplayRecordResponse(_message.Message):
+    """A record that was worked out again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    DIFFERENCES_FIELD_NUMBER: _builtins.int
+    LOG_INDEX_FIELD_NUMBER: _builtins.int
+    outcome: Global___ReplayOutcome.ValueType
+    """What it came to."""
+    log_index: _builtins.int
+    """Index of the entry that says so."""
+    @_builtins.property
+    def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReplayDifference]:
+        """What differs, the deciding first; at most 50."""
+
+    def __init__(
+        self,
+        *,
+        outcome: Global___ReplayOutcome.ValueType = ...,
+        differences: _abc.Iterable[Global___ReplayDifference] | None = ...,
+        log_index: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["differences", b"differences", "log_index", b"log_index", "outcome", b"outcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplayRecordResponse: _TypeAlias = ReplayRecordResponse  # noqa: Y015
+
+@_typing.final
+class ExplainRecordRequest(_message.Message):
+    """Asks to explain a decision."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    CHECK_LEVEL_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    record_id: _builtins.str
+    """Id of the record of a decision."""
+    check_level: _explanation_pb2.CheckLevel.ValueType
+    """How much to check."""
+    reason: _builtins.str
+    """Why, at most 1,000 characters; required, kept sealed."""
+    @_builtins.property
+    def text(self) -> _common_pb2.TextInput:
+        """A text or a pair of texts."""
+
+    @_builtins.property
+    def tokens(self) -> _common_pb2.TokensInput:
+        """Token ids."""
+
+    def __init__(
+        self,
+        *,
+        record_id: _builtins.str = ...,
+        text: _common_pb2.TextInput | None = ...,
+        tokens: _common_pb2.TokensInput | None = ...,
+        check_level: _explanation_pb2.CheckLevel.ValueType = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "text", b"text", "tokens", b"tokens"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check_level", b"check_level", "input", b"input", "reason", b"reason", "record_id", b"record_id", "text", b"text", "tokens", b"tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["text", "tokens"]  # noqa: Y015
+    _WhichOneofArgType_input: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_input) -> _WhichOneofReturnType_input | None: ...
+
+Global___ExplainRecordRequest: _TypeAlias = ExplainRecordRequest  # noqa: Y015
+
+@_typing.final
+class ExplainRecordResponse(_message.Message):
+    """A decision that was explained."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPLANATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def explanation(self) -> _explanation_pb2.ExplainResponse:
+        """The explanation; retrospective_of names the decision's record."""
+
+    def __init__(
+        self,
+        *,
+        explanation: _explanation_pb2.ExplainResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainRecordResponse: _TypeAlias = ExplainRecordResponse  # noqa: Y015

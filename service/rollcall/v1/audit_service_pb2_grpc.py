@@ -70,6 +70,16 @@ class AuditServiceStub:
                 request_serializer=rollcall_dot_v1_dot_audit__service__pb2.VerifyLogRequest.SerializeToString,
                 response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.VerifyLogResponse.FromString,
                 _registered_method=True)
+        self.ReplayRecord = channel.unary_unary(
+                '/rollcall.v1.AuditService/ReplayRecord',
+                request_serializer=rollcall_dot_v1_dot_audit__service__pb2.ReplayRecordRequest.SerializeToString,
+                response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.ReplayRecordResponse.FromString,
+                _registered_method=True)
+        self.ExplainRecord = channel.unary_unary(
+                '/rollcall.v1.AuditService/ExplainRecord',
+                request_serializer=rollcall_dot_v1_dot_audit__service__pb2.ExplainRecordRequest.SerializeToString,
+                response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.ExplainRecordResponse.FromString,
+                _registered_method=True)
         self.EraseRecord = channel.unary_unary(
                 '/rollcall.v1.AuditService/EraseRecord',
                 request_serializer=rollcall_dot_v1_dot_audit__service__pb2.EraseRecordRequest.SerializeToString,
@@ -148,6 +158,22 @@ class AuditServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReplayRecord(self, request, context):
+        """Works a record out again, on the weights, policy and seed of then, and says whether it comes to the same. From the
+        sealed input, or from one that the caller brings and that must be the same. One at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainRecord(self, request, context):
+        """Explains the record of a decision that was not explained, on the weights that decided. The answer is recorded as any,
+        and marked as retrospective.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def EraseRecord(self, request, context):
         """Erases one record for good by destroying its key; every proof still holds. FAILED_PRECONDITION where a matter holds it.
         """
@@ -215,6 +241,16 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     servicer.VerifyLog,
                     request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.VerifyLogRequest.FromString,
                     response_serializer=rollcall_dot_v1_dot_audit__service__pb2.VerifyLogResponse.SerializeToString,
+            ),
+            'ReplayRecord': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplayRecord,
+                    request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.ReplayRecordRequest.FromString,
+                    response_serializer=rollcall_dot_v1_dot_audit__service__pb2.ReplayRecordResponse.SerializeToString,
+            ),
+            'ExplainRecord': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainRecord,
+                    request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.ExplainRecordRequest.FromString,
+                    response_serializer=rollcall_dot_v1_dot_audit__service__pb2.ExplainRecordResponse.SerializeToString,
             ),
             'EraseRecord': grpc.unary_unary_rpc_method_handler(
                     servicer.EraseRecord,
@@ -410,6 +446,60 @@ class AuditService:
             '/rollcall.v1.AuditService/VerifyLog',
             rollcall_dot_v1_dot_audit__service__pb2.VerifyLogRequest.SerializeToString,
             rollcall_dot_v1_dot_audit__service__pb2.VerifyLogResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayRecord(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rollcall.v1.AuditService/ReplayRecord',
+            rollcall_dot_v1_dot_audit__service__pb2.ReplayRecordRequest.SerializeToString,
+            rollcall_dot_v1_dot_audit__service__pb2.ReplayRecordResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainRecord(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rollcall.v1.AuditService/ExplainRecord',
+            rollcall_dot_v1_dot_audit__service__pb2.ExplainRecordRequest.SerializeToString,
+            rollcall_dot_v1_dot_audit__service__pb2.ExplainRecordResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -51,6 +51,14 @@ class AuditServiceStub:
     """The newest signed state of the log, and that an older one is its beginning."""
     VerifyLog: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.VerifyLogRequest, _audit_service_pb2.VerifyLogResponse]
     """Holds every column of the log's database against its entries. Takes about a second for some thousand records."""
+    ReplayRecord: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ReplayRecordRequest, _audit_service_pb2.ReplayRecordResponse]
+    """Works a record out again, on the weights, policy and seed of then, and says whether it comes to the same. From the
+    sealed input, or from one that the caller brings and that must be the same. One at a time.
+    """
+    ExplainRecord: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ExplainRecordRequest, _audit_service_pb2.ExplainRecordResponse]
+    """Explains the record of a decision that was not explained, on the weights that decided. The answer is recorded as any,
+    and marked as retrospective.
+    """
     EraseRecord: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.EraseRecordRequest, _audit_service_pb2.EraseRecordResponse]
     """Erases one record for good by destroying its key; every proof still holds. FAILED_PRECONDITION where a matter holds it."""
     EraseSubject: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.EraseSubjectRequest, _audit_service_pb2.EraseSubjectResponse]
@@ -85,6 +93,14 @@ class AuditServiceAsyncStub(AuditServiceStub):
     """The newest signed state of the log, and that an older one is its beginning."""
     VerifyLog: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.VerifyLogRequest, _audit_service_pb2.VerifyLogResponse]  # type: ignore[assignment]
     """Holds every column of the log's database against its entries. Takes about a second for some thousand records."""
+    ReplayRecord: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ReplayRecordRequest, _audit_service_pb2.ReplayRecordResponse]  # type: ignore[assignment]
+    """Works a record out again, on the weights, policy and seed of then, and says whether it comes to the same. From the
+    sealed input, or from one that the caller brings and that must be the same. One at a time.
+    """
+    ExplainRecord: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ExplainRecordRequest, _audit_service_pb2.ExplainRecordResponse]  # type: ignore[assignment]
+    """Explains the record of a decision that was not explained, on the weights that decided. The answer is recorded as any,
+    and marked as retrospective.
+    """
     EraseRecord: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.EraseRecordRequest, _audit_service_pb2.EraseRecordResponse]  # type: ignore[assignment]
     """Erases one record for good by destroying its key; every proof still holds. FAILED_PRECONDITION where a matter holds it."""
     EraseSubject: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.EraseSubjectRequest, _audit_service_pb2.EraseSubjectResponse]  # type: ignore[assignment]
@@ -152,6 +168,26 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_audit_service_pb2.VerifyLogResponse, _abc.Awaitable[_audit_service_pb2.VerifyLogResponse]]:
         """Holds every column of the log's database against its entries. Takes about a second for some thousand records."""
+
+    @_abc_1.abstractmethod
+    def ReplayRecord(
+        self,
+        request: _audit_service_pb2.ReplayRecordRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.ReplayRecordResponse, _abc.Awaitable[_audit_service_pb2.ReplayRecordResponse]]:
+        """Works a record out again, on the weights, policy and seed of then, and says whether it comes to the same. From the
+        sealed input, or from one that the caller brings and that must be the same. One at a time.
+        """
+
+    @_abc_1.abstractmethod
+    def ExplainRecord(
+        self,
+        request: _audit_service_pb2.ExplainRecordRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.ExplainRecordResponse, _abc.Awaitable[_audit_service_pb2.ExplainRecordResponse]]:
+        """Explains the record of a decision that was not explained, on the weights that decided. The answer is recorded as any,
+        and marked as retrospective.
+        """
 
     @_abc_1.abstractmethod
     def EraseRecord(

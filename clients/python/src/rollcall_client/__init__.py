@@ -32,6 +32,7 @@ from rollcall_client.enums import (
     RecordState,
     RecordType,
     RemovalOperator,
+    ReplayOutcome,
     Scope,
     Task,
 )
@@ -72,6 +73,8 @@ from rollcall_client.records import (
     Record,
     RecordPage,
     RecordSummary,
+    Replay,
+    ReplayDifference,
     RetentionResult,
     RetentionRow,
 )
@@ -171,6 +174,9 @@ __all__ = [
     "RecordSummary",
     "RecordType",
     "RemovalOperator",
+    "Replay",
+    "ReplayDifference",
+    "ReplayOutcome",
     "RetentionResult",
     "RetentionRow",
     "RollcallError",

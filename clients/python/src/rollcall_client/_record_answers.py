@@ -7,11 +7,13 @@ from datetime import UTC
 from typing import TYPE_CHECKING
 
 from rollcall_client import enums, records
+from rollcall_client._answers import explanation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from rollcall_client._v1 import audit_service_pb2
+    from rollcall_client.explanation import Explanation
 
 
 def record(reply: audit_service_pb2.GetRecordResponse) -> records.Record:
@@ -101,6 +103,22 @@ def retention(reply: audit_service_pb2.ApplyRetentionResponse) -> records.Retent
         erased=reply.erased,
         log_index=reply.log_index if reply.HasField("log_index") else None,
     )
+
+
+def replay(reply: audit_service_pb2.ReplayRecordResponse) -> records.Replay:
+    """What a replay came to."""
+    return records.Replay(
+        outcome=enums.ReplayOutcome(reply.outcome),
+        differences=tuple(
+            records.ReplayDifference(what=each.what, recorded=each.recorded, now=each.now) for each in reply.differences
+        ),
+        log_index=reply.log_index,
+    )
+
+
+def explained(reply: audit_service_pb2.ExplainRecordResponse) -> Explanation:
+    """A decision, explained afterwards."""
+    return explanation(reply.explanation)
 
 
 def summary(found: audit_service_pb2.RecordSummary) -> records.RecordSummary:

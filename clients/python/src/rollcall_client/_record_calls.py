@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rollcall_client import _record_answers as answers
 from rollcall_client import records
 from rollcall_client._calls import Method
 from rollcall_client._v1 import audit_service_pb2 as wire
+
+if TYPE_CHECKING:
+    from rollcall_client.explanation import Explanation
 
 _SERVICE = "/rollcall.v1.AuditService"
 GET_RECORD: Method[records.Record] = Method(
@@ -42,6 +45,12 @@ RELEASE_HOLD: Method[records.HoldResult] = Method(
 )
 APPLY_RETENTION: Method[records.RetentionResult] = Method(
     path=f"{_SERVICE}/ApplyRetention", reply=wire.ApplyRetentionResponse, read=answers.retention
+)
+REPLAY_RECORD: Method[records.Replay] = Method(
+    path=f"{_SERVICE}/ReplayRecord", reply=wire.ReplayRecordResponse, read=answers.replay
+)
+EXPLAIN_RECORD: Method[Explanation] = Method(
+    path=f"{_SERVICE}/ExplainRecord", reply=wire.ExplainRecordResponse, read=answers.explained
 )
 METHODS: tuple[Method[Any], ...] = tuple(method for method in vars().values() if isinstance(method, Method))
 """All of them."""

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from rollcall_client import _record_calls as calls
 from rollcall_client._calls import Answer, Call, Method
+from rollcall_client._requests import text_input
 from rollcall_client._v1 import audit_service_pb2 as wire
+from rollcall_client._v1 import explanation_pb2
 from rollcall_client.client import Client
-from rollcall_client.enums import EventType
+from rollcall_client.enums import CheckLevel, EventType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from rollcall_client.enums import ErasureGround
+    from rollcall_client.explanation import Explanation
     from rollcall_client.records import (
         ErasureCertificate,
         Event,
@@ -26,9 +29,11 @@ if TYPE_CHECKING:
         Record,
         RecordPage,
         RecordSummary,
+        Replay,
         RetentionResult,
     )
 
+_Level = explanation_pb2.CheckLevel.ValueType
 _Type = wire.EventType.ValueType
 _Ground = wire.ErasureGround.ValueType
 
@@ -84,6 +89,37 @@ class AuditClient(Client):
     def verify_log(self, checkpoints: Sequence[str] = (), *, timeout: float | None = None) -> LogReport:
         """Whether every column of the log's database is what was logged; `checkpoints` were kept elsewhere."""
         return self._asked(calls.VERIFY_LOG, wire.VerifyLogRequest(checkpoints=checkpoints), timeout)
+
+    def replay(
+        self,
+        record_id: str,
+        reason: str,
+        *,
+        text: str | None = None,
+        text_pair: str | None = None,
+        timeout: float | None = None,
+    ) -> Replay:
+        """Work a record out again and compare; `text` is its input, where the record does not hold it."""
+        given = None if text is None else text_input(text, text_pair)
+        request = wire.ReplayRecordRequest(record_id=record_id, text=given, reason=reason)
+        return self._asked(calls.REPLAY_RECORD, request, timeout)
+
+    def explain_record(
+        self,
+        record_id: str,
+        reason: str,
+        *,
+        text: str | None = None,
+        text_pair: str | None = None,
+        level: CheckLevel = CheckLevel.UNSPECIFIED,
+        timeout: float | None = None,
+    ) -> Explanation:
+        """Explain a decision that was not explained, on the weights that decided; the answer is marked as such."""
+        given = None if text is None else text_input(text, text_pair)
+        request = wire.ExplainRecordRequest(
+            record_id=record_id, text=given, reason=reason, check_level=_Level(level.value)
+        )
+        return self._asked(calls.EXPLAIN_RECORD, request, timeout)
 
     def erase_record(self, record_id: str, ground: ErasureGround, reason: str) -> ErasureCertificate:
         """Erase one record for good; FailedPrecondition where a matter holds it."""

@@ -195,6 +195,17 @@ class ErasureGround(WireEnum):
     RETENTION = 4
 
 
+class ReplayOutcome(WireEnum):
+    """What a replay came to."""
+
+    UNSPECIFIED = 0
+    EXACT = 1
+    WITHIN_TOLERANCE = 2
+    DIFFERENT = 3
+    VERDICT_CHANGED = 4
+    NOT_REPLAYABLE = 5
+
+
 class HeadReduction(WireEnum):
     """How attention is reduced over heads; UNSPECIFIED means NONE in tensors and MEAN in rollout."""
 

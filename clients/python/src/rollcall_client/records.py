@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from rollcall_client.enums import Flag, Reason, RecordMode, RecordType
+    from rollcall_client.enums import Flag, Reason, RecordMode, RecordType, ReplayOutcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,3 +141,21 @@ class RetentionResult:
     rows: tuple[RetentionRow, ...]
     erased: int
     log_index: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayDifference:
+    """Something that is not as it was: where, what was recorded, and what there is now."""
+
+    what: str
+    recorded: str
+    now: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """Whether a record, worked out again, comes to the same; `log_index` is the entry that says so."""
+
+    outcome: ReplayOutcome
+    differences: tuple[ReplayDifference, ...]
+    log_index: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from rollcall.audit.comparing import Outcome
 from rollcall.audit.erasing import Ground
 from rollcall.audit.events import EventKind
 from rollcall.audit.record import DECISION, EXPLANATION
@@ -42,6 +43,7 @@ AUDIT_CHOICES = _numbers(explanation_pb2.AuditChoice, AuditChoice, "AUDIT_CHOICE
 RECORD_STATES = _numbers(explanation_pb2.RecordState, RecordState, "RECORD_STATE_")
 RECORD_MODES = _numbers(explanation_pb2.RecordMode, RecordMode, "RECORD_MODE_", unset=RecordMode.OFF)
 ERASURE_GROUNDS = _numbers(audit_service_pb2.ErasureGround, Ground, "ERASURE_GROUND_")
+REPLAY_OUTCOMES = _numbers(audit_service_pb2.ReplayOutcome, Outcome, "REPLAY_OUTCOME_")
 EVENT_TYPES = _numbers(audit_service_pb2.EventType, EventKind, "EVENT_TYPE_")
 RECORD_TYPES = {
     EXPLANATION: audit_service_pb2.RECORD_TYPE_EXPLANATION,
