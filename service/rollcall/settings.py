@@ -289,6 +289,8 @@ class AuditSettings:
     """Between two signatures of a log that grows."""
     serve: Annotated[bool | None, BOOLEAN] = None
     """Whether the records are served on the gRPC port; unset, on a loopback address only."""
+    four_eyes: Annotated[bool, BOOLEAN] = True
+    """Nobody approves the decision of a review that they decided themselves."""
     explanation_days: Annotated[int | None, DAYS] = None
     """For how long the sealed parts of explanations are kept; for ever if unset. A model may have its own."""
     decision_days: Annotated[int | None, DAYS] = None

@@ -15,6 +15,7 @@ from rollcall.audit.notes import Proof, Verifier
 from rollcall.demo.server import ServerProcess, server_process
 from rollcall_client import (
     AuditClient,
+    Disposition,
     ErasureGround,
     EventType,
     FailedPrecondition,
@@ -24,6 +25,7 @@ from rollcall_client import (
     NotFound,
     RecordType,
     ReplayOutcome,
+    ReviewState,
 )
 from tests.waiting import wait_until
 
@@ -150,6 +152,28 @@ def test_a_decision_is_explained_afterwards(desk: Desk) -> None:
     assert [each.record_id for each in found.records] == [record_id, desk.decided]
     with pytest.raises(FailedPrecondition, match="ReplayRecord"):
         desk.client.explain_record(desk.explained, "an objection")
+
+
+def test_a_record_is_reviewed_by_two(desk: Desk) -> None:
+    """Steps in their order, each with its reason; one person alone does not get to the end."""
+    with pytest.raises(NotFound):
+        desk.client.review(desk.other)
+    desk.client.open_review(desk.other, "the customer objects", case_number="2026/17")
+    with pytest.raises(FailedPrecondition, match="the review is open: what can be done is to assign or comment it"):
+        desk.client.decide_review(desk.other, Disposition.UPHELD, "fine")
+    desk.client.assign_review(desk.other)
+    with pytest.raises(InvalidArgument, match="rationale"):
+        desk.client.decide_review(desk.other, Disposition.UPHELD, "")
+    decided = desk.client.decide_review(desk.other, Disposition.UPHELD, "the words say so")
+    assert (decided.state, decided.decided_by, decided.case_number) == (ReviewState.DECIDED, "local", "2026/17")
+    with pytest.raises(FailedPrecondition, match="second pair of eyes"):
+        desk.client.approve_review(desk.other)
+    returned = desk.client.return_review(desk.other, "look again")
+    assert (returned.state, returned.disposition) == (ReviewState.ASSIGNED, Disposition.UNSPECIFIED)
+    assert [step.rationale for step in returned.steps][::2] == ["the customer objects", "the words say so"]
+    assert [found.record_id for found in desk.client.reviews(ReviewState.ASSIGNED)] == [desk.other]
+    assert desk.client.reviews(ReviewState.CLOSED) == ()
+    assert [found.record_id for found in desk.client.search("review = assigned").records] == [desk.other]
 
 
 def test_a_person_is_erased_unless_held(desk: Desk) -> None:

@@ -33,6 +33,8 @@ class Archive:
     verifier: Verifier
     retention: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """Days for which sealed parts are kept, by model and type of record; for ever where there is none."""
+    four_eyes: bool = True
+    """Whether it takes somebody else to approve what somebody has decided."""
     published: Callable[[queries.Signed], None] = lambda _: None
     """Hears of a checkpoint that is signed out of turn."""
     now: Callable[[], float] = time.time

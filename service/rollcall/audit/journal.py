@@ -107,6 +107,7 @@ class Journal:
                 settings.explanation_days,
                 settings.decision_days,
             ),
+            four_eyes=settings.four_eyes,
             published=lambda signed: _publish(signed, copies),
             now=self.now,
         )

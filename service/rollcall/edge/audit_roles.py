@@ -34,6 +34,8 @@ LOCAL = Actor(name="local", roles=frozenset(AuditRole))
 
 _READERS = frozenset(AuditRole)
 _AUDITORS = frozenset({AuditRole.AUDITOR})
+_REVIEWERS = frozenset({AuditRole.REVIEWER})
+_APPROVERS = frozenset({AuditRole.APPROVER})
 _OFFICERS = frozenset({AuditRole.OFFICER})
 ROLES: dict[str, frozenset[AuditRole]] = {
     "GetRecord": frozenset({AuditRole.AUDITOR, AuditRole.REVIEWER}),
@@ -44,6 +46,15 @@ ROLES: dict[str, frozenset[AuditRole]] = {
     "VerifyLog": _AUDITORS,
     "ReplayRecord": _AUDITORS,
     "ExplainRecord": frozenset({AuditRole.AUDITOR, AuditRole.REVIEWER}),
+    "OpenReview": frozenset({AuditRole.AUDITOR, AuditRole.REVIEWER}),
+    "AssignReview": _REVIEWERS,
+    "CommentReview": frozenset({AuditRole.REVIEWER, AuditRole.APPROVER}),
+    "DecideReview": _REVIEWERS,
+    "ApproveReview": _APPROVERS,
+    "ReturnReview": _APPROVERS,
+    "ReopenReview": _APPROVERS,
+    "GetReview": _READERS,
+    "ListReviews": _READERS,
     "EraseRecord": _OFFICERS,
     "EraseSubject": _OFFICERS,
     "PlaceHold": _OFFICERS,

@@ -105,6 +105,51 @@ class AuditServiceStub:
                 request_serializer=rollcall_dot_v1_dot_audit__service__pb2.ApplyRetentionRequest.SerializeToString,
                 response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.ApplyRetentionResponse.FromString,
                 _registered_method=True)
+        self.OpenReview = channel.unary_unary(
+                '/rollcall.v1.AuditService/OpenReview',
+                request_serializer=rollcall_dot_v1_dot_audit__service__pb2.OpenReviewRequest.SerializeToString,
+                response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.OpenReviewResponse.FromString,
+                _registered_method=True)
+        self.AssignReview = channel.unary_unary(
+                '/rollcall.v1.AuditService/AssignReview',
+                request_serializer=rollcall_dot_v1_dot_audit__service__pb2.AssignReviewRequest.SerializeToString,
+                response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.AssignReviewResponse.FromString,
+                _registered_method=True)
+        self.CommentReview = channel.unary_unary(
+                '/rollcall.v1.AuditService/CommentReview',
+                request_serializer=rollcall_dot_v1_dot_audit__service__pb2.CommentReviewRequest.SerializeToString,
+                response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.CommentReviewResponse.FromString,
+                _registered_method=True)
+        self.DecideReview = channel.unary_unary(
+                '/rollcall.v1.AuditService/DecideReview',
+                request_serializer=rollcall_dot_v1_dot_audit__service__pb2.DecideReviewRequest.SerializeToString,
+                response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.DecideReviewResponse.FromString,
+                _registered_method=True)
+        self.ApproveReview = channel.unary_unary(
+                '/rollcall.v1.AuditService/ApproveReview',
+                request_serializer=rollcall_dot_v1_dot_audit__service__pb2.ApproveReviewRequest.SerializeToString,
+                response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.ApproveReviewResponse.FromString,
+                _registered_method=True)
+        self.ReturnReview = channel.unary_unary(
+                '/rollcall.v1.AuditService/ReturnReview',
+                request_serializer=rollcall_dot_v1_dot_audit__service__pb2.ReturnReviewRequest.SerializeToString,
+                response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.ReturnReviewResponse.FromString,
+                _registered_method=True)
+        self.ReopenReview = channel.unary_unary(
+                '/rollcall.v1.AuditService/ReopenReview',
+                request_serializer=rollcall_dot_v1_dot_audit__service__pb2.ReopenReviewRequest.SerializeToString,
+                response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.ReopenReviewResponse.FromString,
+                _registered_method=True)
+        self.GetReview = channel.unary_unary(
+                '/rollcall.v1.AuditService/GetReview',
+                request_serializer=rollcall_dot_v1_dot_audit__service__pb2.GetReviewRequest.SerializeToString,
+                response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.GetReviewResponse.FromString,
+                _registered_method=True)
+        self.ListReviews = channel.unary_unary(
+                '/rollcall.v1.AuditService/ListReviews',
+                request_serializer=rollcall_dot_v1_dot_audit__service__pb2.ListReviewsRequest.SerializeToString,
+                response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.ListReviewsResponse.FromString,
+                _registered_method=True)
 
 
 class AuditServiceServicer:
@@ -209,6 +254,69 @@ class AuditServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def OpenReview(self, request, context):
+        """Opens a review of a record.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AssignReview(self, request, context):
+        """Gives a review to somebody, or to somebody else.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CommentReview(self, request, context):
+        """Adds a remark.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DecideReview(self, request, context):
+        """Decides a review. Whoever it is assigned to may.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApproveReview(self, request, context):
+        """Agrees with the decision, and closes the review. Whoever has decided it may not, unless the server says so.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReturnReview(self, request, context):
+        """Does not agree with the decision: the review goes back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReopenReview(self, request, context):
+        """Opens a review again that is closed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetReview(self, request, context):
+        """One review, with every step of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReviews(self, request, context):
+        """Reviews, those of the newest records first; at most 200.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AuditServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -276,6 +384,51 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     servicer.ApplyRetention,
                     request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.ApplyRetentionRequest.FromString,
                     response_serializer=rollcall_dot_v1_dot_audit__service__pb2.ApplyRetentionResponse.SerializeToString,
+            ),
+            'OpenReview': grpc.unary_unary_rpc_method_handler(
+                    servicer.OpenReview,
+                    request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.OpenReviewRequest.FromString,
+                    response_serializer=rollcall_dot_v1_dot_audit__service__pb2.OpenReviewResponse.SerializeToString,
+            ),
+            'AssignReview': grpc.unary_unary_rpc_method_handler(
+                    servicer.AssignReview,
+                    request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.AssignReviewRequest.FromString,
+                    response_serializer=rollcall_dot_v1_dot_audit__service__pb2.AssignReviewResponse.SerializeToString,
+            ),
+            'CommentReview': grpc.unary_unary_rpc_method_handler(
+                    servicer.CommentReview,
+                    request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.CommentReviewRequest.FromString,
+                    response_serializer=rollcall_dot_v1_dot_audit__service__pb2.CommentReviewResponse.SerializeToString,
+            ),
+            'DecideReview': grpc.unary_unary_rpc_method_handler(
+                    servicer.DecideReview,
+                    request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.DecideReviewRequest.FromString,
+                    response_serializer=rollcall_dot_v1_dot_audit__service__pb2.DecideReviewResponse.SerializeToString,
+            ),
+            'ApproveReview': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApproveReview,
+                    request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.ApproveReviewRequest.FromString,
+                    response_serializer=rollcall_dot_v1_dot_audit__service__pb2.ApproveReviewResponse.SerializeToString,
+            ),
+            'ReturnReview': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReturnReview,
+                    request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.ReturnReviewRequest.FromString,
+                    response_serializer=rollcall_dot_v1_dot_audit__service__pb2.ReturnReviewResponse.SerializeToString,
+            ),
+            'ReopenReview': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReopenReview,
+                    request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.ReopenReviewRequest.FromString,
+                    response_serializer=rollcall_dot_v1_dot_audit__service__pb2.ReopenReviewResponse.SerializeToString,
+            ),
+            'GetReview': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReview,
+                    request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.GetReviewRequest.FromString,
+                    response_serializer=rollcall_dot_v1_dot_audit__service__pb2.GetReviewResponse.SerializeToString,
+            ),
+            'ListReviews': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReviews,
+                    request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.ListReviewsRequest.FromString,
+                    response_serializer=rollcall_dot_v1_dot_audit__service__pb2.ListReviewsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -635,6 +788,249 @@ class AuditService:
             '/rollcall.v1.AuditService/ApplyRetention',
             rollcall_dot_v1_dot_audit__service__pb2.ApplyRetentionRequest.SerializeToString,
             rollcall_dot_v1_dot_audit__service__pb2.ApplyRetentionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenReview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rollcall.v1.AuditService/OpenReview',
+            rollcall_dot_v1_dot_audit__service__pb2.OpenReviewRequest.SerializeToString,
+            rollcall_dot_v1_dot_audit__service__pb2.OpenReviewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AssignReview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rollcall.v1.AuditService/AssignReview',
+            rollcall_dot_v1_dot_audit__service__pb2.AssignReviewRequest.SerializeToString,
+            rollcall_dot_v1_dot_audit__service__pb2.AssignReviewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CommentReview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rollcall.v1.AuditService/CommentReview',
+            rollcall_dot_v1_dot_audit__service__pb2.CommentReviewRequest.SerializeToString,
+            rollcall_dot_v1_dot_audit__service__pb2.CommentReviewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DecideReview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rollcall.v1.AuditService/DecideReview',
+            rollcall_dot_v1_dot_audit__service__pb2.DecideReviewRequest.SerializeToString,
+            rollcall_dot_v1_dot_audit__service__pb2.DecideReviewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApproveReview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rollcall.v1.AuditService/ApproveReview',
+            rollcall_dot_v1_dot_audit__service__pb2.ApproveReviewRequest.SerializeToString,
+            rollcall_dot_v1_dot_audit__service__pb2.ApproveReviewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReturnReview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rollcall.v1.AuditService/ReturnReview',
+            rollcall_dot_v1_dot_audit__service__pb2.ReturnReviewRequest.SerializeToString,
+            rollcall_dot_v1_dot_audit__service__pb2.ReturnReviewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReopenReview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rollcall.v1.AuditService/ReopenReview',
+            rollcall_dot_v1_dot_audit__service__pb2.ReopenReviewRequest.SerializeToString,
+            rollcall_dot_v1_dot_audit__service__pb2.ReopenReviewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rollcall.v1.AuditService/GetReview',
+            rollcall_dot_v1_dot_audit__service__pb2.GetReviewRequest.SerializeToString,
+            rollcall_dot_v1_dot_audit__service__pb2.GetReviewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReviews(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rollcall.v1.AuditService/ListReviews',
+            rollcall_dot_v1_dot_audit__service__pb2.ListReviewsRequest.SerializeToString,
+            rollcall_dot_v1_dot_audit__service__pb2.ListReviewsResponse.FromString,
             options,
             channel_credentials,
             insecure,

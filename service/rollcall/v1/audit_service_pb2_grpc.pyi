@@ -69,6 +69,24 @@ class AuditServiceStub:
     """Ends a matter's hold."""
     ApplyRetention: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ApplyRetentionRequest, _audit_service_pb2.ApplyRetentionResponse]
     """Erases what was kept as long as the server's settings say, but for what is held; or says what that would be."""
+    OpenReview: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.OpenReviewRequest, _audit_service_pb2.OpenReviewResponse]
+    """Opens a review of a record."""
+    AssignReview: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.AssignReviewRequest, _audit_service_pb2.AssignReviewResponse]
+    """Gives a review to somebody, or to somebody else."""
+    CommentReview: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.CommentReviewRequest, _audit_service_pb2.CommentReviewResponse]
+    """Adds a remark."""
+    DecideReview: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.DecideReviewRequest, _audit_service_pb2.DecideReviewResponse]
+    """Decides a review. Whoever it is assigned to may."""
+    ApproveReview: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ApproveReviewRequest, _audit_service_pb2.ApproveReviewResponse]
+    """Agrees with the decision, and closes the review. Whoever has decided it may not, unless the server says so."""
+    ReturnReview: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ReturnReviewRequest, _audit_service_pb2.ReturnReviewResponse]
+    """Does not agree with the decision: the review goes back."""
+    ReopenReview: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ReopenReviewRequest, _audit_service_pb2.ReopenReviewResponse]
+    """Opens a review again that is closed."""
+    GetReview: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.GetReviewRequest, _audit_service_pb2.GetReviewResponse]
+    """One review, with every step of it."""
+    ListReviews: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ListReviewsRequest, _audit_service_pb2.ListReviewsResponse]
+    """Reviews, those of the newest records first; at most 200."""
 
 @_typing.type_check_only
 class AuditServiceAsyncStub(AuditServiceStub):
@@ -111,6 +129,24 @@ class AuditServiceAsyncStub(AuditServiceStub):
     """Ends a matter's hold."""
     ApplyRetention: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ApplyRetentionRequest, _audit_service_pb2.ApplyRetentionResponse]  # type: ignore[assignment]
     """Erases what was kept as long as the server's settings say, but for what is held; or says what that would be."""
+    OpenReview: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.OpenReviewRequest, _audit_service_pb2.OpenReviewResponse]  # type: ignore[assignment]
+    """Opens a review of a record."""
+    AssignReview: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.AssignReviewRequest, _audit_service_pb2.AssignReviewResponse]  # type: ignore[assignment]
+    """Gives a review to somebody, or to somebody else."""
+    CommentReview: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.CommentReviewRequest, _audit_service_pb2.CommentReviewResponse]  # type: ignore[assignment]
+    """Adds a remark."""
+    DecideReview: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.DecideReviewRequest, _audit_service_pb2.DecideReviewResponse]  # type: ignore[assignment]
+    """Decides a review. Whoever it is assigned to may."""
+    ApproveReview: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ApproveReviewRequest, _audit_service_pb2.ApproveReviewResponse]  # type: ignore[assignment]
+    """Agrees with the decision, and closes the review. Whoever has decided it may not, unless the server says so."""
+    ReturnReview: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ReturnReviewRequest, _audit_service_pb2.ReturnReviewResponse]  # type: ignore[assignment]
+    """Does not agree with the decision: the review goes back."""
+    ReopenReview: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ReopenReviewRequest, _audit_service_pb2.ReopenReviewResponse]  # type: ignore[assignment]
+    """Opens a review again that is closed."""
+    GetReview: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.GetReviewRequest, _audit_service_pb2.GetReviewResponse]  # type: ignore[assignment]
+    """One review, with every step of it."""
+    ListReviews: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ListReviewsRequest, _audit_service_pb2.ListReviewsResponse]  # type: ignore[assignment]
+    """Reviews, those of the newest records first; at most 200."""
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
     """What auditors, reviewers and data protection officers ask of the records. Whatever reads sealed parts or changes
@@ -228,5 +264,77 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_audit_service_pb2.ApplyRetentionResponse, _abc.Awaitable[_audit_service_pb2.ApplyRetentionResponse]]:
         """Erases what was kept as long as the server's settings say, but for what is held; or says what that would be."""
+
+    @_abc_1.abstractmethod
+    def OpenReview(
+        self,
+        request: _audit_service_pb2.OpenReviewRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.OpenReviewResponse, _abc.Awaitable[_audit_service_pb2.OpenReviewResponse]]:
+        """Opens a review of a record."""
+
+    @_abc_1.abstractmethod
+    def AssignReview(
+        self,
+        request: _audit_service_pb2.AssignReviewRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.AssignReviewResponse, _abc.Awaitable[_audit_service_pb2.AssignReviewResponse]]:
+        """Gives a review to somebody, or to somebody else."""
+
+    @_abc_1.abstractmethod
+    def CommentReview(
+        self,
+        request: _audit_service_pb2.CommentReviewRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.CommentReviewResponse, _abc.Awaitable[_audit_service_pb2.CommentReviewResponse]]:
+        """Adds a remark."""
+
+    @_abc_1.abstractmethod
+    def DecideReview(
+        self,
+        request: _audit_service_pb2.DecideReviewRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.DecideReviewResponse, _abc.Awaitable[_audit_service_pb2.DecideReviewResponse]]:
+        """Decides a review. Whoever it is assigned to may."""
+
+    @_abc_1.abstractmethod
+    def ApproveReview(
+        self,
+        request: _audit_service_pb2.ApproveReviewRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.ApproveReviewResponse, _abc.Awaitable[_audit_service_pb2.ApproveReviewResponse]]:
+        """Agrees with the decision, and closes the review. Whoever has decided it may not, unless the server says so."""
+
+    @_abc_1.abstractmethod
+    def ReturnReview(
+        self,
+        request: _audit_service_pb2.ReturnReviewRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.ReturnReviewResponse, _abc.Awaitable[_audit_service_pb2.ReturnReviewResponse]]:
+        """Does not agree with the decision: the review goes back."""
+
+    @_abc_1.abstractmethod
+    def ReopenReview(
+        self,
+        request: _audit_service_pb2.ReopenReviewRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.ReopenReviewResponse, _abc.Awaitable[_audit_service_pb2.ReopenReviewResponse]]:
+        """Opens a review again that is closed."""
+
+    @_abc_1.abstractmethod
+    def GetReview(
+        self,
+        request: _audit_service_pb2.GetReviewRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.GetReviewResponse, _abc.Awaitable[_audit_service_pb2.GetReviewResponse]]:
+        """One review, with every step of it."""
+
+    @_abc_1.abstractmethod
+    def ListReviews(
+        self,
+        request: _audit_service_pb2.ListReviewsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.ListReviewsResponse, _abc.Awaitable[_audit_service_pb2.ListReviewsResponse]]:
+        """Reviews, those of the newest records first; at most 200."""
 
 def add_AuditServiceServicer_to_server(servicer: AuditServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -21,6 +21,7 @@ from rollcall_client.enums import (
     CheckLevel,
     CheckOutcome,
     DataType,
+    Disposition,
     ErasureGround,
     EventType,
     Flag,
@@ -33,6 +34,8 @@ from rollcall_client.enums import (
     RecordType,
     RemovalOperator,
     ReplayOutcome,
+    ReviewAction,
+    ReviewState,
     Scope,
     Task,
 )
@@ -77,6 +80,8 @@ from rollcall_client.records import (
     ReplayDifference,
     RetentionResult,
     RetentionRow,
+    Review,
+    ReviewStep,
 )
 from rollcall_client.tensors import AttentionTensor
 from rollcall_client.types import (
@@ -130,6 +135,7 @@ __all__ = [
     "DataType",
     "DeadlineExceeded",
     "DecisionFlip",
+    "Disposition",
     "Effect",
     "ErasureCertificate",
     "ErasureGround",
@@ -179,6 +185,10 @@ __all__ = [
     "ReplayOutcome",
     "RetentionResult",
     "RetentionRow",
+    "Review",
+    "ReviewAction",
+    "ReviewState",
+    "ReviewStep",
     "RollcallError",
     "RolloutOptions",
     "Scope",

@@ -15,6 +15,17 @@ if TYPE_CHECKING:
     from rollcall_client._v1 import audit_service_pb2
     from rollcall_client.explanation import Explanation
 
+    _Reviewed = (
+        audit_service_pb2.OpenReviewResponse
+        | audit_service_pb2.AssignReviewResponse
+        | audit_service_pb2.CommentReviewResponse
+        | audit_service_pb2.DecideReviewResponse
+        | audit_service_pb2.ApproveReviewResponse
+        | audit_service_pb2.ReturnReviewResponse
+        | audit_service_pb2.ReopenReviewResponse
+        | audit_service_pb2.GetReviewResponse
+    )
+
 
 def record(reply: audit_service_pb2.GetRecordResponse) -> records.Record:
     """A record."""
@@ -119,6 +130,39 @@ def replay(reply: audit_service_pb2.ReplayRecordResponse) -> records.Replay:
 def explained(reply: audit_service_pb2.ExplainRecordResponse) -> Explanation:
     """A decision, explained afterwards."""
     return explanation(reply.explanation)
+
+
+def review(reply: _Reviewed) -> records.Review:
+    """The review after a step."""
+    return _review(reply.review)
+
+
+def reviews(reply: audit_service_pb2.ListReviewsResponse) -> tuple[records.Review, ...]:
+    """Reviews."""
+    return tuple(_review(found) for found in reply.reviews)
+
+
+def _review(found: audit_service_pb2.Review) -> records.Review:
+    return records.Review(
+        record_id=found.record_id,
+        state=enums.ReviewState(found.state),
+        case_number=found.case_number,
+        assignee=found.assignee,
+        disposition=enums.Disposition(found.disposition),
+        decided_by=found.decided_by,
+        approved_by=found.approved_by,
+        steps=tuple(
+            records.ReviewStep(
+                log_index=step.log_index,
+                created_at=step.created_at.ToDatetime(tzinfo=UTC),
+                actor=step.actor,
+                action=enums.ReviewAction(step.action),
+                state=enums.ReviewState(step.state),
+                rationale=step.rationale if step.HasField("rationale") else None,
+            )
+            for step in found.steps
+        ),
+    )
 
 
 def summary(found: audit_service_pb2.RecordSummary) -> records.RecordSummary:

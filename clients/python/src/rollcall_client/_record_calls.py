@@ -52,5 +52,32 @@ REPLAY_RECORD: Method[records.Replay] = Method(
 EXPLAIN_RECORD: Method[Explanation] = Method(
     path=f"{_SERVICE}/ExplainRecord", reply=wire.ExplainRecordResponse, read=answers.explained
 )
+OPEN_REVIEW: Method[records.Review] = Method(
+    path=f"{_SERVICE}/OpenReview", reply=wire.OpenReviewResponse, read=answers.review
+)
+ASSIGN_REVIEW: Method[records.Review] = Method(
+    path=f"{_SERVICE}/AssignReview", reply=wire.AssignReviewResponse, read=answers.review
+)
+COMMENT_REVIEW: Method[records.Review] = Method(
+    path=f"{_SERVICE}/CommentReview", reply=wire.CommentReviewResponse, read=answers.review
+)
+DECIDE_REVIEW: Method[records.Review] = Method(
+    path=f"{_SERVICE}/DecideReview", reply=wire.DecideReviewResponse, read=answers.review
+)
+APPROVE_REVIEW: Method[records.Review] = Method(
+    path=f"{_SERVICE}/ApproveReview", reply=wire.ApproveReviewResponse, read=answers.review
+)
+RETURN_REVIEW: Method[records.Review] = Method(
+    path=f"{_SERVICE}/ReturnReview", reply=wire.ReturnReviewResponse, read=answers.review
+)
+REOPEN_REVIEW: Method[records.Review] = Method(
+    path=f"{_SERVICE}/ReopenReview", reply=wire.ReopenReviewResponse, read=answers.review
+)
+GET_REVIEW: Method[records.Review] = Method(
+    path=f"{_SERVICE}/GetReview", reply=wire.GetReviewResponse, read=answers.review
+)
+LIST_REVIEWS: Method[tuple[records.Review, ...]] = Method(
+    path=f"{_SERVICE}/ListReviews", reply=wire.ListReviewsResponse, read=answers.reviews
+)
 METHODS: tuple[Method[Any], ...] = tuple(method for method in vars().values() if isinstance(method, Method))
 """All of them."""

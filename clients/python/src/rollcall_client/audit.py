@@ -10,14 +10,14 @@ from rollcall_client._requests import text_input
 from rollcall_client._v1 import audit_service_pb2 as wire
 from rollcall_client._v1 import explanation_pb2
 from rollcall_client.client import Client
-from rollcall_client.enums import CheckLevel, EventType
+from rollcall_client.enums import CheckLevel, EventType, ReviewState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from google.protobuf.message import Message
 
-    from rollcall_client.enums import ErasureGround
+    from rollcall_client.enums import Disposition, ErasureGround
     from rollcall_client.explanation import Explanation
     from rollcall_client.records import (
         ErasureCertificate,
@@ -31,11 +31,14 @@ if TYPE_CHECKING:
         RecordSummary,
         Replay,
         RetentionResult,
+        Review,
     )
 
 _Level = explanation_pb2.CheckLevel.ValueType
 _Type = wire.EventType.ValueType
 _Ground = wire.ErasureGround.ValueType
+_Disposition = wire.Disposition.ValueType
+_State = wire.ReviewState.ValueType
 
 
 class AuditClient(Client):
@@ -120,6 +123,47 @@ class AuditClient(Client):
             record_id=record_id, text=given, reason=reason, check_level=_Level(level.value)
         )
         return self._asked(calls.EXPLAIN_RECORD, request, timeout)
+
+    def open_review(self, record_id: str, rationale: str, *, case_number: str = "") -> Review:
+        """Open a review of a record."""
+        request = wire.OpenReviewRequest(record_id=record_id, rationale=rationale, case_number=case_number)
+        return self._asked(calls.OPEN_REVIEW, request)
+
+    def assign_review(self, record_id: str, assignee: str = "", rationale: str = "") -> Review:
+        """Give a review to somebody, to oneself if nobody is named."""
+        request = wire.AssignReviewRequest(record_id=record_id, rationale=rationale, assignee=assignee)
+        return self._asked(calls.ASSIGN_REVIEW, request)
+
+    def comment_review(self, record_id: str, rationale: str) -> Review:
+        """Add a remark."""
+        return self._asked(calls.COMMENT_REVIEW, wire.CommentReviewRequest(record_id=record_id, rationale=rationale))
+
+    def decide_review(self, record_id: str, disposition: Disposition, rationale: str) -> Review:
+        """Decide a review that is assigned to whoever asks."""
+        request = wire.DecideReviewRequest(
+            record_id=record_id, rationale=rationale, disposition=_Disposition(disposition.value)
+        )
+        return self._asked(calls.DECIDE_REVIEW, request)
+
+    def approve_review(self, record_id: str, rationale: str = "") -> Review:
+        """Agree with a decision, and close the review: the second pair of eyes."""
+        return self._asked(calls.APPROVE_REVIEW, wire.ApproveReviewRequest(record_id=record_id, rationale=rationale))
+
+    def return_review(self, record_id: str, rationale: str) -> Review:
+        """Do not agree with a decision: the review goes back."""
+        return self._asked(calls.RETURN_REVIEW, wire.ReturnReviewRequest(record_id=record_id, rationale=rationale))
+
+    def reopen_review(self, record_id: str, rationale: str) -> Review:
+        """Open a review again that is closed."""
+        return self._asked(calls.REOPEN_REVIEW, wire.ReopenReviewRequest(record_id=record_id, rationale=rationale))
+
+    def review(self, record_id: str) -> Review:
+        """The review of a record, with every step."""
+        return self._asked(calls.GET_REVIEW, wire.GetReviewRequest(record_id=record_id))
+
+    def reviews(self, state: ReviewState = ReviewState.UNSPECIFIED) -> tuple[Review, ...]:
+        """Reviews, those of the newest records first: in one state, or in any."""
+        return self._asked(calls.LIST_REVIEWS, wire.ListReviewsRequest(state=_State(state.value)))
 
     def erase_record(self, record_id: str, ground: ErasureGround, reason: str) -> ErasureCertificate:
         """Erase one record for good; FailedPrecondition where a matter holds it."""

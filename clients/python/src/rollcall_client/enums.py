@@ -206,6 +206,41 @@ class ReplayOutcome(WireEnum):
     NOT_REPLAYABLE = 5
 
 
+class ReviewState(WireEnum):
+    """How far a review is; UNSPECIFIED in a question means any."""
+
+    UNSPECIFIED = 0
+    OPEN = 1
+    ASSIGNED = 2
+    DECIDED = 3
+    CLOSED = 4
+
+
+class ReviewAction(WireEnum):
+    """What somebody did to a review."""
+
+    UNSPECIFIED = 0
+    OPEN = 1
+    ASSIGN = 2
+    COMMENT = 3
+    DECIDE = 4
+    APPROVE = 5
+    RETURN = 6
+    REOPEN = 7
+
+
+class Disposition(WireEnum):
+    """What a review came to; UNSPECIFIED where it is not decided."""
+
+    UNSPECIFIED = 0
+    UPHELD = 1
+    OVERTURNED = 2
+    EXPLANATION_UNRELIABLE = 3
+    MODEL_DEFECT = 4
+    DATA_DEFECT = 5
+    NO_ACTION = 6
+
+
 class HeadReduction(WireEnum):
     """How attention is reduced over heads; UNSPECIFIED means NONE in tensors and MEAN in rollout."""
 

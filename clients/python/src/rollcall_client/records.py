@@ -9,7 +9,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from rollcall_client.enums import Flag, Reason, RecordMode, RecordType, ReplayOutcome
+    from rollcall_client.enums import (
+        Disposition,
+        Flag,
+        Reason,
+        RecordMode,
+        RecordType,
+        ReplayOutcome,
+        ReviewAction,
+        ReviewState,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,3 +168,29 @@ class Replay:
     outcome: ReplayOutcome
     differences: tuple[ReplayDifference, ...]
     log_index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewStep:
+    """One step of a review; `rationale` is None where it was erased with the record."""
+
+    log_index: int
+    created_at: datetime
+    actor: str
+    action: ReviewAction
+    state: ReviewState
+    rationale: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """A review of a record, with every step of it, oldest first."""
+
+    record_id: str
+    state: ReviewState
+    case_number: str
+    assignee: str
+    disposition: Disposition
+    decided_by: str
+    approved_by: str
+    steps: tuple[ReviewStep, ...]

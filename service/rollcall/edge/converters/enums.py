@@ -8,6 +8,7 @@ from rollcall.audit.comparing import Outcome
 from rollcall.audit.erasing import Ground
 from rollcall.audit.events import EventKind
 from rollcall.audit.record import DECISION, EXPLANATION
+from rollcall.audit.reviewing import Disposition, ReviewAction, ReviewState
 from rollcall.domain.decision import Task
 from rollcall.domain.maps import HeadReduction, MapKind, TensorType
 from rollcall.domain.recording import AuditChoice, RecordMode, RecordState
@@ -44,6 +45,9 @@ RECORD_STATES = _numbers(explanation_pb2.RecordState, RecordState, "RECORD_STATE
 RECORD_MODES = _numbers(explanation_pb2.RecordMode, RecordMode, "RECORD_MODE_", unset=RecordMode.OFF)
 ERASURE_GROUNDS = _numbers(audit_service_pb2.ErasureGround, Ground, "ERASURE_GROUND_")
 REPLAY_OUTCOMES = _numbers(audit_service_pb2.ReplayOutcome, Outcome, "REPLAY_OUTCOME_")
+REVIEW_STATES = _numbers(audit_service_pb2.ReviewState, ReviewState, "REVIEW_STATE_")
+REVIEW_ACTIONS = _numbers(audit_service_pb2.ReviewAction, ReviewAction, "REVIEW_ACTION_")
+DISPOSITIONS = _numbers(audit_service_pb2.Disposition, Disposition, "DISPOSITION_")
 EVENT_TYPES = _numbers(audit_service_pb2.EventType, EventKind, "EVENT_TYPE_")
 RECORD_TYPES = {
     EXPLANATION: audit_service_pb2.RECORD_TYPE_EXPLANATION,

@@ -154,6 +154,122 @@ REPLAY_OUTCOME_NOT_REPLAYABLE: ReplayOutcome.ValueType  # 5
 """It cannot be asked as it was asked then; the differences say why."""
 Global___ReplayOutcome: _TypeAlias = ReplayOutcome  # noqa: Y015
 
+class _ReviewState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReviewStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReviewState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REVIEW_STATE_UNSPECIFIED: _ReviewState.ValueType  # 0
+    """In a request: any."""
+    REVIEW_STATE_OPEN: _ReviewState.ValueType  # 1
+    """Nobody has taken it."""
+    REVIEW_STATE_ASSIGNED: _ReviewState.ValueType  # 2
+    """Somebody works on it."""
+    REVIEW_STATE_DECIDED: _ReviewState.ValueType  # 3
+    """Somebody has decided, and nobody has agreed yet."""
+    REVIEW_STATE_CLOSED: _ReviewState.ValueType  # 4
+    """It is decided, and somebody else agrees."""
+
+class ReviewState(_ReviewState, metaclass=_ReviewStateEnumTypeWrapper):
+    """How far a review is."""
+
+REVIEW_STATE_UNSPECIFIED: ReviewState.ValueType  # 0
+"""In a request: any."""
+REVIEW_STATE_OPEN: ReviewState.ValueType  # 1
+"""Nobody has taken it."""
+REVIEW_STATE_ASSIGNED: ReviewState.ValueType  # 2
+"""Somebody works on it."""
+REVIEW_STATE_DECIDED: ReviewState.ValueType  # 3
+"""Somebody has decided, and nobody has agreed yet."""
+REVIEW_STATE_CLOSED: ReviewState.ValueType  # 4
+"""It is decided, and somebody else agrees."""
+Global___ReviewState: _TypeAlias = ReviewState  # noqa: Y015
+
+class _ReviewAction:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReviewActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReviewAction.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REVIEW_ACTION_UNSPECIFIED: _ReviewAction.ValueType  # 0
+    """Never sent."""
+    REVIEW_ACTION_OPEN: _ReviewAction.ValueType  # 1
+    """Opened it."""
+    REVIEW_ACTION_ASSIGN: _ReviewAction.ValueType  # 2
+    """Gave it to somebody."""
+    REVIEW_ACTION_COMMENT: _ReviewAction.ValueType  # 3
+    """Remarked on it."""
+    REVIEW_ACTION_DECIDE: _ReviewAction.ValueType  # 4
+    """Decided it."""
+    REVIEW_ACTION_APPROVE: _ReviewAction.ValueType  # 5
+    """Agreed."""
+    REVIEW_ACTION_RETURN: _ReviewAction.ValueType  # 6
+    """Did not agree."""
+    REVIEW_ACTION_REOPEN: _ReviewAction.ValueType  # 7
+    """Opened it again."""
+
+class ReviewAction(_ReviewAction, metaclass=_ReviewActionEnumTypeWrapper):
+    """What somebody did to a review."""
+
+REVIEW_ACTION_UNSPECIFIED: ReviewAction.ValueType  # 0
+"""Never sent."""
+REVIEW_ACTION_OPEN: ReviewAction.ValueType  # 1
+"""Opened it."""
+REVIEW_ACTION_ASSIGN: ReviewAction.ValueType  # 2
+"""Gave it to somebody."""
+REVIEW_ACTION_COMMENT: ReviewAction.ValueType  # 3
+"""Remarked on it."""
+REVIEW_ACTION_DECIDE: ReviewAction.ValueType  # 4
+"""Decided it."""
+REVIEW_ACTION_APPROVE: ReviewAction.ValueType  # 5
+"""Agreed."""
+REVIEW_ACTION_RETURN: ReviewAction.ValueType  # 6
+"""Did not agree."""
+REVIEW_ACTION_REOPEN: ReviewAction.ValueType  # 7
+"""Opened it again."""
+Global___ReviewAction: _TypeAlias = ReviewAction  # noqa: Y015
+
+class _Disposition:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DispositionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Disposition.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DISPOSITION_UNSPECIFIED: _Disposition.ValueType  # 0
+    """Invalid in a request: not decided."""
+    DISPOSITION_UPHELD: _Disposition.ValueType  # 1
+    """The decision stands."""
+    DISPOSITION_OVERTURNED: _Disposition.ValueType  # 2
+    """The decision does not stand."""
+    DISPOSITION_EXPLANATION_UNRELIABLE: _Disposition.ValueType  # 3
+    """The explanation must not be used."""
+    DISPOSITION_MODEL_DEFECT: _Disposition.ValueType  # 4
+    """The model is at fault."""
+    DISPOSITION_DATA_DEFECT: _Disposition.ValueType  # 5
+    """The input is at fault."""
+    DISPOSITION_NO_ACTION: _Disposition.ValueType  # 6
+    """Nothing is to be done."""
+
+class Disposition(_Disposition, metaclass=_DispositionEnumTypeWrapper):
+    """What a review came to."""
+
+DISPOSITION_UNSPECIFIED: Disposition.ValueType  # 0
+"""Invalid in a request: not decided."""
+DISPOSITION_UPHELD: Disposition.ValueType  # 1
+"""The decision stands."""
+DISPOSITION_OVERTURNED: Disposition.ValueType  # 2
+"""The decision does not stand."""
+DISPOSITION_EXPLANATION_UNRELIABLE: Disposition.ValueType  # 3
+"""The explanation must not be used."""
+DISPOSITION_MODEL_DEFECT: Disposition.ValueType  # 4
+"""The model is at fault."""
+DISPOSITION_DATA_DEFECT: Disposition.ValueType  # 5
+"""The input is at fault."""
+DISPOSITION_NO_ACTION: Disposition.ValueType  # 6
+"""Nothing is to be done."""
+Global___Disposition: _TypeAlias = Disposition  # noqa: Y015
+
 @_typing.final
 class RecordSummary(_message.Message):
     """A record as a list shows it."""
@@ -1249,3 +1365,555 @@ class ExplainRecordResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExplainRecordResponse: _TypeAlias = ExplainRecordResponse  # noqa: Y015
+
+@_typing.final
+class ReviewStep(_message.Message):
+    """One step of a review."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOG_INDEX_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    RATIONALE_FIELD_NUMBER: _builtins.int
+    log_index: _builtins.int
+    """Index of its entry."""
+    actor: _builtins.str
+    """Who."""
+    action: Global___ReviewAction.ValueType
+    """What."""
+    state: Global___ReviewState.ValueType
+    """How far the review was afterwards."""
+    rationale: _builtins.str
+    """Why; absent where it was erased with the record."""
+    @_builtins.property
+    def created_at(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        log_index: _builtins.int = ...,
+        created_at: _timestamp_pb2.Timestamp | None = ...,
+        actor: _builtins.str = ...,
+        action: Global___ReviewAction.ValueType = ...,
+        state: Global___ReviewState.ValueType = ...,
+        rationale: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_rationale", b"_rationale", "created_at", b"created_at", "rationale", b"rationale"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rationale", b"_rationale", "action", b"action", "actor", b"actor", "created_at", b"created_at", "log_index", b"log_index", "rationale", b"rationale", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__rationale: _TypeAlias = _typing.Literal["rationale"]  # noqa: Y015
+    _WhichOneofArgType__rationale: _TypeAlias = _typing.Literal["_rationale", b"_rationale"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rationale) -> _WhichOneofReturnType__rationale | None: ...
+
+Global___ReviewStep: _TypeAlias = ReviewStep  # noqa: Y015
+
+@_typing.final
+class Review(_message.Message):
+    """A review."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    CASE_NUMBER_FIELD_NUMBER: _builtins.int
+    ASSIGNEE_FIELD_NUMBER: _builtins.int
+    DISPOSITION_FIELD_NUMBER: _builtins.int
+    DECIDED_BY_FIELD_NUMBER: _builtins.int
+    APPROVED_BY_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    record_id: _builtins.str
+    """The record that it is of."""
+    state: Global___ReviewState.ValueType
+    """How far it is."""
+    case_number: _builtins.str
+    """The matter as others number it."""
+    assignee: _builtins.str
+    """Who works on it."""
+    disposition: Global___Disposition.ValueType
+    """What it came to."""
+    decided_by: _builtins.str
+    """Who decided."""
+    approved_by: _builtins.str
+    """Who agreed."""
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReviewStep]:
+        """Every step, oldest first."""
+
+    def __init__(
+        self,
+        *,
+        record_id: _builtins.str = ...,
+        state: Global___ReviewState.ValueType = ...,
+        case_number: _builtins.str = ...,
+        assignee: _builtins.str = ...,
+        disposition: Global___Disposition.ValueType = ...,
+        decided_by: _builtins.str = ...,
+        approved_by: _builtins.str = ...,
+        steps: _abc.Iterable[Global___ReviewStep] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved_by", b"approved_by", "assignee", b"assignee", "case_number", b"case_number", "decided_by", b"decided_by", "disposition", b"disposition", "record_id", b"record_id", "state", b"state", "steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Review: _TypeAlias = Review  # noqa: Y015
+
+@_typing.final
+class OpenReviewRequest(_message.Message):
+    """Asks for a step of a review."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    RATIONALE_FIELD_NUMBER: _builtins.int
+    CASE_NUMBER_FIELD_NUMBER: _builtins.int
+    record_id: _builtins.str
+    """Id of the record, or of its explanation."""
+    rationale: _builtins.str
+    """Why, at most 1,000 characters; required, kept sealed."""
+    case_number: _builtins.str
+    """The matter as others number it, at most 64 printable characters, in the clear for ever; may be empty."""
+    def __init__(
+        self,
+        *,
+        record_id: _builtins.str = ...,
+        rationale: _builtins.str = ...,
+        case_number: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_number", b"case_number", "rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenReviewRequest: _TypeAlias = OpenReviewRequest  # noqa: Y015
+
+@_typing.final
+class OpenReviewResponse(_message.Message):
+    """The review after the step."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVIEW_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def review(self) -> Global___Review:
+        """The review."""
+
+    def __init__(
+        self,
+        *,
+        review: Global___Review | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["review", b"review"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["review", b"review"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenReviewResponse: _TypeAlias = OpenReviewResponse  # noqa: Y015
+
+@_typing.final
+class AssignReviewRequest(_message.Message):
+    """Asks for a step of a review."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    RATIONALE_FIELD_NUMBER: _builtins.int
+    ASSIGNEE_FIELD_NUMBER: _builtins.int
+    record_id: _builtins.str
+    """Id of the record, or of its explanation."""
+    rationale: _builtins.str
+    """Why, at most 1,000 characters; may be empty, kept sealed."""
+    assignee: _builtins.str
+    """Who is to work on it, by the name that the log has for them; whoever asks if empty."""
+    def __init__(
+        self,
+        *,
+        record_id: _builtins.str = ...,
+        rationale: _builtins.str = ...,
+        assignee: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignee", b"assignee", "rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssignReviewRequest: _TypeAlias = AssignReviewRequest  # noqa: Y015
+
+@_typing.final
+class AssignReviewResponse(_message.Message):
+    """The review after the step."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVIEW_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def review(self) -> Global___Review:
+        """The review."""
+
+    def __init__(
+        self,
+        *,
+        review: Global___Review | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["review", b"review"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["review", b"review"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssignReviewResponse: _TypeAlias = AssignReviewResponse  # noqa: Y015
+
+@_typing.final
+class CommentReviewRequest(_message.Message):
+    """Asks for a step of a review."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    RATIONALE_FIELD_NUMBER: _builtins.int
+    record_id: _builtins.str
+    """Id of the record, or of its explanation."""
+    rationale: _builtins.str
+    """Why, at most 1,000 characters; required, kept sealed."""
+    def __init__(
+        self,
+        *,
+        record_id: _builtins.str = ...,
+        rationale: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CommentReviewRequest: _TypeAlias = CommentReviewRequest  # noqa: Y015
+
+@_typing.final
+class CommentReviewResponse(_message.Message):
+    """The review after the step."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVIEW_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def review(self) -> Global___Review:
+        """The review."""
+
+    def __init__(
+        self,
+        *,
+        review: Global___Review | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["review", b"review"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["review", b"review"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CommentReviewResponse: _TypeAlias = CommentReviewResponse  # noqa: Y015
+
+@_typing.final
+class DecideReviewRequest(_message.Message):
+    """Asks for a step of a review."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    RATIONALE_FIELD_NUMBER: _builtins.int
+    DISPOSITION_FIELD_NUMBER: _builtins.int
+    record_id: _builtins.str
+    """Id of the record, or of its explanation."""
+    rationale: _builtins.str
+    """Why, at most 1,000 characters; required, kept sealed."""
+    disposition: Global___Disposition.ValueType
+    """What it comes to."""
+    def __init__(
+        self,
+        *,
+        record_id: _builtins.str = ...,
+        rationale: _builtins.str = ...,
+        disposition: Global___Disposition.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disposition", b"disposition", "rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecideReviewRequest: _TypeAlias = DecideReviewRequest  # noqa: Y015
+
+@_typing.final
+class DecideReviewResponse(_message.Message):
+    """The review after the step."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVIEW_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def review(self) -> Global___Review:
+        """The review."""
+
+    def __init__(
+        self,
+        *,
+        review: Global___Review | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["review", b"review"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["review", b"review"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecideReviewResponse: _TypeAlias = DecideReviewResponse  # noqa: Y015
+
+@_typing.final
+class ApproveReviewRequest(_message.Message):
+    """Asks for a step of a review."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    RATIONALE_FIELD_NUMBER: _builtins.int
+    record_id: _builtins.str
+    """Id of the record, or of its explanation."""
+    rationale: _builtins.str
+    """Why, at most 1,000 characters; may be empty, kept sealed."""
+    def __init__(
+        self,
+        *,
+        record_id: _builtins.str = ...,
+        rationale: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApproveReviewRequest: _TypeAlias = ApproveReviewRequest  # noqa: Y015
+
+@_typing.final
+class ApproveReviewResponse(_message.Message):
+    """The review after the step."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVIEW_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def review(self) -> Global___Review:
+        """The review."""
+
+    def __init__(
+        self,
+        *,
+        review: Global___Review | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["review", b"review"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["review", b"review"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApproveReviewResponse: _TypeAlias = ApproveReviewResponse  # noqa: Y015
+
+@_typing.final
+class ReturnReviewRequest(_message.Message):
+    """Asks for a step of a review."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    RATIONALE_FIELD_NUMBER: _builtins.int
+    record_id: _builtins.str
+    """Id of the record, or of its explanation."""
+    rationale: _builtins.str
+    """Why, at most 1,000 characters; required, kept sealed."""
+    def __init__(
+        self,
+        *,
+        record_id: _builtins.str = ...,
+        rationale: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReturnReviewRequest: _TypeAlias = ReturnReviewRequest  # noqa: Y015
+
+@_typing.final
+class ReturnReviewResponse(_message.Message):
+    """The review after the step."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVIEW_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def review(self) -> Global___Review:
+        """The review."""
+
+    def __init__(
+        self,
+        *,
+        review: Global___Review | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["review", b"review"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["review", b"review"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReturnReviewResponse: _TypeAlias = ReturnReviewResponse  # noqa: Y015
+
+@_typing.final
+class ReopenReviewRequest(_message.Message):
+    """Asks for a step of a review."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    RATIONALE_FIELD_NUMBER: _builtins.int
+    record_id: _builtins.str
+    """Id of the record, or of its explanation."""
+    rationale: _builtins.str
+    """Why, at most 1,000 characters; required, kept sealed."""
+    def __init__(
+        self,
+        *,
+        record_id: _builtins.str = ...,
+        rationale: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReopenReviewRequest: _TypeAlias = ReopenReviewRequest  # noqa: Y015
+
+@_typing.final
+class ReopenReviewResponse(_message.Message):
+    """The review after the step."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVIEW_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def review(self) -> Global___Review:
+        """The review."""
+
+    def __init__(
+        self,
+        *,
+        review: Global___Review | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["review", b"review"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["review", b"review"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReopenReviewResponse: _TypeAlias = ReopenReviewResponse  # noqa: Y015
+
+@_typing.final
+class GetReviewRequest(_message.Message):
+    """Asks for a review."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    record_id: _builtins.str
+    """Id of the record, or of its explanation."""
+    def __init__(
+        self,
+        *,
+        record_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["record_id", b"record_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetReviewRequest: _TypeAlias = GetReviewRequest  # noqa: Y015
+
+@_typing.final
+class GetReviewResponse(_message.Message):
+    """A review."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVIEW_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def review(self) -> Global___Review:
+        """The review."""
+
+    def __init__(
+        self,
+        *,
+        review: Global___Review | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["review", b"review"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["review", b"review"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetReviewResponse: _TypeAlias = GetReviewResponse  # noqa: Y015
+
+@_typing.final
+class ListReviewsRequest(_message.Message):
+    """Asks for reviews."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    state: Global___ReviewState.ValueType
+    """In this state only."""
+    def __init__(
+        self,
+        *,
+        state: Global___ReviewState.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReviewsRequest: _TypeAlias = ListReviewsRequest  # noqa: Y015
+
+@_typing.final
+class ListReviewsResponse(_message.Message):
+    """Some reviews."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVIEWS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def reviews(self) -> _containers.RepeatedCompositeFieldContainer[Global___Review]:
+        """Those of the newest records first."""
+
+    def __init__(
+        self,
+        *,
+        reviews: _abc.Iterable[Global___Review] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reviews", b"reviews"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReviewsResponse: _TypeAlias = ListReviewsResponse  # noqa: Y015
