@@ -8,7 +8,7 @@ CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
 SHARED ?= ../shared
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types imports protos protos-check bench peers load soak wheels study ci clean
+.PHONY: help setup demo test lint types imports protos protos-check protos-node charts locks bench peers load soak fuzz wheels conformance study ci clean
 
 help:  ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -45,9 +45,19 @@ imports: setup  ## Check the direction of imports
 protos: setup  ## Generate the stubs
 	$(BIN)/python protos/generate.py
 
+protos-node: setup  ## Generate the types of the Node client (needs npm)
+	cd clients/node && npm ci --silent && PYTHON=../../$(BIN)/python sh generate.sh
+
 protos-check: setup  ## Check that the committed stubs are what protos/ says, and lint protos/
 	$(BIN)/python protos/generate.py --check
 	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf format --diff --exit-code
+
+charts: setup  ## Generate the dashboards and the table of the chart's values
+	$(BIN)/python -m helm.generate
+
+locks: setup  ## Write the image's requirements anew, by version and hash
+	$(CONSTRAINED) $(BIN)/python -m pip install --quiet --group locks
+	$(BIN)/python image/lock.py
 
 bench: setup  ## Measure explanations against their rows on the stock model, and how their cost grows (half an hour)
 	$(BIN)/python -m tests.bench.cost
@@ -61,13 +71,19 @@ load: setup  ## Offer a real server half to twice of what it can do (some twenty
 soak: setup  ## Load a real server for ten minutes, and watch its memory, threads and file descriptors
 	$(BIN)/python -m tests.bench.soak --seconds 600
 
+fuzz: setup  ## Send 100,000 hostile requests to a real server: what comes back may blame the caller alone (half an hour)
+	$(BIN)/python -m tests.fuzz --count 100000
+
 wheels: setup  ## Build the wheels of service and client, and try them in empty environments
 	$(BIN)/python -m tests.contract.wheels
+
+conformance: setup  ## Try clients that others made: tritonclient, kserve, @grpc/grpc-js (minutes at first: downloads them)
+	CONFORMANCE=1 $(BIN)/python -m pytest tests/conformance
 
 study: setup  ## Hold the flag against models whose truth is known: the quick tier, and fail where it is worse than before
 	$(BIN)/rollcall study flag --quick --check --out out/study-flag
 
-ci: lint types imports protos-check test study demo  ## What .ci/run calls
+ci: lint types imports protos-check test conformance study demo  ## What .ci/run calls
 
 clean:  ## Remove what was made
 	rm -rf $(VENV) out dist build

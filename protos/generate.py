@@ -2,7 +2,8 @@
 
 `python protos/generate.py` writes them; `python protos/generate.py --check` fails, and names the files, where the
 committed stubs differ from what the recipe makes. The client's stubs come from the same descriptors under the same file
-names, so both packages can be imported in one process; only the imports between stubs are made relative.
+names, so both packages can be imported in one process; only the imports between stubs are made relative. The Open
+Inference Protocol's stubs are the service's alone: its names belong to everybody's clients.
 """
 
 from __future__ import annotations
@@ -19,15 +20,21 @@ from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent
 SERVICE = ROOT.parent / "service" / "rollcall" / "v1"
+OPEN_INFERENCE = ROOT.parent / "service" / "rollcall" / "oip"
 CLIENT = ROOT.parent / "clients" / "python" / "src" / "rollcall_client" / "_v1"
+SERVICE_OF_FILE = re.compile(r"^service ", re.MULTILINE)
+FOLDERS = (SERVICE, CLIENT, OPEN_INFERENCE)
 PACKAGE_DOC = '"""Generated from protos/ by protos/generate.py; never edited."""\n'
-SIBLING_IMPORT = re.compile(r"^from rollcall\.v1 import ", re.MULTILINE)
-SIBLING_MODULE = re.compile(r"^import rollcall\.v1\.", re.MULTILINE)
+SIBLING_IMPORT = re.compile(r"^from (rollcall\.v1|inference) import ", re.MULTILINE)
+SIBLING_MODULE = re.compile(r"^import (rollcall\.v1|inference)\.", re.MULTILINE)
 
 
-def compile_protos(out: Path) -> dict[str, str]:
-    """Run protoc into `out`; return the stubs' texts by file name. Raises SystemExit where protoc refuses."""
-    sources = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("rollcall/v1/*.proto"))
+def compile_protos(package: str, out: Path) -> dict[str, str]:
+    """Run protoc on a directory of protos into `out`; return the stubs' texts by file name.
+
+    Raises SystemExit where protoc refuses.
+    """
+    sources = sorted(str(path.relative_to(ROOT)) for path in (ROOT / package).glob("*.proto"))
     well_known = Path(grpc_tools.__file__).parent / "_proto"
     scripts = Path(sysconfig.get_path("scripts"))
     status = protoc.main(
@@ -46,10 +53,10 @@ def compile_protos(out: Path) -> dict[str, str]:
     )
     if status != 0:
         raise SystemExit(status)
-    service_stub = re.compile(r"service")
-    stubs = {path.name: path.read_text() for path in sorted((out / "rollcall" / "v1").iterdir())}
+    stubs = {path.name: path.read_text() for path in sorted((out / package).iterdir())}
     # protoc writes an empty *_pb2_grpc.py for each file without a service: leave those out.
-    return {name: text for name, text in stubs.items() if "_pb2_grpc" not in name or service_stub.search(name)}
+    serving = {Path(source).stem for source in sources if SERVICE_OF_FILE.search((ROOT / source).read_text())}
+    return {name: text for name, text in stubs.items() if "_pb2_grpc" not in name or name.split("_pb2")[0] in serving}
 
 
 def relative(text: str) -> str:
@@ -66,12 +73,14 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="compare with the committed stubs instead of writing them")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        stubs = compile_protos(Path(scratch))
+        stubs = compile_protos("rollcall/v1", Path(scratch))
+        open_inference = compile_protos("inference", Path(scratch))
     wanted = {SERVICE / name: text for name, text in stubs.items()}
+    wanted |= {OPEN_INFERENCE / name: relative(text) for name, text in open_inference.items()}
     # The client calls its channel directly: generated service stubs would tie it to the newest grpcio.
     wanted |= {CLIENT / name: relative(text) for name, text in stubs.items() if "_pb2_grpc" not in name}
-    wanted |= {folder / "__init__.py": PACKAGE_DOC for folder in (SERVICE, CLIENT)}
-    stale = {path for folder in (SERVICE, CLIENT) for path in folder.glob("*.py*") if path not in wanted}
+    wanted |= {folder / "__init__.py": PACKAGE_DOC for folder in FOLDERS}
+    stale = {path for folder in FOLDERS for path in folder.glob("*.py*") if path not in wanted}
     if arguments.check:
         different = [path for path, text in wanted.items() if not path.is_file() or path.read_text() != text]
         for path in sorted({*different, *stale}):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import secrets
 import shutil
 import sys
 import time
@@ -22,9 +23,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rollcall import __version__
 from rollcall.audit.commands import audit_options
 from rollcall.domain.errors import RollcallError
+from rollcall.domain.identity import Role
 from rollcall.domain.maps import MapKind
 from rollcall.domain.verdicts import CheckLevel
-from rollcall.settings import Entry, Mistake, Settings, SettingsError, Sources
+from rollcall.settings import CLIENT_PREFIX, Entry, Mistake, Settings, SettingsError, Sources
 from rollcall.studies.commands import StudyError, assess, assess_options, calibrate, calibrate_options
 from rollcall.studies.flag.commands import flag_options, study_flag
 from rollcall.verdict.policies import POLICIES
@@ -42,6 +44,7 @@ DONE, FAILED, WRONG = 0, 1, 2
 DEFAULT_TARGET = "127.0.0.1:8001"
 DEFAULT_TIMEOUT_SECONDS = 30.0
 THOROUGH_TIMEOUT_SECONDS = 600.0
+TOKEN_BYTES = 32
 
 
 class CommandError(Exception):
@@ -172,6 +175,7 @@ def _demo() -> list[Entry]:
     return [
         Entry(place="--demo", key=("models", "demo", "path"), value=directory),
         Entry(place="--demo", key=("grpc", "reflection"), value=True),
+        Entry(place="--demo", key=("auth", "dangerously_reflect_to_anyone"), value=True),
         Entry(place="--demo", key=("models", "demo", "audit_mode"), value="full"),
     ]
 
@@ -182,8 +186,45 @@ def _check_config_options(parser: argparse.ArgumentParser) -> None:
 
 def _check_config(options: argparse.Namespace) -> int:
     settings = _load(Sources(config=options.config, environ=dict(os.environ)))
+    _read_files(settings)
     names = ", ".join(model.name for model in settings.models)
     print(f"{options.config}: no mistakes; models: {names}")
+    return DONE
+
+
+def _read_files(settings: Settings) -> None:
+    """Read what says who may ask, and what proves who this is, as the server would. Raises FileRejected."""
+    from rollcall.edge.access.authenticate import Authenticator
+    from rollcall.edge.access.quotas import quota_of
+    from rollcall.edge.tls import server_credentials
+
+    Authenticator(settings.auth)
+    server_credentials(settings.tls)
+    quota_of(settings.quota)
+
+
+def _token_options(parser: argparse.ArgumentParser) -> None:
+    roles = [role.value for role in Role]
+    parser.add_argument("name", help="who will have it")
+    parser.add_argument("--role", action="append", required=True, choices=roles, help="what for; may be repeated")
+    parser.add_argument("--tenant", metavar="NAME", help="on whose behalf (default: the name)")
+
+
+def _token(options: argparse.Namespace) -> int:
+    """The entry on stdout, for the file; the token itself only on stderr, once."""
+    from rollcall.edge.access.callers import parse_callers, token_digest
+
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    values = {"tenant": options.tenant or options.name, "roles": options.role, "token_sha256": [token_digest(token)]}
+    entry = "\n".join(
+        [f"[{json.dumps(options.name)}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
+    )
+    try:
+        parse_callers(entry.encode())
+    except ValueError as error:
+        raise CommandError(WRONG, str(error)) from error
+    print(entry)
+    print(f"rollcall: the token of {options.name}, shown this once: {token}", file=sys.stderr)
     return DONE
 
 
@@ -192,8 +233,26 @@ def _check_config(options: argparse.Namespace) -> int:
 
 def _target_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--target", default=DEFAULT_TARGET, metavar="HOST:PORT", help="the server to ask (default %(default)s)"
+        "--target",
+        default=_variable("TARGET", DEFAULT_TARGET),
+        metavar="HOST:PORT",
+        help="the server to ask (default %(default)s)",
     )
+    files = {
+        "ca": "certificates (PEM) that the server's must lead to; without them, plaintext",
+        "cert": "your certificate (PEM), where the server asks for one",
+        "key": "its private key (PEM)",
+        "token-file": "holds the token that says who you are; or ROLLCALL_CLIENT_TOKEN",
+    }
+    for name, use in files.items():
+        variable = name.upper().replace("-", "_")
+        parser.add_argument(
+            f"--{name}",
+            type=Path,
+            default=_variable(variable),
+            metavar="FILE",
+            help=f"{use} ({CLIENT_PREFIX}{variable})",
+        )
     parser.add_argument(
         "--timeout",
         type=float,
@@ -398,13 +457,24 @@ def _map_so_far(found: MapRecord) -> str:
     return f"{found.map.words}: {flags} of {found.requests:,} requests{mean}, ln E {found.log_e_value:+.1f}{again}"
 
 
+def _variable(name: str, default: str | None = None) -> str | None:
+    """What a variable of the environment says for an option that is not given."""
+    return os.environ.get(CLIENT_PREFIX + name) or default
+
+
+def _who(options: argparse.Namespace) -> dict[str, Any]:
+    """How to connect, and as whom. Raises OSError where the token's file cannot be read."""
+    token = options.token_file.read_text().strip() if options.token_file else _variable("TOKEN")
+    return {"ca": options.ca, "cert": options.cert, "key": options.key, "token": token}
+
+
 def _ask(options: argparse.Namespace, question: Callable[[Client], Answer]) -> Answer:
     """Put a question to the server. Raises CommandError with what is wrong, and with whom."""
     from rollcall_client import Client
     from rollcall_client import RollcallError as CallFailed
 
     try:
-        with Client(options.target, timeout=_seconds(options)) as client:
+        with Client(options.target, timeout=_seconds(options), **_who(options)) as client:
             return question(client)
     except CallFailed as error:
         raise CommandError(FAILED, *_reasons(error, options)) from error
@@ -424,7 +494,8 @@ def _reasons(error: CallFailed, options: argparse.Namespace) -> list[str]:
     from rollcall_client import DeadlineExceeded, InvalidArgument, Unavailable
 
     if isinstance(error, Unavailable) and error.retry_after is None:
-        return [f"nothing answers at {options.target}; start a server with: rollcall serve --demo"]
+        trust = "; or it does not trust you, nor you it (--ca, --cert, --key)" if options.ca else ""
+        return [f"nothing answers at {options.target}{trust or '; start a server with: rollcall serve --demo'}"]
     if isinstance(error, DeadlineExceeded):
         return [f"no answer from {options.target} within {_seconds(options):g} s"]
     if isinstance(error, InvalidArgument) and error.violations:
@@ -488,6 +559,7 @@ COMMANDS = (
         options=_check_config_options,
         run=_check_config,
     ),
+    Command(name="token", help="make a token and its entry in the file of callers", options=_token_options, run=_token),
     Command(
         name="calibrate",
         help="give a model's flags their promise: measure it on held-out texts",

@@ -6,19 +6,17 @@ Start: doors open first (not ready), then the models are loaded one after the ot
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import multiprocessing
 import secrets
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from pathlib import Path
 from types import FrameType
 
 from prometheus_client import CollectorRegistry
@@ -26,38 +24,43 @@ from prometheus_client import CollectorRegistry
 from rollcall.admission.backlog import Backlog
 from rollcall.admission.gate import Gate
 from rollcall.admission.plan import ServerDefaults
+from rollcall.admission.quota import Quotas
 from rollcall.audit.journal import Journal
 from rollcall.audit.replaying import Replayer
-from rollcall.domain.errors import DeviceLost, ModelRejected
+from rollcall.domain.errors import DeviceLost, FileRejected, ModelRejected, Unsupported
 from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
 from rollcall.domain.model import ModelCard
 from rollcall.domain.policy import Policy
+from rollcall.edge.access.authenticate import Authenticator
+from rollcall.edge.access.quotas import quota_of
 from rollcall.edge.health import Health
 from rollcall.edge.http import AdminServer
 from rollcall.edge.port import Limits
 from rollcall.edge.server import GrpcServer
+from rollcall.edge.tls import server_credentials
 from rollcall.engine.dispatch import Dispatcher
 from rollcall.engine.engine import Engine
 from rollcall.engine.memory import Allowance
 from rollcall.engine.threads import configure_threads
-from rollcall.models.loading import LoadedModel, load_model
+from rollcall.loader import Loader
+from rollcall.models.loading import LoadedModel
+from rollcall.models.repository import read_repository
 from rollcall.monitor.ownership import owning
 from rollcall.monitor.record import ModelRecord
 from rollcall.monitor.sampling import Sampler
 from rollcall.monitor.store import Store
-from rollcall.pipeline.catalog import Catalog, Entry
+from rollcall.pipeline.catalog import Catalog
 from rollcall.pipeline.explain import Pipeline
 from rollcall.pipeline.progress import Tell
 from rollcall.pipeline.rechecking import Rechecker
 from rollcall.pipeline.watching import Watch
 from rollcall.scheduling.queue import Limits as BatchLimits
 from rollcall.scheduling.queue import RowQueue
-from rollcall.settings import ModelSpec, Settings, reread
+from rollcall.settings import RepositoryMode, Settings, reread
 from rollcall.telemetry import logs
 from rollcall.telemetry.metrics import Metrics
 from rollcall.telemetry.versions import versions
-from rollcall.verdict.calibration import UNCALIBRATED, Calibration, calibration_path, parse_calibration
-from rollcall.verdict.policies import POLICIES, STANDARD, THOROUGH
+from rollcall.verdict.policies import POLICIES, THOROUGH
 from rollcall.workers import Worker
 
 _log = logging.getLogger(__name__)
@@ -75,6 +78,7 @@ class Service:
     """Reads them again; raises SettingsError."""
     pipeline: Pipeline
     watch: Watch
+    loader: Loader
 
     @property
     def default_model(self) -> str | None:
@@ -97,13 +101,37 @@ class Service:
         """Find one model."""
         return self.pipeline.model(name)
 
+    async def load_model(self, name: str, revision: str) -> None:
+        """Serve a model of the repository, where admins may."""
+        self._check_explicit()
+        try:
+            await self.loader.load_named(name, revision)
+        except ModelRejected as error:
+            raise Unsupported("model", str(error)) from error
+
+    async def unload_model(self, name: str) -> None:
+        """Take no further requests for a model of the repository, where admins may."""
+        self._check_explicit()
+        await self.loader.unload(name)
+
+    def _check_explicit(self) -> None:
+        if self.settings.repository.mode is not RepositoryMode.EXPLICIT:
+            message = "models are loaded as the settings say: repository.mode is not explicit"
+            raise Unsupported("repository", message)
+
     def record(self, name: str) -> ModelRecord | None:
         """Tell what a model's answers came to so far."""
         return self.watch.record(name)
 
     def limits(self) -> Limits:
         """Tell what is in force now."""
-        return Limits(max_characters=self.settings.limits.max_characters, max_rows=self.settings.limits.max_rows)
+        limits = self.settings.limits
+        return Limits(
+            max_characters=limits.max_characters,
+            max_rows=limits.max_rows,
+            max_attention_bytes=limits.max_attention_bytes,
+            max_attention_streams=limits.max_attention_streams,
+        )
 
     def reload(self) -> bool:
         """Read the settings again and take over what may change; nothing, and False, if they are wrong."""
@@ -155,7 +183,7 @@ def serve(settings: Settings, worker: Worker | None = None, ready: Callable[[int
     logs.event(_log, logging.INFO, "starting", compute_threads=threads, worker=worker.index if worker else None)
     try:
         asyncio.run(_serve(settings, worker, ready))
-    except (ModelRejected, OSError, DeviceLost) as error:
+    except (FileRejected, ModelRejected, OSError, DeviceLost) as error:
         logs.event(_log, logging.ERROR, "cannot_serve", problem=str(error))
         return 1
     finally:
@@ -232,7 +260,7 @@ async def running(whole: Settings, worker: Worker | None = None) -> AsyncIterato
     A `worker` opens its gRPC port when its models are loaded: until then the others have its connections.
     """
     settings = worker.settings(whole) if worker else whole
-    names = [spec.name for spec in settings.models]
+    names = served_names(settings)
     metrics = Metrics(CollectorRegistry(), models=names, default_model=settings.default_model)
     metrics.config_reloaded(time.time())
     models: dict[str, LoadedModel] = {}
@@ -243,7 +271,7 @@ async def running(whole: Settings, worker: Worker | None = None) -> AsyncIterato
     lost = asyncio.Event()
 
     def on_lost() -> None:
-        asyncio.run_coroutine_threadsafe(_not_ready(names, health, metrics), loop)
+        asyncio.run_coroutine_threadsafe(loader.lost(), loop)
         loop.call_soon_threadsafe(lost.set)
 
     compute = Dispatcher.on(
@@ -273,9 +301,6 @@ async def running(whole: Settings, worker: Worker | None = None) -> AsyncIterato
         policy=policies[settings.explain.policy].digest,
         telemetry=metrics,
     )
-    rechecker = Rechecker(compute=compute, busy=lambda: gate.in_flight > 0, found=watch.rechecked, ended=watch.ended)
-    watch.offer = rechecker.offer
-    metrics.watch_rechecks(lambda: len(rechecker.pending))
     pipeline = Pipeline(
         catalog=Catalog(entries={}, default=settings.default_model, loading=frozenset(names)),
         compute=compute,
@@ -286,8 +311,29 @@ async def running(whole: Settings, worker: Worker | None = None) -> AsyncIterato
         defaults=server_defaults(settings),
         telemetry=metrics,
         watch=watch,
+        quotas=Quotas(of=quota_of(settings.quota), burst_seconds=settings.quota.burst_seconds),
     )
-    service = Service(settings=settings, read=partial(_read, whole, worker), pipeline=pipeline, watch=watch)
+    rechecker = Rechecker(
+        compute=compute,
+        busy=lambda: gate.in_flight > 0,
+        found=watch.rechecked,
+        ended=watch.ended,
+        serves=pipeline.serves,
+        leases=pipeline.leases,
+    )
+    watch.offer = rechecker.offer
+    metrics.watch_rechecks(lambda: len(rechecker.pending))
+    loader = Loader(
+        settings=settings,
+        compute=compute,
+        pipeline=pipeline,
+        health=health,
+        metrics=metrics,
+        device=worker.device if worker else None,
+    )
+    service = Service(
+        settings=settings, read=partial(_read, whole, worker), pipeline=pipeline, watch=watch, loader=loader
+    )
     admin = AdminServer(
         settings=lambda: service.settings,
         port=service,
@@ -297,9 +343,17 @@ async def running(whole: Settings, worker: Worker | None = None) -> AsyncIterato
         batches=lambda: {name: asdict(compute.bounds(name)) for name in models},
         worker=worker.describe() if worker else None,
     )
-    grpc = GrpcServer(settings=settings.grpc, port=service, health=health, metrics=metrics, shared=worker is not None)
+    grpc = GrpcServer(
+        settings=settings.grpc,
+        authenticator=Authenticator(settings.auth),
+        credentials=server_credentials(settings.tls),
+        port=service,
+        health=health,
+        metrics=metrics,
+        shared=worker is not None,
+    )
     async with AsyncExitStack() as closing:
-        _take_hold(settings, worker, metrics, pipeline, grpc, closing)
+        _take_hold(settings, worker, metrics, loader, grpc, closing)
         closing.callback(texts.shutdown)
         closing.callback(compute.beside.shutdown)
         device.start()
@@ -315,19 +369,26 @@ async def running(whole: Settings, worker: Worker | None = None) -> AsyncIterato
         closing.push_async_callback(grpc.drain, pipeline.gate.close)
         closing.callback(asyncio.create_task(rechecker.run()).cancel)
         closing.callback(rechecker.stop)
-        loading = _load_all(settings, compute, pipeline, health, metrics)
-        loaded = asyncio.create_task(_then(loading, grpc.start) if worker else loading)
-        closing.callback(loaded.cancel)
+        loaded = _load(loader, _then(loader.start(), grpc.start) if worker else loader.start(), closing)
         yield Running(
             service=service, metrics=metrics, grpc_port=grpc_port, admin_port=admin_port, loaded=loaded, lost=lost
         )
+
+
+def _load(loader: Loader, start: Coroutine[None, None, None], closing: AsyncExitStack) -> asyncio.Task[None]:
+    """Load what is there at the start, and then follow the repository, if it is to be followed."""
+    loaded = asyncio.create_task(start)
+    closing.callback(loaded.cancel)
+    if loader.settings.repository.mode is RepositoryMode.POLL:
+        closing.callback(asyncio.create_task(_then(asyncio.shield(loaded), loader.follow)).cancel)
+    return loaded
 
 
 def _take_hold(
     settings: Settings,
     worker: Worker | None,
     metrics: Metrics,
-    pipeline: Pipeline,
+    loader: Loader,
     grpc: GrpcServer,
     closing: AsyncExitStack,
 ) -> None:
@@ -336,15 +397,16 @@ def _take_hold(
         closing.enter_context(owning(settings.state.directory))
     if settings.audit.directory is None:
         return
+    pipeline = loader.pipeline
     journal = Journal(
         directory=settings.audit.directory,
         settings=settings.audit,
-        models=settings.models,
         worker=worker.index if worker else 0,
         software=versions(SOFTWARE),
         telemetry=metrics,
     )
     pipeline.records = journal.open()
+    loader.serves = journal.serves
     closing.push_async_callback(asyncio.to_thread, journal.close)
     if settings.serves_records and journal.archive is not None:
         replayer = Replayer(
@@ -370,72 +432,11 @@ async def _then(first: Awaitable[None], second: Callable[[], Awaitable[object]])
     await second()
 
 
-async def _load_all(
-    settings: Settings,
-    compute: Dispatcher,
-    pipeline: Pipeline,
-    health: Health,
-    metrics: Metrics,
-) -> None:
-    """Load every model on the device's thread, one after the other; each serves as soon as it is ready."""
-    for spec in settings.models:
-        started = time.perf_counter()
-        load = partial(load_model, spec.path, device=spec.device, dtype=spec.dtype, max_units=settings.limits.max_units)
-        model = await compute.load(spec.name, load)
-        entry = make_entry(spec, model, settings)
-        pipeline.add_model(entry)
-        if pipeline.watch is not None:
-            pipeline.watch.serve(entry.card)
-        metrics.model_loaded(entry.card, time.perf_counter() - started)
-        await health.mark(spec.name, ready=True)
-        logs.event(
-            _log,
-            logging.INFO if entry.card.explainable else logging.WARNING,
-            "model_loaded",
-            model=spec.name,
-            digest=model.digest,
-            explainable=entry.card.explainable,
-            failed_self_tests=list(model.failed),
-            calibration=entry.card.calibration.id,
-        )
-        bounds = compute.bounds(spec.name)
-        level = logging.WARNING if bounds.tight else logging.INFO
-        logs.event(_log, level, "memory_measured", model=spec.name, tight=bounds.tight, **asdict(bounds))
-
-
-async def _not_ready(names: Iterable[str], health: Health, metrics: Metrics) -> None:
-    """Say that nothing can be served any more: the device is lost."""
-    for name in names:
-        metrics.model_ready(name, ready=False)
-        await health.mark(name, ready=False)
-
-
-def make_entry(spec: ModelSpec, model: LoadedModel, settings: Settings) -> Entry:
-    """Describe a loaded model; raises ModelRejected for a threshold or calibration that does not fit it."""
-    if spec.threshold is not None and spec.threshold.label not in model.labels:
-        message = f"model {spec.name}: threshold.label {spec.threshold.label!r} is none of {', '.join(model.labels)}"
-        raise ModelRejected(message)
-    beside = calibration_path(spec.path)
-    path = spec.calibration or (beside if beside.is_file() else None)
-    calibration = None if path is None else read_calibration(spec.name, path, model.digest, model.backend.dtype)
-    card = model.card(
-        spec.name,
-        revision=spec.revision,
-        max_units=settings.limits.max_units,
-        max_characters=settings.limits.max_characters,
-        calibration=calibration.reference() if calibration else UNCALIBRATED,
-        threshold=spec.threshold,
-    )
-    return Entry(card=card, calibration=calibration)
-
-
-def read_calibration(name: str, path: Path, digest: str, dtype: str) -> Calibration:
-    """Read a model's calibration file; raises ModelRejected."""
-    try:
-        return parse_calibration(json.loads(path.read_text()), model_digest=digest, dtype=dtype, policy=STANDARD)
-    except (OSError, ValueError) as error:
-        message = f"model {name}: calibration {path} cannot be used: {error}"
-        raise ModelRejected(message) from error
+def served_names(settings: Settings) -> list[str]:
+    """The models that there are at the start. Raises OSError."""
+    directory = settings.repository.directory
+    found = read_repository(directory).revisions if directory is not None else {}
+    return sorted({*found, *(spec.name for spec in settings.models)})
 
 
 def server_defaults(settings: Settings) -> ServerDefaults:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeAlias, TypeVar, get_type_hints
 
 from rollcall.domain.inputs import Threshold
+from rollcall.domain.model import model_key
 from rollcall.domain.recording import Durability, RecordMode, WhenFull
 from rollcall.domain.verdicts import CheckLevel
 
@@ -40,6 +41,8 @@ Plain: TypeAlias = "str | int | float | bool | dict[str, Plain] | None"
 """A value that JSON can hold."""
 
 ENVIRONMENT_PREFIX = "ROLLCALL_"
+CLIENT_PREFIX = "ROLLCALL_CLIENT_"
+"""Of variables for commands that ask a server; not settings of one."""
 SERVICE_LINK_NAME = re.compile(r"_SERVICE_(HOST|PORT\w*)$|_PORT_\d+_(TCP|UDP|SCTP)\w*$")
 """Variables that Kubernetes adds for a Service named "rollcall" or "rollcall-..."; not settings."""
 SERVICE_LINK_VALUE = re.compile(r"(tcp|udp|sctp)://")
@@ -53,6 +56,17 @@ class LogFormat(Enum):
 
     JSON = "json"
     TEXT = "text"
+
+
+class RepositoryMode(Enum):
+    """When models are loaded from the repository, after those that are there at the start."""
+
+    NONE = "none"
+    """Never."""
+    POLL = "poll"
+    """When a newer revision or a new model is there; a model that is gone is unloaded."""
+    EXPLICIT = "explicit"
+    """When an admin asks for it over gRPC."""
 
 
 class LogLevel(Enum):
@@ -169,6 +183,7 @@ PATH = Kind(expected="a path", parse=_path)
 DAYS = whole(183, 36_500)
 """Of keeping records: six months at least, which is the least that anybody asks of such logs."""
 HOST = text("a host name or address")
+KEYS_URL = text("an https address", r"https://\S+|http://(localhost|127\.0\.0\.1|\[::1\])[:/]\S*")
 NAME = text("a model's name: letters, digits, dot, underscore, hyphen, at most 64", MODEL_NAME.pattern)
 DEVICE = text('"cpu" or "cuda:N"', r"cpu|cuda(:\d+)?")
 DEVICES = Kind(expected='a list of "cpu" or "cuda:N", or the same with commas between', parse=_devices)
@@ -176,6 +191,7 @@ DTYPE = text('"float32", "bfloat16" or "float16"', r"float32|bfloat16|float16")
 PORT = whole(0, MOST_PORTS)
 SHARE = number(float, "a share above 0 and at most 1", lambda x: 0 < x <= 1)
 SHARE_OR_NONE = number(float, "a share from 0 to 1", lambda x: 0 <= x <= 1)
+RATE = number(float, "a number above 0", lambda x: 0 < x < float("inf"))
 PROBABILITY = number(float, "a probability above 0 and below 1", lambda x: 0 < x < 1)
 
 
@@ -189,6 +205,10 @@ class GrpcSettings:
     max_inbound_bytes: Annotated[int, whole(1024, 2**31 - 1)] = 4 * 1024 * 1024
     max_concurrent_streams: Annotated[int, whole(1, 2**31 - 1)] = 1000
     """Calls in progress on one connection; more wait at the client."""
+    max_metadata_bytes: Annotated[int, whole(1024, 1024 * 1024)] = 16 * 1024
+    """Of a call's metadata, tokens included, names and some overhead counted."""
+    max_connections: Annotated[int, whole(1, 1_000_000)] = 1000
+    """At a time; further ones are closed."""
     max_connection_seconds: Annotated[float, seconds(2_000_000)] = 0.0
     """Age, give or take a tenth, at which a connection is closed once its calls have ended, so that clients connect
     again and spread over all processes and pods; 0 for never."""
@@ -196,6 +216,46 @@ class GrpcSettings:
     """Time between "not ready" and refusing connections, for load balancers to notice."""
     drain_seconds: Annotated[float, seconds(3600)] = 30.0
     """Time that calls in progress get to finish when the server stops."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthSettings:
+    """Who may ask on the gRPC port. Without callers and keys nobody has to say who they are."""
+
+    callers: Annotated[Path | None, PATH] = None
+    """File of callers, with their tokens' digests, certificates, tenants and roles; read again when it changes."""
+    jwt_keys_file: Annotated[Path | None, PATH] = None
+    """File of the keys (JWKS) of an issuer of JSON Web Tokens; read again when it changes."""
+    jwt_keys_url: Annotated[str, KEYS_URL] = ""
+    """The same at the issuer's address."""
+    jwt_issuer: Annotated[str, text("the issuer, as its tokens write it")] = ""
+    jwt_audience: Annotated[str, text("the audience that tokens for this service name")] = ""
+    jwt_roles_claim: Annotated[str, text("the name of a claim")] = "roles"
+    """Where a token has roles; a dot leads into an object."""
+    jwt_tenant_claim: Annotated[str, text("the name of a claim")] = "tenant"
+    """Where a token has its tenant; without one its subject is the tenant."""
+    dangerously_serve_anyone: Annotated[bool, BOOLEAN] = False
+    """Nobody has to say who they are, also beyond the loopback."""
+    dangerously_reflect_to_anyone: Annotated[bool, BOOLEAN] = False
+    """The same of reflection."""
+    dangerously_trust_anyone: Annotated[bool, BOOLEAN] = False
+    """Whoever does not have to say who they are has every role, those of auditors and administrators included."""
+
+    @property
+    def required(self) -> bool:
+        """Whether callers have to say who they are."""
+        return bool(self.callers or self.jwt_keys_file or self.jwt_keys_url)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsSettings:
+    """Encryption of the gRPC port, from PEM files that are read again when they change; plain text without them."""
+
+    certificate: Annotated[Path | None, PATH] = None
+    """The server's certificate, and those that lead to its root."""
+    key: Annotated[Path | None, PATH] = None
+    client_ca: Annotated[Path | None, PATH] = None
+    """Roots of clients' certificates; with it nobody connects without one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,6 +303,26 @@ class LimitSettings:
     max_queue_seconds: Annotated[float, seconds(3600)] = 10.0
     """Work that an explanation may find ahead of it; beyond that it is refused, with a hint when to come back."""
     max_rows: Annotated[int, whole(1, 1_000_000)] = 4096
+    max_attention_bytes: Annotated[int, whole(1, 2**31 - 1)] = 256 * 1024 * 1024
+    """Attention that one stream may bring: a little more than 512 tokens of 12 layers and 12 heads take in float32."""
+    max_attention_streams: Annotated[int, whole(1, 10_000)] = 4
+    """Streams with attention at a time, however slowly they are read; more are refused, with a hint when to come."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaSettings:
+    """What one tenant may take of one server process; without a number there is no bound."""
+
+    requests_per_second: Annotated[float | None, RATE] = None
+    """Predictions and explanations."""
+    rows_per_second: Annotated[float | None, RATE] = None
+    """Counterfactual rows and untouched inputs, counted as they run."""
+    concurrency: Annotated[int | None, whole(1, 1_000_000)] = None
+    """Requests at a time."""
+    burst_seconds: Annotated[float, seconds(3600, least=0.1)] = 10.0
+    """How many seconds' worth of unused quota may be used at once."""
+    tenants: Annotated[Path | None, PATH] = None
+    """File with a section for each tenant that has a quota of its own; read again when it changes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,7 +368,7 @@ class AuditSettings:
     checkpoint_seconds: Annotated[float, seconds(3600, least=0.1)] = 10.0
     """Between two signatures of a log that grows."""
     serve: Annotated[bool | None, BOOLEAN] = None
-    """Whether the records are served on the gRPC port; unset, on a loopback address only."""
+    """Whether the records are served on the gRPC port; unset, on the loopback or where callers say who they are."""
     four_eyes: Annotated[bool, BOOLEAN] = True
     """Nobody approves the decision of a review that they decided themselves."""
     explanation_days: Annotated[int | None, DAYS] = None
@@ -297,6 +377,20 @@ class AuditSettings:
     """The same of decisions that were not explained."""
     max_spool_bytes: Annotated[int, whole(1 << 20, 2**63 - 1)] = 1 << 30
     """Room for records that the database has not taken yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepositorySettings:
+    """A directory of models, NAME/REVISION/model.toml each with the model's files beside it."""
+
+    directory: Annotated[Path | None, PATH] = None
+    """Where it is; without it only the models of the settings are served."""
+    mode: Annotated[RepositoryMode, choice(RepositoryMode)] = RepositoryMode.NONE
+    poll_seconds: Annotated[float, seconds(86_400, least=0.1)] = 30.0
+    """Between two looks at the directory in mode poll."""
+    max_bytes: Annotated[int | None, whole(1, 2**63 - 1)] = None
+    """Bytes of model files that may be loaded at a time, two revisions of one model while they are exchanged included;
+    without it there is no bound."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,6 +408,11 @@ class ModelSpec:
     audit_mode: RecordMode | None = None
     audit_durability: Durability | None = None
     audit_days: int | None = None
+
+    @property
+    def key(self) -> str:
+        """What the compute rooms call its weights."""
+        return model_key(self.name, self.revision)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -354,12 +453,16 @@ class Settings:
     """All settings, consistent with each other; `models` by name, at least one."""
 
     grpc: GrpcSettings
+    tls: TlsSettings
+    auth: AuthSettings
     admin: AdminSettings
     explain: ExplainSettings
     limits: LimitSettings
+    quota: QuotaSettings
     log: LogSettings
     state: StateSettings
     audit: AuditSettings
+    repository: RepositorySettings
     models: tuple[ModelSpec, ...]
     devices: tuple[str, ...] = ()
     """One process for each, all on one gRPC port; without any, one process, and each model on its own device."""
@@ -374,8 +477,9 @@ class Settings:
 
     @property
     def serves_records(self) -> bool:
-        """Whether AuditService is on the gRPC port: never where somebody unknown could reach it."""
-        return is_loopback(self.grpc.host) if self.audit.serve is None else self.audit.serve
+        """Whether AuditService is on the gRPC port: never where somebody unknown could reach it from elsewhere."""
+        guarded = self.auth.required or is_loopback(self.grpc.host)
+        return guarded if self.audit.serve is None else self.audit.serve
 
     def public(self) -> dict[str, Plain]:
         """Everything an operator may see, ready for JSON."""
@@ -411,12 +515,16 @@ def reread(current: Settings, read: Callable[[], Settings]) -> Reload:
 
 SECTIONS: dict[str, type[Any]] = {
     "grpc": GrpcSettings,
+    "tls": TlsSettings,
+    "auth": AuthSettings,
     "admin": AdminSettings,
     "explain": ExplainSettings,
     "limits": LimitSettings,
+    "quota": QuotaSettings,
     "log": LogSettings,
     "state": StateSettings,
     "audit": AuditSettings,
+    "repository": RepositorySettings,
 }
 TOP_KEYS: dict[Key, Kind[Any]] = {("default_model",): NAME, ("devices",): DEVICES}
 KEYS: dict[Key, Kind[Any]] = TOP_KEYS | {
@@ -436,6 +544,31 @@ MODEL_KEYS: dict[Key, Kind[Any]] = {
     ("audit_durability",): choice(Durability),
     ("audit_days",): DAYS,
 }
+
+
+def read_model(file: Path, *, name: str, revision: str) -> ModelSpec:
+    """Read the `model.toml` of a repository: the keys of [models.NAME], where path and revision are its directories.
+
+    Raises SettingsError.
+    """
+    mistakes: list[Mistake] = []
+    winners: dict[Key, Entry] = {}
+    for entry in _file_entries(file, mistakes):
+        if entry.key in {("path",), ("revision",)}:
+            mistakes.append(Mistake(place=entry.place, problem="is not a setting here: the directory's place says it"))
+        else:
+            key = ("models", name, *entry.key)
+            winners[key] = replace(entry, key=key)
+    told: dict[str, object] = {"path": file.parent.resolve(), "revision": revision}
+    for said, value in told.items():
+        key = ("models", name, said)
+        winners[key] = Entry(place=f"{file}: {said}", key=key, value=value)
+    values: dict[Key, Any] = {key: value for key, entry in winners.items() for value in _parsed(entry, mistakes)}
+    specs = list(_model(name, winners, values, mistakes))
+    if mistakes:
+        raise SettingsError(*mistakes)
+    (spec,) = specs
+    return spec
 
 
 def _load(sources: Sources) -> Settings:
@@ -508,6 +641,7 @@ def _environment_entries(environ: Mapping[str, str], models: set[str], mistakes:
     for variable, value in sorted(environ.items()):
         if (
             not variable.startswith(ENVIRONMENT_PREFIX)
+            or variable.startswith(CLIENT_PREFIX)
             or SERVICE_LINK_NAME.search(variable)
             or SERVICE_LINK_VALUE.match(value)
         ):
@@ -590,16 +724,25 @@ def _model(
     yield ModelSpec(name=name, **others, threshold=Threshold(**threshold) if threshold else None)
 
 
+def _of_repository(repository: RepositorySettings, at: Callable[..., str]) -> Iterator[Mistake]:
+    if repository.directory is not None and not repository.directory.is_dir():
+        yield Mistake(place=at("repository", "directory"), problem=f"no directory {repository.directory}")
+    if repository.directory is None and repository.mode is not RepositoryMode.NONE:
+        yield Mistake(place=at("repository", "mode"), problem="expected a repository.directory, too")
+
+
 def _contradictions(settings: Settings, names: list[str], winners: Mapping[Key, Entry]) -> Iterator[Mistake]:
     def at(*path: str) -> str:
         return winners[path].place if path in winners else ".".join(path)
 
-    if not names:
+    if not names and settings.repository.directory is None:
         yield Mistake(
             place="models",
             problem="expected at least one model: a section [models.NAME] with a path, or --model NAME=DIRECTORY",
         )
-    if settings.default_model is not None and settings.default_model not in names:
+    yield from _of_repository(settings.repository, at)
+    may_come = settings.repository.directory is not None
+    if settings.default_model is not None and settings.default_model not in names and not may_come:
         close = _suggestion(settings.default_model, dict.fromkeys(names))
         yield Mistake(place=at("default_model"), problem=f"no model of this name is configured{close}")
     grpc, admin = settings.grpc, settings.admin
@@ -617,16 +760,45 @@ def _contradictions(settings: Settings, names: list[str], winners: Mapping[Key, 
         if ("models", name, "device") in winners:
             problem = "expected no device for single models where there are devices for processes"
             yield Mistake(place=at("models", name, "device"), problem=problem)
-    yield from _unguarded_records(settings, at)
+    yield from _unguarded(settings, at)
+    yield from _incomplete(settings, at)
     if settings.explain.max_rows > settings.limits.max_rows:
         problem = f"expected at most limits.max_rows, which is {settings.limits.max_rows}"
         yield Mistake(place=at("explain", "max_rows"), problem=problem)
 
 
-def _unguarded_records(settings: Settings, at: Callable[..., str]) -> Iterator[Mistake]:
-    if settings.audit.serve and not is_loopback(settings.grpc.host):
-        problem = "expected false where grpc.host is not a loopback address: nobody has to say who they are there"
-        yield Mistake(place=at("audit", "serve"), problem=problem)
+def _unguarded(settings: Settings, at: Callable[..., str]) -> Iterator[Mistake]:
+    """Doors that would be open to anyone."""
+    auth, grpc = settings.auth, settings.grpc
+    if not auth.required:
+        who = "where nobody has to say who they are (auth.callers, auth.jwt_keys_file, auth.jwt_keys_url)"
+        if not is_loopback(grpc.host) and not auth.dangerously_serve_anyone:
+            problem = f"expected a loopback address {who}; or set auth.dangerously_serve_anyone"
+            yield Mistake(place=at("grpc", "host"), problem=problem)
+        if grpc.reflection and not auth.dangerously_reflect_to_anyone:
+            problem = f"expected false {who}; or set auth.dangerously_reflect_to_anyone"
+            yield Mistake(place=at("grpc", "reflection"), problem=problem)
+        if settings.audit.serve and not is_loopback(grpc.host):
+            yield Mistake(place=at("audit", "serve"), problem=f"expected false beyond the loopback {who}")
+
+
+def _incomplete(settings: Settings, at: Callable[..., str]) -> Iterator[Mistake]:
+    """Files that are not there, and halves of what belongs together."""
+    auth = settings.auth
+    files = {("tls", item.name): getattr(settings.tls, item.name) for item in fields(TlsSettings)}
+    files |= {("auth", "callers"): auth.callers, ("auth", "jwt_keys_file"): auth.jwt_keys_file}
+    files |= {("quota", "tenants"): settings.quota.tenants}
+    for path, file in files.items():
+        if file is not None and not file.is_file():
+            yield Mistake(place=at(*path), problem=f"no file {file}")
+    for name, other in (("certificate", "key"), ("key", "certificate"), ("client_ca", "certificate")):
+        if getattr(settings.tls, name) is not None and getattr(settings.tls, other) is None:
+            yield Mistake(place=at("tls", other), problem=f"is missing: tls.{name} needs it")
+    if auth.jwt_keys_file and auth.jwt_keys_url:
+        yield Mistake(place=at("auth", "jwt_keys_url"), problem="expected nothing beside auth.jwt_keys_file")
+    for name in ("jwt_issuer", "jwt_audience"):
+        if (auth.jwt_keys_file or auth.jwt_keys_url) and not getattr(auth, name):
+            yield Mistake(place=at("auth", name), problem="is missing: without it tokens meant for others would do")
 
 
 def is_loopback(host: str) -> bool:

@@ -18,9 +18,21 @@ from rollcall.audit.recorder import OUTCOMES
 from rollcall.domain.maps import MapKind
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult, Flag, Reason
 from rollcall.edge.interceptors import REJECTED
+from rollcall.edge.status import TABLE
+from rollcall.oip import open_inference_pb2
 from rollcall.pipeline.rechecking import Ended
 from rollcall.scheduling.queue import Kind
-from rollcall.telemetry.metrics import AUDIT_OUTCOMES, CODES, METHODS, RECHECK_OUTCOMES, SERVICE, STAGES, Metrics
+from rollcall.telemetry.metrics import (
+    AUDIT_OUTCOMES,
+    CODES,
+    METHODS,
+    OPEN_INFERENCE,
+    RECHECK_OUTCOMES,
+    SERVICE,
+    SERVICES,
+    STAGES,
+    Metrics,
+)
 from rollcall.v1 import explanation_service_pb2
 from tests.unit.edge import samples
 
@@ -31,6 +43,7 @@ MODELS = [f"model-{number}" for number in range(10)]
 LINE_BUDGET = 2_000
 UNITS = ("_seconds", "_bytes", "_total", "_info", "_tokens", "_rows", "_ratio")
 COUNTS_OF_NOW = {
+    "rollcall_repository_rejected_revisions",
     "rollcall_audit_log_entries",
     "rollcall_requests_in_flight",
     "rollcall_queue_depth",
@@ -127,11 +140,19 @@ def families(exposition: str) -> list[Metric]:
     return list(text_string_to_metric_families(exposition))
 
 
-def test_methods_are_those_of_the_proto() -> None:
-    """No method is missing from the metrics, and no other is there."""
+def test_methods_are_those_of_the_protos() -> None:
+    """No method that runs a model or lists models is missing from the metrics, and no other is there."""
     service = explanation_service_pb2.DESCRIPTOR.services_by_name["ExplanationService"]
-    assert service.full_name == SERVICE
-    assert set(service.methods_by_name) == set(METHODS)
+    inference = open_inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
+    assert (service.full_name, inference.full_name) == (SERVICE, OPEN_INFERENCE)
+    assert {m for m in METHODS if SERVICES[m] == SERVICE} == set(service.methods_by_name)
+    assert {m for m in METHODS if SERVICES[m] == OPEN_INFERENCE} == {"ModelInfer"} < set(inference.methods_by_name)
+
+
+def test_codes_are_those_that_calls_can_end_with() -> None:
+    """Every code that an error of ours, a cancellation, a deadline or an unknown end has is counted from the start."""
+    ours = {row.code.name for row in TABLE.values()}
+    assert ours | {"OK", "CANCELLED", "UNKNOWN", "DEADLINE_EXCEEDED", "INTERNAL"} <= set(CODES)
 
 
 def test_a_scrape_keeps_to_its_budget(exposition: str) -> None:
@@ -192,7 +213,7 @@ def test_labels_are_known_in_advance(families: list[Metric]) -> None:
     assert names == {
         *("grpc_type", "grpc_service", "grpc_method", "grpc_code", "le"),
         *("method", "model", "code", "stage", "map", "flag", "reason", "check", "outcome", "kind"),
-        *("revision", "digest", "backend", "device", "dtype"),
+        *("revision", "digest", "backend", "device", "dtype", "scope"),
         *("version", "python", "torch", "transformers", "grpcio", "protobuf"),
     }
 
@@ -209,6 +230,8 @@ def test_metric_names_are_frozen(families: list[Metric]) -> None:
         "rollcall_audit_log_entries",
         "rollcall_audit_records",
         "rollcall_audit_spool_bytes",
+        "rollcall_audit_spool_limit_bytes",
+        "rollcall_repository_rejected_revisions",
         "rollcall_audit_store_failures",
         "rollcall_backlog_seconds",
         "rollcall_batch_duration_seconds",

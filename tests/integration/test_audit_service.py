@@ -50,7 +50,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """Record an explanation and a decision about a person, and an explanation about nobody."""
     directory = tmp_path_factory.mktemp("audit") / "log"
     settings = {"ROLLCALL_AUDIT_DIRECTORY": str(directory), "ROLLCALL_AUDIT_CHECKPOINT_SECONDS": "0.2"}
-    settings["ROLLCALL_AUDIT_EXPLANATION_DAYS"] = "200"
+    settings |= {"ROLLCALL_AUDIT_EXPLANATION_DAYS": "200", "ROLLCALL_AUTH_DANGEROUSLY_TRUST_ANYONE": "true"}
     with server_process("--demo", environment=settings) as server, AuditClient(server.target, timeout=120) as client:
         explained = client.explain(TEXT, subject_ref=PERSON)
         decided = client.predict(TEXT, subject_ref=PERSON, decision_ref=DECISION)
@@ -96,7 +96,7 @@ def test_what_is_sealed_is_opened_for_a_reason_only_and_that_is_logged(desk: Des
     assert json.loads(record.parts["references"])["subject_ref"] == PERSON
     (event,) = desk.client.events(kind=EventType.ACCESS, record_id=desk.explained)
     assert event.log_index == record.access_log_index
-    assert (event.what["actor"], event.what["details"]["parts"]) == ("local", ["input", "references"])
+    assert (event.what["actor"], event.what["details"]["parts"]) == ("anyone", ["input", "references"])
     assert record.events == (event,)
 
 
@@ -165,7 +165,7 @@ def test_a_record_is_reviewed_by_two(desk: Desk) -> None:
     with pytest.raises(InvalidArgument, match="rationale"):
         desk.client.decide_review(desk.other, Disposition.UPHELD, "")
     decided = desk.client.decide_review(desk.other, Disposition.UPHELD, "the words say so")
-    assert (decided.state, decided.decided_by, decided.case_number) == (ReviewState.DECIDED, "local", "2026/17")
+    assert (decided.state, decided.decided_by, decided.case_number) == (ReviewState.DECIDED, "anyone", "2026/17")
     with pytest.raises(FailedPrecondition, match="second pair of eyes"):
         desk.client.approve_review(desk.other)
     returned = desk.client.return_review(desk.other, "look again")

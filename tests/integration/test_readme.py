@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from rollcall.admission.quota import Quota, parse_quotas
 from rollcall.demo.server import ServerProcess, server_process
+from rollcall.edge.access.callers import parse_callers
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -79,15 +81,24 @@ def test_the_servers_start(tiny_models: dict[str, Path]) -> None:
 
 def test_the_settings_are_right(tmp_path: Path, tiny_models: dict[str, Path]) -> None:
     """The example settings pass check-config."""
-    (example,) = blocks("toml")
-    (tmp_path / "rollcall.toml").write_text(example.replace("/models/fraud", str(tiny_models["distilbert"])))
+    example, callers, quotas = blocks("toml")
+    (tmp_path / "callers.toml").write_text(callers)
+    for written, real in {"/models/fraud": tiny_models["distilbert"], "/etc/rollcall": tmp_path}.items():
+        example = example.replace(written, str(real))
+    (tmp_path / "rollcall.toml").write_text(example)
     (command,) = [c for c in COMMANDS if "check-config" in c]
     assert "no mistakes" in run(command, tmp_path)
+    assert parse_callers(callers.encode()).by_token("foo") is not None
+    assert parse_quotas(quotas.encode(), Quota()).keys() == {"reviews"}
 
 
 @pytest.mark.parametrize(
     ("number", "prints"),
-    [(0, r"(positive|negative) (FAITHFUL|UNFAITHFUL|INCONCLUSIVE) "), (1, r"capture: 0 of \d+ rows\n(.*\n)*heads ")],
+    [
+        (0, r"(positive|negative) (FAITHFUL|UNFAITHFUL|INCONCLUSIVE) "),
+        (1, r"capture: 0 of \d+ rows\n(.*\n)*heads "),
+        (2, r"(FAITHFUL|UNFAITHFUL|INCONCLUSIVE) \(\d+, \d+, \d+, \d+\)\n"),
+    ],
 )
 def test_the_python_examples_work(server: ServerProcess, number: int, prints: str) -> None:
     """The examples of the README run as they stand, on another port."""

@@ -19,9 +19,13 @@ from rollcall import __version__
 from rollcall.__main__ import COMMANDS, ProgressBar, main
 from rollcall.domain import errors
 from rollcall.domain.explanation import ExplainRequest, Progress
+from rollcall.domain.identity import Identity, Role
 from rollcall.domain.inputs import Target, TextInput, Threshold
 from rollcall.domain.maps import MapKind
 from rollcall.domain.verdicts import CheckLevel
+from rollcall.edge.access.callers import parse_callers, token_digest
+from rollcall.settings import AuthSettings, TlsSettings
+from tests.certificates import Authority
 from tests.unit.edge import samples
 from tests.unit.edge.fakes import FakeHouse, open_door
 
@@ -33,10 +37,69 @@ if TYPE_CHECKING:
 NOBODY = "127.0.0.1:1"
 
 
-async def ask(house: FakeHouse, *arguments: str) -> int:
+async def ask(
+    house: FakeHouse, *arguments: str, auth: AuthSettings | None = None, tls: TlsSettings | None = None
+) -> int:
     """Run a command against a server in front of the house; return its exit code."""
-    async with open_door(house) as door:
+    async with open_door(house, auth=auth, tls=tls) as door:
         return await asyncio.to_thread(main, [*arguments, "--target", f"127.0.0.1:{door.port}"])
+
+
+# --- who asks ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def known(tmp_path: Path) -> AuthSettings:
+    """Know one caller, by a token."""
+    file = tmp_path / "callers.toml"
+    file.write_text(f'[reviews]\nroles = "caller"\ntoken_sha256 = "{token_digest("good-token")}"\n')
+    return AuthSettings(callers=file)
+
+
+async def test_a_token_comes_from_a_file_or_the_environment(
+    known: AuthSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody has to write a secret where others see it: on a command line."""
+    house, file = FakeHouse(), tmp_path / "token"
+    file.write_text("good-token\n")
+    assert await ask(house, "explain", "text", auth=known) == 1
+    assert "say who you are" in capsys.readouterr().err
+    assert await ask(house, "explain", "text", "--token-file", str(file), auth=known) == 0
+    monkeypatch.setenv("ROLLCALL_CLIENT_TOKEN", "good-token")
+    assert await ask(house, "models", auth=known) == 0
+    monkeypatch.setenv("ROLLCALL_CLIENT_TOKEN", "bad-token")
+    assert await ask(house, "models", auth=known) == 1
+    assert "bad-token" not in capsys.readouterr().err
+    monkeypatch.setenv("ROLLCALL_CLIENT_TOKEN_FILE", str(file))
+    assert await ask(house, "models", auth=known) == 0
+    assert [asked.caller.name for asked in house.asked] == ["reviews"]
+
+
+async def test_the_client_is_sure_of_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With certificates by options or by the environment the command speaks TLS, and says so where it fails."""
+    authority, house = Authority(), FakeHouse()
+    certificate, key = authority.server().write(tmp_path, "server")
+    cert, own = authority.client().write(tmp_path, "client")
+    ca = authority.write(tmp_path / "ca.pem")
+    tls = TlsSettings(certificate=certificate, key=key, client_ca=ca)
+    assert await ask(house, "models", "--ca", str(ca), "--timeout", "5", tls=tls) == 1
+    assert "--cert" in capsys.readouterr().err
+    assert await ask(house, "models", "--ca", str(ca), "--cert", str(cert), "--key", str(own), tls=tls) == 0
+    for name, file in (("CA", ca), ("CERT", cert), ("KEY", own)):
+        monkeypatch.setenv(f"ROLLCALL_CLIENT_{name}", str(file))
+    assert await ask(house, "models", tls=tls) == 0
+    monkeypatch.delenv("ROLLCALL_CLIENT_KEY")
+    assert await ask(house, "models", tls=tls) == 2
+    assert "cert and key belong together" in capsys.readouterr().err
+
+
+def test_variables_of_commands_are_no_settings_of_a_server(folder: Path) -> None:
+    """Somebody who asks and serves from one shell is not told of mistakes."""
+    environ = {"ROLLCALL_CLIENT_TOKEN": "x", "ROLLCALL_CLIENT_TARGET": "y"}
+    parsed = command_line.parser().parse_args(["serve", "--model", f"a={folder / 'model'}"])
+    assert command_line.serve_sources(parsed, environ).load().models
 
 
 # --- explain and models --------------------------------------------------------------------------------------------
@@ -249,6 +312,45 @@ def test_config_is_checked(folder: Path, capsys: pytest.CaptureFixture[str]) -> 
     config.write_text("[models.a]\n")
     assert main(["check-config", str(config)]) == 2
     assert capsys.readouterr().err == "rollcall: models.a.path: is missing: the directory of the model\n"
+
+
+def test_a_token_is_made(capsys: pytest.CaptureFixture[str]) -> None:
+    """The entry goes to the file of callers, and knows the token, which is shown once and is not in it."""
+    assert main(["token", "reviews@example", "--role", "caller", "--role", "auditor", "--tenant", "reviews"]) == 0
+    said = capsys.readouterr()
+    token = said.err.split()[-1]
+    assert len(token) >= 43
+    assert token not in said.out
+    roles = frozenset({Role.CALLER, Role.AUDITOR})
+    assert parse_callers(said.out.encode()).by_token(token) == Identity(
+        name="reviews@example", tenant="reviews", roles=roles
+    )
+
+
+def test_a_token_needs_a_good_name(capsys: pytest.CaptureFixture[str]) -> None:
+    """What the server would refuse is not made."""
+    assert main(["token", "a b", "--role", "caller"]) == 2
+    assert "expected names of callers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("section", "problem"),
+    [
+        ("[auth]\ncallers = 'wrong'", "wrong: is not valid TOML"),
+        ("[auth]\njwt_keys_file = 'wrong'\njwt_issuer = 'i'\njwt_audience = 'a'", "wrong: is no set of JSON Web Keys"),
+        ("[tls]\ncertificate = 'wrong'\nkey = 'wrong'", "wrong: the certificate is no PEM certificate"),
+        ("[quota]\ntenants = 'wrong'", "wrong: is not valid TOML"),
+    ],
+)
+def test_files_are_checked_with_the_config(
+    folder: Path, capsys: pytest.CaptureFixture[str], section: str, problem: str
+) -> None:
+    """A file that a server could not use is found before one is started."""
+    (folder / "wrong").write_text("{wrong")
+    config = folder / "rollcall.toml"
+    config.write_text(f'{section}\n[models.a]\npath = "model"\n')
+    assert main(["check-config", str(config)]) == 1
+    assert problem in capsys.readouterr().err
 
 
 # --- help ----------------------------------------------------------------------------------------------------------

@@ -83,6 +83,8 @@ def test_a_full_file_is_read(folder: Path) -> None:
         port = 0
         reflection = true
         drain_seconds = 2.5
+        [auth]
+        dangerously_reflect_to_anyone = true
         [explain]
         check_level = "NONE"
         share = 1
@@ -123,6 +125,7 @@ def test_the_environment_wins_over_the_file(folder: Path) -> None:
         ROLLCALL_GRPC_PORT="9001",
         ROLLCALL_LIMITS_MAX_ROWS="512",
         ROLLCALL_GRPC_REFLECTION="TRUE",
+        ROLLCALL_AUTH_DANGEROUSLY_REFLECT_TO_ANYONE="true",
         ROLLCALL_DEFAULT_MODEL="my-model",
         ROLLCALL_MODELS_MY_MODEL_PATH=str(folder / "model"),
         ROLLCALL_MODELS_MY_MODEL_THRESHOLD_LABEL="yes",
@@ -183,6 +186,7 @@ def test_public_settings_are_plain(folder: Path) -> None:
             "dtype": "float32",
             "audit_mode": None,
             "audit_durability": None,
+            "audit_days": None,
         }
     }
     assert public["log"] == {"level": "info", "format": "json"}
@@ -341,6 +345,59 @@ def test_any_values_load_or_are_refused(values: dict[str, int | str | bool]) -> 
         assert error.mistakes  # noqa: PT017 - either outcome is right
 
 
+# --- doors ---------------------------------------------------------------------------------------------------------
+
+JWT = "[auth]\njwt_keys_url = 'https://issuer.example/keys'\njwt_issuer = 'i'\njwt_audience = 'a'\n"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "[::]", "10.0.0.7", "rollcall.example", "localhost.example"])  # noqa: S104
+def test_no_door_to_the_world_is_open_to_anyone(folder: Path, host: str) -> None:
+    """Beyond the loopback callers have to say who they are, unless a setting with a dangerous name is taken."""
+    toml = MODEL + f"[grpc]\nhost = '{host}'\n"
+    (mistake,) = mistakes(folder, toml)
+    assert mistake.startswith("FILE: grpc.host: expected a loopback address where nobody has to say who they are")
+    assert load(folder, toml + JWT).auth.required
+    assert not load(folder, toml, ROLLCALL_AUTH_DANGEROUSLY_SERVE_ANYONE="true").auth.required
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "[::1]", "localhost"])
+def test_the_loopback_may_be_open(folder: Path, host: str) -> None:
+    """Trying things out on one's own machine needs no credentials."""
+    assert not load(folder, MODEL + f"[grpc]\nhost = '{host}'\n").auth.required
+
+
+def test_reflection_is_not_for_anyone(folder: Path) -> None:
+    """What there is to call is told only to those who may call something."""
+    toml = MODEL + "[grpc]\nreflection = true\n"
+    (mistake,) = mistakes(folder, toml)
+    assert mistake.startswith("FILE: grpc.reflection: expected false where nobody has to say who they are")
+    assert load(folder, toml + JWT).grpc.reflection
+    assert load(folder, toml + "[auth]\ndangerously_reflect_to_anyone = true").grpc.reflection
+
+
+@pytest.mark.parametrize(
+    ("auth", "problem"),
+    [
+        ("callers = 'gone.toml'", "FILE: auth.callers: no file FOLDER/gone.toml"),
+        ("jwt_keys_file = 'gone.json'", "FILE: auth.jwt_keys_file: no file FOLDER/gone.json"),
+        ("jwt_keys_url = 'http://issuer.example/keys'", "FILE: auth.jwt_keys_url: expected an https address"),
+        ("[tls]\ncertificate = 'calibration.json'", "tls.key: is missing"),
+        ("[tls]\nkey = 'calibration.json'", "tls.certificate: is missing"),
+        ("[tls]\nclient_ca = 'calibration.json'", "tls.certificate: is missing"),
+        ("[quota]\ntenants = 'gone.toml'", "FILE: quota.tenants: no file FOLDER/gone.toml"),
+        ("[quota]\nrows_per_second = 0", "FILE: quota.rows_per_second: expected a number above 0"),
+        ("[tls]\ncertificate = 'gone.pem'", "FILE: tls.certificate: no file FOLDER/gone.pem"),
+        ("jwt_keys_url = 'https://a'", "auth.jwt_issuer: is missing"),
+        ("jwt_keys_url = 'https://a'\njwt_issuer = 'i'", "auth.jwt_audience: is missing"),
+        ("jwt_keys_url = 'https://a'\njwt_keys_file = 'calibration.json'", "FILE: auth.jwt_keys_url: expected nothing"),
+    ],
+)
+def test_authentication_is_whole(folder: Path, auth: str, problem: str) -> None:
+    """Half of it would let in whoever has a token that was meant for somebody else."""
+    found = mistakes(folder, MODEL + "[auth]\n" + auth)
+    assert any(mistake.startswith(problem.replace("FOLDER", str(folder))) for mistake in found), found
+
+
 # --- reading again -------------------------------------------------------------------------------------------------
 
 
@@ -402,13 +459,16 @@ LOOPBACK, ELSEWHERE = ("127.0.0.1", "[::1]", "localhost"), ("0.0.0.0", "rollcall
 
 @pytest.mark.parametrize("host", LOOPBACK + ELSEWHERE)
 def test_records_are_served_where_nobody_unknown_gets_to(folder: Path, host: str) -> None:
-    """Unless told otherwise on a loopback address only; elsewhere not even if told, for nobody says who they are."""
-    where = f'[grpc]\nhost = "{host}"\n{MODEL}'
+    """On the loopback, or where callers say who they are; elsewhere not even if told."""
+    (folder / "callers.toml").write_text("")
+    where = f'[grpc]\nhost = "{host}"\n[auth]\ndangerously_serve_anyone = true\n{MODEL}'
+    known = where.replace("[auth]", '[auth]\ncallers = "callers.toml"')
     served = host in LOOPBACK
+    assert load(folder, known).serves_records
     assert load(folder, where).serves_records is served
     assert load(folder, where, ROLLCALL_AUDIT_SERVE="false").serves_records is False
     if served:
         assert load(folder, where, ROLLCALL_AUDIT_SERVE="true").serves_records
     else:
         (mistake,) = mistakes(folder, where, ROLLCALL_AUDIT_SERVE="true")
-        assert mistake.startswith("ROLLCALL_AUDIT_SERVE: expected false where grpc.host is not a loopback address")
+        assert mistake.startswith("ROLLCALL_AUDIT_SERVE: expected false beyond the loopback")

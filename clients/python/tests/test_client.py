@@ -38,9 +38,11 @@ from rollcall_client import (
     Threshold,
     Unavailable,
 )
-from rollcall_client._v1 import explanation_service_pb2
+from rollcall_client._v1 import common_pb2, explanation_pb2, explanation_service_pb2
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conftest import Ask
 
 BUSY = Failure(code=grpc.StatusCode.UNAVAILABLE, message="loading")
@@ -106,6 +108,51 @@ def test_a_stream_without_an_answer_is_invalid(ask: Ask) -> None:
     """Progress alone is no answer."""
     with FakeService.serving(Stream(messages=(message("look", 10),))) as service, pytest.raises(InvalidAnswer):
         ask(service.target, lambda client: client.explain_stream("a text", progress=lambda _: None))
+
+
+def attention_in(*chunks: tuple[int, bytes, int]) -> tuple[explanation_service_pb2.ExplainStreamResponse, ...]:
+    """A stream whose attention of eight bytes, one layer and head over two tokens, comes in these chunks."""
+    response = explanation_service_pb2.ExplainStreamResponse
+    described = explanation_pb2.AttentionTensor(
+        layers=[3], heads=[1], tensor=common_pb2.Tensor(data_type=common_pb2.DATA_TYPE_FLOAT16, shape=[1, 1, 2, 2])
+    )
+    chunk = explanation_service_pb2.TensorChunk
+    parts = (chunk(offset=offset, data=data, crc32c=crc) for offset, data, crc in chunks)
+    return (message(), response(attention=described), *(response(chunk=part) for part in parts))
+
+
+# Halves, quarters and three quarters in binary16; the checksums are those of another implementation (crc32c 2.9).
+FIRST, SECOND = (0, b"\x00\x38\x00\x38", 0x5BEAE2E2), (4, b"\x00\x34\x00\x3a", 0x1C5E08CA)
+
+
+def test_attention_in_chunks_is_put_together(ask: Ask) -> None:
+    """Attention that no reply could hold arrives as an array of its shape, beside the flags of its map."""
+    with FakeService.serving(Stream(messages=attention_in(FIRST, SECOND))) as service:
+        explanation = ask(service.target, lambda client: client.explain_stream("a text"))
+    assert explanation.attention.numpy().tolist() == [[[[0.5, 0.5], [0.25, 0.75]]]]
+    assert explanation.attention.layers == (3,)
+    assert explanation.flag is Flag.FAITHFUL
+
+
+@pytest.mark.parametrize(
+    ("messages", "says"),
+    [
+        (attention_in(FIRST, (4, b"\x00\x34\x00\x3b", SECOND[2])), "damaged on the way"),
+        (attention_in(FIRST), "cannot have 4 bytes"),
+        (attention_in(SECOND), "not for byte 0"),
+        (attention_in(FIRST, FIRST), "not for byte 4"),
+        (attention_in(FIRST, SECOND, (8, bytes(9), 0)), "damaged on the way"),
+        (attention_in(*((4 * i, FIRST[1], FIRST[2]) for i in range(9))), "more attention than it announced"),
+        (attention_in(FIRST, SECOND)[2:], "not for byte 0"),
+        (attention_in(FIRST, SECOND)[1:], "without an answer"),
+    ],
+)
+def test_attention_that_is_not_whole_is_refused(
+    ask: Ask, messages: tuple[explanation_service_pb2.ExplainStreamResponse, ...], says: str
+) -> None:
+    """A caller never sees attention with damaged, missing or additional bytes."""
+    with FakeService.serving(Stream(messages=messages)) as service, pytest.raises(InvalidAnswer, match=says):
+        ask(service.target, lambda client: client.explain_stream("a text"))
 
 
 def test_a_stream_is_tried_again_where_the_service_is_unavailable(ask: Ask) -> None:
@@ -403,6 +450,48 @@ def test_a_secure_channel_is_used_with_credentials(ask: Ask) -> None:
             retries=0,
         )
     assert service.requests == []
+
+
+def test_a_token_goes_with_every_call(ask: Ask) -> None:
+    """The service hears who asks; a token that changes is asked for anew."""
+    tokens = iter(["first", "second"])
+    with FakeService.serving(canned.explain_reply(), canned.explain_reply()) as service:
+        for _ in range(2):
+            ask(service.target, lambda client: client.explain("a text"), token=lambda: next(tokens))
+    assert [sent["authorization"] for sent in service.metadata] == ["Bearer first", "Bearer second"]
+
+
+@pytest.mark.parametrize("token", ["", "two words", "secret\n", "sécret"])
+def test_what_cannot_be_a_token_is_not_sent_nor_quoted(ask: Ask, token: str) -> None:
+    """A file's line feed is a common mistake; the message does not spread the secret."""
+    with (
+        FakeService.serving(canned.explain_reply()) as service,
+        pytest.raises(ValueError, match=r"^token must") as raised,
+    ):
+        ask(service.target, lambda client: client.explain("a text"), token=token)
+    assert service.requests == []
+    assert not token or token not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"cert": "a.pem"}, "belong together"),
+        ({"ca": "ca.pem", "key": "a.key"}, "belong together"),
+        ({"cert": "a.pem", "key": "a.key"}, "need ca"),
+        ({"ca": "ca.pem", "credentials": grpc.ssl_channel_credentials()}, "either credentials or ca"),
+    ],
+)
+def test_half_a_trust_is_refused(options: dict[str, Any], problem: str) -> None:
+    """A connection that is less secure than it looks is not opened."""
+    with pytest.raises(ValueError, match=problem):
+        Client("127.0.0.1:1", **options)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """The caller learns which file is missing."""
+    with pytest.raises(FileNotFoundError, match=r"ca\.pem"):
+        Client("127.0.0.1:1", ca=tmp_path / "ca.pem")
 
 
 def test_types_are_exact() -> None:

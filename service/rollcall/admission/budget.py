@@ -28,13 +28,14 @@ def in_time(seconds: float, deadline: float | None, now: float) -> bool:
 class Budget:
     """Counts rows; `cut` remembers why something was refused first, `late` whether time ever was the reason.
 
-    `estimate` says how long so many more rows will take, waiting included.
+    `estimate` says how long so many more rows will take, waiting included; `spent` hears of rows that have been run.
     """
 
     max_rows: int
     deadline: float | None
     clock: Callable[[], float]
     estimate: Callable[[int], float]
+    spent: Callable[[int], None] = lambda _: None
     rows: int = 0
     cut: Cut | None = field(default=None)
     late: bool = False
@@ -60,3 +61,4 @@ class Budget:
     def spend(self, rows: int) -> None:
         """Count rows that have been run."""
         self.rows += rows
+        self.spent(rows)

@@ -10,7 +10,7 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ from rollcall.audit.keys import encryption_key, signing_key
 from rollcall.audit.notes import NoteError
 from rollcall.audit.queries import Signed
 from rollcall.audit.recorder import Recorder, Rule
-from rollcall.audit.retaining import matrix
+from rollcall.audit.retaining import days_of
 from rollcall.audit.sealing import SealError
 from rollcall.audit.sequencer import AuditTelemetry, Sequencer
 from rollcall.audit.spool import Spool
@@ -48,14 +48,26 @@ class Journal:
 
     directory: Path
     settings: AuditSettings
-    models: Iterable[ModelSpec]
     worker: int
     software: Mapping[str, str]
     telemetry: AuditTelemetry
     now: Callable[[], float] = time.time
+    rules: dict[str, Rule] = field(default_factory=dict)
+    """How the answers of each model are recorded."""
+    retention: dict[tuple[str, str], int] = field(default_factory=dict)
+    """For how many days sealed parts are kept, by model and type of record."""
     archive: Archive | None = None
     """What the log is asked through, once it is open."""
     _closing: ExitStack = field(default_factory=ExitStack, repr=False)
+
+    def serves(self, model: ModelSpec) -> None:
+        """Learn how the answers of a model are recorded, before its first."""
+        self.rules[model.name] = Rule(
+            mode=model.audit_mode or self.settings.mode,
+            durability=model.audit_durability or self.settings.durability,
+        )
+        settings = self.settings
+        self.retention |= days_of(model.name, model.audit_days, settings.explanation_days, settings.decision_days)
 
     def open(self) -> Recorder:
         """Begin or go on; raises OSError, LogUnusable among them."""
@@ -102,11 +114,7 @@ class Journal:
             store=store,
             subjects=subjects,
             verifier=signer.verifier,
-            retention=matrix(
-                {model.name: model.audit_days for model in self.models},
-                settings.explanation_days,
-                settings.decision_days,
-            ),
+            retention=self.retention,
             four_eyes=settings.four_eyes,
             published=lambda signed: _publish(signed, copies),
             now=self.now,
@@ -114,7 +122,7 @@ class Journal:
         recorder = Recorder(
             spool=spool,
             subjects=subjects,
-            rules={model.name: _rule(model, settings) for model in self.models},
+            rules=self.rules,
             when_full=settings.when_full,
             required=settings.required,
             software=self.software,
@@ -124,7 +132,7 @@ class Journal:
         sequencer.sequenced = recorder.sequenced
         spool.appended = sequencer.wake
         spool.open()
-        self.telemetry.watch_audit_spool(lambda: spool.used_bytes)
+        self.telemetry.watch_audit_spool(lambda: spool.used_bytes, spool.most_bytes)
         sequencer.start()
         self._closing.callback(sequencer.stop)
         self._closing.callback(spool.close)
@@ -133,13 +141,6 @@ class Journal:
             _log, level, "audit_log_opened", key=signer.verifier.line(), encryption_key=key.id, torn_segments=spool.torn
         )
         return recorder
-
-
-def _rule(model: ModelSpec, settings: AuditSettings) -> Rule:
-    return Rule(
-        mode=model.audit_mode or settings.mode,
-        durability=model.audit_durability or settings.durability,
-    )
 
 
 def _publish(signed: Signed, copies: Copies) -> None:

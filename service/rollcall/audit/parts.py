@@ -16,7 +16,7 @@ import numpy as np
 from rollcall.audit.record import Explained, Told
 from rollcall.domain.explanation import Attribution, Effect
 from rollcall.domain.inputs import ModelInput, TextInput, Unit
-from rollcall.domain.maps import Floats
+from rollcall.domain.maps import MAX_ATTENTION_BYTES, Floats
 from rollcall.domain.recording import RecordMode
 
 SALT = "salt"
@@ -43,8 +43,10 @@ def parts(told: Told) -> dict[str, bytes]:
     }
     if request.decision_ref or request.subject_ref:
         found[REFERENCES] = _json({"decision_ref": request.decision_ref, "subject_ref": request.subject_ref})
-    if isinstance(told, Explained) and told.explanation.attention is not None:
-        found[ATTENTION] = told.explanation.attention.data
+    attention = told.explanation.attention if isinstance(told, Explained) else None
+    # What takes a stream to send is not kept: weights, input and selection, which the record names, give it again.
+    if attention is not None and len(attention.data) <= MAX_ATTENTION_BYTES:
+        found[ATTENTION] = attention.data
     return found
 
 

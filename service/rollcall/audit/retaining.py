@@ -38,11 +38,10 @@ class Due:
     held: int
 
 
-def matrix(models: Mapping[str, int | None], explanation_days: int | None, decision_days: int | None) -> Matrix:
-    """Put the table together: a model's own days win over those of the type. `models` are all that are served."""
-    by_type = {EXPLANATION: explanation_days, DECISION: decision_days}
-    rows = {(model, kind): own or days for model, own in models.items() for kind, days in by_type.items()}
-    return {row: days for row, days in rows.items() if days is not None}
+def days_of(model: str, own: int | None, explanation_days: int | None, decision_days: int | None) -> Matrix:
+    """Rows of a model: its `own` days, if it has any, win over those of the type."""
+    by_type = {EXPLANATION: own or explanation_days, DECISION: own or decision_days}
+    return {(model, kind): days for kind, days in by_type.items() if days is not None}
 
 
 def plan(archive: Archive) -> list[Due]:

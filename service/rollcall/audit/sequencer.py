@@ -43,8 +43,8 @@ class AuditTelemetry(Protocol):
         """The database did not take a batch."""
         ...
 
-    def watch_audit_spool(self, used_bytes: Callable[[], int]) -> None:
-        """The spool can be asked how many bytes are in it."""
+    def watch_audit_spool(self, used_bytes: Callable[[], int], most_bytes: int) -> None:
+        """The spool can be asked how many bytes are in it, of at most so many."""
         ...
 
 

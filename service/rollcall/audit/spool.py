@@ -27,6 +27,8 @@ from rollcall.disk import flush_directory
 
 SEGMENT_BYTES = 16 * 1024 * 1024
 """Size at which the next segment is begun."""
+LEAST_SEGMENTS = 4
+"""Into which the room is divided at least: the one that is written to is not given back, and must not be all of it."""
 SUFFIX = ".seg"
 TORN = ".torn"
 _HEAD = struct.Struct("<II")
@@ -207,7 +209,7 @@ class Spool:
         if failure is not None and self._handle is not None:
             with suppress(OSError):  # a full disk needs the room; elsewhere the next start cuts it off
                 os.ftruncate(self._handle, whole)
-        if failure is not None or whole >= self.segment_bytes:
+        if failure is not None or whole >= min(self.segment_bytes, self.most_bytes // LEAST_SEGMENTS):
             self._end_segment()
         return failure
 

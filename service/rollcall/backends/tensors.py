@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,13 @@ from rollcall.domain.maps import AttentionSelection, AttentionTensor, Floats, He
 Tensor = torch.Tensor
 
 UINT8_LEVELS = 255
-_DTYPES = {TensorType.FLOAT32: torch.float32, TensorType.FLOAT16: torch.float16, TensorType.UINT8: torch.uint8}
+_DTYPES = {TensorType.FLOAT32: torch.float32, TensorType.FLOAT16: torch.float16}
+STORED: dict[TensorType, np.dtype[Any]] = {
+    TensorType.FLOAT32: np.dtype("<f4"),
+    TensorType.FLOAT16: np.dtype("<f2"),
+    TensorType.UINT8: np.dtype("u1"),
+}
+"""Types on the wire: little-endian wherever this runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,24 +81,41 @@ def to_host(*tensors: Tensor) -> list[Floats]:
 
 
 def select_attention(layers: list[torch.Tensor], selection: AttentionSelection, readout: int) -> AttentionTensor:
-    """Cut the selection out of one input's attention, one [H, Q, K] per layer, and store it as asked."""
+    """Cut the selection out of one input's attention, one [H, Q, K] per layer, and store it as asked.
+
+    Layer by layer, so that the whole of it is there once, on the host, and in the type that it is sent in.
+    """
     chosen = list(selection.layers) or list(range(len(layers)))
     heads = list(selection.heads) or list(range(layers[0].shape[0]))
-    values = torch.stack([layers[layer][heads] for layer in chosen])
-    if selection.readout_only:
-        values = values[:, :, readout : readout + 1]
-    if selection.head_reduction is HeadReduction.MEAN:
-        values = values.mean(dim=1, keepdim=True)
-    elif selection.head_reduction is HeadReduction.MAX:
-        values = values.amax(dim=1, keepdim=True)
-    stored = values.to(_DTYPES[selection.tensor_type])
-    if selection.tensor_type is TensorType.UINT8:
-        stored = (values * UINT8_LEVELS).round().to(torch.uint8)
+    _, queries, keys = layers[0].shape
+    shape = (
+        len(chosen),
+        len(heads) if selection.head_reduction is HeadReduction.NONE else 1,
+        1 if selection.readout_only else queries,
+        keys,
+    )
+    stored = np.empty(shape, dtype=STORED[selection.tensor_type])
+    for place, layer in enumerate(chosen):
+        stored[place] = _selected(layers[layer], heads, selection, readout).cpu().numpy()
     return AttentionTensor(
         layers=tuple(chosen),
         heads=tuple(heads) if selection.head_reduction is HeadReduction.NONE else (),
         readout=readout,
         tensor_type=selection.tensor_type,
-        shape=tuple(stored.shape),
-        data=stored.contiguous().cpu().numpy().tobytes(),
+        shape=shape,
+        data=stored.tobytes(),
     )
+
+
+def _selected(layer: Tensor, heads: list[int], selection: AttentionSelection, readout: int) -> Tensor:
+    """Heads and queries of one layer [H, Q, K], in the type that they are stored in."""
+    values = layer[heads]
+    if selection.readout_only:
+        values = values[:, readout : readout + 1]
+    if selection.head_reduction is HeadReduction.MEAN:
+        values = values.mean(dim=0, keepdim=True)
+    elif selection.head_reduction is HeadReduction.MAX:
+        values = values.amax(dim=0, keepdim=True)
+    if selection.tensor_type is TensorType.UINT8:
+        return (values * UINT8_LEVELS).round().to(torch.uint8)
+    return values.to(_DTYPES[selection.tensor_type])

@@ -70,9 +70,7 @@ def tour(out: Path) -> int:
 def _explain(client: Client, kind: str, text: str, *, color: bool, width: int) -> Explanation:
     print(f"=== {kind} ".ljust(width, "="))
     if kind == LOOKED_AT_CLOSELY:
-        print(
-            "Looking closely: hundreds of further rows, numbers and witnesses that never change a flag ...", flush=True
-        )
+        print("Looking closely: hundreds of further rows, and counterexamples to every map ...", flush=True)
         explanation = client.explain(
             text, attention=AttentionSelection(), level=CheckLevel.THOROUGH, timeout=THOROUGH_SECONDS
         )

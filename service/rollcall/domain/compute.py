@@ -8,6 +8,7 @@ from enum import IntEnum
 from typing import Protocol
 
 from rollcall.domain.decision import Decision
+from rollcall.domain.identity import ANYONE
 from rollcall.domain.inputs import Encoding, ModelInput
 from rollcall.domain.maps import AttentionSelection, AttentionTensor, Floats, MapKind, MapOptions, MissingMap, UnitMap
 from rollcall.domain.rows import Row, RowResult
@@ -23,21 +24,17 @@ class Priority(IntEnum):
     """Whatever can wait until nothing else does, such as checking old decisions again."""
 
 
-DEFAULT_CALLER = ""
-"""Who asks, until callers have identities."""
-
-
 @dataclass(slots=True, kw_only=True, eq=False)
 class Job:
     """One request, as whoever schedules its rows sees it.
 
     `arrived` and `deadline` are readings of the service's clock; what is patient arrives anew with each of its asks.
     `rows_left`: most rows that it may still ask for; what has least left goes first. A job never changes hands:
-    cancelling what awaits its rows drops them.
+    cancelling what awaits its rows drops them. `caller` is the tenant, whose jobs share the device fairly with others'.
     """
 
     arrived: float
-    caller: str = DEFAULT_CALLER
+    caller: str = ANYONE.tenant
     deadline: float | None = None
     rows_left: int = 1
     background: bool = False
@@ -52,8 +49,9 @@ class Captured:
     """What one forward of the untouched input gave: its row, the decision, its maps, and the attention if asked for.
 
     `attention_is_uniform`: whether all its attention is uniform up to rounding. `half_way_gradient` [n], only where it
-    was asked for: the gradient of the margin half-way between the input and the input with every unit masked, times the
-    way from each unit's masked embeddings to its own; signed, in log-odds, a first guess at the effects.
+    was asked for and could be had: the gradient of the margin half-way between the input and the input with every unit
+    masked, times the way from each unit's masked embeddings to its own; signed, in log-odds, a first guess at the
+    effects.
     `layers` [L, T, T], attention fused over heads, only where a map is made of it off the device. `missing`: maps that
     were asked for and could not be made.
     """

@@ -6,10 +6,12 @@ RollcallError
 |  |- ModelNotFound       no such model or revision
 |  |- RecordNotFound      the log has no such record
 |  |- Blocked             something stands in the way (names it)
+|  |- NotAuthenticated    nobody knows who is asking
 |  |- NotPermitted        who is asking may not ask this
 |  `- Unsupported         this model, backend or version cannot do what was asked
 |- CapacityError          the request is right, but not now
 |  |- Overloaded          the queue is full
+|  |- QuotaExceeded       the tenant has used up what it may
 |  |- Draining            the server is stopping
 |  |- ModelNotReady       the model is loading
 |  |- DeadlineTooShort    the deadline cannot be met even without checks
@@ -19,7 +21,8 @@ RollcallError
 |  `- DeviceLost          the device does not answer any more; another server may
 `- ServiceError           our fault
    |- BackendError        the model failed while running
-   `- ModelRejected       a model cannot be loaded (names what is wrong; raised at load, never per request)
+   |- ModelRejected       a model cannot be loaded (names what is wrong; raised at load, never per request)
+   `- FileRejected        a file of callers, keys or certificates cannot be used (raised at the start)
 
 Messages are written for callers: no input text, no internal detail.
 """
@@ -81,6 +84,10 @@ class Blocked(CallerError):
         self.subject = subject
 
 
+class NotAuthenticated(CallerError):
+    """No credentials, or none that are known here. Messages never quote any."""
+
+
 class NotPermitted(CallerError):
     """The identity has none of the roles that the call needs."""
 
@@ -101,6 +108,16 @@ class CapacityError(RollcallError):
 
 class Overloaded(CapacityError):
     """Too much is waiting."""
+
+
+class QuotaExceeded(CapacityError):
+    """A tenant has used up what it may, and others have not. `limit` says in words what that is."""
+
+    def __init__(self, tenant: str, limit: str, retry_after: float) -> None:
+        super().__init__(f"the quota of this tenant is used up: {limit}")
+        self.tenant = tenant
+        self.limit = limit
+        self.retry_after = retry_after
 
 
 class Draining(CapacityError):
@@ -152,3 +169,7 @@ class BackendError(ServiceError):
 
 class ModelRejected(ServiceError):
     """A model directory cannot be served; the message says why and what is supported."""
+
+
+class FileRejected(ServiceError):
+    """A file that says who may ask, or proves who this is, cannot be used; the message names it and quotes nothing."""

@@ -5,8 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from rollcall.domain.decision import Prediction
+from rollcall.domain.identity import ANYONE, Identity
 from rollcall.domain.inputs import ModelInput, Target, Threshold, Unit
-from rollcall.domain.maps import AttentionSelection, AttentionTensor, MapKind, MapOptions, MissingMap, UnitMap
+from rollcall.domain.maps import (
+    MAX_ATTENTION_BYTES,
+    AttentionSelection,
+    AttentionTensor,
+    MapKind,
+    MapOptions,
+    MissingMap,
+    UnitMap,
+)
 from rollcall.domain.model import ModelRef
 from rollcall.domain.policy import ThoroughPolicy
 from rollcall.domain.recording import AuditChoice, Receipt
@@ -28,6 +37,7 @@ class PredictRequest:
     target: Target
     threshold: Threshold | None
     deadline: float | None
+    caller: Identity = ANYONE
     decision_ref: str = field(default="", repr=False)
     subject_ref: str = field(default="", repr=False)
     reported_label: str | None = field(default=None, repr=False)
@@ -42,6 +52,8 @@ class ExplainRequest(PredictRequest):
     primary_map: MapKind | None = None
     map_options: MapOptions = field(default_factory=MapOptions)
     attention: AttentionSelection | None = None
+    max_attention_bytes: int = MAX_ATTENTION_BYTES
+    """Most that whoever asks can be sent."""
     check_level: CheckLevel | None = None
     policy: str = ""
     max_rows: int | None = None

@@ -150,7 +150,7 @@ class AttentionTensor:
 
 
 MAX_ATTENTION_BYTES = 3_670_016
-"""3.5 MiB: with it a reply stays below the 4 MiB that clients accept by default."""
+"""3.5 MiB: with it a reply stays below the 4 MiB that clients accept by default. A stream of chunks may bring more."""
 
 VALUE_BYTES = {TensorType.FLOAT32: 4, TensorType.FLOAT16: 2, TensorType.UINT8: 1}
 
@@ -158,7 +158,7 @@ VALUE_BYTES = {TensorType.FLOAT32: 4, TensorType.FLOAT16: 2, TensorType.UINT8: 1
 def attention_bytes(selection: AttentionSelection, *, layers: int, heads: int, length: int) -> int:
     """Bytes of the tensor that `selection` asks of a model with so many layers and heads, on `length` tokens.
 
-    A selection above MAX_ATTENTION_BYTES is refused before it is computed; see `InvalidInput`, field `attention`.
+    A selection above what can be sent is refused before it is computed; see `InvalidInput`, field `attention`.
     """
     chosen_heads = (len(selection.heads) or heads) if selection.head_reduction is HeadReduction.NONE else 1
     queries = 1 if selection.readout_only else length

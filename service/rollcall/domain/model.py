@@ -11,6 +11,11 @@ from rollcall.domain.rows import RemovalOperator
 from rollcall.domain.verdicts import CalibrationRef, CheckKind
 
 
+def model_key(name: str, revision: str) -> str:
+    """What the compute rooms call weights: two revisions of one name may be loaded at a time."""
+    return f"{name}@{revision}" if revision else name
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRef:
     """Which weights, exactly. `digest` is "sha256:" and 64 hexadecimal digits over the model's files."""
@@ -21,6 +26,11 @@ class ModelRef:
     backend: str
     device: str
     dtype: str
+
+    @property
+    def key(self) -> str:
+        """What the compute rooms call these weights."""
+        return model_key(self.name, self.revision)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,11 @@
-"""What every method of AuditService does: learn who asks, see that they may, and do it beside the event loop."""
+"""What every method of AuditService does: learn who asks, and do it beside the event loop."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rollcall.edge.audit_roles import LOCAL, Actor, check_role
+from rollcall.edge.access.identity import current
 from rollcall.v1 import audit_service_pb2_grpc
 
 if TYPE_CHECKING:
@@ -19,25 +19,23 @@ if TYPE_CHECKING:
     Context = aio.ServicerContext[Any, Any]
     Reply = TypeVar("Reply")
 
-
-def whoever_is_here(_: Context) -> Actor:
-    """Name who asks, where nobody has to say who they are."""
-    return LOCAL
+ANYONE = "anyone"
+"""What the log calls whoever asks where nobody has to say who they are."""
 
 
 class Desk(audit_service_pb2_grpc.AuditServiceServicer):
-    """An open log and whoever comes to it. `who` names whoever makes a call."""
+    """An open log, and whoever comes to it. Whether they may is decided before (`access.table`)."""
 
-    def __init__(
-        self, replayer: Replayer, port: ServicePort, who: Callable[[Context], Actor] = whoever_is_here
-    ) -> None:
+    def __init__(self, replayer: Replayer, port: ServicePort) -> None:
         self._archive = replayer.archive
         self._replayer = replayer
         self._port = port
-        self._who = who
 
-    async def _ask(self, method: str, context: Context, work: Callable[[Actor], Reply]) -> Reply:
-        """Do what was asked, by whoever may, beside the event loop."""
-        actor = self._who(context)
-        check_role(actor, method)
-        return await asyncio.to_thread(work, actor)
+    @property
+    def _actor(self) -> str:
+        """Name of whoever makes the call that is being answered."""
+        return current().name or ANYONE
+
+    async def _ask(self, work: Callable[[str], Reply]) -> Reply:
+        """Do what was asked by an actor, beside the event loop."""
+        return await asyncio.to_thread(work, self._actor)

@@ -13,7 +13,6 @@ from rollcall.v1 import audit_service_pb2
 
 if TYPE_CHECKING:
     from rollcall.edge.audit_desk import Context
-    from rollcall.edge.audit_roles import Actor
 
 
 class Reading(Desk):
@@ -23,12 +22,11 @@ class Reading(Desk):
         self, request: audit_service_pb2.GetRecordRequest, context: Context
     ) -> audit_service_pb2.GetRecordResponse:
         """Read a record."""
+        del context
         asked = convert.record_request(request)
         return await self._ask(
-            "GetRecord",
-            context,
             lambda actor: convert.record_reply(
-                records.read_record(self._archive, asked.name, asked.parts, asked.reason, actor.name)
+                records.read_record(self._archive, asked.name, asked.parts, asked.reason, actor)
             ),
         )
 
@@ -36,10 +34,9 @@ class Reading(Desk):
         self, request: audit_service_pb2.SearchRecordsRequest, context: Context
     ) -> audit_service_pb2.SearchRecordsResponse:
         """Find records."""
+        del context
         size = convert.page_size(request)
         return await self._ask(
-            "SearchRecords",
-            context,
             lambda _: convert.page_reply(search(self._archive, request.filter, size, request.page_token)),
         )
 
@@ -47,9 +44,10 @@ class Reading(Desk):
         self, request: audit_service_pb2.ListEventsRequest, context: Context
     ) -> audit_service_pb2.ListEventsResponse:
         """List what was done."""
+        del context
         kind = convert.event_kind(request)
 
-        def work(_: Actor) -> audit_service_pb2.ListEventsResponse:
+        def work(_: str) -> audit_service_pb2.ListEventsResponse:
             with self._archive.reading() as connection:
                 found = records.happened(
                     connection,
@@ -59,15 +57,16 @@ class Reading(Desk):
                 )
             return audit_service_pb2.ListEventsResponse(events=convert.events(found))
 
-        return await self._ask("ListEvents", context, work)
+        return await self._ask(work)
 
     async def GetProof(  # noqa: N802 - the proto's name
         self, request: audit_service_pb2.GetProofRequest, context: Context
     ) -> audit_service_pb2.GetProofResponse:
         """Prove an entry."""
+        del context
         name, index = convert.proof_request(request)
 
-        def work(_: Actor) -> audit_service_pb2.GetProofResponse:
+        def work(_: str) -> audit_service_pb2.GetProofResponse:
             entry, proof = records.prove(
                 self._archive, records.index_of(self._archive, name) if index is None else index
             )
@@ -75,15 +74,16 @@ class Reading(Desk):
                 entry=entry.decode(), proof=proof, verifier_key=self._archive.verifier.line()
             )
 
-        return await self._ask("GetProof", context, work)
+        return await self._ask(work)
 
     async def GetCheckpoint(  # noqa: N802 - the proto's name
         self, request: audit_service_pb2.GetCheckpointRequest, context: Context
     ) -> audit_service_pb2.GetCheckpointResponse:
         """Give the newest checkpoint."""
+        del context
         old = request.old_size if request.HasField("old_size") else None
 
-        def work(_: Actor) -> audit_service_pb2.GetCheckpointResponse:
+        def work(_: str) -> audit_service_pb2.GetCheckpointResponse:
             signed, consistency = records.checkpoint(self._archive, old)
             return audit_service_pb2.GetCheckpointResponse(
                 note=signed.note,
@@ -92,11 +92,12 @@ class Reading(Desk):
                 consistency=consistency,
             )
 
-        return await self._ask("GetCheckpoint", context, work)
+        return await self._ask(work)
 
     async def VerifyLog(  # noqa: N802 - the proto's name
         self, request: audit_service_pb2.VerifyLogRequest, context: Context
     ) -> audit_service_pb2.VerifyLogResponse:
         """Verify the database."""
+        del context
         notes = convert.checkpoints(request)
-        return await self._ask("VerifyLog", context, lambda _: convert.report_reply(verify_here(self._archive, notes)))
+        return await self._ask(lambda _: convert.report_reply(verify_here(self._archive, notes)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rollcall.edge.audit_desk import Desk
-from rollcall.edge.audit_roles import check_role
 from rollcall.edge.converters import enums, governance, replies, requests
 from rollcall.edge.converters.audit import record_name
 from rollcall.v1 import audit_service_pb2
@@ -21,11 +20,11 @@ class Replaying(Desk):
         self, request: audit_service_pb2.ReplayRecordRequest, context: Context
     ) -> audit_service_pb2.ReplayRecordResponse:
         """Work a record out again."""
+        del context
         name, reason = record_name(request.record_id), governance.reason(request.reason)
         given = requests.replay_input(request, self._port.limits())
-        actor = self._who(context)
-        check_role(actor, "ReplayRecord")
-        replayed = await self._replayer.replay(name, given, reason, actor.name)
+        actor = self._actor
+        replayed = await self._replayer.replay(name, given, reason, actor)
         return audit_service_pb2.ReplayRecordResponse(
             outcome=enums.REPLAY_OUTCOMES[replayed.compared.outcome],
             differences=[
@@ -39,9 +38,9 @@ class Replaying(Desk):
         self, request: audit_service_pb2.ExplainRecordRequest, context: Context
     ) -> audit_service_pb2.ExplainRecordResponse:
         """Explain a decision afterwards."""
+        del context
         name, reason = record_name(request.record_id), governance.reason(request.reason)
         given, level = requests.replay_input(request, self._port.limits()), requests.check_level(request)
-        actor = self._who(context)
-        check_role(actor, "ExplainRecord")
-        answer = await self._replayer.explain_decision(name, given, level, reason, actor.name)
+        actor = self._actor
+        answer = await self._replayer.explain_decision(name, given, level, reason, actor)
         return audit_service_pb2.ExplainRecordResponse(explanation=replies.explain_response(answer))

@@ -1,6 +1,6 @@
 """Who may send requests here: readiness of the process and of each model, for grpc.health.v1 and for /readyz.
 
-The empty name says that the process takes connections, the service's name that every configured model is ready, and a
+The empty name says that the process takes connections, a service's name that every configured model is ready, and a
 model's name that this model is. When draining starts, all of them turn NOT_SERVING for good.
 """
 
@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING
 
 from grpc_health.v1 import health, health_pb2
 
+from rollcall.oip import open_inference_pb2
 from rollcall.v1 import explanation_service_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 EVERYTHING = ""
-SERVICE = explanation_service_pb2.DESCRIPTOR.services_by_name["ExplanationService"].full_name
+SERVICES = (
+    explanation_service_pb2.DESCRIPTOR.services_by_name["ExplanationService"].full_name,
+    open_inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name,
+)
 
 _STATUS = {
     True: health_pb2.HealthCheckResponse.SERVING,
@@ -50,7 +54,7 @@ class Health:
     async def publish(self) -> None:
         """Tell watchers of the initial state; call once, before the server starts."""
         await self._set(EVERYTHING, serving=True)
-        await self._set(SERVICE, serving=self.ready)
+        await self._set_services()
         for name, ready in self._models.items():
             await self._set(name, serving=ready)
 
@@ -58,12 +62,22 @@ class Health:
         """Set whether a configured model takes requests."""
         self._models[model] = ready
         await self._set(model, serving=ready)
-        await self._set(SERVICE, serving=self.ready)
+        await self._set_services()
+
+    async def remove(self, model: str) -> None:
+        """Forget a model that is not served any more."""
+        self._models.pop(model, None)
+        await self._set(model, serving=False)
+        await self._set_services()
 
     async def drain(self) -> None:
         """Turn everything NOT_SERVING, for good."""
         self._draining = True
         await self.servicer.enter_graceful_shutdown()
+
+    async def _set_services(self) -> None:
+        for service in SERVICES:
+            await self._set(service, serving=self.ready)
 
     async def _set(self, name: str, *, serving: bool) -> None:
         await self.servicer.set(name, _STATUS[serving])

@@ -1,9 +1,10 @@
 """What surrounds every call of our services: its id, its count, its log line, and how an error leaves.
 
 One interceptor, because order matters: a call is counted whichever way it ends, also where the caller cancels, the
-deadline passes, or the request cannot be decoded. Calls of AuditService are logged, and not counted: a scrape has no
-room for them. Health and reflection pass through. A request above the
-inbound limit never gets here; the library refuses it with RESOURCE_EXHAUSTED.
+deadline passes, or the request cannot be decoded. Health and reflection pass through; what the Open Inference Protocol
+asks beside ModelInfer is of their kind, neither counted nor, unless it fails, logged. Calls of AuditService are logged,
+and not counted: a scrape has no room for them. A request above the inbound limit never gets here; the library refuses
+it with RESOURCE_EXHAUSTED.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from rollcall.domain import errors
 from rollcall.edge import status, wire
 from rollcall.edge.converters.replies import describe
 from rollcall.edge.converters.requests import REQUEST_ID
+from rollcall.oip import open_inference_pb2
 from rollcall.telemetry import logs
+from rollcall.telemetry.metrics import METHODS
 from rollcall.telemetry.series import OTHER
 from rollcall.v1 import audit_service_pb2, explanation_service_pb2
 
@@ -40,14 +43,18 @@ if TYPE_CHECKING:
     Behaviour: TypeAlias = Callable[[Message, Context], Awaitable[Message]]
     Streaming: TypeAlias = Callable[[Message, Context], AsyncGenerator[Message, None]]
 
-SERVICE = explanation_service_pb2.DESCRIPTOR.services_by_name["ExplanationService"]
 AUDIT_SERVICE = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]
-SERVICES = {service.full_name: service for service in (SERVICE, AUDIT_SERVICE)}
+SERVICES = {
+    service.full_name: service
+    for file in (explanation_service_pb2, open_inference_pb2, audit_service_pb2)
+    for service in file.DESCRIPTOR.services_by_name.values()
+}
 REQUEST_ID_KEY = "x-request-id"
 DEADLINE_TOLERANCE_SECONDS = 0.05
 
 REJECTED: dict[type[errors.RollcallError], RejectReason] = {
     errors.Overloaded: "queue_full",
+    errors.QuotaExceeded: "quota",
     errors.DeadlineTooShort: "deadline",
     errors.Draining: "draining",
     errors.ModelNotReady: "not_ready",
@@ -59,7 +66,7 @@ _log = logging.getLogger("rollcall.edge")
 
 
 class CallInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # generic in the stubs only
-    """Wraps the methods of our services."""
+    """Wraps the methods of SERVICES."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -124,7 +131,7 @@ class CallInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # generi
     async def _stream(
         self, method: MethodDescriptor, behaviour: Streaming, request: Message | wire.Undecodable, context: Context
     ) -> AsyncGenerator[Message, None]:
-        """The same for a stream of replies, of which the last one is logged."""
+        """The same for a stream of replies, of which the last one that has something to tell is logged."""
         opened = self._open(method, request, context)
         outcome = _Outcome(code=grpc.StatusCode.UNKNOWN)
         try:
@@ -133,7 +140,7 @@ class CallInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # generi
             last: Message | None = None
             async with aclosing(behaviour(cast("Message", request), context)) as messages:
                 async for message in messages:
-                    last = message
+                    last = message if describe(message) else last
                     yield message
                     self._metrics.rpc_sent(method.name)
             outcome = _Outcome(code=grpc.StatusCode.OK, reply=last)
@@ -147,18 +154,21 @@ class CallInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # generi
         await _abort_if_refused(opened, outcome, context)
 
     def _open(self, method: MethodDescriptor, request: Message | wire.Undecodable, context: Context) -> _Opened:
-        counted = method.containing_service is SERVICE
+        counted = method.name in METHODS and method.containing_service is not AUDIT_SERVICE
         if counted:
             self._metrics.rpc_started(method.name)
         return _Opened(
             method=method.name,
             counted=counted,
-            model=getattr(request, "model", OTHER),
+            logged=counted or method.containing_service is AUDIT_SERVICE,
+            model=getattr(request, "model", getattr(request, "model_name", OTHER)),
             request_id=_name(request, context),
             started=time.monotonic(),
         )
 
     def _close(self, opened: _Opened, outcome: _Outcome) -> None:
+        if not opened.logged and outcome.error is None:
+            return
         seconds = time.monotonic() - opened.started
         if opened.counted:
             self._metrics.rpc_handled(opened.method, model=opened.model, code=outcome.code.name, seconds=seconds)
@@ -174,6 +184,7 @@ class _Opened:
 
     method: str
     counted: bool
+    logged: bool
     model: str
     request_id: str
     started: float
@@ -218,14 +229,17 @@ def _refuse(error: Exception) -> _Outcome:
 
 def _name(request: Message | wire.Undecodable, context: Context) -> str:
     """Choose the call's id: the request's own, that of the metadata, or a new one, and give it to a request without."""
-    given = {key: str(value) for key, value in context.invocation_metadata() or ()}
-    own: str = getattr(request, "request_id", "")
-    request_id = next(
-        (one for one in (own, given.get(REQUEST_ID_KEY, "")) if REQUEST_ID.fullmatch(one)), uuid.uuid4().hex
-    )
+    own: str = getattr(request, "request_id", getattr(request, "id", ""))
+    request_id = own if REQUEST_ID.fullmatch(own) else request_id_of(context)
     if not own and hasattr(request, "request_id"):
         request.request_id = request_id
     return request_id
+
+
+def request_id_of(context: Context) -> str:
+    """Return the id that the call's metadata has, or a new one."""
+    given = {key: str(value) for key, value in context.invocation_metadata() or ()}.get(REQUEST_ID_KEY, "")
+    return given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
 def _cancelled_by(context: Context) -> grpc.StatusCode:

@@ -19,6 +19,10 @@ class Limits:
 
     max_characters: int
     max_rows: int
+    max_attention_bytes: int
+    """Of one stream."""
+    max_attention_streams: int
+    """Streams with attention at a time: with the limit of each this bounds the memory that slow readers can take."""
 
 
 class ServicePort(Protocol):
@@ -39,6 +43,12 @@ class ServicePort(Protocol):
 
     def model(self, name: str) -> ModelCard:
         """Find one model; "" means the default. Raises ModelNotFound or ModelNotReady."""
+
+    async def load_model(self, name: str, revision: str) -> None:
+        """Serve a model of the repository, its newest revision for "". Raises Unsupported where that is not allowed."""
+
+    async def unload_model(self, name: str) -> None:
+        """Take no further requests for a model of the repository. Raises as `load_model`."""
 
     def record(self, name: str) -> ModelRecord | None:
         """Tell what a served model's answers came to so far; None where nobody keeps count."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+import weakref
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rollcall.edge.converters import replies, requests
+from rollcall.edge.access.identity import current
+from rollcall.edge.converters import attention, replies, requests
+from rollcall.edge.places import Places
 from rollcall.v1 import explanation_service_pb2, explanation_service_pb2_grpc
 
 if TYPE_CHECKING:
@@ -30,12 +34,15 @@ class ExplanationServicer(explanation_service_pb2_grpc.ExplanationServiceService
     def __init__(self, port: ServicePort, metrics: Metrics) -> None:
         self._port = port
         self._metrics = metrics
+        self._places = Places()
 
     async def Predict(  # noqa: N802 - the proto's name
         self, request: explanation_service_pb2.PredictRequest, context: Context
     ) -> explanation_service_pb2.PredictResponse:
         """Answer with the prediction alone."""
-        asked = requests.predict_request(request, limits=self._port.limits(), deadline=_deadline(context))
+        asked = requests.predict_request(
+            request, limits=self._port.limits(), deadline=deadline_of(context), caller=current()
+        )
         answer = await self._port.predict(asked)
         started = time.perf_counter()
         reply = replies.predict_response(answer)
@@ -46,7 +53,9 @@ class ExplanationServicer(explanation_service_pb2_grpc.ExplanationServiceService
         self, request: explanation_pb2.ExplainRequest, context: Context
     ) -> explanation_pb2.ExplainResponse:
         """Answer with the prediction, its maps, and a verdict for each map."""
-        asked = requests.explain_request(request, limits=self._port.limits(), deadline=_deadline(context))
+        asked = requests.explain_request(
+            request, limits=self._port.limits(), deadline=deadline_of(context), caller=current()
+        )
         answer = await self._port.explain(asked)
         started = time.perf_counter()
         reply = replies.explain_response(answer)
@@ -56,29 +65,45 @@ class ExplanationServicer(explanation_service_pb2_grpc.ExplanationServiceService
     async def ExplainStream(  # noqa: N802 - the proto's name
         self, request: explanation_pb2.ExplainRequest, context: Context
     ) -> AsyncIterator[explanation_service_pb2.ExplainStreamResponse]:
-        """Answer as Explain does, and tell meanwhile how far it is: the latest state, whenever the caller reads."""
-        asked = requests.explain_request(request, limits=self._port.limits(), deadline=_deadline(context))
-        latest = _Latest()
-        working = asyncio.ensure_future(self._port.explain(asked, latest.put))
-        working.add_done_callback(lambda _: latest.news.set())
-        # At once when the call ends, whatever this is waiting for by then.
-        context.add_done_callback(lambda _: _give_up(working))  # type: ignore[arg-type] # the stubs name a parameter
-        try:
-            done = False
-            while not done:
-                await latest.news.wait()
-                done = working.done()
-                progress = latest.take()
-                if progress is not None:
-                    yield replies.progress_message(progress)
-            answer = await working
-        finally:
-            working.cancel()
-            await asyncio.wait({working})
-        started = time.perf_counter()
-        reply = replies.header_message(answer)
-        self._metrics.stage(answer.model.name, "serialize", time.perf_counter() - started)
-        yield reply
+        """Answer as Explain does, and tell meanwhile how far it is: the latest state, whenever the caller reads.
+
+        Attention follows the answer in chunks, each made when the one before has been taken.
+        """
+        limits = self._port.limits()
+        asked = requests.explain_request(
+            request,
+            limits=limits,
+            deadline=deadline_of(context),
+            caller=current(),
+            max_attention_bytes=limits.max_attention_bytes,
+        )
+        with nullcontext() if asked.attention is None else self._places.place(of=limits.max_attention_streams):
+            latest = _Latest()
+            working = asyncio.ensure_future(self._port.explain(asked, latest.put))
+            working.add_done_callback(lambda _: latest.news.set())
+            # At once when the call ends, whatever this is waiting for by then. The server keeps its latest call, and
+            # so what a callback holds, until another one comes: an answer with attention is too large for that.
+            leaving = weakref.ref(working)
+            context.add_done_callback(lambda _: _give_up(leaving))  # type: ignore[arg-type] # the stubs name a parameter
+            try:
+                done = False
+                while not done:
+                    await latest.news.wait()
+                    done = working.done()
+                    progress = latest.take()
+                    if progress is not None:
+                        yield replies.progress_message(progress)
+                answer = await working
+            finally:
+                working.cancel()
+                await asyncio.wait({working})
+            started = time.perf_counter()
+            reply = replies.header_message(answer)
+            self._metrics.stage(answer.model.name, "serialize", time.perf_counter() - started)
+            yield reply
+            if answer.attention is not None:
+                for message in attention.parts(answer.attention):
+                    yield message
 
     async def ListModels(  # noqa: N802 - the proto's name
         self, request: explanation_service_pb2.ListModelsRequest, context: Context
@@ -103,8 +128,10 @@ class ExplanationServicer(explanation_service_pb2_grpc.ExplanationServiceService
         )
 
 
-def _give_up(working: asyncio.Future[Explanation]) -> None:
-    working.cancel()
+def _give_up(leaving: weakref.ref[asyncio.Future[Explanation]]) -> None:
+    working = leaving()
+    if working is not None:
+        working.cancel()
 
 
 @dataclass(slots=True)
@@ -126,7 +153,7 @@ class _Latest:
         return progress
 
 
-def _deadline(context: Context) -> float | None:
+def deadline_of(context: Context) -> float | None:
     """Turn the call's deadline into a reading of time.monotonic()."""
     remaining: float | None = context.time_remaining()
     return None if remaining is None else time.monotonic() + remaining

@@ -42,7 +42,7 @@ class Row:
 
     code: grpc.StatusCode
     reason: str
-    details: Details | None = None
+    details: tuple[Details, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,24 +96,35 @@ def _retry(error: errors.RollcallError) -> Message:
     return details
 
 
+def _quota(error: errors.RollcallError) -> Message:
+    tenant, limit = (error.tenant, error.limit) if isinstance(error, errors.QuotaExceeded) else ("", "")
+    violation = error_details_pb2.QuotaFailure.Violation(
+        subject=_cut(f"tenant:{tenant}", MAX_FIELD_CHARACTERS), description=_cut(limit, MAX_DESCRIPTION_CHARACTERS)
+    )
+    details: Message = error_details_pb2.QuotaFailure(violations=[violation])
+    return details
+
+
 _CODE = grpc.StatusCode
 TABLE: dict[type[errors.RollcallError], Row] = {
-    errors.InvalidInput: Row(code=_CODE.INVALID_ARGUMENT, reason="INVALID_INPUT", details=_bad_request),
-    errors.ModelNotFound: Row(code=_CODE.NOT_FOUND, reason="MODEL_NOT_FOUND", details=_missing_model),
+    errors.InvalidInput: Row(code=_CODE.INVALID_ARGUMENT, reason="INVALID_INPUT", details=(_bad_request,)),
+    errors.ModelNotFound: Row(code=_CODE.NOT_FOUND, reason="MODEL_NOT_FOUND", details=(_missing_model,)),
     errors.RecordNotFound: Row(code=_CODE.NOT_FOUND, reason="RECORD_NOT_FOUND"),
-    errors.Blocked: Row(code=_CODE.FAILED_PRECONDITION, reason="BLOCKED", details=_unmet),
+    errors.Blocked: Row(code=_CODE.FAILED_PRECONDITION, reason="BLOCKED", details=(_unmet,)),
+    errors.Unsupported: Row(code=_CODE.FAILED_PRECONDITION, reason="UNSUPPORTED", details=(_unmet,)),
+    errors.NotAuthenticated: Row(code=_CODE.UNAUTHENTICATED, reason="NOT_AUTHENTICATED"),
     errors.NotPermitted: Row(code=_CODE.PERMISSION_DENIED, reason="NOT_PERMITTED"),
-    errors.Unsupported: Row(code=_CODE.FAILED_PRECONDITION, reason="UNSUPPORTED", details=_unmet),
     errors.CallerError: Row(code=_CODE.INVALID_ARGUMENT, reason="INVALID_REQUEST"),
-    errors.Overloaded: Row(code=_CODE.UNAVAILABLE, reason="OVERLOADED", details=_retry),
-    errors.Draining: Row(code=_CODE.UNAVAILABLE, reason="DRAINING", details=_retry),
-    errors.ModelNotReady: Row(code=_CODE.UNAVAILABLE, reason="MODEL_NOT_READY", details=_retry),
+    errors.QuotaExceeded: Row(code=_CODE.RESOURCE_EXHAUSTED, reason="QUOTA_EXCEEDED", details=(_quota, _retry)),
+    errors.Overloaded: Row(code=_CODE.UNAVAILABLE, reason="OVERLOADED", details=(_retry,)),
+    errors.Draining: Row(code=_CODE.UNAVAILABLE, reason="DRAINING", details=(_retry,)),
+    errors.ModelNotReady: Row(code=_CODE.UNAVAILABLE, reason="MODEL_NOT_READY", details=(_retry,)),
     errors.DeadlineTooShort: Row(code=_CODE.DEADLINE_EXCEEDED, reason="ADMISSION"),
-    errors.DeviceLost: Row(code=_CODE.UNAVAILABLE, reason="DEVICE_LOST", details=_retry),
-    errors.LogUnavailable: Row(code=_CODE.UNAVAILABLE, reason="LOG_UNAVAILABLE", details=_retry),
-    errors.RecordingFailed: Row(code=_CODE.RESOURCE_EXHAUSTED, reason="NOT_RECORDED", details=_retry),
+    errors.DeviceLost: Row(code=_CODE.UNAVAILABLE, reason="DEVICE_LOST", details=(_retry,)),
+    errors.LogUnavailable: Row(code=_CODE.UNAVAILABLE, reason="LOG_UNAVAILABLE", details=(_retry,)),
+    errors.RecordingFailed: Row(code=_CODE.RESOURCE_EXHAUSTED, reason="NOT_RECORDED", details=(_retry,)),
     errors.DeviceMemory: Row(code=_CODE.RESOURCE_EXHAUSTED, reason="DEVICE_MEMORY"),
-    errors.CapacityError: Row(code=_CODE.UNAVAILABLE, reason="NO_CAPACITY", details=_retry),
+    errors.CapacityError: Row(code=_CODE.UNAVAILABLE, reason="NO_CAPACITY", details=(_retry,)),
 }
 """Rows apply to subclasses that have none of their own. What no row covers is our fault: INTERNAL."""
 
@@ -133,20 +144,19 @@ def rejection(error: Exception) -> Rejection:
 def _known(row: Row, error: errors.RollcallError) -> Rejection:
     message = _cut_bytes(str(error), MAX_MESSAGE_BYTES)
     info = error_details_pb2.ErrorInfo(reason=row.reason, domain=ERROR_DOMAIN)
-    details = row.details(error) if row.details else None
+    details = tuple(detail(error) for detail in row.details)
     attempts = (_status(row.code, message, info, *some) for some in _shrinking(details))
     status = next(attempt for attempt in attempts if attempt.ByteSize() <= MAX_DETAILS_BYTES)
     return Rejection(code=row.code, message=message, details=status.SerializeToString())
 
 
-def _shrinking(details: Message | None) -> Iterator[tuple[Message, ...]]:
+def _shrinking(details: tuple[Message, ...]) -> Iterator[tuple[Message, ...]]:
     """Yield the details, then ever fewer violations, so that the caller sees as many as fit; in the end nothing."""
-    if details is not None:
-        yield (details,)
-    if isinstance(details, error_details_pb2.BadRequest):
-        while details.field_violations:
-            del details.field_violations[-1]
-            yield (details,)
+    yield details
+    for each in details:
+        while isinstance(each, error_details_pb2.BadRequest) and each.field_violations:
+            del each.field_violations[-1]
+            yield details
     yield ()
 
 

@@ -68,7 +68,7 @@ def _explain(descriptor: Descriptor, data: bytes) -> Undecodable:
 def _invalid_strings(descriptor: Descriptor, data: memoryview, path: str = "") -> Iterator[FieldViolation]:
     for field, payload in _delimited(descriptor, data):
         name = path + field.name
-        if field.type == FieldDescriptor.TYPE_STRING and not _is_utf8(payload):
+        if field.type == FieldDescriptor.TYPE_STRING and not is_utf8(payload):
             yield FieldViolation(field=name, description="must be valid UTF-8")
         elif field.message_type is not None:
             yield from _invalid_strings(field.message_type, payload, name + ".")
@@ -93,7 +93,8 @@ def _conflicts(descriptor: Descriptor, data: bytes | memoryview, path: str = "")
             yield FieldViolation(field=path + oneof, description=f"only one of its members may be set, not {found}")
 
 
-def _is_utf8(payload: memoryview) -> bool:
+def is_utf8(payload: bytes | memoryview) -> bool:
+    """Whether bytes are a text."""
     try:
         str(payload, "utf-8")
     except UnicodeDecodeError:

@@ -25,7 +25,7 @@ from rollcall.engine.adversary import AdversarySearch
 from rollcall.engine.device import Device, DeviceTelemetry, Outcome
 from rollcall.engine.engine import Engine
 from rollcall.engine.further import TURN_TOKENS, Further
-from rollcall.engine.memory import Allowance, measure, meter_of
+from rollcall.engine.memory import Allowance, give_back, measure, meter_of
 from rollcall.models.loading import LoadedModel
 from rollcall.scheduling.queue import Ask, Batch, Bounds, Kind, RowQueue
 from rollcall.telemetry import logs
@@ -188,6 +188,17 @@ class Dispatcher:
                 attention=None,
             )
         return loaded
+
+    async def unload(self, model: str) -> None:
+        """Forget a model that nobody uses any more, and give back its memory. Raises DeviceLost."""
+
+        def forget() -> None:
+            del self.engine.models[model]
+            give_back()
+
+        ask = self._ask(Job(arrived=self.clock()), Kind.CALL, model, Priority.CHECK, 1, 0, sharing=False)
+        await self.device.submit(ask, [forget])
+        self.device.read(lambda queue: queue.forget(model))
 
     def _learn_memory(self, model: str) -> None:
         """Bound the batches of a model that was just loaded, and again those of all models on its device.

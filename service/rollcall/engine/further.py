@@ -22,6 +22,7 @@ from rollcall.attribution.integrated_gradients import integrated_gradients, midp
 from rollcall.attribution.units import positive_units, shares, unit_sums
 from rollcall.domain.compute import Captured
 from rollcall.domain.decision import Decision
+from rollcall.domain.errors import BackendError, DeviceMemory
 from rollcall.domain.inputs import Encoding
 from rollcall.domain.maps import Floats, MapKind, MapOptions, MissingMap, UnitMap
 from rollcall.engine.engine import Engine
@@ -113,9 +114,12 @@ class Further:
             note=SATURATED if found.saturated else "",
         )
 
-    async def half_way_gradient(self) -> Floats:
-        """Per unit [n], signed; see `Captured`."""
-        along, _ = await self._gradients(HALF_WAY)
+    async def half_way_gradient(self) -> Floats | None:
+        """Per unit [n], signed; see `Captured`. None where it cannot be had: it helps the checks, which do without."""
+        try:
+            along, _ = await self._gradients(HALF_WAY)
+        except (BackendError, DeviceMemory):
+            return None
         return unit_sums(along[0], self.encoding)
 
     async def _gradients(self, points: tuple[float, ...]) -> tuple[Floats, Floats]:

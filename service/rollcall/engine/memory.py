@@ -8,6 +8,7 @@ hold beside them (ADR 10).
 
 from __future__ import annotations
 
+import gc
 import math
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -105,6 +106,13 @@ class CudaMeter:
 def meter_of(device: str) -> Meter:
     """The meter of a device."""
     return CudaMeter(device=device) if device.startswith("cuda") else HostMeter()
+
+
+def give_back() -> None:
+    """Free what nobody can reach any more, and return it to the device, where other processes may need it."""
+    gc.collect()  # modules and their hooks refer to each other
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,20 +20,30 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:
-    """Models by name; `default` takes requests without a model; `loading` names those that are not ready yet."""
+    """Models by name, and those that are `loading` still. `default`, if any, takes requests without a model."""
 
     entries: Mapping[str, Entry]
     default: str | None
     loading: frozenset[str] = frozenset()
+
+    @property
+    def usual(self) -> str | None:
+        """Where requests without a model go: the default, or the only model that there is."""
+        names = {*self.entries, *self.loading}
+        return self.default or (next(iter(names)) if len(names) == 1 else None)
 
     def with_model(self, entry: Entry) -> Catalog:
         """Add a model that has been loaded."""
         name = entry.card.ref.name
         return replace(self, entries={**self.entries, name: entry}, loading=self.loading - {name})
 
+    def without_model(self, name: str) -> Catalog:
+        """Take a model away."""
+        return replace(self, entries={other: entry for other, entry in self.entries.items() if other != name})
+
     def resolve(self, name: str, revision: str = "") -> Entry:
         """Find a model; raises ModelNotFound, ModelNotReady, InvalidInput if a name is needed and missing."""
-        wanted = name or self.default
+        wanted = name or self.usual
         if not wanted:
             raise InvalidInput.of(
                 "model", f"required: this server has several models and no default ({', '.join(sorted(self.entries))})"

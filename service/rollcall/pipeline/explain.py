@@ -16,11 +16,13 @@ from rollcall.admission.backlog import Backlog
 from rollcall.admission.budget import Budget, Cut, in_time
 from rollcall.admission.gate import Gate
 from rollcall.admission.plan import ServerDefaults, WorkPlan, plan_work
+from rollcall.admission.quota import Quotas
 from rollcall.audit.record import Decided, Explained, Told
 from rollcall.checks.base import Subject
 from rollcall.domain.compute import Captured, Compute, Job, Search
 from rollcall.domain.errors import BackendError, DeadlineTooShort, InvalidInput
 from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
+from rollcall.domain.identity import ANYONE
 from rollcall.domain.inputs import Encoding
 from rollcall.domain.maps import MEASURED_MAPS, Floats, MapKind, MapOptions, MissingMap, UnitMap
 from rollcall.domain.model import ModelCard
@@ -33,6 +35,7 @@ from rollcall.pipeline.attributions import attribute
 from rollcall.pipeline.catalog import Catalog, Entry
 from rollcall.pipeline.checking import Checked, Checker
 from rollcall.pipeline.coalesce import InFlight
+from rollcall.pipeline.leases import Leases
 from rollcall.pipeline.lockstep import OutOfBudgetError, RunRows
 from rollcall.pipeline.measured_maps import measure_maps, rows_of_maps
 from rollcall.pipeline.progress import Board, Reporter, Tell
@@ -108,9 +111,11 @@ class Pipeline:
     telemetry: Telemetry
     watch: Watch | None = None
     """Hears of each answer that was worked out; nothing of it comes back."""
+    quotas: Quotas = field(default_factory=Quotas)
     records: Records | None = None
     """Takes each answer before it leaves; None where none is recorded."""
     clock: Callable[[], float] = time.monotonic
+    leases: Leases = field(default_factory=Leases)
     in_flight: InFlight[WorkedOut] = field(default_factory=InFlight)
     progress: Board = field(default_factory=Board)
 
@@ -118,13 +123,13 @@ class Pipeline:
         """Predict; with `decision_ref` the decision is recorded. Raises CallerError, CapacityError, ServiceError."""
         stopwatch = Stopwatch()
         entry = self.catalog.resolve(request.model, request.revision)
-        name = entry.card.ref.name
+        key = entry.card.ref.key
         check_question(request, entry.card)
-        with self._admit(request, explain=False):
+        with self._admit(request, entry, explain=False):
             with stopwatch.stage("encode"):
-                encoding = await self.compute.encode(name, request.input)
+                encoding = await self.compute.encode(key, request.input)
             with stopwatch.stage("predict"):
-                result = await self.compute.predict(self._job(request), name, encoding)
+                result = await self.compute.predict(self._job(request), key, encoding)
         if not result.finite:
             message = "the model answered with values that are not numbers"
             raise BackendError(message)
@@ -160,8 +165,8 @@ class Pipeline:
         if records is not None:
             records.check(request.audit)
         # 2 admit
-        with self._admit(request, explain=True):
-            question = (entry.card.ref, plan, replace(request, **NOT_ASKED))
+        with self._admit(request, entry, explain=True):
+            question = (entry.card.ref, plan, request.caller.tenant, replace(request, **NOT_ASKED))
             reporter = Reporter(tell=partial(self.progress.tell, question), planned=plan.max_rows)
             with self.progress.listening(question, tell):
                 found, shared = await self.in_flight.share(
@@ -197,27 +202,27 @@ class Pipeline:
     async def _explain(
         self, request: ExplainRequest, entry: Entry, plan: WorkPlan, stopwatch: Stopwatch, reporter: Reporter
     ) -> WorkedOut:
-        name = entry.card.ref.name
+        key = entry.card.ref.key
         with stopwatch.stage("encode"):
-            encoding = await self.compute.encode(name, request.input)
-        check_attention_size(request.attention, entry.card, encoding.length)
+            encoding = await self.compute.encode(key, request.input)
+        check_attention_size(request, entry.card, encoding.length)
         job = self._job(request)
-        usual = _usual(name, plan)
+        usual = _usual(entry.card.ref.name, plan)
         job.rows_left = self.backlog.rows_left(usual, 0, plan.max_rows)
         # 3 wait: is there time for it?
         patient = plan.level is CheckLevel.THOROUGH
-        with self.backlog.admit(job, name, encoding.length, patient=patient):
+        with self.backlog.admit(job, key, encoding.length, patient=patient):
             start = self.clock()
-            expected = self._expected(request, entry, encoding, job, start)
-            # 4 run the untouched input once: its prediction, and its attention turned into maps
             calibration, checks = entry.calibration, plan.level is not CheckLevel.NONE
             wants_prior = checks and calibration is not None and calibration.wants_prior(len(encoding.units))
+            expected = self._expected(request, entry, encoding, job, start, captures=1 + wants_prior)
+            # 4 run the untouched input once: its prediction, and its attention turned into maps
             reporter.planned = self._planned(plan, entry, len(encoding.units))
             reporter.enter("capture")
             with stopwatch.stage("capture"):
                 captured = await self.compute.capture(
                     job,
-                    name,
+                    key,
                     encoding,
                     maps=frozenset(plan.maps).difference(MEASURED_MAPS) | _references(plan, entry.card),
                     options=request.map_options,
@@ -302,6 +307,14 @@ class Pipeline:
         """Serve a model that has been loaded."""
         self.catalog = self.catalog.with_model(entry)
 
+    def remove_model(self, name: str) -> None:
+        """Take no further request for a model; those in progress go on."""
+        self.catalog = self.catalog.without_model(name)
+
+    def serves(self, key: str) -> bool:
+        """Whether new requests go to these weights (`ModelRef.key`)."""
+        return any(entry.card.ref.key == key for entry in self.catalog.entries.values())
+
     def models(self) -> tuple[ModelCard, ...]:
         """Every model, by name."""
         return tuple(self.catalog.entries[name].card for name in sorted(self.catalog.entries))
@@ -313,7 +326,7 @@ class Pipeline:
     @property
     def default_model(self) -> str | None:
         """The model that takes requests without a name."""
-        return self.catalog.default
+        return self.catalog.usual
 
     def _planned(self, plan: WorkPlan, entry: Entry, n: int) -> int:
         """About as many rows as it will take, if nothing is decided early."""
@@ -330,23 +343,31 @@ class Pipeline:
         return plan
 
     @contextmanager
-    def _admit(self, request: PredictRequest, *, explain: bool) -> Iterator[None]:
+    def _admit(self, request: PredictRequest, entry: Entry, *, explain: bool) -> Iterator[None]:
         if request.deadline is not None and self.clock() >= request.deadline:
             message = "the deadline had passed when the request arrived"
             raise DeadlineTooShort(message)
-        with self.gate.permit(explain=explain):
+        tenant = request.caller.tenant
+        with (
+            self.gate.permit(explain=explain),
+            self.quotas.request(tenant, self.clock()),
+            self.leases.holding(entry.card.ref.key),
+        ):
+            self.quotas.spend(tenant, 1, self.clock())  # the untouched input
             yield
 
     def _job(self, request: PredictRequest) -> Job:
-        return Job(arrived=self.clock(), deadline=request.deadline)
+        return Job(arrived=self.clock(), caller=request.caller.tenant, deadline=request.deadline)
 
-    def _expected(self, request: ExplainRequest, entry: Entry, encoding: Encoding, job: Job, now: float) -> float:
-        """Seconds that an admitted explanation will probably take.
+    def _expected(
+        self, request: ExplainRequest, entry: Entry, encoding: Encoding, job: Job, now: float, *, captures: int
+    ) -> float:
+        """Seconds that an admitted explanation will probably take. The gradient of a prior counts as a capture.
 
         Raises DeadlineTooShort if not even the maps can be ready in time, and Overloaded if all could be but for the
         work of others that is ahead: what cannot be finished is not begun, or it would have others cut, too.
         """
-        least = self.compute.capture_seconds(entry.card.ref.name, encoding.length)
+        least = captures * self.compute.capture_seconds(entry.card.ref.key, encoding.length)
         if not in_time(least, request.deadline, now):
             message = "the deadline cannot be met, not even without checks"
             raise DeadlineTooShort(message)
@@ -357,7 +378,7 @@ class Pipeline:
 
     def _budget(self, request: ExplainRequest, plan: WorkPlan, entry: Entry, encoding: Encoding, job: Job) -> Budget:
         def estimate(rows: int) -> float:
-            own = self.compute.expected_seconds(entry.card.ref.name, rows, encoding.length)
+            own = self.compute.expected_seconds(entry.card.ref.key, rows, encoding.length)
             return self.backlog.ahead_of(job) + self.backlog.drag * own
 
         most = plan.max_rows
@@ -368,6 +389,7 @@ class Pipeline:
             deadline=request.deadline,
             clock=self.clock,
             estimate=estimate,
+            spent=lambda rows: self.quotas.spend(request.caller.tenant, rows, self.clock()),
             rows=1,
         )
 
@@ -381,10 +403,8 @@ class Pipeline:
         usual: str,
         reporter: Reporter,
     ) -> RunRows:
-        name = entry.card.ref.name
-
         async def run(rows: list[Row]) -> list[RowResult]:
-            results = await self.compute.run(job, name, encoding, rows, request.map_options)
+            results = await self.compute.run(job, entry.card.ref.key, encoding, rows, request.map_options)
             budget.spend(len(rows))
             job.rows_left = self.backlog.rows_left(usual, budget.rows, budget.max_rows)
             reporter.ran(budget.rows)
@@ -438,8 +458,8 @@ class Pipeline:
 
             check(wanted.rows)
             self._stand_back(plan, job)
-            name = entry.card.ref.name
-            return await self.compute.search(job, name, encoding, wanted, request.map_options, stepped)
+            key = entry.card.ref.key
+            return await self.compute.search(job, key, encoding, wanted, request.map_options, stepped)
 
         return search
 
@@ -516,6 +536,7 @@ class Pipeline:
 
 NOT_ASKED: dict[str, Any] = {
     "request_id": "",
+    "caller": ANYONE,
     "deadline": None,
     "decision_ref": "",
     "subject_ref": "",
@@ -524,7 +545,7 @@ NOT_ASKED: dict[str, Any] = {
     "audit": AuditChoice.DEFAULT,
     "retrospective_of": "",
 }
-"""Fields of a request that do not change what has to be worked out."""
+"""Fields of a request that do not change what has to be worked out. Tenants share no work: its time would tell."""
 UNRELIABLE = (Reason.INSTRUMENT, Reason.NUMERICS)
 """Reasons for which no further number would mean anything."""
 CROWD_SAFETY = 1.25

@@ -26,6 +26,7 @@ from rollcall.domain.policy import Policy
 from rollcall.domain.rows import RemovalOperator, Row, RowResult, all_finite
 from rollcall.domain.verdicts import Flag
 from rollcall.monitor.record import DECIDED, Identity
+from rollcall.pipeline.leases import Leases
 from rollcall.telemetry import logs
 from rollcall.verdict.truth import (
     TRUTH_LAMBDA,
@@ -54,7 +55,7 @@ class Ended(Enum):
 
     DONE = "done"
     DROPPED = "dropped"
-    """Others came, or the service stopped, before the device had time for it."""
+    """Others came, its model went, or the service stopped, before the device had time for it."""
     FAILED = "failed"
 
 
@@ -62,11 +63,13 @@ class Ended(Enum):
 class Recheck:
     """An answer to be checked again: the input, the question, and the flags given to maps with these weights [n].
 
+    `key`: the weights that answered, as the compute rooms call them.
     `promised`: whether the calibration's promise is about this answer. `seed` comes from the process's secret, so that
     no caller can know the removals. `answered_at` in Unix seconds.
     """
 
     model: str
+    key: str
     identity: Identity
     explanation_id: str
     encoding: Encoding = field(repr=False)
@@ -86,6 +89,10 @@ class Recheck:
         return {kind: weights for kind, weights in self.weights.items() if self.flags[kind] in DECIDED}
 
 
+class _NoLongerServed(Exception):
+    """The model was replaced or unloaded."""
+
+
 async def _idle() -> None:
     await asyncio.sleep(IDLE_SECONDS)
 
@@ -94,13 +101,16 @@ async def _idle() -> None:
 class Rechecker:
     """Checks answers again, one after the other. Used from one event loop.
 
-    `busy` tells whether requests are in progress; `found` hears of each that is done, `ended` of every end.
+    `busy` tells whether requests are in progress, `serves` whether weights are still served; `found` hears of each that
+    is done, `ended` of every end.
     """
 
     compute: Compute
     busy: Callable[[], bool]
     found: Callable[[Recheck, Mapping[MapKind, Truth]], None]
     ended: Callable[[Ended], None]
+    serves: Callable[[str], bool] = lambda _: True
+    leases: Leases = field(default_factory=Leases)
     clock: Callable[[], float] = time.monotonic
     idle: Callable[[], Awaitable[None]] = _idle
     most: int = MOST_PENDING
@@ -140,6 +150,8 @@ class Rechecker:
         except asyncio.CancelledError:
             self.ended(Ended.DROPPED)
             raise
+        except _NoLongerServed:
+            self.ended(Ended.DROPPED)
         except Exception as error:  # noqa: BLE001 - the boundary of a recheck: nobody waits for it
             expected = isinstance(error, RollcallError)
             logs.event(
@@ -175,8 +187,11 @@ class Rechecker:
         while len(results) < len(rows):
             while self.busy():
                 await self.idle()
+            if not self.serves(recheck.key):
+                raise _NoLongerServed
             step = rows[len(results) : len(results) + self._step(recheck)]
-            results += await self.compute.run(job, recheck.model, recheck.encoding, step, MapOptions())
+            with self.leases.holding(recheck.key):
+                results += await self.compute.run(job, recheck.key, recheck.encoding, step, MapOptions())
         if not all_finite(results):
             message = "the model answered with values that are not numbers"
             raise BackendError(message)
@@ -186,7 +201,7 @@ class Rechecker:
         """Rows that take about STEP_SECONDS."""
         length = recheck.encoding.length
         seconds = self.compute.expected_seconds
-        return next((r for r in STEP_ROWS if seconds(recheck.model, r, length) <= STEP_SECONDS), 1)
+        return next((r for r in STEP_ROWS if seconds(recheck.key, r, length) <= STEP_SECONDS), 1)
 
 
 def _judge(

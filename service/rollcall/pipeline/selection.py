@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rollcall.domain.errors import FieldViolation, InvalidInput
 from rollcall.domain.explanation import ExplainRequest
-from rollcall.domain.maps import MAX_ATTENTION_BYTES, AttentionSelection, attention_bytes
+from rollcall.domain.maps import AttentionSelection, attention_bytes
 from rollcall.domain.model import ModelCard
 
 
@@ -32,14 +32,14 @@ def check_layers_and_heads(request: ExplainRequest, card: ModelCard) -> None:
         raise InvalidInput(*violations)
 
 
-def check_attention_size(selection: AttentionSelection | None, card: ModelCard, length: int) -> None:
-    """Refuse a selection whose tensor for `length` tokens would not fit into a reply; raises InvalidInput."""
-    if selection is None:
+def check_attention_size(request: ExplainRequest, card: ModelCard, length: int) -> None:
+    """Refuse a selection whose tensor for `length` tokens could not be sent; raises InvalidInput."""
+    if request.attention is None:
         return
-    size = attention_bytes(selection, layers=card.layers, heads=card.heads, length=length)
-    if size > MAX_ATTENTION_BYTES:
+    size = attention_bytes(request.attention, layers=card.layers, heads=card.heads, length=length)
+    if size > request.max_attention_bytes:
         raise InvalidInput.of(
             "attention",
-            f"would take {size} bytes, more than {MAX_ATTENTION_BYTES}: "
-            "select fewer layers or heads, READOUT queries or FLOAT16",
+            f"would take {size} bytes, more than {request.max_attention_bytes}: select fewer layers or heads, "
+            "READOUT queries, FLOAT16 or UINT8, or ask ExplainStream, which sends more",
         )

@@ -122,6 +122,7 @@ class Watch:
         card, calibration, verdict = answered.card, answered.card.calibration, explanation.primary.verdict
         return Recheck(
             model=card.ref.name,
+            key=card.ref.key,
             identity=Identity.of(card),
             explanation_id=explanation.explanation_id,
             encoding=answered.encoding,

@@ -35,6 +35,8 @@ LEAST_TOKENS = 256
 (README, Measured)."""
 AGEING = 1.0
 """Seconds of remaining work that a second of waiting makes up for."""
+MOST_CALLERS = 1_000
+"""Whose shares are remembered; far more than are here at a time."""
 
 
 class Kind(Enum):
@@ -175,7 +177,15 @@ class RowQueue:
             # Who was away starts level with whoever has had the least: an absence is no credit.
             present = [self._virtual.get(other.job.caller, 0.0) for other in self.asks]
             self._virtual[caller] = max([self._virtual.get(caller, 0.0), *([min(present)] if present else [])])
+            if len(self._virtual) > MOST_CALLERS:
+                self._forget_the_least({caller, *(other.job.caller for other in self.asks)})
         self.asks.append(ask)
+
+    def _forget_the_least(self, present: set[str]) -> None:
+        """Forget the half of the callers who are away that have had the least: they would start level anyway."""
+        away = sorted(self._virtual.keys() - present, key=self._virtual.__getitem__)
+        for caller in away[: (len(away) + 1) // 2]:
+            del self._virtual[caller]
 
     def drop(self, ask: Ask) -> int:
         """Forget the rows of an ask that are not in a batch yet; returns how many."""
@@ -222,6 +232,14 @@ class RowQueue:
             self._virtual[caller] = self._virtual.get(caller, 0.0) + part / self.weights.get(caller, 1.0)
         if batch.kind is not Kind.CALL:
             self.latency(batch.model, batch.kind).observe(self.work(batch.model, batch.rows, batch.length), seconds)
+
+    def forget(self, model: str) -> None:
+        """Forget what was learnt of a model that is gone."""
+        self.widths.pop(model, None)
+        self.budgets.pop(model, None)
+        for learnt in (self.memories, self.latencies):
+            for known in [known for known in learnt if known[0] == model]:
+                del learnt[known]
 
     def latency(self, model: str, kind: Kind = Kind.ROWS) -> LatencyModel:
         """How long batches of this model and kind take."""

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from rollcall.domain.verdicts import Flag
 from rollcall.studies.cases import Case
+from rollcall.studies.markdown import table
 from rollcall.studies.rates import Share
 
 RECOMMENDED: Final = "recommended"
@@ -135,11 +136,7 @@ MEANING: Final = f"""\
 def page(assessed: Mapping[str, Any], texts: Mapping[int, str], *, model: str, calibration: str, data: str) -> str:
     """Markdown; `texts` are the inputs by number, which stay in this page."""
     maps, recommended = assessed["maps"], assessed[RECOMMENDED]
-    rows = [
-        "| map | advice | FAITHFUL | UNFAITHFUL | INCONCLUSIVE | removals | why inconclusive |",
-        "|---|---|---|---|---|---|---|",
-        *(_row(name, found) for name, found in maps.items()),
-    ]
+    heads = ("map", "advice", *(flag.name for flag in FLAGS), "removals", "why inconclusive")
     examples = [
         f"- {name}, {flag.name}: {_excerpt(texts[number])}"
         for name, found in maps.items()
@@ -153,7 +150,7 @@ def page(assessed: Mapping[str, Any], texts: Mapping[int, str], *, model: str, c
     parts = [
         f"# May the maps of {model} be shown?",
         f"{sample} {reach} {calibration}",
-        "\n".join(rows),
+        table(heads, [_row(name, found) for name, found in maps.items()]),
         MEANING,
         f"{there}: {chosen}." if chosen else f"{there}.",
         _cost(assessed["cost"]),
@@ -169,11 +166,10 @@ def _cost(cost: Mapping[str, Any]) -> str:
     return f"{took} {seconds['median']:.2f} s (at most {seconds['most']:.2f}) on this machine, one at a time."
 
 
-def _row(name: str, found: Mapping[str, Any]) -> str:
+def _row(name: str, found: Mapping[str, Any]) -> tuple[str, ...]:
     reasons = ", ".join(f"{reason} {count}" for reason, count in found["reasons"].items()) or "-"
     removals = "-" if found["removals"] is None else f"{found['removals']:.0f}"
-    cells = [name, found["advice"], *(_told(found[flag.value]) for flag in FLAGS), removals, reasons]
-    return "| " + " | ".join(cells) + " |"
+    return (name, found["advice"], *(_told(found[flag.value]) for flag in FLAGS), removals, reasons)
 
 
 def _told(share: Mapping[str, Any]) -> str:

@@ -36,8 +36,8 @@ class Work:
         return self.reached is not None and sum(case.reached for case in cases) >= self.reached
 
 
-ExtraAfter: TypeAlias = Callable[[Sequence[Case]], Extra | None]
-"""Maps that nobody serves, given what was measured before."""
+ExtraOf: TypeAlias = Callable[[int, Sequence[Case]], Extra | None]
+"""Maps that nobody serves of the input with this number, given what was measured before it."""
 
 
 def measure_all(
@@ -47,7 +47,7 @@ def measure_all(
     *,
     label: str,
     quiet: bool = False,
-    extra: ExtraAfter = lambda _: None,
+    extra: ExtraOf = lambda *_: None,
 ) -> tuple[Case, ...]:
     """Measure, or read from the journal what was measured before. Inputs that the model refuses are left out.
 
@@ -71,7 +71,7 @@ def measure_all(
                 if work.enough(cases):
                     break
                 if number not in known:
-                    known[number] = _measure(laboratory, work, number, one, extra(cases), lines)
+                    known[number] = _measure(laboratory, work, number, one, extra(number, cases), lines)
                 case = known[number]
                 if case is not None:
                     cases.append(case)

@@ -27,7 +27,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics import MetricWrapperBase
 
 from rollcall.domain.maps import DEFAULT_MAPS, MapKind
-from rollcall.domain.verdicts import CheckKind
+from rollcall.domain.verdicts import CheckKind, Scope
 from rollcall.telemetry.series import OTHER, Family
 from rollcall.telemetry.versions import versions
 
@@ -41,8 +41,13 @@ if TYPE_CHECKING:
     from rollcall.domain.verdicts import Flag
 
 SERVICE: Final = "rollcall.v1.ExplanationService"
+OPEN_INFERENCE: Final = "inference.GRPCInferenceService"
 STREAMS: Final = ("ExplainStream",)
-METHODS: Final = ("Predict", "Explain", *STREAMS, "ListModels", "GetModel")
+LISTINGS: Final = ("ListModels", "GetModel")
+"""Methods that run no model: counted, and not timed."""
+TIMED: Final = ("Predict", "Explain", *STREAMS, "ModelInfer")
+METHODS: Final = (*TIMED, *LISTINGS)
+SERVICES: Final = {method: OPEN_INFERENCE if method == "ModelInfer" else SERVICE for method in METHODS}
 CODES: Final = (
     "OK",
     "CANCELLED",
@@ -50,27 +55,26 @@ CODES: Final = (
     "INVALID_ARGUMENT",
     "DEADLINE_EXCEEDED",
     "NOT_FOUND",
-    "ALREADY_EXISTS",
     "PERMISSION_DENIED",
     "RESOURCE_EXHAUSTED",
     "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
     "UNIMPLEMENTED",
     "INTERNAL",
     "UNAVAILABLE",
-    "DATA_LOSS",
     "UNAUTHENTICATED",
 )
+"""Every code that a call of ours can end with; the others are never sent."""
 STAGES: Final = frozenset({"encode", "predict", "capture", "look", "witness", "thorough", "decide", "serialize"})
 OTHER_STAGE: Final = "other"
 ON_REQUEST: Final = "on_request"
 """The label of all maps together that come only where they are asked for: one of their own would not fit a scrape."""
 THOROUGH: Final = "thorough"
 """The label of all checks together that come only at the level THOROUGH."""
+PREDICTIONS_ONLY: Final = "predictions_only"
+"""The scope of a model that failed a required self-test; of the others, what their verdicts rest on."""
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 
-RejectReason: TypeAlias = Literal["queue_full", "deadline", "draining", "not_ready", "memory"]
+RejectReason: TypeAlias = Literal["queue_full", "quota", "deadline", "draining", "not_ready", "memory"]
 
 SHARED_CHECKS: Final = frozenset(
     {CheckKind.INSTRUMENT, CheckKind.REACH, CheckKind.UNIFORM_ATTENTION, CheckKind.DECISION_FLIP, CheckKind.HEADS}
@@ -153,11 +157,12 @@ class Metrics:
         model = model or self._default_model
         self._in_flight[method].dec()
         self._grpc_handled[method, code].inc()
-        self._grpc_handling[method].observe(seconds)
         if code == "OK" and method not in STREAMS:
             self._grpc_sent[method].inc()
         self._requests.child(model, method, code).inc()
-        self._request_seconds.child(model, method).observe(seconds)
+        if method in TIMED:
+            self._grpc_handling[method].observe(seconds)
+            self._request_seconds.child(model, method).observe(seconds)
 
     def rpc_sent(self, method: str) -> None:
         """Count a message of a stream that has been sent."""
@@ -252,9 +257,10 @@ class Metrics:
         """Set the entries in the log."""
         self._audit_log_entries.set(size)
 
-    def watch_audit_spool(self, used_bytes: Callable[[], int]) -> None:
-        """Ask at each scrape how many bytes are in the spool."""
+    def watch_audit_spool(self, used_bytes: Callable[[], int], most_bytes: int) -> None:
+        """Ask at each scrape how many bytes are in the spool, which has room for `most_bytes`."""
         self._audit_spool_bytes.set_function(used_bytes)
+        self._audit_spool_limit.set(most_bytes)
 
     # --- the device --------------------------------------------------------------------------------------------------
 
@@ -289,15 +295,28 @@ class Metrics:
     def model_loaded(self, card: ModelCard, seconds: float) -> None:
         """Record a model that is ready to serve."""
         ref = card.ref
-        self._model_info.labels(
-            ref.name, ref.revision, ref.digest.removeprefix("sha256:")[:12], ref.backend, ref.device, ref.dtype
-        ).set(1)
+        digest = ref.digest.removeprefix("sha256:")[:12]
+        scope = Scope.ALL_LAYERS.value if card.explainable else PREDICTIONS_ONLY
+        self._forget_info(ref.name)
+        labels = (ref.name, ref.revision, digest, ref.backend, ref.device, ref.dtype, scope)
+        self._model_info.labels(*labels).set(1)
+        self._info[ref.name] = labels
         self._model_load_seconds.child(ref.name).set(seconds)
         self.model_ready(ref.name, ready=True)
 
     def model_ready(self, model: str, *, ready: bool) -> None:
         """Set whether a configured model takes requests."""
         self._model_ready.child(model).set(int(ready))
+
+    def model_gone(self, model: str) -> None:
+        """Forget the state of a model that is not served any more; what it counted stays."""
+        self._forget_info(model)
+        for state in (self._model_ready, self._model_load_seconds):
+            state.remove(model)
+
+    def repository_rejects(self, revisions: int) -> None:
+        """Set how many revisions of the repository could not be loaded."""
+        self._repository_rejects.set(revisions)
 
     def config_reloaded(self, timestamp: float) -> None:
         """Set the Unix time at which the settings in force were read."""
@@ -316,6 +335,11 @@ class Metrics:
         return generate_latest(self._registry)
 
     # --- declarations ------------------------------------------------------------------------------------------------
+
+    def _forget_info(self, model: str) -> None:
+        before = self._info.pop(model, None)
+        if before is not None:
+            self._model_info.remove(*before)
 
     def _stages_of(self, model: str, timing: Timing) -> None:
         for name, seconds in timing.stages:
@@ -349,17 +373,17 @@ class Metrics:
         sent = Counter("grpc_server_msg_sent_total", "Messages sent to clients.", labels, registry=r)
         handling = Histogram(
             "grpc_server_handling_seconds",
-            "Seconds from the start of a call to its end.",
+            "Seconds from the start of a call that runs a model to its end.",
             labels,
             buckets=HANDLING_SECONDS,
             registry=r,
         )
-        kinds = {m: "server_stream" if m in STREAMS else "unary" for m in METHODS}
-        self._grpc_started = {m: started.labels(kinds[m], SERVICE, m) for m in METHODS}
-        self._grpc_handled = {(m, c): handled.labels(kinds[m], SERVICE, m, _pascal(c)) for m in METHODS for c in CODES}
-        self._grpc_received = {m: received.labels(kinds[m], SERVICE, m) for m in METHODS}
-        self._grpc_sent = {m: sent.labels(kinds[m], SERVICE, m) for m in METHODS}
-        self._grpc_handling = {m: handling.labels(kinds[m], SERVICE, m) for m in METHODS}
+        series = {m: ("server_stream" if m in STREAMS else "unary", SERVICES[m], m) for m in METHODS}
+        self._grpc_started = {m: started.labels(*labels) for m, labels in series.items()}
+        self._grpc_handled = {(m, c): handled.labels(*series[m], _pascal(c)) for m in METHODS for c in CODES}
+        self._grpc_received = {m: received.labels(*labels) for m, labels in series.items()}
+        self._grpc_sent = {m: sent.labels(*labels) for m, labels in series.items()}
+        self._grpc_handling = {m: handling.labels(*series[m]) for m in TIMED}
 
     def _declare_requests(self) -> None:
         in_flight = Gauge(
@@ -514,11 +538,18 @@ class Metrics:
             "Records on the disk that the log's database may not have yet.",
             registry=self._registry,
         )
+        self._audit_spool_limit = Gauge(
+            "rollcall_audit_spool_limit_bytes",
+            "Room of the spool, above which answers that must be recorded are refused.",
+            registry=self._registry,
+        )
 
     def _declare_state(self) -> None:
-        labels = ("model", "revision", "digest", "backend", "device", "dtype")
+        self._info: dict[str, tuple[str, ...]] = {}
+        """The labels under which each model is told of now."""
+        labels = ("model", "revision", "digest", "backend", "device", "dtype", "scope")
         self._model_info = Gauge(
-            "rollcall_model_info", "Which weights are served; always 1.", labels, registry=self._registry
+            "rollcall_model_info", "Which weights are served, for what; always 1.", labels, registry=self._registry
         )
         self._model_ready = self._gauge("rollcall_model_ready", "Whether the model takes requests, 0 or 1.")
         self._model_load_seconds = self._gauge("rollcall_model_load_seconds", "Seconds that loading the model took.")
@@ -528,6 +559,11 @@ class Metrics:
         Gauge("rollcall_build_info", "Which software runs; always 1.", tuple(running), registry=self._registry).labels(
             *running.values()
         ).set(1)
+        self._repository_rejects = Gauge(
+            "rollcall_repository_rejected_revisions",
+            "Revisions of the repository that could not be loaded.",
+            registry=self._registry,
+        )
         self._config_reloaded = Gauge(
             "rollcall_config_reload_timestamp_seconds",
             "Unix time at which the settings in force were read.",

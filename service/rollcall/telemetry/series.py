@@ -49,6 +49,13 @@ class Family(Generic[Metric]):
             self._folded.inc()
         return None
 
+    def remove(self, model: str, *labels: str) -> None:
+        """Forget the child of a model, if it has one of its own; its place is free again."""
+        key = (model, *labels)
+        if self._children.pop(key, None) is not None and model in self._models:
+            self._metric.remove(*key)
+            self._left += 1
+
     def _bind(self, key: tuple[str, ...]) -> Metric:
         if key[0] == OTHER:
             return self._metric.labels(*key)

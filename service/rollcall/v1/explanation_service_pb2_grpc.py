@@ -91,9 +91,12 @@ class ExplanationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExplainStream(self, request, context):
-        """The same, with progress while it is worked out: any number of progress messages, then the header, which is the
-        explanation. Progress is told as it comes; who reads slowly hears of fewer steps, never late of them. Cancelling,
-        deadlines and errors are those of Explain.
+        """The same, with progress while it is worked out, and with attention that would not fit into one reply: any number of
+        progress messages, then the header, which is the explanation without its attention, as soon as the verdicts stand, then,
+        if attention was asked for, its description and the chunks of its values. Progress is told as it comes; who reads slowly
+        hears of fewer steps, never late of them, and gets chunks as fast as they are read. Cancelling, deadlines and errors are
+        those of Explain. How much attention a stream carries, and how many such streams there are at a time, are settings of the
+        server: INVALID_ARGUMENT and UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -46,9 +46,12 @@ class ExplanationServiceStub:
     Explain: _grpc.UnaryUnaryMultiCallable[_explanation_pb2.ExplainRequest, _explanation_pb2.ExplainResponse]
     """The prediction, its maps, and a faithfulness flag with evidence for each map."""
     ExplainStream: _grpc.UnaryStreamMultiCallable[_explanation_pb2.ExplainRequest, _explanation_service_pb2.ExplainStreamResponse]
-    """The same, with progress while it is worked out: any number of progress messages, then the header, which is the
-    explanation. Progress is told as it comes; who reads slowly hears of fewer steps, never late of them. Cancelling,
-    deadlines and errors are those of Explain.
+    """The same, with progress while it is worked out, and with attention that would not fit into one reply: any number of
+    progress messages, then the header, which is the explanation without its attention, as soon as the verdicts stand, then,
+    if attention was asked for, its description and the chunks of its values. Progress is told as it comes; who reads slowly
+    hears of fewer steps, never late of them, and gets chunks as fast as they are read. Cancelling, deadlines and errors are
+    those of Explain. How much attention a stream carries, and how many such streams there are at a time, are settings of the
+    server: INVALID_ARGUMENT and UNAVAILABLE.
     """
     ListModels: _grpc.UnaryUnaryMultiCallable[_explanation_service_pb2.ListModelsRequest, _explanation_service_pb2.ListModelsResponse]
     """The models that are being served."""
@@ -72,9 +75,12 @@ class ExplanationServiceAsyncStub(ExplanationServiceStub):
     Explain: _aio.UnaryUnaryMultiCallable[_explanation_pb2.ExplainRequest, _explanation_pb2.ExplainResponse]  # type: ignore[assignment]
     """The prediction, its maps, and a faithfulness flag with evidence for each map."""
     ExplainStream: _aio.UnaryStreamMultiCallable[_explanation_pb2.ExplainRequest, _explanation_service_pb2.ExplainStreamResponse]  # type: ignore[assignment]
-    """The same, with progress while it is worked out: any number of progress messages, then the header, which is the
-    explanation. Progress is told as it comes; who reads slowly hears of fewer steps, never late of them. Cancelling,
-    deadlines and errors are those of Explain.
+    """The same, with progress while it is worked out, and with attention that would not fit into one reply: any number of
+    progress messages, then the header, which is the explanation without its attention, as soon as the verdicts stand, then,
+    if attention was asked for, its description and the chunks of its values. Progress is told as it comes; who reads slowly
+    hears of fewer steps, never late of them, and gets chunks as fast as they are read. Cancelling, deadlines and errors are
+    those of Explain. How much attention a stream carries, and how many such streams there are at a time, are settings of the
+    server: INVALID_ARGUMENT and UNAVAILABLE.
     """
     ListModels: _aio.UnaryUnaryMultiCallable[_explanation_service_pb2.ListModelsRequest, _explanation_service_pb2.ListModelsResponse]  # type: ignore[assignment]
     """The models that are being served."""
@@ -113,9 +119,12 @@ class ExplanationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _explanation_pb2.ExplainRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_explanation_service_pb2.ExplainStreamResponse], _abc.AsyncIterator[_explanation_service_pb2.ExplainStreamResponse]]:
-        """The same, with progress while it is worked out: any number of progress messages, then the header, which is the
-        explanation. Progress is told as it comes; who reads slowly hears of fewer steps, never late of them. Cancelling,
-        deadlines and errors are those of Explain.
+        """The same, with progress while it is worked out, and with attention that would not fit into one reply: any number of
+        progress messages, then the header, which is the explanation without its attention, as soon as the verdicts stand, then,
+        if attention was asked for, its description and the chunks of its values. Progress is told as it comes; who reads slowly
+        hears of fewer steps, never late of them, and gets chunks as fast as they are read. Cancelling, deadlines and errors are
+        those of Explain. How much attention a stream carries, and how many such streams there are at a time, are settings of the
+        server: INVALID_ARGUMENT and UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod

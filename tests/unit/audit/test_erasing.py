@@ -161,7 +161,10 @@ def test_a_hold_names_records_that_are_there(archive: Archive) -> None:
 def test_what_was_kept_long_enough_is_erased_but_for_what_is_held(archive: Archive) -> None:
     """A dry run says what is due and changes nothing; what is held waits; what has no row is kept for ever."""
     archive.store.append([samples.recorded(samples.decided(), 5)])
-    archive.retention = retaining.matrix({"sentiment": None, "other": 400}, 183, None)
+    archive.retention = {
+        **retaining.days_of("sentiment", None, 183, None),
+        **retaining.days_of("other", 400, 183, None),
+    }
     assert archive.retention == {
         ("sentiment", "explanation"): 183,
         ("other", "explanation"): 400,

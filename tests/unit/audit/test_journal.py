@@ -33,14 +33,15 @@ NO_ROOM = 1 << 20
 
 def journal(directory: Path, told: Told | None = None, worker: int = 0, **settings: Any) -> Journal:  # noqa: ANN401
     """Put a journal together; `settings` are those of AuditSettings."""
-    return Journal(
+    made = Journal(
         directory=directory,
         settings=AuditSettings(directory=directory, origin="log.example", checkpoint_seconds=3600.0, **settings),
-        models=[ModelSpec(name=MODEL, path=directory)],
         worker=worker,
         software={"rollcall": "0.1.0"},
         telemetry=told or Told(),
     )
+    made.serves(ModelSpec(name=MODEL, path=directory))
+    return made
 
 
 @asynccontextmanager

@@ -50,7 +50,7 @@ class Told:
         self.failures += 1
         self.failed.set()
 
-    def watch_audit_spool(self, used_bytes: Callable[[], int]) -> None:
+    def watch_audit_spool(self, used_bytes: Callable[[], int], most_bytes: int) -> None:
         """Nobody scrapes."""
 
 

@@ -93,6 +93,14 @@ def test_a_full_spool_refuses(tmp_path: Path) -> None:
         assert bodies(spool) == written
 
 
+def test_little_room_is_given_back_too(tmp_path: Path) -> None:
+    """A spool with less room than a segment takes many times its room, as long as the log takes the records."""
+    with opened(tmp_path, most_bytes=1_000, segment_bytes=16_000) as spool:
+        for _ in range(10):
+            fill(spool, 4)
+            spool.release(spool.read(4)[-1])
+
+
 @pytest.mark.parametrize("cut", [1, 5, 8, 9, 40])
 def test_a_torn_end_is_put_aside(tmp_path: Path, cut: int) -> None:
     """A frame that was being written when the process died is no record, and its bytes are not thrown away."""

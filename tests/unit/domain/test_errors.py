@@ -17,9 +17,10 @@ from rollcall.domain.errors import (
 )
 
 BLAME = {
-    CallerError: {"InvalidInput", "ModelNotFound", "Unsupported"},
+    CallerError: {"InvalidInput", "ModelNotFound", "NotAuthenticated", "NotPermitted", "Unsupported"},
     CapacityError: {
         "Overloaded",
+        "QuotaExceeded",
         "Draining",
         "ModelNotReady",
         "DeadlineTooShort",
@@ -27,7 +28,7 @@ BLAME = {
         "DeviceMemory",
         "DeviceLost",
     },
-    ServiceError: {"BackendError", "ModelRejected"},
+    ServiceError: {"BackendError", "ModelRejected", "FileRejected"},
 }
 
 
@@ -42,7 +43,7 @@ def test_every_error_is_in_the_drawing() -> None:
     """The tree at the top of the file is the whole tree."""
     drawn = errors.__doc__ or ""
     kinds = [k for k in vars(errors).values() if isinstance(k, type) and issubclass(k, RollcallError)]
-    assert len(kinds) == 16
+    assert len(kinds) == 20
     assert all(kind.__name__ in drawn for kind in kinds)
 
 
@@ -64,6 +65,8 @@ def test_errors_name_their_subject_for_machines() -> None:
 
 def test_lack_of_capacity_says_when_to_come_back() -> None:
     """Every capacity error carries a hint, longer for a model that is still loading."""
-    hints = {kind: kind("x").retry_after for kind in CapacityError.__subclasses__()}
+    kinds = set(CapacityError.__subclasses__()) - {errors.QuotaExceeded}
+    hints = {kind: kind("x").retry_after for kind in kinds}
+    assert errors.QuotaExceeded("tenant", "limit", 7.5).retry_after == 7.5
     assert all(seconds > 0 for seconds in hints.values())
     assert hints[errors.ModelNotReady] > hints[errors.Overloaded]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from google.rpc import error_details_pb2, status_pb2
@@ -12,12 +12,15 @@ from grpc import aio
 from prometheus_client import CollectorRegistry
 
 from rollcall.domain.errors import ModelNotFound
+from rollcall.edge.access.authenticate import Authenticator
 from rollcall.edge.health import Health
 from rollcall.edge.port import Limits
 from rollcall.edge.server import GrpcServer
 from rollcall.edge.status import DETAILS_KEY
-from rollcall.settings import GrpcSettings
-from rollcall.telemetry.metrics import STREAMS, Metrics
+from rollcall.edge.tls import server_credentials
+from rollcall.oip import open_inference_pb2_grpc
+from rollcall.settings import AuthSettings, GrpcSettings, TlsSettings
+from rollcall.telemetry.metrics import SERVICES, STREAMS, Metrics
 from rollcall.v1 import explanation_service_pb2_grpc
 from tests.unit.edge import samples
 
@@ -26,12 +29,14 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
+    from rollcall.audit.replaying import Replayer
     from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest, Progress
     from rollcall.domain.model import ModelCard
     from rollcall.monitor.record import ModelRecord
+    from rollcall.oip.open_inference_pb2_grpc import GRPCInferenceServiceAsyncStub
     from rollcall.v1.explanation_service_pb2_grpc import ExplanationServiceAsyncStub
 
-LIMITS = Limits(max_characters=100_000, max_rows=4096)
+LIMITS = Limits(max_characters=100_000, max_rows=4096, max_attention_bytes=2**28, max_attention_streams=2)
 
 
 @dataclass(kw_only=True)
@@ -45,6 +50,8 @@ class FakeHouse:
     release: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     explanation: Explanation | None = None
+    loaded: list[tuple[str, str | None]] = field(default_factory=list)
+    """Models that were to be loaded, with the revision, or unloaded, with None."""
     progress: list[Progress] = field(default_factory=list)
 
     @property
@@ -58,12 +65,13 @@ class FakeHouse:
         return samples.predicted(request.request_id)
 
     async def explain(self, request: ExplainRequest, tell: Callable[[Progress], None] | None = None) -> Explanation:
-        """Answer with the sample, after telling all progress there is."""
+        """Answer with the sample, after telling all progress there is; with its attention where that is asked for."""
         for progress in self.progress if tell is not None else ():
             tell(progress)  # type: ignore[misc] # it is there
             await asyncio.sleep(0)
         await self._serve(request)
-        return self.explanation or samples.explanation(request.request_id)
+        answer = self.explanation or samples.explanation(request.request_id)
+        return answer if request.attention else replace(answer, attention=None)
 
     def models(self) -> tuple[ModelCard, ...]:
         """List the only model."""
@@ -74,6 +82,16 @@ class FakeHouse:
         if name not in {"", samples.MODEL}:
             raise ModelNotFound(name, "no such model")
         return samples.card()
+
+    async def load_model(self, name: str, revision: str) -> None:
+        """Remember."""
+        self.loaded.append((name, revision))
+        if self.error is not None:
+            raise self.error
+
+    async def unload_model(self, name: str) -> None:
+        """Remember."""
+        self.loaded.append((name, None))
 
     def record(self, name: str) -> ModelRecord | None:
         """Tell the sample."""
@@ -107,6 +125,7 @@ class Door:
     registry: CollectorRegistry
     channel: aio.Channel
     stub: ExplanationServiceAsyncStub
+    inference: GRPCInferenceServiceAsyncStub
 
     def sample(self, name: str, **labels: str) -> float:
         """Read a metric; 0 where there is none."""
@@ -115,25 +134,46 @@ class Door:
     def handled(self, method: str, code: str) -> float:
         """Read how many calls ended with a code, by grpc-prometheus name."""
         kind = "server_stream" if method in STREAMS else "unary"
-        labels = {"grpc_type": kind, "grpc_service": "rollcall.v1.ExplanationService", "grpc_method": method}
+        labels = {"grpc_type": kind, "grpc_service": SERVICES[method], "grpc_method": method}
         return self.sample("grpc_server_handled_total", **labels, grpc_code=code)
 
 
 @asynccontextmanager
-async def open_door(house: FakeHouse, settings: GrpcSettings | None = None) -> AsyncIterator[Door]:
-    """Serve the house on a free port for the length of a `with` block."""
+async def open_door(
+    house: FakeHouse,
+    settings: GrpcSettings | None = None,
+    auth: AuthSettings | None = None,
+    tls: TlsSettings | None = None,
+    replayer: Replayer | None = None,
+) -> AsyncIterator[Door]:
+    """Serve the house on a free port for the length of a `with` block. With TLS, the door's own channel is no use."""
     registry = CollectorRegistry()
     metrics = Metrics(registry, models=[samples.MODEL], default_model=samples.MODEL)
     health = Health([samples.MODEL])
     server = GrpcServer(
-        settings=settings or GrpcSettings(port=0, drain_seconds=0.2), port=house, health=health, metrics=metrics
+        settings=settings or GrpcSettings(port=0, drain_seconds=0.2),
+        authenticator=Authenticator(auth or AuthSettings()),
+        credentials=server_credentials(tls or TlsSettings()),
+        port=house,
+        health=health,
+        metrics=metrics,
     )
+    if replayer is not None:
+        server.serve_records(replayer)
     port = await server.start()
     try:
         async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             stub: Any = explanation_service_pb2_grpc.ExplanationServiceStub(channel)
+            inference: Any = open_inference_pb2_grpc.GRPCInferenceServiceStub(channel)
             yield Door(
-                house=house, server=server, port=port, health=health, registry=registry, channel=channel, stub=stub
+                house=house,
+                server=server,
+                port=port,
+                health=health,
+                registry=registry,
+                channel=channel,
+                stub=stub,
+                inference=inference,
             )
     finally:
         await server.drain(lambda: None)

@@ -16,13 +16,17 @@ from rollcall.edge.http import AdminServer
 from rollcall.settings import (
     AdminSettings,
     AuditSettings,
+    AuthSettings,
     ExplainSettings,
     GrpcSettings,
     LimitSettings,
     LogSettings,
+    QuotaSettings,
+    RepositorySettings,
     Settings,
     Sources,
     StateSettings,
+    TlsSettings,
 )
 from rollcall.telemetry.metrics import Metrics
 from tests.unit.edge import samples
@@ -33,12 +37,16 @@ if TYPE_CHECKING:
 
 SETTINGS = Settings(
     grpc=GrpcSettings(),
+    tls=TlsSettings(),
+    auth=AuthSettings(),
     admin=AdminSettings(port=0),
     explain=ExplainSettings(),
     limits=LimitSettings(),
+    quota=QuotaSettings(),
     log=LogSettings(),
     state=StateSettings(),
     audit=AuditSettings(),
+    repository=RepositorySettings(),
     models=(),
     default_model=samples.MODEL,
     sources=Sources(environ={"ROLLCALL_ADMIN_PORT": "0"}),
@@ -157,12 +165,16 @@ async def test_a_taken_port_is_reported() -> None:
         second.server = AdminServer(
             settings=lambda: Settings(
                 grpc=SETTINGS.grpc,
+                tls=SETTINGS.tls,
+                auth=SETTINGS.auth,
                 admin=taken,
                 explain=SETTINGS.explain,
                 limits=SETTINGS.limits,
+                quota=SETTINGS.quota,
                 log=SETTINGS.log,
                 state=SETTINGS.state,
                 audit=SETTINGS.audit,
+                repository=SETTINGS.repository,
                 models=(),
                 default_model=None,
                 sources=SETTINGS.sources,

@@ -17,10 +17,10 @@ from rollcall.domain.maps import MAX_ATTENTION_BYTES, MapKind, MissingMap
 from rollcall.domain.recording import Receipt, RecordMode, RecordState
 from rollcall.domain.verdicts import CalibrationRef, CheckKind, CheckOutcome, CheckResult, Witness
 from rollcall.edge.converters import replies
-from rollcall.edge.port import Limits
 from rollcall.v1 import common_pb2, explanation_pb2, explanation_service_pb2, model_pb2
 from rollcall.verdict.policies import THOROUGH
 from tests.unit.edge import samples
+from tests.unit.edge.fakes import LIMITS
 
 
 def test_explanation_leaves_whole() -> None:
@@ -134,7 +134,7 @@ def test_prediction_leaves_whole() -> None:
 
 def test_model_card_leaves_whole() -> None:
     """A caller can learn what a model can do, and what it was tested for."""
-    reply = replies.model(samples.card(), limits=Limits(max_characters=9, max_rows=77), default_model=None)
+    reply = replies.model(samples.card(), limits=replace(LIMITS, max_characters=9, max_rows=77), default_model=None)
     assert (reply.ref.name, reply.family, reply.task) == (samples.MODEL, "bert", model_pb2.TASK_SINGLE_LABEL)
     assert (reply.max_rows, reply.max_characters, reply.explainable, reply.is_default) == (77, 1_000, True, False)
     assert reply.threshold == common_pb2.Threshold(label="positive", probability=0.93)
@@ -145,7 +145,7 @@ def test_model_card_leaves_whole() -> None:
 def test_model_without_decision_rule_has_none() -> None:
     """A model that decides by arg max shows no threshold."""
     card = replace(samples.card(), threshold=None)
-    limits = Limits(max_characters=9, max_rows=77)
+    limits = replace(LIMITS, max_characters=9, max_rows=77)
     bare = replies.model(card, limits=limits, default_model=samples.MODEL)
     assert not bare.HasField("threshold")
     assert not bare.HasField("record")
@@ -184,7 +184,7 @@ def test_effects_survive_the_wire(triples: list[tuple[int, float, float]]) -> No
 
 def test_a_record_leaves_whole() -> None:
     """Counts, means, intervals and the broken promise reach the caller; without a calibration nothing is promised."""
-    card, limits = samples.card(), Limits(max_characters=9, max_rows=77)
+    card, limits = samples.card(), replace(LIMITS, max_characters=9, max_rows=77)
     record = replies.model(card, limits=limits, default_model=None, record=samples.record()).record
     (found,) = record.maps
     assert (record.since.seconds, found.map, found.requests) == (

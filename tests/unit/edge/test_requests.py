@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from rollcall.domain.errors import InvalidInput
 from rollcall.domain.explanation import ExplainRequest
+from rollcall.domain.identity import ANYONE, Identity, Role
 from rollcall.domain.inputs import Target, TextInput, Threshold, TokensInput
 from rollcall.domain.maps import AttentionSelection, HeadFusion, HeadReduction, MapKind, MapOptions, TensorType
 from rollcall.domain.recording import AuditChoice
@@ -22,10 +24,11 @@ from rollcall.edge.converters.requests import (
     model_name,
     predict_request,
 )
-from rollcall.edge.port import Limits
 from rollcall.v1 import common_pb2, explanation_pb2, explanation_service_pb2
+from tests.unit.edge import fakes
 
-LIMITS = Limits(max_characters=50, max_rows=100)
+LIMITS = replace(fakes.LIMITS, max_characters=50, max_rows=100)
+CALLER = Identity(name="backend", tenant="reviews", roles=frozenset({Role.CALLER}))
 TEXT = common_pb2.TextInput(text="a good film")
 
 
@@ -48,7 +51,7 @@ def read(**fields: Any) -> ExplainRequest:  # noqa: ANN401 - what a message take
     """Read an ExplainRequest with a text, unless the fields bring another input."""
     given_input = {} if "tokens" in fields else {"text": TEXT}
     message = explanation_pb2.ExplainRequest(**{**given_input, **fields})
-    return explain_request(message, limits=LIMITS, deadline=None)
+    return explain_request(message, limits=LIMITS, deadline=None, caller=ANYONE)
 
 
 def violations(**fields: Any) -> dict[str, str]:  # noqa: ANN401 - what a message takes
@@ -60,7 +63,7 @@ def violations(**fields: Any) -> dict[str, str]:  # noqa: ANN401 - what a messag
 
 def test_empty_request_takes_every_default() -> None:
     """Somebody who sends only a text gets the defaults of model, policy and server."""
-    request = explain_request(explanation_pb2.ExplainRequest(text=TEXT), limits=LIMITS, deadline=12.5)
+    request = explain_request(explanation_pb2.ExplainRequest(text=TEXT), limits=LIMITS, deadline=12.5, caller=CALLER)
     assert request == ExplainRequest(
         request_id="",
         model="",
@@ -69,6 +72,7 @@ def test_empty_request_takes_every_default() -> None:
         target=Target(),
         threshold=None,
         deadline=12.5,
+        caller=CALLER,
     )
 
 
@@ -167,7 +171,7 @@ def test_long_texts_are_refused_with_their_length() -> None:
 def test_input_is_required() -> None:
     """A request without any input says which inputs there are."""
     with pytest.raises(InvalidInput) as raised:
-        predict_request(explanation_service_pb2.PredictRequest(), limits=LIMITS, deadline=None)
+        predict_request(explanation_service_pb2.PredictRequest(), limits=LIMITS, deadline=None, caller=ANYONE)
     (violation,) = raised.value.violations
     assert violation.field == "input"
     assert violation.description == "exactly one of text and tokens must be set"
@@ -270,7 +274,7 @@ def test_what_is_sent_is_what_is_read(
         max_rows=max_rows,
     )
     sent = explanation_pb2.ExplainRequest.FromString(message.SerializeToString())
-    request = explain_request(sent, limits=LIMITS, deadline=None)
+    request = explain_request(sent, limits=LIMITS, deadline=None, caller=ANYONE)
     assert (request.input, request.maps, request.check_level, request.seed, request.max_rows) == (
         TextInput(text=text),
         tuple(maps),
@@ -294,8 +298,8 @@ def test_names_and_what_was_acted_on_are_read() -> None:
     predict = explanation_service_pb2.PredictRequest(text=TEXT, **said)
     explain = explanation_pb2.ExplainRequest(text=TEXT, **said)
     for request in (
-        predict_request(predict, limits=LIMITS, deadline=None),
-        explain_request(explain, limits=LIMITS, deadline=None),
+        predict_request(predict, limits=LIMITS, deadline=None, caller=ANYONE),
+        explain_request(explain, limits=LIMITS, deadline=None, caller=ANYONE),
     ):
         assert {name: getattr(request, name) for name in said} == said
 
@@ -304,10 +308,13 @@ def test_a_name_that_cannot_be_one_is_refused() -> None:
     """Too long, not printable, or of a person without a decision: the field is named, and the name not quoted."""
     message = explanation_service_pb2.PredictRequest(text=TEXT, decision_ref="a\nb", subject_ref="x" * 257)
     with pytest.raises(InvalidInput) as caught:
-        predict_request(message, limits=LIMITS, deadline=None)
+        predict_request(message, limits=LIMITS, deadline=None, caller=ANYONE)
     assert {violation.field for violation in caught.value.violations} == {"decision_ref", "subject_ref"}
     assert "xxx" not in str(caught.value)
     with pytest.raises(InvalidInput, match="decision_ref: required with subject_ref"):
         predict_request(
-            explanation_service_pb2.PredictRequest(text=TEXT, subject_ref="s"), limits=LIMITS, deadline=None
+            explanation_service_pb2.PredictRequest(text=TEXT, subject_ref="s"),
+            limits=LIMITS,
+            deadline=None,
+            caller=ANYONE,
         )

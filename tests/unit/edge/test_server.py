@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from contextlib import AsyncExitStack
+from typing import Any
 
 import grpc
 import pytest
+from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client import CollectorRegistry
 
-from rollcall.edge.health import SERVICE, Health
+from rollcall.edge.access.authenticate import Authenticator
+from rollcall.edge.health import SERVICES, Health
 from rollcall.edge.server import GrpcServer
-from rollcall.settings import GrpcSettings
+from rollcall.settings import AuthSettings, GrpcSettings
 from rollcall.telemetry.metrics import Metrics
 from rollcall.v1 import common_pb2, explanation_pb2
 from tests.unit.edge import samples
 from tests.unit.edge.fakes import Door, FakeHouse, failure_of, open_door
 
-if TYPE_CHECKING:
-    from grpc import aio
-
 TEXT = common_pb2.TextInput(text="a good film")
+SERVICE, _ = SERVICES
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+NAMES = ("", *SERVICES, samples.MODEL)
 
 
 async def check(door: Door, name: str) -> int:
@@ -37,11 +39,11 @@ async def check(door: Door, name: str) -> int:
 async def test_health_follows_the_models() -> None:
     """The process takes calls at once; service and model serve once the model is ready."""
     async with open_door(FakeHouse()) as door:
-        assert [await check(door, name) for name in ("", SERVICE, samples.MODEL)] == [SERVING, NOT_SERVING, NOT_SERVING]
+        assert [await check(door, name) for name in NAMES] == [SERVING, *[NOT_SERVING] * 3]
         await door.health.mark(samples.MODEL, ready=True)
-        assert [await check(door, name) for name in ("", SERVICE, samples.MODEL)] == [SERVING] * 3
+        assert [await check(door, name) for name in NAMES] == [SERVING] * 4
         await door.health.mark(samples.MODEL, ready=False)
-        assert [await check(door, name) for name in ("", SERVICE, samples.MODEL)] == [SERVING, NOT_SERVING, NOT_SERVING]
+        assert [await check(door, name) for name in NAMES] == [SERVING, *[NOT_SERVING] * 3]
 
 
 async def test_the_service_waits_for_all_models() -> None:
@@ -67,6 +69,33 @@ async def test_a_connection_grows_no_older_than_it_may() -> None:
         assert door.channel.get_state() is grpc.ChannelConnectivity.READY
         await asyncio.wait_for(door.channel.wait_for_state_change(grpc.ChannelConnectivity.READY), 20)
         assert await check(door, SERVICE) == SERVING
+
+
+async def test_metadata_has_a_size_that_is_kept() -> None:
+    """A token of the size that the setting allows always passes, one beyond it never does."""
+    async with open_door(FakeHouse(), GrpcSettings(port=0, max_metadata_bytes=4096)) as door:
+        stub: Any = health_pb2_grpc.HealthStub(door.channel)
+        for _ in range(20):
+            await stub.Check(health_pb2.HealthCheckRequest(), metadata=(("authorization", "x" * 3000),))
+            call = stub.Check(health_pb2.HealthCheckRequest(), metadata=(("authorization", "x" * 4000),))
+            assert (await failure_of(call)).code == "RESOURCE_EXHAUSTED"
+
+
+async def test_connections_are_bounded() -> None:
+    """Of more connections than are allowed the later ones are closed; those that are there go on."""
+    async with AsyncExitStack() as opened:
+        door = await opened.enter_async_context(open_door(FakeHouse(), GrpcSettings(port=0, max_connections=3)))
+        codes = []
+        own = (("grpc.use_local_subchannel_pool", 1),)
+        for _ in range(5):
+            channel = aio.insecure_channel(f"127.0.0.1:{door.port}", options=own)
+            stub: Any = health_pb2_grpc.HealthStub(await opened.enter_async_context(channel))
+            try:
+                await stub.Check(health_pb2.HealthCheckRequest(), timeout=20)
+                codes.append("OK")
+            except aio.AioRpcError as error:
+                codes.append(error.code().name)
+        assert codes == ["OK"] * 3 + ["UNAVAILABLE"] * 2
 
 
 async def test_draining_turns_away_and_finishes() -> None:
@@ -116,6 +145,7 @@ async def test_a_taken_port_is_reported() -> None:
         taken = GrpcSettings(port=door.port)
         second = GrpcServer(
             settings=taken,
+            authenticator=Authenticator(AuthSettings()),
             port=FakeHouse(),
             health=Health([]),
             metrics=Metrics(CollectorRegistry(), models=[], default_model=None),
@@ -134,6 +164,6 @@ async def services(channel: aio.Channel) -> set[str]:
 async def test_reflection_is_a_setting() -> None:
     """The services are listed for tools only where the operator says so."""
     async with open_door(FakeHouse(), GrpcSettings(port=0, drain_seconds=0.2, reflection=True)) as door:
-        assert {SERVICE, "grpc.health.v1.Health"} <= await services(door.channel)
+        assert {*SERVICES, "grpc.health.v1.Health"} <= await services(door.channel)
     async with open_door(FakeHouse()) as door:
         assert (await failure_of(services(door.channel))).code == "UNIMPLEMENTED"

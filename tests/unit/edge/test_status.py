@@ -96,6 +96,16 @@ def test_unmet_condition_is_named() -> None:
     assert (violation.subject, violation.description) == ("THOROUGH", "not available yet")
 
 
+def test_a_quota_says_whose_what_and_when() -> None:
+    """A tenant over its quota learns which limit it is, and when to come back: both details leave."""
+    rejection = status.rejection(errors.QuotaExceeded("reviews", "at most 5 requests per second", 1.5))
+    (violation,) = detail(rejection, error_details_pb2.QuotaFailure).violations
+    assert (violation.subject, violation.description) == ("tenant:reviews", "at most 5 requests per second")
+    assert detail(rejection, error_details_pb2.RetryInfo).retry_delay.ToMilliseconds() == 1500
+    assert rejection.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert reason(rejection) == "QUOTA_EXCEEDED"
+
+
 def test_retry_delay_is_told() -> None:
     """A caller who comes too early learns when to come back."""
     loading = detail(status.rejection(errors.ModelNotReady("loading")), error_details_pb2.RetryInfo)

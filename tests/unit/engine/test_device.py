@@ -37,7 +37,7 @@ class Told:
         if self.failing:
             raise ArithmeticError
         assert seconds >= 0 <= expected
-        assert model == "m"
+        assert model in {"m", "m@2"}
         self.batches.append((kind, rows, padding))
 
     def rows_waited(self, kind: str, seconds: float) -> None:

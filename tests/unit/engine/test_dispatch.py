@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -208,6 +209,22 @@ async def test_a_model_whose_memory_cannot_be_measured_serves(caplog: pytest.Log
         assert dispatcher.bounds("m").batch_bytes is None
         assert dispatcher.bounds("m").longest_rows == {}
     assert [record.message for record in caplog.records] == ["memory_not_measured"]
+
+
+async def test_an_unloaded_model_leaves_nothing_behind() -> None:
+    """Its weights can be collected, and what was learnt of it is forgotten; a neighbour stays as it was."""
+    with dispatching(FakeBackend()) as (dispatcher, _):
+        loaded = await dispatcher.load("m@2", lambda: engine_of(FakeBackend()).models["m"])
+        gone = weakref.ref(loaded.backend)
+        del loaded
+        await dispatcher.load("m", lambda: engine_of(FakeBackend()).models["m"])
+        await dispatcher.unload("m@2")
+        queue = dispatcher.queue
+        assert gone() is None
+        assert dispatcher.engine.models.keys() == {"m"}
+        learnt = (queue.widths, queue.budgets, dict(queue.memories).keys(), dict(queue.latencies).keys())
+        assert not any("m@2" in (one if isinstance(one, str) else one[0]) for known in learnt for one in known)
+        assert dispatcher.expected_seconds("m", 10, 8) > 0
 
 
 async def test_a_model_that_cannot_be_loaded_says_why() -> None:

@@ -137,6 +137,15 @@ async def test_failures_are_told_apart(failure: Callable[[], Exception], error: 
         assert (await capture(dispatcher, MapKind.RAW_ATTENTION)).maps
 
 
+@pytest.mark.parametrize("failure", [lambda: torch.OutOfMemoryError("full"), lambda: ValueError("no")])
+async def test_checks_do_without_a_half_way_gradient_that_fails(failure: Callable[[], Exception]) -> None:
+    """A prior helps the checks; where it cannot be had the answer does not fail."""
+    with dispatching(Failing(at_gradients=failure)) as (dispatcher, _):
+        captured = await capture(dispatcher, MapKind.RAW_ATTENTION, half_way=True)
+    assert captured.half_way_gradient is None
+    assert captured.maps
+
+
 async def test_flow_runs_beside_the_device() -> None:
     """All attention is on the first word: it gets all that leaves the read-out, the other words nothing."""
     with dispatching(FakeBackend()) as (dispatcher, told):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from rollcall.domain.errors import InvalidInput, ModelNotFound, ModelNotReady
@@ -29,6 +31,15 @@ def test_without_a_default_a_name_is_needed() -> None:
     with pytest.raises(InvalidInput, match="mood, spam") as refusal:
         Catalog(entries=TWO.entries, default=None).resolve("")
     assert refusal.value.violations[0].field == "model"
+
+
+def test_the_only_model_needs_no_name() -> None:
+    """Also where nobody said that it is the default, as in a repository; not while a second one is loading."""
+    catalog = Catalog(entries={"a": entry("a")}, default=None)
+    assert catalog.resolve("").card.ref.name == "a"
+    with pytest.raises(InvalidInput):
+        replace(catalog, loading=frozenset({"b"})).resolve("")
+    assert catalog.without_model("a").usual is None
 
 
 def test_unknown_models_are_not_found() -> None:

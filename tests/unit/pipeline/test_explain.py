@@ -12,6 +12,7 @@ import pytest
 
 from rollcall.admission.budget import Cut
 from rollcall.admission.gate import Gate
+from rollcall.admission.quota import Quota, Quotas
 from rollcall.domain.compute import Captured, Job, Priority
 from rollcall.domain.errors import (
     BackendError,
@@ -21,9 +22,11 @@ from rollcall.domain.errors import (
     InvalidInput,
     ModelNotFound,
     Overloaded,
+    QuotaExceeded,
     Unsupported,
 )
 from rollcall.domain.explanation import Explanation, PredictRequest
+from rollcall.domain.identity import Identity
 from rollcall.domain.inputs import Encoding, Target, TextInput
 from rollcall.domain.maps import DEFAULT_MAPS, AttentionSelection, MapKind, MapOptions, MissingMap
 from rollcall.domain.policy import Policy
@@ -387,6 +390,17 @@ async def test_a_deadline_that_cannot_be_met_is_refused_at_once() -> None:
     assert (pipeline.gate.in_flight, pipeline.backlog.total()) == (0, 0)
 
 
+async def test_a_prior_counts_before_a_deadline() -> None:
+    """Its gradient takes as long as a capture: what only the maps without it would meet is refused at once."""
+    asked = ask(TEXT, deadline=6.0)
+    with_prior = calibration(model_digest=CARD.ref.digest, prior=True)
+    slow = SumModel(seconds_per_row=1.0)  # a capture takes 4 s
+    with pytest.raises(DeadlineTooShort):
+        await pipeline_of(slow, calibration=with_prior, clock=lambda: 0.0).explain(asked)
+    assert slow.entered == ["encode"]
+    assert (await pipeline_of(slow, clock=lambda: 0.0).explain(asked)).attributions
+
+
 async def test_what_would_be_late_is_not_begun() -> None:
     """A first look that cannot be done in time is not tried: the answer comes at once, and says BUDGET."""
     model = SumModel(seconds_per_row=0.1)
@@ -475,6 +489,64 @@ async def test_the_same_question_is_answered_once() -> None:
     assert [answer.reported_mismatch for answer in found] == [False, True, False]
     assert flags(found[0]) == flags(found[1])
     assert pipeline.in_flight.flights == {}
+
+
+async def test_tenants_share_no_work() -> None:
+    """The time of an answer tells nobody what another tenant asks; within one tenant work is shared."""
+    told, model = Told(), SumModel(halt_at="look")
+    pipeline = pipeline_of(model, telemetry=told)
+    callers = [Identity(name=n, tenant=t, roles=frozenset()) for n, t in (("a", "one"), ("b", "one"), ("c", "two"))]
+    tasks = [asyncio.create_task(pipeline.explain(ask(TEXT, caller=caller))) for caller in callers]
+    await model.halted.wait()
+    model.let_go.set()
+    found = await asyncio.gather(*tasks)
+    assert model.entered.count("capture") == 2
+    assert told.shared == 1
+    assert flags(found[0]) == flags(found[1]) == flags(found[2])
+
+
+async def test_rows_count_for_the_tenant() -> None:
+    """Whoever schedules rows knows on whose behalf they run."""
+    jobs = list[Job]()
+
+    class Watched(SumModel):
+        async def predict(self, job: Job, model: str, encoding: Encoding) -> RowResult:
+            jobs.append(job)
+            return await SumModel.predict(self, job, model, encoding)
+
+    caller = Identity(name="backend", tenant="reviews", roles=frozenset())
+    await pipeline_of(Watched()).predict(replace(PREDICT, caller=caller))
+    assert [job.caller for job in jobs] == ["reviews"]
+
+
+async def test_rows_are_charged_to_the_tenant_as_they_run() -> None:
+    """A tenant whose explanation took its rows is refused what follows, and another tenant is not."""
+    pipeline = pipeline_of(SumModel())
+    pipeline.quotas = Quotas(of=lambda _: Quota(rows_per_second=0.001), burst_seconds=20_000.0)
+    one, two = (Identity(name=name, tenant=name, roles=frozenset()) for name in ("one", "two"))
+    found = await pipeline.explain(ask(TEXT, caller=one))
+    assert pipeline.quotas.usages["one"].rows.spent == pytest.approx(found.rows, abs=0.1)
+    with pytest.raises(QuotaExceeded, match=r"at most 0\.001 rows per second"):
+        await pipeline.explain(ask(TEXT, caller=one))
+    with pytest.raises(QuotaExceeded):
+        await pipeline.predict(replace(PREDICT, caller=one))
+    await pipeline.explain(ask(TEXT, caller=two))
+    assert (pipeline.gate.in_flight, pipeline.quotas.usages["one"].running) == (0, 0)
+
+
+async def test_leaving_does_not_save_the_rows() -> None:
+    """Rows that have run are paid for, also by who does not wait for the answer."""
+    model = SumModel(halt_at="witness", witness_from=1)
+    pipeline = pipeline_of(model)
+    pipeline.quotas = Quotas(of=lambda _: Quota(rows_per_second=0.001))
+    caller = Identity(name="a", tenant="a", roles=frozenset())
+    leaving = asyncio.create_task(pipeline.explain(ask(TEXT, caller=caller)))
+    await model.halted.wait()
+    leaving.cancel()
+    await asyncio.wait({leaving})
+    assert pipeline.quotas.usages["a"].rows.spent == pytest.approx(1 + model.checked, abs=0.1)
+    assert model.checked > 0
+    assert pipeline.quotas.usages["a"].running == 0
 
 
 async def test_too_few_rows_are_an_answer() -> None:

@@ -18,6 +18,7 @@ from rollcall.domain.maps import MapKind, MapOptions
 from rollcall.domain.rows import Row, RowResult
 from rollcall.domain.verdicts import Flag
 from rollcall.monitor.record import Identity
+from rollcall.pipeline.leases import Leases
 from rollcall.pipeline.rechecking import MOST_PENDING, STEP_SECONDS, Ended, Recheck, Rechecker
 from rollcall.verdict.policies import STANDARD
 from rollcall.verdict.truth import Truth
@@ -34,6 +35,7 @@ def recheck(text: str = LONG, **changes: Any) -> Recheck:  # noqa: ANN401 - the 
     weights = {MapKind.GRADIENT_ROLLOUT: effects, MapKind.NORM_ROLLOUT: effects.max() + 0.01 - effects}
     plain = Recheck(
         model=CARD.ref.name,
+        key=CARD.ref.key,
         identity=Identity.of(CARD),
         explanation_id="e",
         encoding=encoded,
@@ -251,6 +253,26 @@ async def test_stopping_drops_everything_at_once() -> None:
     rechecker.offer(recheck())
     assert bench.ended == [Ended.DROPPED] * 4
     assert (len(rechecker.pending), bench.found) == (0, [])
+
+
+async def test_an_answer_of_a_model_that_has_gone_is_dropped() -> None:
+    """Replaced weights are not waited for, and wait for no recheck: it lets go of them after each step."""
+    model = Noted(halt_at="look")
+    bench = Bench(compute=model)
+    served = {CARD.ref.key}
+    leases = Leases()
+    rechecker = bench.rechecker(serves=served.__contains__, leases=leases)
+    running = asyncio.create_task(rechecker.run())
+    rechecker.offer(recheck())
+    await model.halted.wait()
+    assert leases.held[CARD.ref.key] == 1
+    served.clear()
+    model.let_go.set()
+    await asyncio.wait_for(leases.idle(CARD.ref.key), 5)
+    while not bench.ended:  # noqa: ASYNC110 - it ends in its next turn
+        await asyncio.sleep(0)
+    running.cancel()
+    assert (bench.ended, bench.found, len(model.asked)) == ([Ended.DROPPED], [], 1)
 
 
 def test_inputs_are_not_shown() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,11 +13,13 @@ from rollcall.pipeline.selection import check_attention_size, check_layers_and_h
 from tests.harness import ask
 from tests.unit.pipeline.cards import PLAIN, card
 
+TEXT = "a film"
+
 
 def fields_refused(**fields: Any) -> list[str]:  # noqa: ANN401 - the fields of ExplainRequest
     """Names of the fields that a request gets wrong, of a model with 3 layers and 4 heads."""
     try:
-        check_layers_and_heads(ask("a film", **fields), PLAIN)
+        check_layers_and_heads(ask(TEXT, **fields), PLAIN)
     except InvalidInput as refusal:
         return [violation.field for violation in refusal.violations]
     return []
@@ -62,20 +65,21 @@ def test_all_mistakes_are_reported_together() -> None:
     assert sorted(wrong) == ["attention.layers", "raw_attention.heads", "raw_attention.layers"]
 
 
-def test_attention_must_fit_into_a_reply() -> None:
+def test_attention_must_fit_into_what_is_sent() -> None:
     """What would not fit is refused before it is computed, with advice; the largest that fits is not."""
     large = card(layers=12, heads=12)
-    whole = AttentionSelection(readout_only=False)
+    whole = ask(TEXT, attention=AttentionSelection(readout_only=False))
     longest = int((MAX_ATTENTION_BYTES / (12 * 12 * 4)) ** 0.5)
     check_attention_size(whole, large, longest)
-    with pytest.raises(InvalidInput, match="fewer layers or heads, READOUT queries or FLOAT16") as refusal:
+    with pytest.raises(InvalidInput, match="READOUT queries, FLOAT16 or UINT8, or ask ExplainStream") as refusal:
         check_attention_size(whole, large, longest + 1)
     assert refusal.value.violations[0].field == "attention"
+    check_attention_size(replace(whole, max_attention_bytes=2 * MAX_ATTENTION_BYTES), large, longest + 1)
     for smaller in (
         AttentionSelection(),
         AttentionSelection(readout_only=False, tensor_type=TensorType.FLOAT16),
         AttentionSelection(readout_only=False, head_reduction=HeadReduction.MEAN),
         AttentionSelection(readout_only=False, layers=(0, 1)),
     ):
-        check_attention_size(smaller, large, longest + 1)
-    check_attention_size(None, large, 10**6)
+        check_attention_size(ask(TEXT, attention=smaller), large, longest + 1)
+    check_attention_size(ask(TEXT), large, 10**6)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rollcall.domain.compute import Job, Priority
 from rollcall.scheduling.latency import LatencyModel
 from rollcall.scheduling.memory import RowMemory
-from rollcall.scheduling.queue import LEAST_TOKENS, Ask, Batch, Kind, Limits, RowQueue
+from rollcall.scheduling.queue import LEAST_TOKENS, MOST_CALLERS, Ask, Batch, Kind, Limits, RowQueue
 
 KINDS = {Priority.PREDICT: Kind.PREDICTIONS, Priority.BASE: Kind.CAPTURE, Priority.CHECK: Kind.ROWS}
 
@@ -176,6 +176,18 @@ def test_absence_is_no_credit() -> None:
         waiting.put(ask(name="b", caller="b", arrived=float(number)))
     order = [batch[0][0] for batch in drain(waiting, seconds=0.01)[:20]]
     assert order.count("b") == 10
+
+
+def test_callers_who_come_and_go_are_forgotten() -> None:
+    """However many tenants there ever were, memory stays bounded, and who has had most is remembered longest."""
+    waiting = queue(max_tokens=10)
+    for number in range(3 * MOST_CALLERS):
+        waiting.put(ask(name="x", caller=f"caller-{number}", arrived=float(number)))
+        batch = waiting.cut(0.0)
+        assert batch is not None
+        waiting.ran(batch, 100.0 if number == 0 else 0.01, 0.0)
+        assert len(waiting._virtual) <= MOST_CALLERS
+    assert waiting._virtual["caller-0"] == pytest.approx(100.0)
 
 
 def test_rows_for_a_verdict_share_with_their_own_length_only() -> None:

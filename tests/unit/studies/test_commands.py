@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from rollcall.__main__ import main
-from rollcall.app import make_entry
 from rollcall.demo import model_directory
 from rollcall.domain.errors import ModelRejected
+from rollcall.loader import make_entry
 from rollcall.models.loading import LoadedModel, load_model
 from rollcall.pipeline.catalog import Entry as ServedModel
 from rollcall.settings import Entry, Sources

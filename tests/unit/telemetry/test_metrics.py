@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from rollcall.domain.maps import DEFAULT_MAPS, MapKind
 from rollcall.domain.verdicts import Flag, Reason
-from rollcall.telemetry.metrics import CODES, METHODS, STREAMS, Load, Metrics
+from rollcall.telemetry.metrics import CODES, METHODS, SERVICES, STREAMS, TIMED, Load, Metrics
 from rollcall.telemetry.versions import versions
 from tests.unit.edge import samples
 
@@ -44,10 +44,11 @@ def bench() -> Bench:
 def test_call_series_exist_from_the_start(bench: Bench) -> None:
     """Rates are right from the first call on, because each method and code starts at 0."""
     for method in METHODS:
-        labels = {**GRPC, "grpc_method": method, "grpc_type": "server_stream" if method in STREAMS else "unary"}
+        kind = "server_stream" if method in STREAMS else "unary"
+        labels = {"grpc_service": SERVICES[method], "grpc_method": method, "grpc_type": kind}
         assert bench.value("grpc_server_started_total", **labels) == 0
         assert bench.value("grpc_server_handled_total", **labels, grpc_code="Canceled") == 0
-        assert bench.value("grpc_server_handling_seconds_count", **labels) == 0
+        assert bench.value("grpc_server_handling_seconds_count", **labels) == (0 if method in TIMED else None)
     codes = {
         sample.labels["grpc_code"]
         for family in bench.registry.collect()
@@ -154,11 +155,21 @@ def test_models_are_described(bench: Bench) -> None:
     assert bench.value("rollcall_model_ready", model="second") == 0
     bench.metrics.model_loaded(samples.card(), 1.5)
     info = {"revision": "r1", "digest": "ab" * 6, "backend": "torch", "device": "cpu", "dtype": "float32"}
-    assert bench.value("rollcall_model_info", model=samples.MODEL, **info) == 1
+    assert bench.value("rollcall_model_info", model=samples.MODEL, scope="all_layers", **info) == 1
     assert bench.value("rollcall_model_load_seconds", model=samples.MODEL) == 1.5
     assert bench.value("rollcall_model_ready", model=samples.MODEL) == 1
     bench.metrics.model_ready(samples.MODEL, ready=False)
     assert bench.value("rollcall_model_ready", model=samples.MODEL) == 0
+    failed = replace(samples.card().self_tests[0], passed=False)
+    bench.metrics.model_loaded(replace(samples.card("second"), self_tests=(failed,)), 1.5)
+    assert bench.value("rollcall_model_info", model="second", scope="predictions_only", **info) == 1
+
+
+def test_a_spool_tells_what_is_in_it_and_how_much_may_be(bench: Bench) -> None:
+    """Both are bytes, so that an alert can be about a share."""
+    bench.metrics.watch_audit_spool(lambda: 300, 1_000)
+    assert bench.value("rollcall_audit_spool_bytes") == 300
+    assert bench.value("rollcall_audit_spool_limit_bytes") == 1_000
 
 
 def test_build_and_settings_are_dated(bench: Bench) -> None:

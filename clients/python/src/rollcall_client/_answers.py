@@ -36,7 +36,7 @@ def explanation(reply: explanation_pb2.ExplainResponse) -> Explanation:
         tokens_used=reply.tokens_used,
         dropped_mass=reply.dropped_mass,
         reported_mismatch=reply.reported_mismatch,
-        attention=_attention(reply.attention) if reply.HasField("attention") else None,
+        attention=attention(reply.attention, reply.attention.tensor.data) if reply.HasField("attention") else None,
         timing=_timing(reply.timing),
         rows=reply.rows,
         seed=reply.seed,
@@ -53,6 +53,18 @@ def explanation(reply: explanation_pb2.ExplainResponse) -> Explanation:
 def progress(message: explanation_service_pb2.Progress) -> types.Progress:
     """How far an explanation is."""
     return types.Progress(stage=message.stage, rows=message.rows, planned_rows=message.planned_rows)
+
+
+def attention(described: explanation_pb2.AttentionTensor, data: bytes) -> AttentionTensor:
+    """Attention whose bytes are in the reply, or came in chunks."""
+    return AttentionTensor(
+        layers=tuple(described.layers),
+        heads=tuple(described.heads),
+        readout=described.readout,
+        shape=tuple(described.tensor.shape),
+        data_type=enums.DataType(described.tensor.data_type),
+        data=data,
+    )
 
 
 def prediction(reply: explanation_service_pb2.PredictResponse) -> types.PredictResult:
@@ -226,17 +238,6 @@ def _calibration(calibration: explanation_pb2.CalibrationRef) -> types.Calibrati
         confidence=calibration.confidence if calibration.HasField("confidence") else None,
         statement=calibration.statement,
         created=calibration.created.ToDatetime(UTC) if calibration.HasField("created") else None,
-    )
-
-
-def _attention(attention: explanation_pb2.AttentionTensor) -> AttentionTensor:
-    return AttentionTensor(
-        layers=tuple(attention.layers),
-        heads=tuple(attention.heads),
-        readout=attention.readout,
-        shape=tuple(attention.tensor.shape),
-        data_type=enums.DataType(attention.tensor.data_type),
-        data=attention.tensor.data,
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rollcall_client import _answers
+from rollcall_client._streams import Streamed
 from rollcall_client._v1 import explanation_pb2, explanation_service_pb2
 from rollcall_client.errors import InvalidAnswer
 
@@ -28,7 +29,7 @@ Answer = TypeVar("Answer")
 class Method(Generic[Answer]):
     """One method of the service: `read` turns its reply into a value, or raises ValueError.
 
-    `streams`: progress comes before the reply, in messages of their own.
+    `streams`: the reply is what a `Streamed` gathered from many messages.
     """
 
     path: str
@@ -47,18 +48,20 @@ class Call(Generic[Answer]):
     timeout: float
     progress: Callable[[Progress], None] | None = None
 
-    def header(self, message: explanation_service_pb2.ExplainStreamResponse) -> Message | None:
-        """The reply if this message of a stream holds it; progress is told, what is unknown passed over."""
-        match message.WhichOneof("content"):
-            case "header":
-                return message.header
-            case "progress" if self.progress is not None:
-                self.progress(_answers.progress(message.progress))
-        return None
+    def take(self, gathered: Streamed, message: explanation_service_pb2.ExplainStreamResponse) -> None:
+        """Tell of progress, and gather the rest.
 
-    def no_header(self) -> InvalidAnswer:
-        """What is wrong with a stream that ended without its reply."""
-        return InvalidAnswer("the service's stream ended without an answer", code="OK", request_id=self.request_id)
+        Raises:
+            InvalidAnswer: the message does not fit those before it.
+        """
+        if message.WhichOneof("content") == "progress":
+            if self.progress is not None:
+                self.progress(_answers.progress(message.progress))
+            return
+        try:
+            gathered.take(message)
+        except ValueError as error:
+            raise self.contradiction(error) from error
 
     def answer(self, reply: object) -> Answer:
         """The reply as a value.
@@ -69,8 +72,12 @@ class Call(Generic[Answer]):
         try:
             return self.method.read(reply)
         except ValueError as error:
-            message = f"the service's answer contradicts itself: {error}"
-            raise InvalidAnswer(message, code="OK", request_id=self.request_id) from error
+            raise self.contradiction(error) from error
+
+    def contradiction(self, error: ValueError) -> InvalidAnswer:
+        """What is wrong with a reply, or with a message of a stream."""
+        message = f"the service's answer contradicts itself: {error}"
+        return InvalidAnswer(message, code="OK", request_id=self.request_id)
 
 
 _SERVICE = "/rollcall.v1.ExplanationService"
@@ -80,7 +87,7 @@ EXPLAIN: Method[Explanation] = Method(
 EXPLAIN_STREAM: Method[Explanation] = Method(
     path=f"{_SERVICE}/ExplainStream",
     reply=explanation_service_pb2.ExplainStreamResponse,
-    read=_answers.explanation,
+    read=Streamed.explanation,
     streams=True,
 )
 PREDICT: Method[PredictResult] = Method(

@@ -8,6 +8,7 @@ import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack
 
 import grpc
@@ -28,20 +29,22 @@ from rollcall_client._failures import failure_from
 from rollcall_client._record_calls import METHODS as RECORD_METHODS
 from rollcall_client._requests import explain_request, predict_request, text_input, tokens_input
 from rollcall_client._retry import wait_before_retry
+from rollcall_client._security import authorization, channel_credentials
+from rollcall_client._streams import Streamed
 from rollcall_client._v1 import common_pb2, explanation_service_pb2
 from rollcall_client.explanation import Explanation
 from rollcall_client.types import Model, PredictResult
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+    from os import PathLike
 
     from rollcall_client.options import ExplainOptions, PredictOptions
     from rollcall_client.types import Progress
 
 DEFAULT_TIMEOUT_SECONDS = 30.0
 DEFAULT_RETRIES = 3
-# Full attention maps are larger than gRPC's default of 4 MiB. The caller asked for them; the service limits what it
-# sends.
+# The service keeps its replies below gRPC's default of 4 MiB and streams what is larger; one that does not is believed.
 _CHANNEL_OPTIONS = (("grpc.max_receive_message_length", -1),)
 
 _Explained = TypeVar("_Explained")
@@ -64,8 +67,16 @@ class Surface(ABC, Generic[_Explained, _Predicted, _Listed, _Described]):
         ValueError, TypeError: an argument does not fit the wire; nothing was sent.
     """
 
-    def __init__(self, *, timeout: float, retries: int, metadata: Sequence[tuple[str, str | bytes]]) -> None:
+    def __init__(
+        self,
+        *,
+        timeout: float,
+        retries: int,
+        metadata: Sequence[tuple[str, str | bytes]],
+        token: str | Callable[[], str] | None,
+    ) -> None:
         """Keep what applies to every call."""
+        self._token = token
         self._timeout = timeout
         self._retries = retries
         self._metadata: _Metadata = tuple(metadata)
@@ -90,18 +101,21 @@ class Surface(ABC, Generic[_Explained, _Predicted, _Listed, _Described]):
         self,
         text: str,
         *,
-        progress: Callable[[Progress], None],
+        progress: Callable[[Progress], None] | None = None,
         text_pair: str | None = None,
         request_id: str = "",
         timeout: float | None = None,
         **options: Unpack[ExplainOptions],
     ) -> _Explained:
-        """The same as `explain`; `progress` is called while the service works, e.g. with the level THOROUGH.
+        """The same as `explain`, for much attention or long work: nothing in it has to fit into one reply of 4 MiB.
 
-        It is called between messages of the stream, so that it should return soon. A call that is tried again begins
-        anew, and so does what it is told. What it raises ends the call and is raised here.
+        Attention comes in chunks, which are checked and put together. `progress` is called while the service works,
+        e.g. with the level THOROUGH, between messages of the stream, so that it should return soon. A call that is
+        tried again begins anew, and so does what it is told. What it raises ends the call and is raised here.
         """
-        return self._explain(text_input(text, text_pair), request_id, timeout, options, progress)
+        call = self._explaining(EXPLAIN_STREAM, text_input(text, text_pair), request_id, timeout, options)
+        explained: _Explained = self._run(replace(call, progress=progress))
+        return explained
 
     def explain_tokens(
         self,
@@ -157,19 +171,21 @@ class Surface(ABC, Generic[_Explained, _Predicted, _Listed, _Described]):
         request_id: str,
         timeout: float | None,
         options: ExplainOptions,
-        progress: Callable[[Progress], None] | None = None,
     ) -> _Explained:
+        explained: _Explained = self._run(self._explaining(EXPLAIN, content, request_id, timeout, options))
+        return explained
+
+    def _explaining(
+        self,
+        method: Method[Explanation],
+        content: common_pb2.TextInput | common_pb2.TokensInput,
+        request_id: str,
+        timeout: float | None,
+        options: ExplainOptions,
+    ) -> Call[Explanation]:
         request_id = request_id or _new_request_id()
         request = explain_request(content, request_id=request_id, **options)
-        call = Call(
-            method=EXPLAIN if progress is None else EXPLAIN_STREAM,
-            request=request,
-            request_id=request_id,
-            timeout=self._seconds(timeout),
-            progress=progress,
-        )
-        explained: _Explained = self._run(call)
-        return explained
+        return Call(method=method, request=request, request_id=request_id, timeout=self._seconds(timeout))
 
     def _predict(
         self,
@@ -184,6 +200,10 @@ class Surface(ABC, Generic[_Explained, _Predicted, _Listed, _Described]):
         predicted: _Predicted = self._run(call)
         return predicted
 
+    def _say_who(self) -> _Metadata:
+        """What goes with a call: the metadata, and the token as it is now."""
+        return (*self._metadata, *authorization(self._token))
+
     def _seconds(self, timeout: float | None) -> float:
         return self._timeout if timeout is None else timeout
 
@@ -193,10 +213,14 @@ class Client(Surface[Explanation, PredictResult, tuple[Model, ...], Model]):
 
     Args:
         target: "host:port" of the service.
-        credentials: how to connect securely; a plaintext connection if None.
+        ca: file of the certificates (PEM) that the service's must lead to; a plaintext connection if None.
+        cert: file of this client's certificate (PEM), where the service asks for one, with its `key`. Needs `ca`.
+        key: file of its private key (PEM).
+        token: who this is, sent with every call as a bearer token; a function is asked for it before each call.
+        credentials: another way to connect securely, in place of `ca`.
         timeout: seconds for a call and all its retries.
         retries: how often a call that found the service unavailable is made again.
-        metadata: gRPC metadata sent with every call, e.g. an authorization.
+        metadata: further gRPC metadata sent with every call.
         sleep: waits between retries; tests pass their own.
         jitter: a random number between 0 and 1; tests pass their own.
     """
@@ -205,6 +229,10 @@ class Client(Surface[Explanation, PredictResult, tuple[Model, ...], Model]):
         self,
         target: str,
         *,
+        ca: str | PathLike[str] | None = None,
+        cert: str | PathLike[str] | None = None,
+        key: str | PathLike[str] | None = None,
+        token: str | Callable[[], str] | None = None,
         credentials: grpc.ChannelCredentials | None = None,
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
         retries: int = DEFAULT_RETRIES,
@@ -213,7 +241,8 @@ class Client(Surface[Explanation, PredictResult, tuple[Model, ...], Model]):
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """Open the channel; it connects with the first call."""
-        super().__init__(timeout=timeout, retries=retries, metadata=metadata)
+        super().__init__(timeout=timeout, retries=retries, metadata=metadata, token=token)
+        credentials = channel_credentials(credentials, ca, cert, key)
         self._sleep = sleep
         self._jitter = jitter
         self._channel = (
@@ -228,9 +257,9 @@ class Client(Surface[Explanation, PredictResult, tuple[Model, ...], Model]):
         retries_done = 0
         while True:
             try:
-                reply = send(call.request, timeout=_until(deadline), metadata=self._metadata)
+                reply = send(call.request, timeout=_until(deadline), metadata=self._say_who())
                 if call.method.streams:
-                    reply = _last(reply, call)
+                    reply = _gather(reply, call)
             except grpc.RpcError as error:
                 failure = failure_from(error, request_id=call.request_id)
                 wait = wait_before_retry(
@@ -270,10 +299,14 @@ class AsyncClient(
 
     Args:
         target: "host:port" of the service.
-        credentials: how to connect securely; a plaintext connection if None.
+        ca: file of the certificates (PEM) that the service's must lead to; a plaintext connection if None.
+        cert: file of this client's certificate (PEM), where the service asks for one, with its `key`. Needs `ca`.
+        key: file of its private key (PEM).
+        token: who this is, sent with every call as a bearer token; a function is asked for it before each call.
+        credentials: another way to connect securely, in place of `ca`.
         timeout: seconds for a call and all its retries.
         retries: how often a call that found the service unavailable is made again.
-        metadata: gRPC metadata sent with every call, e.g. an authorization.
+        metadata: further gRPC metadata sent with every call.
         sleep: waits between retries; tests pass their own.
         jitter: a random number between 0 and 1; tests pass their own.
 
@@ -285,6 +318,10 @@ class AsyncClient(
         self,
         target: str,
         *,
+        ca: str | PathLike[str] | None = None,
+        cert: str | PathLike[str] | None = None,
+        key: str | PathLike[str] | None = None,
+        token: str | Callable[[], str] | None = None,
         credentials: grpc.ChannelCredentials | None = None,
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
         retries: int = DEFAULT_RETRIES,
@@ -293,7 +330,8 @@ class AsyncClient(
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """Open the channel; it connects with the first call."""
-        super().__init__(timeout=timeout, retries=retries, metadata=metadata)
+        super().__init__(timeout=timeout, retries=retries, metadata=metadata, token=token)
+        credentials = channel_credentials(credentials, ca, cert, key)
         asyncio.get_running_loop()
         self._sleep = sleep
         self._jitter = jitter
@@ -310,8 +348,8 @@ class AsyncClient(
         retries_done = 0
         while True:
             try:
-                reply = send(call.request, timeout=_until(deadline), metadata=self._metadata)
-                reply = await (self._last(reply, call) if call.method.streams else reply)
+                reply = send(call.request, timeout=_until(deadline), metadata=self._say_who())
+                reply = await (self._gather(reply, call) if call.method.streams else reply)
             except grpc.RpcError as error:
                 failure = failure_from(error, request_id=call.request_id)
                 wait = wait_before_retry(
@@ -328,17 +366,17 @@ class AsyncClient(
             else:
                 return call.answer(reply)
 
-    async def _last(self, messages: Any, call: Call[Any]) -> object:  # noqa: ANN401 - a call of grpc.aio
-        """The reply at the end of a stream. The call is given up if whoever hears of its progress raises."""
+    async def _gather(self, messages: Any, call: Call[Any]) -> object:  # noqa: ANN401 - a call of grpc.aio
+        """Everything that a stream brings. The call is given up where that is damaged, or a listener raises."""
         self._streams.add(messages)
+        gathered = Streamed()
         try:
-            headers = [header async for message in messages if (header := call.header(message)) is not None]
+            async for message in messages:
+                call.take(gathered, message)
         finally:
             messages.cancel()
             self._streams.discard(messages)
-        if not headers:
-            raise call.no_header()
-        return headers[0]
+        return gathered
 
     async def close(self) -> None:
         """Close the connection; calls under way end with Cancelled."""
@@ -358,15 +396,15 @@ def _caller(channel: Any, method: Method[Any]) -> Any:  # noqa: ANN401 - a chann
     return make(method.path, _serialize, method.reply.FromString)
 
 
-def _last(messages: Any, call: Call[Any]) -> object:  # noqa: ANN401 - a call of grpc
-    """The reply at the end of a stream. The call is given up if whoever hears of its progress raises."""
+def _gather(messages: Any, call: Call[Any]) -> object:  # noqa: ANN401 - a call of grpc
+    """Everything that a stream brings. The call is given up where that is damaged, or a listener raises."""
+    gathered = Streamed()
     try:
-        headers = [header for message in messages if (header := call.header(message)) is not None]
+        for message in messages:
+            call.take(gathered, message)
     finally:
         messages.cancel()
-    if not headers:
-        raise call.no_header()
-    return headers[0]
+    return gathered
 
 
 def _serialize(request: Any) -> bytes:  # noqa: ANN401 - any of the requests

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from rollcall.domain.errors import InvalidInput
-from rollcall.domain.maps import MAX_ATTENTION_BYTES
-from rollcall.edge.converters import enums, records
+from rollcall.edge.converters import attention, enums, records
+from rollcall.oip import open_inference_pb2
 from rollcall.v1 import common_pb2, explanation_pb2, explanation_service_pb2, model_pb2
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from rollcall.domain.decision import Prediction
     from rollcall.domain.explanation import Attribution, DecisionFlip, Explanation, Predicted, Progress, Timing
     from rollcall.domain.inputs import Threshold, Unit
-    from rollcall.domain.maps import AttentionTensor
     from rollcall.domain.model import ModelCard, ModelRef
     from rollcall.domain.policy import ThoroughPolicy
     from rollcall.domain.recording import Receipt
@@ -70,7 +69,7 @@ def explain_response(answer: Explanation) -> explanation_pb2.ExplainResponse:
         tokens_used=answer.tokens_used,
         dropped_mass=primary.map.dropped_mass,
         reported_mismatch=answer.reported_mismatch,
-        attention=_attention(answer.attention) if answer.attention else None,
+        attention=attention.whole(answer.attention) if answer.attention else None,
         timing=_timing(answer.timing),
         rows=answer.rows,
         seed=answer.seed,
@@ -106,8 +105,8 @@ def progress_message(progress: Progress) -> explanation_service_pb2.ExplainStrea
 
 
 def header_message(answer: Explanation) -> explanation_service_pb2.ExplainStreamResponse:
-    """Write an explanation as the header of a stream. Raises InvalidInput as `explain_response`."""
-    return explanation_service_pb2.ExplainStreamResponse(header=explain_response(answer))
+    """Write an explanation as the header of a stream, which its attention follows."""
+    return explanation_service_pb2.ExplainStreamResponse(header=explain_response(replace(answer, attention=None)))
 
 
 def model(
@@ -159,6 +158,8 @@ def describe(reply: Message) -> dict[str, str | int | float | bool]:
         }
     if isinstance(reply, explanation_service_pb2.PredictResponse):
         return {"tokens": reply.tokens_used}
+    if isinstance(reply, open_inference_pb2.ModelInferResponse):
+        return {"items": reply.outputs[0].shape[0]}
     return {}
 
 
@@ -299,20 +300,3 @@ def _witness(witness: verdicts.Witness) -> explanation_pb2.Witness:
 
 def _thorough_policy(policy: ThoroughPolicy) -> explanation_pb2.ThoroughPolicy:
     return explanation_pb2.ThoroughPolicy(id=policy.id, digest=policy.digest, thresholds=policy.thresholds())
-
-
-def _attention(attention: AttentionTensor) -> explanation_pb2.AttentionTensor:
-    if len(attention.data) > MAX_ATTENTION_BYTES:
-        raise InvalidInput.of(
-            "attention",
-            f"asks for {len(attention.data)} bytes, at most {MAX_ATTENTION_BYTES} fit into a reply: "
-            "select fewer layers or heads, QUERY_SELECTION_READOUT, or DATA_TYPE_FLOAT16",
-        )
-    return explanation_pb2.AttentionTensor(
-        layers=attention.layers,
-        heads=attention.heads,
-        tensor=common_pb2.Tensor(
-            data_type=enums.TENSOR_TYPES[attention.tensor_type], shape=attention.shape, data=attention.data
-        ),
-        readout=attention.readout,
-    )

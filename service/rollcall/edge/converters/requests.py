@@ -13,6 +13,7 @@ from rollcall.domain import explanation as domain
 from rollcall.domain.errors import FieldViolation, InvalidInput
 from rollcall.domain.inputs import ClassRef, ModelInput, Target, TextInput, Threshold, TokensInput
 from rollcall.domain.maps import (
+    MAX_ATTENTION_BYTES,
     MOST_INTEGRATION_POINTS,
     AttentionSelection,
     HeadFusion,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from enum import Enum
 
+    from rollcall.domain.identity import Identity
     from rollcall.edge.port import Limits
 
     E = TypeVar("E", bound=Enum)
@@ -54,7 +56,7 @@ _READOUT_ONLY = {
 
 
 def predict_request(
-    message: explanation_service_pb2.PredictRequest, *, limits: Limits, deadline: float | None
+    message: explanation_service_pb2.PredictRequest, *, limits: Limits, deadline: float | None, caller: Identity
 ) -> domain.PredictRequest:
     """Read a request. Raises InvalidInput with everything that is wrong."""
     read = _Reader()
@@ -66,6 +68,7 @@ def predict_request(
         target=read.target(message),
         threshold=read.threshold(message),
         deadline=deadline,
+        caller=caller,
         decision_ref=read.reference("decision_ref", message.decision_ref),
         subject_ref=read.reference("subject_ref", message.subject_ref),
         reported_label=read.reported_label(message),
@@ -78,9 +81,14 @@ def predict_request(
 
 
 def explain_request(
-    message: explanation_pb2.ExplainRequest, *, limits: Limits, deadline: float | None
+    message: explanation_pb2.ExplainRequest,
+    *,
+    limits: Limits,
+    deadline: float | None,
+    caller: Identity,
+    max_attention_bytes: int = MAX_ATTENTION_BYTES,
 ) -> domain.ExplainRequest:
-    """Read a request. Raises InvalidInput with everything that is wrong."""
+    """Read a request whose answer can carry so much attention. Raises InvalidInput with everything that is wrong."""
     read = _Reader()
     request = domain.ExplainRequest(
         request_id=read.request_id(message.request_id),
@@ -90,12 +98,14 @@ def explain_request(
         target=read.target(message),
         threshold=read.threshold(message),
         deadline=deadline,
+        caller=caller,
         decision_ref=read.reference("decision_ref", message.decision_ref),
         subject_ref=read.reference("subject_ref", message.subject_ref),
         maps=read.maps(message),
         primary_map=read.enum("primary_map", message.primary_map, enums.MAP_KINDS),
         map_options=read.map_options(message),
         attention=read.attention(message),
+        max_attention_bytes=max_attention_bytes,
         check_level=read.enum("check_level", message.check_level, enums.CHECK_LEVELS),
         policy=read.name("policy", message.policy),
         max_rows=read.max_rows(message, limits),

@@ -36,6 +36,9 @@ def flag_options(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, default=Path("out/study-flag"), metavar="DIRECTORY", help="report (default %(default)s)"
     )
     parser.add_argument("--cache", type=Path, metavar="DIRECTORY", help="where models are kept (default OUT/models)")
+    parser.add_argument(
+        "--finished", action="store_true", help="report on the models measured so far; measure no other"
+    )
     parser.add_argument("--check", action="store_true", help="fail where the quick tier is worse than its baseline")
     parser.add_argument("--write-baseline", type=Path, metavar="FILE", help="write what --check compares with")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -111,7 +114,16 @@ def _measured(options: argparse.Namespace, runner: Runner, families: Sequence[Fa
     inputs = options.instances or (QUICK_INPUTS if options.quick else FULL_INPUTS)
     seeds = options.seeds or (QUICK_SEEDS if options.quick else FULL_SEEDS)
     try:
-        measured = [runner.measure(family, seed, inputs) for seed in range(seeds) for family in families]
+        models = [
+            (family, seed)
+            for seed in range(seeds)
+            for family in families
+            if not options.finished or runner.finished(family, seed, inputs)
+        ]
+        if not models:
+            message = f"--finished: no model with {inputs} inputs has been measured in {options.out}"
+            raise StudyError(message)
+        measured = [runner.measure(family, seed, inputs) for family, seed in models]
         faulty = [family for family in families if family.name == FAULTY]
         few = min(inputs, FAULTY_INPUTS)
         return measured + [runner.measure(one, 0, few, fault=fault) for one in faulty for fault in FAULTS]

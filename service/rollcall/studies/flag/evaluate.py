@@ -456,11 +456,17 @@ def targets(found: Mapping[str, Any], everything: Sequence[Judged], policy: Poli
         share = zeroed["faithful"]["share"]
         aim("FAITHFUL with the most important word zeroed", "<= 0.05", share, met=share <= 0.05)  # noqa: PLR2004
     attention, rollout = (MapKind.RAW_ATTENTION.value, MapKind.ATTENTION_ROLLOUT.value)
-    for what, name, flag, prefix in (
-        ("UNFAITHFUL, last-layer maps that hide", attention, "unfaithful", "hide-last"),
-        ("FAITHFUL, honest rollouts", rollout, "faithful", "honest"),
+    hiding = [one for one in everything if one.family.startswith("hide-last") and one.map == attention]
+    honest = [one for one in everything if one.family.startswith("honest") and one.map == rollout]
+    for what, some, flag in (
+        ("UNFAITHFUL, last-layer maps that hide", hiding, "unfaithful"),
+        ("FAITHFUL, honest rollouts", honest, "faithful"),
+        (
+            "FAITHFUL, honest rollouts that A* finds right",
+            [one for one in honest if one.truth.right(policy)],
+            "faithful",
+        ),
     ):
-        some = [one for one in everything if one.family.startswith(prefix) and one.map == name]
         if some:
             share = group_numbers(some, policy, bootstrap=False)[flag]["share"]
             aim(what, ">= 0.9", share, met=share >= 0.9)  # noqa: PLR2004 - the goal

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rollcall.studies.markdown import table
+
 HOW = """\
 Every flag is compared with A*, from 512 to 4,096 further removals or all subsets. A flag is wrong where it is FAITHFUL
 and A* < .5 or the truly largest effect is omitted, or UNFAITHFUL and A* >= .5. Ranges are exact 95 % intervals."""
@@ -35,36 +37,36 @@ def page(report: Mapping[str, Any], plots: Sequence[str]) -> str:
         f"{report['inputs']} inputs of {models} models, policy {report['policy']['id']}. {HOW}",
         _worst(report),
         "## What was aimed at",
-        _table(("", "aim", "came out", ""), [_target(one) for one in report["targets"]]),
+        table(("", "aim", "came out", ""), [_target(one) for one in report["targets"]]),
         "## By family, default widths (no calibration)",
         BY_FAMILY,
-        _table(("family", "maps", *heads), [_family(*one) for one in families]),
+        table(("family", "maps", *heads), [_family(*one) for one in families]),
         "### By map",
-        _table(("family", "map", "truly right", *FLAGS, "reasons otherwise"), [_map(*one) for one in maps]),
+        table(("family", "map", "truly right", *FLAGS, "reasons otherwise"), [_map(*one) for one in maps]),
         "## Calibrated, checked on inputs that did not calibrate",
         CALIBRATED,
         *(_calibrated(alpha, one) for alpha, one in report["calibrated"].items()),
         "## Maps that somebody tampered with",
         TAMPERED,
-        _table(("map", "truly right", *FLAGS), [_tampered(*one) for one in report["tampered"].items()]),
+        table(("map", "truly right", *FLAGS), [_tampered(*one) for one in report["tampered"].items()]),
         "## Where nothing can be said",
         _undecidable(report),
         "## By length",
-        _table(("tokens", "maps", "truly right", *FLAGS, "decided"), [_length(*one) for one in lengths]),
+        table(("tokens", "maps", "truly right", *FLAGS, "decided"), [_length(*one) for one in lengths]),
         "## Why the verdict is built as it is",
         RULES,
-        _table(
+        table(
             ("rule", "decided", "wrong of all", "wrong of FAITHFUL", "wrong of UNFAITHFUL"),
             [_rule(*one) for one in report["rules"].items()],
         ),
         CHECKS,
-        _table(
+        table(
             ("check", "supports right", "supports wrong", "contradicts right", "contradicts wrong"),
             [_check(*one) for one in report["checks"].items()],
         ),
         *(f"![{name.rsplit('.', 1)[0].replace('-', ' ')}]({name})" for name in plots),
         "## The models",
-        _table(
+        table(
             ("family", "seed", "layers", "accuracy", "with reach", "what is known by construction"),
             [_model(one) for one in report["models"]],
         ),
@@ -152,7 +154,7 @@ def _calibrated(alpha: str, one: Mapping[str, Any]) -> str:
         where = f"over the {one['promising']} of {len(families)} families in which every fold could promise it"
         total = f"{shares}, {every['removals']:.1f} removals a map, {where}."
     heads = ("family", "inputs", "promised", "decided", "wrong", "wrong of UNFAITHFUL", "recommended wrong", "removals")
-    return f"### At most {float(alpha):.0%} wrong\n\n{total}\n\n{_table(heads, rows)}"
+    return f"### At most {float(alpha):.0%} wrong\n\n{total}\n\n{table(heads, rows)}"
 
 
 def _tampered(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
@@ -173,7 +175,7 @@ def _undecidable(report: Mapping[str, Any]) -> str:
     ]
     none = report["no_reach"]
     rows.append(("decision without reach", str(none["maps"]), str(none["flagged"]), "no_effect"))
-    return _table(("case", "maps", "with a flag all the same", "reasons"), rows)
+    return table(("case", "maps", "with a flag all the same", "reasons"), rows)
 
 
 def _length(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
@@ -225,8 +227,3 @@ def _percent(value: float) -> str:
 def _first(item: tuple[str, Any]) -> int:
     name = item[0].split("-", maxsplit=1)[0]
     return int(name) if name.isdigit() else 10**6
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -20,7 +20,7 @@ from rollcall.studies.flag.families.base import Family, unmet
 from rollcall.studies.flag.families.tampered import tampered, unit_frequencies
 from rollcall.studies.flag.members import member
 from rollcall.studies.laboratory import Extra, Laboratory, Tamper
-from rollcall.studies.measuring import Work, measure_all
+from rollcall.studies.measuring import ExtraOf, Work, measure_all
 from rollcall.verdict.policies import STANDARD
 
 STUDIED: Final = (*DEFAULT_MAPS, MapKind.INPUT_X_GRADIENT, MapKind.INTEGRATED_GRADIENTS, MapKind.DECOMPOSITION)
@@ -81,6 +81,11 @@ class Runner:
         """Whether the family's data are there."""
         return family.data is None or (self.data is not None and (self.data / family.data).is_dir())
 
+    def finished(self, family: Family, seed: int, inputs: int) -> bool:
+        """Whether so many inputs of a model have been measured."""
+        journal = self._journal(family, seed)
+        return journal.exists() and len(journal.read_bytes().splitlines()) > inputs
+
     def measure(self, family: Family, seed: int, inputs: int, *, fault: str = "") -> Measured:
         """Build or load one model and measure its inputs. Raises MissingMemberError, JournalError, OSError."""
         data = None if family.data is None or self.data is None else self.data / family.data
@@ -99,52 +104,40 @@ class Runner:
         cases = measure_all(
             laboratory,
             Work(inputs=numbered),
-            self.out / "cases" / f"{family.name}-{seed}{'-' + fault.replace(' ', '-') if fault else ''}.jsonl",
+            self._journal(family, seed, fault),
             label=f"{family.name} {seed} {fault}".strip(),
             quiet=self.quiet,
-            extra=Tamperer(laboratory=laboratory, seed=seed).after(found.inputs[:inputs]),
+            extra=tampering(laboratory, found.inputs[:inputs], seed=seed),
         )
         return Measured(family=family, seed=seed, accuracy=found.accuracy, cases=cases, fault=fault)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tamperer:
-    """Makes tampered maps: for each input, from its own map, the true effects, and the map of the input before it."""
-
-    laboratory: Laboratory
-    seed: int
-
-    def after(self, inputs: Sequence[TextInput]) -> ExtraOfCases:
-        """Maps for the input that follows some cases."""
-        texts = [[unit.text for unit in self.laboratory.model.backend.encode(one).units] for one in inputs]
-        return ExtraOfCases(frequencies=tuple(unit_frequencies(texts)), seed=self.seed)
+    def _journal(self, family: Family, seed: int, fault: str = "") -> Path:
+        return self.out / "cases" / f"{family.name}-{seed}{'-' + fault.replace(' ', '-') if fault else ''}.jsonl"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExtraOfCases:
-    """`frequencies` of each input's units."""
+def tampering(laboratory: Laboratory, inputs: Sequence[TextInput], *, seed: int) -> ExtraOf:
+    """Tampered maps of each input: of its own map, the true effects, its words' frequencies and the map before it."""
+    texts = [[unit.text for unit in laboratory.model.backend.encode(one).units] for one in inputs]
+    frequencies = unit_frequencies(texts)
 
-    frequencies: tuple[Floats, ...] = field(repr=False)
-    seed: int
-
-    def __call__(self, cases: Sequence[Case]) -> Extra:
-        """Tampered maps of the input after `cases`."""
-        number = cases[-1].number + 1 if cases else 0
+    def of(number: int, cases: Sequence[Case]) -> Extra:
         before = [np.array(case.maps[TAMPERED_WITH.value].weights) for case in cases[-1:]]
 
         def make(subject: Subject, maps: tuple[UnitMap, ...], effects: EffectEstimate | None) -> dict[str, Floats]:
             own = next((found.scores for found in maps if found.kind is TAMPERED_WITH), None)
             usable = own is not None and np.isfinite(own).all() and own.sum() > 0
-            if own is None or not usable or subject.n != len(self.frequencies[number]):
+            if own is None or not usable or subject.n != len(frequencies[number]):
                 return {}
             other = before[0] if before and np.isfinite(before[0]).all() and before[0].sum() > 0 else np.ones(subject.n)
             found = tampered(
                 own,
                 effects=np.zeros(subject.n) if effects is None else effects.effects,
                 other=other,
-                frequencies=self.frequencies[number],
-                seed=self.seed * 1_000_003 + number,
+                frequencies=frequencies[number],
+                seed=seed * 1_000_003 + number,
             )
-            return {tampering.value: weights for tampering, weights in found.items()}
+            return {one.value: weights for one, weights in found.items()}
 
         return make
+
+    return of

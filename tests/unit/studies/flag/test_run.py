@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,18 @@ def test_the_command_writes_a_report(runner: Runner, tmp_path: Path, capsys: pyt
         assert (tmp_path / picture).read_text().startswith("<?xml")
     assert main(["study", "flag", *arguments, *where, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == report
+
+
+def test_a_report_on_what_is_finished(runner: Runner, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Models that were measured to the end are in it, others are not begun; with none there is no report."""
+    where = ["--out", str(tmp_path), "--cache", str(runner.cache), "--quiet", "--finished", "--seeds", "2"]
+    asked = ["study", "flag", "--families", "selector,one-unit", "--instances"]
+    assert main([*asked, "2", *where]) == 2
+    assert "no model with 2 inputs has been measured" in capsys.readouterr().err
+    replace(runner, out=tmp_path).measure(SELECTOR, 0, 2)
+    assert main([*asked, "2", *where]) == 0
+    assert [one["seed"] for one in json.loads((tmp_path / "report.json").read_text())["models"]] == [0]
+    assert main([*asked, "3", *where]) == 2
 
 
 def test_what_cannot_be_studied_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -182,7 +182,9 @@ class _CheckLevelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CheckLevel
     CHECK_LEVEL_STANDARD: _CheckLevel.ValueType  # 2
     """The checks that decide the flag, and replayable witnesses."""
     CHECK_LEVEL_THOROUGH: _CheckLevel.ValueType  # 3
-    """Beside these, thorough checks by the hundreds of rows: numbers and witnesses that are shown and never change a flag."""
+    """Beside these, thorough checks by the hundreds of rows: numbers that are shown and never change a flag. The
+    witnesses, which can take FAITHFUL back, are then looked for on every map and not on the primary and recommended one alone.
+    """
 
 class CheckLevel(_CheckLevel, metaclass=_CheckLevelEnumTypeWrapper):
     """How much to check."""
@@ -194,7 +196,9 @@ CHECK_LEVEL_NONE: CheckLevel.ValueType  # 1
 CHECK_LEVEL_STANDARD: CheckLevel.ValueType  # 2
 """The checks that decide the flag, and replayable witnesses."""
 CHECK_LEVEL_THOROUGH: CheckLevel.ValueType  # 3
-"""Beside these, thorough checks by the hundreds of rows: numbers and witnesses that are shown and never change a flag."""
+"""Beside these, thorough checks by the hundreds of rows: numbers that are shown and never change a flag. The
+witnesses, which can take FAITHFUL back, are then looked for on every map and not on the primary and recommended one alone.
+"""
 Global___CheckLevel: _TypeAlias = CheckLevel  # noqa: Y015
 
 class _CheckKind:
@@ -511,7 +515,9 @@ Global___RecordMode: _TypeAlias = RecordMode  # noqa: Y015
 
 @_typing.final
 class AttentionSelection(_message.Message):
-    """Asks for the model's attention itself, in tokens. Leave unset to save bandwidth: the maps do not need it."""
+    """Asks for the model's attention itself, in tokens. Leave unset to save bandwidth: the maps do not need it. What takes more
+    than 3.5 MiB is refused by Explain, and streamed by ExplainStream.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1564,7 +1570,7 @@ class ExplainResponse(_message.Message):
 
     @_builtins.property
     def attention(self) -> Global___AttentionTensor:
-        """The attention, if asked for."""
+        """The attention, if asked for; not in a stream, where it follows in parts."""
 
     @_builtins.property
     def timing(self) -> _common_pb2.Timing:

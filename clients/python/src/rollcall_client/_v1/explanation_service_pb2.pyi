@@ -59,29 +59,71 @@ class ExplainStreamResponse(_message.Message):
 
     PROGRESS_FIELD_NUMBER: _builtins.int
     HEADER_FIELD_NUMBER: _builtins.int
+    ATTENTION_FIELD_NUMBER: _builtins.int
+    CHUNK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def progress(self) -> Global___Progress:
         """How far it is."""
 
     @_builtins.property
     def header(self) -> _explanation_pb2.ExplainResponse:
-        """The explanation; exactly one, after all progress."""
+        """The explanation; exactly one, after all progress. Its field attention is not set."""
+
+    @_builtins.property
+    def attention(self) -> _explanation_pb2.AttentionTensor:
+        """The attention that follows, behind the header: layers, heads, type and shape; data is empty, and comes in chunks."""
+
+    @_builtins.property
+    def chunk(self) -> Global___TensorChunk:
+        """Part of the attention's values; the last chunk ends where the shape says."""
 
     def __init__(
         self,
         *,
         progress: Global___Progress | None = ...,
         header: _explanation_pb2.ExplainResponse | None = ...,
+        attention: _explanation_pb2.AttentionTensor | None = ...,
+        chunk: Global___TensorChunk | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "header", b"header", "progress", b"progress"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "chunk", b"chunk", "content", b"content", "header", b"header", "progress", b"progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "header", b"header", "progress", b"progress"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "chunk", b"chunk", "content", b"content", "header", b"header", "progress", b"progress"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["progress", "header"]  # noqa: Y015
+    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["progress", "header", "attention", "chunk"]  # noqa: Y015
     _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
 
 Global___ExplainStreamResponse: _TypeAlias = ExplainStreamResponse  # noqa: Y015
+
+@_typing.final
+class TensorChunk(_message.Message):
+    """Consecutive bytes of a tensor that is sent in parts, in order and without gaps."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFSET_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    CRC32C_FIELD_NUMBER: _builtins.int
+    offset: _builtins.int
+    """Place of the first of these bytes in the tensor's data."""
+    data: _builtins.bytes
+    """The bytes, at most about 512 KiB."""
+    crc32c: _builtins.int
+    """CRC-32C (Castagnoli) of data."""
+    def __init__(
+        self,
+        *,
+        offset: _builtins.int = ...,
+        data: _builtins.bytes = ...,
+        crc32c: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["crc32c", b"crc32c", "data", b"data", "offset", b"offset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TensorChunk: _TypeAlias = TensorChunk  # noqa: Y015
 
 @_typing.final
 class PredictRequest(_message.Message):

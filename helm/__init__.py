@@ -1,0 +1,1 @@
+"""What is made from Python and committed beside the chart."""

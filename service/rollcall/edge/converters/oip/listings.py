@@ -1,0 +1,96 @@
+"""Listings of the Open Inference Protocol: the models, and of each its tensors, configuration and statistics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rollcall.edge.converters.oip.catalog import ANY, INPUTS, MAX_BATCH, OUTPUTS, PREDICTED, Spec, version
+from rollcall.oip import open_inference_pb2 as oip
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from rollcall.domain.model import ModelCard, ModelRef
+    from rollcall.edge.statistics import Tally
+
+CONFIGURED = {
+    "BYTES": oip.TYPE_STRING,
+    "INT64": oip.TYPE_INT64,
+    "INT32": oip.TYPE_INT32,
+    "FP32": oip.TYPE_FP32,
+}
+"""What configurations call the types."""
+
+
+def metadata(card: ModelCard) -> oip.ModelMetadataResponse:
+    """List a model's tensors."""
+    tensor = oip.ModelMetadataResponse.TensorMetadata
+    offered = OUTPUTS if card.explainable else PREDICTED
+    return oip.ModelMetadataResponse(
+        name=card.ref.name,
+        versions=[version(card.ref)],
+        platform=card.ref.backend,
+        inputs=[
+            tensor(name=name, datatype=spec.datatype, shape=[ANY, *spec.dims_of(card)])
+            for name, spec in _inputs_of(card).items()
+        ],
+        outputs=[
+            tensor(name=name, datatype=spec.datatype, shape=[ANY, *spec.dims_of(card)])
+            for name, spec in offered.items()
+        ],
+    )
+
+
+def config(card: ModelCard) -> oip.ModelConfigResponse:
+    """List the same as a configuration; texts and ids may each be left out for the other."""
+    listed = metadata(card)
+    return oip.ModelConfigResponse(
+        config=oip.ModelConfig(
+            name=listed.name,
+            platform=listed.platform,
+            backend=listed.platform,
+            max_batch_size=MAX_BATCH,
+            input=[
+                oip.ModelInput(name=one.name, data_type=CONFIGURED[one.datatype], dims=one.shape[1:], optional=True)
+                for one in listed.inputs
+            ],
+            output=[
+                oip.ModelOutput(name=one.name, data_type=CONFIGURED[one.datatype], dims=one.shape[1:])
+                for one in listed.outputs
+            ],
+        )
+    )
+
+
+def statistics(ref: ModelRef, tally: Tally) -> oip.ModelStatistics:
+    """Write what was answered for a model."""
+    return oip.ModelStatistics(
+        name=ref.name,
+        version=version(ref),
+        last_inference=tally.last_ms,
+        inference_count=tally.items,
+        execution_count=tally.succeeded,
+        inference_stats=oip.InferStatistics(
+            success=oip.StatisticDuration(count=tally.succeeded, ns=tally.succeeded_ns),
+            fail=oip.StatisticDuration(count=tally.failed, ns=tally.failed_ns),
+        ),
+    )
+
+
+def index(cards: Iterable[ModelCard], ready: Mapping[str, bool], *, ready_only: bool) -> oip.RepositoryIndexResponse:
+    """List configured models by name, those that take no requests with a reason."""
+    versions = {card.ref.name: version(card.ref) for card in cards}
+    entry = oip.RepositoryIndexResponse.ModelIndex
+    return oip.RepositoryIndexResponse(
+        models=[
+            entry(name=name, version=versions.get(name, ""), state="READY")
+            if is_ready
+            else entry(name=name, state="UNAVAILABLE", reason="loading, or the server is stopping")
+            for name, is_ready in sorted(ready.items())
+            if is_ready or not ready_only
+        ]
+    )
+
+
+def _inputs_of(card: ModelCard) -> dict[str, Spec]:
+    return {name: spec for name, spec in INPUTS.items() if card.text_pairs or name != "text_pair"}

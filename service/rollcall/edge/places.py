@@ -1,0 +1,31 @@
+"""Places for calls that hold much memory for as long as their readers like: few, and refused where none is left."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rollcall.domain.errors import Overloaded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(slots=True)
+class Places:
+    """How many are taken. Used from one event loop."""
+
+    taken: int = 0
+
+    @contextmanager
+    def place(self, *, of: int) -> Iterator[None]:
+        """Hold one `of` so many for the length of a `with` block; raises Overloaded."""
+        if self.taken >= of:
+            message = f"{of} streams with attention are being read already"
+            raise Overloaded(message)
+        self.taken += 1
+        try:
+            yield
+        finally:
+            self.taken -= 1

@@ -1,0 +1,1 @@
+"""Clients that others made, unmodified, against a real server: `make conformance`."""

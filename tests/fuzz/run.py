@@ -1,0 +1,98 @@
+"""Sends cases to a server and judges what comes back: codes, texts, and what the server keeps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+from grpc import aio
+
+from rollcall.demo.server import ServerProcess
+from tests.bench.growth import floor_rise
+from tests.bench.process import sampling
+from tests.fuzz.cases import Case, case
+from tests.fuzz.hostile import CANARY
+
+AT_A_TIME = 8
+CALL_SECONDS = 60.0
+SAMPLE_SECONDS = 0.1
+WARM_UP_SHARE = 0.4
+"""Of the run, before memory is judged: caches and arenas fill."""
+GROWTH_MIB = 24.0
+"""The least memory of the last third may lie so much above that of the first."""
+BLAMELESS = frozenset(
+    {
+        "OK",
+        "INVALID_ARGUMENT",
+        "NOT_FOUND",
+        "FAILED_PRECONDITION",
+        "OUT_OF_RANGE",
+        "RESOURCE_EXHAUSTED",
+        "UNIMPLEMENTED",
+    }
+)
+"""Codes by which a server is not to blame. For a token that is none there is one more, and OK is not among them."""
+TIMEOUT = b"timeout"
+"""A request that has it may have chosen a deadline that nobody can keep."""
+REFUSED = frozenset({"UNAUTHENTICATED", "RESOURCE_EXHAUSTED"})
+
+
+@dataclass(slots=True, kw_only=True)
+class Findings:
+    """What came back: how often each method ended with each code, and what must not be."""
+
+    codes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+    rise_mib: float = 0.0
+
+
+async def fuzz(server: ServerProcess, *, token: str, seed: int, count: int) -> Findings:
+    """Send `count` cases; the server must know `token` as a caller's and an administrator's."""
+    findings, numbers = Findings(), iter(range(count))
+    async with sampling(server.process.pid, SAMPLE_SECONDS) as samples, aio.insecure_channel(server.target) as channel:
+
+        async def keep_sending() -> None:
+            for number in numbers:
+                sent = case(seed, number)
+                judge(findings, sent, *await _send(channel, sent, token))
+
+        await asyncio.gather(*(keep_sending() for _ in range(AT_A_TIME)))
+    warm = [sample.memory_mib for sample in samples][int(WARM_UP_SHARE * len(samples)) :]
+    findings.rise_mib = floor_rise(warm)
+    if findings.rise_mib > GROWTH_MIB:
+        findings.problems.append(f"memory rose by {findings.rise_mib:.1f} MiB")
+    return findings
+
+
+def judge(findings: Findings, sent: Case, code: str, said: str) -> None:
+    """Note the end of a case, and what is wrong with it."""
+    findings.codes[sent.method, code] += 1
+    open_to_all = sent.method.endswith(("/ServerLive", "/ServerReady"))
+    allowed = BLAMELESS if sent.authorization is None or open_to_all else REFUSED
+    hurried = code == "DEADLINE_EXCEEDED" and TIMEOUT in sent.body
+    if code not in allowed and not hurried:
+        findings.problems.append(f"case {sent.number}: {sent.method} ended with {code}: {said[:200]}")
+    if CANARY in said:
+        findings.problems.append(f"case {sent.number}: {sent.method}: the error repeats the input")
+
+
+async def _send(channel: aio.Channel, sent: Case, token: str) -> tuple[str, str]:
+    """Make the call; return its code and all that an error says."""
+    make: Any = channel.unary_stream if sent.streams else channel.unary_unary
+    metadata = (("authorization", sent.authorization or f"Bearer {token}"),)
+    call = make(sent.method, bytes, bytes)(sent.body, metadata=metadata, timeout=CALL_SECONDS)
+    try:
+        if sent.streams:
+            async for _ in call:
+                pass
+        else:
+            await call
+    except aio.AioRpcError as error:
+        trailers: Any = error.trailing_metadata() or ()
+        details = b" ".join(value if isinstance(value, bytes) else value.encode() for _, value in trailers)
+        return error.code().name, f"{error.details()} {details.decode(errors='replace')}"
+    code: grpc.StatusCode = await call.code()
+    return code.name, ""
