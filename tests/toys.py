@@ -162,7 +162,7 @@ def _loaded(model: BertForSequenceClassification) -> LoadedModel:
     family = FAMILIES["bert"]
     backend = TorchBackend(model, _encoder(), family.layout, task=Task.SINGLE_LABEL, takes_type_ids=True, device="cpu")
     return LoadedModel(
-        backend=backend, family=family, labels=LABELS, digest="sha256:" + "0" * 64, self_tests=backend.self_test()
+        backend=backend, family=family.title, labels=LABELS, digest="sha256:" + "0" * 64, self_tests=backend.self_test()
     )
 
 

@@ -26,6 +26,7 @@ from rollcall.domain.errors import RollcallError
 from rollcall.domain.identity import Role
 from rollcall.domain.maps import MapKind
 from rollcall.domain.verdicts import CheckLevel
+from rollcall.models.commands import inspect, inspect_options
 from rollcall.settings import CLIENT_PREFIX, Entry, Mistake, Settings, SettingsError, Sources
 from rollcall.studies.commands import StudyError, assess, assess_options, calibrate, calibrate_options
 from rollcall.studies.flag.commands import flag_options, study_flag
@@ -122,9 +123,9 @@ def _serve_options(parser: argparse.ArgumentParser) -> None:
         "--model",
         action="append",
         default=[],
-        type=_named_directory,
-        metavar="NAME=DIRECTORY",
-        help="serve this model; may be repeated",
+        type=_named_path,
+        metavar="NAME=PATH",
+        help="serve this model, a directory or an .onnx file; may be repeated",
     )
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="settings in TOML; ROLLCALL_* variables win over it"
@@ -136,12 +137,12 @@ def _serve_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--admin-port", type=int, metavar="N", help="port for metrics and probes (default 8002)")
 
 
-def _named_directory(text: str) -> Entry:
-    name, separator, directory = text.partition("=")
-    if not (name and separator and directory):
-        message = f"expected NAME=DIRECTORY, got {text!r}"
+def _named_path(text: str) -> Entry:
+    name, separator, path = text.partition("=")
+    if not (name and separator and path):
+        message = f"expected NAME=PATH, got {text!r}"
         raise argparse.ArgumentTypeError(message)
-    return Entry(place=f"--model {text}", key=("models", name, "path"), value=directory)
+    return Entry(place=f"--model {text}", key=("models", name, "path"), value=path)
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -422,13 +423,14 @@ def _described(model: Model) -> str:
         "reads": f"{model.max_tokens} tokens, {model.max_characters} characters"
         + ("; pairs" if model.text_pairs else ""),
         "maps": ", ".join(kind.words for kind in model.maps),
+        "lacks": "; ".join(f"{missing.map.words}: {missing.reason}" for missing in model.missing_maps),
         "flags": f"calibration {calibration.id} {calibration.statement}".strip() if calibration else "not calibrated",
         "explains": "yes"
         if model.explainable
         else "no: " + "; ".join(f"{test.name}: {test.detail}" for test in failed),
     }
     head = ref.name + (" (default)" if model.is_default else "")
-    lines = [head, *(f"  {name:9}{fact}" for name, fact in facts.items())]
+    lines = [head, *(f"  {name:9}{fact}" for name, fact in facts.items() if fact)]
     return "\n".join(lines + [f"  {'so far':9}{fact}" for fact in _so_far(model.record)])
 
 
@@ -560,6 +562,12 @@ COMMANDS = (
         run=_check_config,
     ),
     Command(name="token", help="make a token and its entry in the file of callers", options=_token_options, run=_token),
+    Command(
+        name="inspect",
+        help="show where an exported file's attention is, layer by layer",
+        options=inspect_options,
+        run=inspect,
+    ),
     Command(
         name="calibrate",
         help="give a model's flags their promise: measure it on held-out texts",

@@ -65,7 +65,17 @@ from rollcall.workers import Worker
 
 _log = logging.getLogger(__name__)
 
-SOFTWARE = ("torch", "transformers", "tokenizers", "numpy", "scipy", "rfc8785", "cryptography")
+SOFTWARE = (
+    "torch",
+    "transformers",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "tokenizers",
+    "numpy",
+    "scipy",
+    "rfc8785",
+    "cryptography",
+)
 """What a record says that it was made with, beside Rollcall and Python."""
 
 

@@ -706,9 +706,9 @@ def _model(
     if not MODEL_NAME.fullmatch(name):
         blame((), f"expected {NAME.expected}")
     if ("path",) not in places:
-        blame(("path",), "is missing: the directory of the model")
-    elif ("path",) in given and not given["path",].is_dir():
-        blame(("path",), f"no directory {given['path',]}")
+        blame(("path",), "is missing: the directory of the model, or its .onnx file")
+    elif ("path",) in given and not is_servable(given["path",]):
+        blame(("path",), f"no directory or .onnx file {given['path',]}")
     if ("calibration",) in given and not given["calibration",].is_file():
         blame(("calibration",), f"no file {given['calibration',]}")
     label, probability = (("threshold", part) in places for part in ("label", "probability"))
@@ -731,6 +731,11 @@ def _of_repository(repository: RepositorySettings, at: Callable[..., str]) -> It
         yield Mistake(place=at("repository", "mode"), problem="expected a repository.directory, too")
 
 
+def is_servable(path: Path) -> bool:
+    """Whether a model may be there: a directory, or a file that was exported to ONNX."""
+    return path.is_dir() or (path.is_file() and path.suffix == ".onnx")
+
+
 def _contradictions(settings: Settings, names: list[str], winners: Mapping[Key, Entry]) -> Iterator[Mistake]:
     def at(*path: str) -> str:
         return winners[path].place if path in winners else ".".join(path)
@@ -738,7 +743,7 @@ def _contradictions(settings: Settings, names: list[str], winners: Mapping[Key, 
     if not names and settings.repository.directory is None:
         yield Mistake(
             place="models",
-            problem="expected at least one model: a section [models.NAME] with a path, or --model NAME=DIRECTORY",
+            problem="expected at least one model: a section [models.NAME] with a path, or --model NAME=PATH",
         )
     yield from _of_repository(settings.repository, at)
     may_come = settings.repository.directory is not None

@@ -131,8 +131,8 @@ def test_the_server_stays_what_it_was_after_errors(client: Client) -> None:
     ("arguments", "code", "says"),
     [
         ((), 2, "at least one model"),
-        (("--model", "x=/nothing/here"), 2, "no directory"),
-        (("--model", "x"), 2, "NAME=DIRECTORY"),
+        (("--model", "x=/nothing/here"), 2, "no directory or .onnx file"),
+        (("--model", "x"), 2, "NAME=PATH"),
         (("--config", "/nothing/here.toml"), 2, "cannot be read"),
     ],
 )

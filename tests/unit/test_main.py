@@ -299,7 +299,7 @@ def test_mistakes_of_all_sources_are_told(folder: Path, capsys: pytest.CaptureFi
     assert capsys.readouterr().err.splitlines() == [
         f"rollcall: {config}: grpc.prot: is not a setting; did you mean grpc.port?",
         "rollcall: --grpc-port: expected a whole number from 0 to 65535, got '99999'",
-        f"rollcall: --model a={folder / 'gone'}: no directory {folder / 'gone'}",
+        f"rollcall: --model a={folder / 'gone'}: no directory or .onnx file {folder / 'gone'}",
     ]
 
 

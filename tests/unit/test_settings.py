@@ -267,7 +267,7 @@ def test_all_mistakes_are_reported_together(folder: Path) -> None:
         "FILE: explain.share: expected a share above 0 and at most 1, got '0'",
         "ROLLCALL_ADMIN_PORT: expected a whole number from 0 to 65535, got 'two'",
         "ROLLCALL_LOG_LEVEL: expected one of debug, info, warning, error, got 'loud'",
-        f"FILE: models.a.path: no directory {folder / 'gone'}",
+        f"FILE: models.a.path: no directory or .onnx file {folder / 'gone'}",
         "models.a.threshold.probability: is missing: a threshold needs a label and a probability",
     ]
 
@@ -275,7 +275,7 @@ def test_all_mistakes_are_reported_together(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("toml", "problem"),
     [
-        ("", "models: expected at least one model: a section [models.NAME] with a path, or --model NAME=DIRECTORY"),
+        ("", "models: expected at least one model: a section [models.NAME] with a path, or --model NAME=PATH"),
         ("[models.demo]\n", "models.demo.path: is missing: the directory of the model"),
         (MODEL + "device = 'tpu'", 'FILE: models.demo.device: expected "cpu" or "cuda:N", got \'tpu\''),
         (MODEL + "calibration = 'none.json'", "FILE: models.demo.calibration: no file FOLDER/none.json"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rollcall.domain.errors import InvalidInput, Unsupported
 from rollcall.domain.explanation import ExplainRequest
-from rollcall.domain.maps import ALWAYS_RETURNED, DEFAULT_MAPS, MapKind
+from rollcall.domain.maps import ALWAYS_RETURNED, DEFAULT_MAPS, MapKind, MissingMap
 from rollcall.domain.model import ModelCard
 from rollcall.domain.policy import Policy
 from rollcall.domain.verdicts import CheckLevel
@@ -39,6 +39,8 @@ class WorkPlan:
     level: CheckLevel
     policy: Policy
     max_rows: int
+    lacking: tuple[MissingMap, ...] = ()
+    """Maps that were asked for and that this model's runtime cannot make."""
 
 
 def plan_work(
@@ -61,13 +63,17 @@ def plan_work(
         raise InvalidInput.of("policy", f"unknown; available: {', '.join(sorted(policies))}")
     if request.max_rows is not None and not 1 <= request.max_rows <= defaults.most_rows:
         raise InvalidInput.of("max_rows", f"must be between 1 and {defaults.most_rows}")
-    wanted = set(request.maps or (kind for kind in DEFAULT_MAPS if kind in card.maps)) | set(ALWAYS_RETURNED)
-    if request.primary_map is not None:
-        wanted.add(request.primary_map)
-    missing = wanted - set(card.maps)
+    lacking = {each.kind: each for each in card.lacking}
+    usual = (kind for kind in DEFAULT_MAPS if kind in card.maps or kind in lacking)
+    primary = set() if request.primary_map is None else {request.primary_map}
+    asked = set(request.maps or usual) | set(ALWAYS_RETURNED) | primary
+    wanted = asked.intersection(card.maps)
+    # Without one map the answer is still one; without its primary map it is none.
+    missing = asked - wanted - (lacking.keys() - primary)
     if missing:
         name = min(kind.name for kind in missing)
-        raise Unsupported(f"map.{name}", f"model {card.ref.name} cannot make the map {name}")
+        why = f": {lacking[MapKind[name]].reason}" if MapKind[name] in lacking else ""
+        raise Unsupported(f"map.{name}", f"model {card.ref.name} cannot make the map {name}{why}")
     if MapKind.EFFECT in wanted and level is CheckLevel.NONE:
         raise Unsupported("map.EFFECT", "the map EFFECT is made of the checks' rows: it needs check_level STANDARD")
     usual_rows = min(policy.max_rows, defaults.max_rows)
@@ -76,6 +82,7 @@ def plan_work(
     candidates = (request.primary_map, calibrated_primary, *PRIMARY_ORDER)
     return WorkPlan(
         maps=tuple(kind for kind in MapKind if kind in wanted),
+        lacking=tuple(lacking[kind] for kind in MapKind if kind in asked and kind in lacking),
         primary=next(kind for kind in candidates if kind in wanted and kind is not None),
         level=level,
         policy=policy,

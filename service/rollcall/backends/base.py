@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -161,6 +161,8 @@ class Backend(Protocol):
     """Numerical floor: how far the same row's numbers may lie apart, relative to the largest of them or to 1."""
     maps: tuple[MapKind, ...]
     """Maps that can be made of this model."""
+    is_counted: bool
+    """Whether torch holds all that rows take, so that their memory can be measured."""
     batch_is_neutral: bool
     """Whether a row's numbers are the same, to the last bit, whatever else of its length is in the batch."""
 
@@ -180,6 +182,19 @@ class Backend(Protocol):
         """Run the untouched input once and reduce its attention."""
         ...
 
+    def synthetic(self, length: int, seed: int = 0) -> Encoding:
+        """An input of random ids, to try things on; every token but the first and the last is a unit."""
+        ...
+
+    def self_test(self) -> tuple[SelfTest, ...]:
+        """Prove the hooks on these weights."""
+        ...
+
+
+@runtime_checkable
+class Differentiable(Backend, Protocol):
+    """A backend whose runtime has gradients. Only of such a one may `maps` name maps that are made of them."""
+
     def path_gradients(self, encoding: Encoding, decision: Decision, points: Sequence[float]) -> PathGradients:
         """Differentiate at the word embeddings, at points from 0 (every unit masked) to 1 (the input): one batch."""
         ...
@@ -190,12 +205,4 @@ class Backend(Protocol):
 
     def decompose(self, encoding: Encoding, decision: Decision) -> Decomposition:
         """Decompose the logits of the untouched input. Only where `maps` names DECOMPOSITION."""
-        ...
-
-    def synthetic(self, length: int, seed: int = 0) -> Encoding:
-        """An input of random ids, to try things on; every token but the first and the last is a unit."""
-        ...
-
-    def self_test(self) -> tuple[SelfTest, ...]:
-        """Prove the hooks on these weights."""
         ...

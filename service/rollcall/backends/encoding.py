@@ -38,6 +38,11 @@ class Encoder:
         mask: int | None = self.tokenizer.mask_token_id
         return int(self.tokenizer.unk_token_id if mask is None else mask)
 
+    @property
+    def special(self) -> tuple[int, int]:
+        """Ids of the classification and the separator token."""
+        return int(self.tokenizer.cls_token_id), int(self.tokenizer.sep_token_id)
+
     def encode(self, model_input: ModelInput) -> Encoding:
         """Encode; raises InvalidInput where nothing readable is left or an id is wrong."""
         if isinstance(model_input, TokensInput):

@@ -112,7 +112,7 @@ class SelfTester:
             at_most(
                 "key_bias_is_mask", self._knocked_out(batch) / scale, close, "Knock-out by bias and by mask differ by"
             ),
-            _at_least(
+            at_least(
                 "uniform_changes_state",
                 shifted,
                 visible,
@@ -229,7 +229,8 @@ def at_most(name: str, value: float, limit: float, says: str, *, required: bool 
     )
 
 
-def _at_least(name: str, value: float, limit: float, says: str) -> SelfTest:
+def at_least(name: str, value: float, limit: float, says: str) -> SelfTest:
+    """A test that passes where `value` is at least `limit`."""
     return SelfTest(
         name=name, passed=value >= limit, value=float(value), tolerance=float(limit), detail=f"{says} {value:.3g}."
     )

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from rollcall.backends.arrangement import LEAST_ROWS
-from rollcall.backends.base import Backend, BatchOutput, BatchRow, variants
+from rollcall.backends.base import Backend, BatchOutput, BatchRow, Differentiable, variants
 from rollcall.backends.self_test import at_most
 from rollcall.backends.tensors import largest_gap, worst
 from rollcall.domain.decision import Decision, Task
@@ -39,8 +39,7 @@ class Shares(Backend, Protocol):
 
 def try_features(backend: Shares, close: float) -> tuple[SelfTest, ...]:
     """Try every feature and leave it switched on where it holds; `close` is what counts as equal, relatively."""
-    lengths = [length for length in LENGTHS if length <= backend.shape.max_tokens]
-    pairs = [(backend.synthetic(length), backend.synthetic(length, seed=1)) for length in lengths]
+    pairs = [(backend.synthetic(length), backend.synthetic(length, seed=1)) for length in _lengths(backend)]
     batches = [_rows(first)[:few] for first, _ in pairs for few in (None, *range(1, LEAST_ROWS))]
     late_batches = [_late(first, second, backend.shape.layers) for first, second in pairs]
     backend.rows_join_late = backend.readout_row_suffices = backend.batch_is_neutral = False
@@ -60,24 +59,34 @@ def try_features(backend: Shares, close: float) -> tuple[SelfTest, ...]:
     backend.rows_join_late = True
     late = error(late_batches, late_plain)
     backend.rows_join_late = late <= close
-    neutral = worst(_company_changes(backend, _rows(first)) for first, _ in pairs)
-    backend.batch_is_neutral = neutral == 0
-    found = (_noise(backend, variants(first, [Row()])) for first, _ in pairs)
-    backend.noise = worst((backend.noise, neutral, *found))
     return (
         feature(
             "readout_row_suffices", readout, close, "With the read-out query alone in the last layer results differ by"
         ),
         feature("rows_join_late", late, close, "Rows that join at their first edited layer differ by"),
-        feature("batch_is_neutral", neutral, 0, "Results differ between batches by"),
+        try_company(backend),
     )
 
 
-def decomposition_error(backend: Backend, close: float) -> SelfTest:
+def try_company(backend: Backend) -> SelfTest:
+    """Whether a row's numbers depend on the rest of its batch, and so the backend's numerical floor; sets both."""
+    inputs = [backend.synthetic(length) for length in _lengths(backend)]
+    changes = worst(_company_changes(backend, _rows(each)) for each in inputs)
+    backend.batch_is_neutral = changes == 0
+    found = (_noise(backend, variants(each, [Row()])) for each in inputs)
+    backend.noise = worst((backend.noise, changes, *found))
+    return at_most("batch_is_neutral", changes, 0, "Results differ between batches by", required=False)
+
+
+def _lengths(backend: Backend) -> list[int]:
+    return [length for length in LENGTHS if length <= backend.shape.max_tokens]
+
+
+def decomposition_error(backend: Differentiable, close: float) -> SelfTest:
     """Whether the parts of the logits of synthetic inputs sum to them, for every class; `close` relatively."""
     errors = []
     try:
-        for length in (length for length in LENGTHS if length <= backend.shape.max_tokens):
+        for length in _lengths(backend):
             encoding = backend.synthetic(length)
             for target in range(backend.shape.classes):
                 # One label of several for itself: its direction is its own logit.
@@ -136,7 +145,7 @@ def _late(first: Encoding, second: Encoding, layers: int) -> list[BatchRow]:
     return [*variants(first, [*late, at_once[0]]), *variants(second, [*at_once, *late, Row(readout=True)])]
 
 
-def _company_changes(backend: Shares, rows: list[BatchRow]) -> float:
+def _company_changes(backend: Backend, rows: list[BatchRow]) -> float:
     """Largest difference between a row's results in batches of different sizes and neighbours."""
     together, differences = backend.run(rows * 2), [0.0]
     companies = [[(size + i) % len(rows) for i in range(size)] for size in SIZES]
@@ -153,7 +162,7 @@ def _company_changes(backend: Shares, rows: list[BatchRow]) -> float:
     return worst(differences)
 
 
-def _noise(backend: Shares, untouched: list[BatchRow]) -> float:
+def _noise(backend: Backend, untouched: list[BatchRow]) -> float:
     """Relative difference of an untouched input's logits, as a prediction and as a row beside others."""
     alone, beside = backend.predict(untouched), backend.run(untouched * 5).logits[:1]
     return largest_gap(alone, beside) / max(1.0, float(alone.abs().max()))

@@ -36,21 +36,23 @@ from rollcall.backends.observers import Block, CaptureObserver, Keeper, Reducer
 from rollcall.backends.plan import BatchPlan, ExplicitRows, Tail
 from rollcall.backends.self_test import SelfTester
 from rollcall.backends.sharing import decomposition_error, synthetic_input, try_features
+from rollcall.backends.staging import stage_rows
 from rollcall.backends.tensors import Inputs, select_attention, to_device
 from rollcall.domain.decision import Decision, Task
 from rollcall.domain.errors import ModelRejected
 from rollcall.domain.inputs import Encoding, ModelInput
 from rollcall.domain.maps import MapKind
 from rollcall.domain.model import SelfTest
-from rollcall.domain.rows import RemovalOperator, Row
+from rollcall.domain.rows import Row
 
 Tensor = torch.Tensor
 
 
 class TorchBackend:
-    """Implements `rollcall.backends.base.Backend`."""
+    """Implements `rollcall.backends.base.Differentiable`."""
 
     name = "torch"
+    is_counted = True
     readout = 0
 
     def __init__(
@@ -172,7 +174,7 @@ class TorchBackend:
 
     def self_test(self) -> tuple[SelfTest, ...]:
         """Prove the hooks on these weights, on synthetic ids."""
-        special = self._special_ids()
+        special = self._encoder.special
         tester = SelfTester(model=self._model, forward=self.forward, layers=self.shape.layers, special=special)
         hooks = tester.run()
         if not all(test.passed for test in hooks):
@@ -181,7 +183,7 @@ class TorchBackend:
 
     def synthetic(self, length: int, seed: int = 0) -> Encoding:
         """An input of random ids, to try things on; every token but the first and the last is a unit."""
-        return synthetic_input(length, int(self._model.config.vocab_size), self._special_ids(), seed)
+        return synthetic_input(length, int(self._model.config.vocab_size), self._encoder.special, seed)
 
     def use_stock_attention(self) -> None:
         """Give the model back its stock attention: what failed a self-test predicts without the hook."""
@@ -210,29 +212,12 @@ class TorchBackend:
             return torch.stack([(g * p).relu().mean(dim=1)[0] for g, p in zip(gradients, probabilities, strict=True)])
 
     def _inputs(self, rows: Sequence[BatchRow], length: int) -> Inputs:
-        """Stage rows of at most `length` tokens, padded behind, and copy them to the device at once."""
-        ids, visible, types = staged = np.zeros((3, len(rows), length), dtype=np.int64)
-        ids[:] = self._encoder.padding_token
-        for i, (encoding, row) in enumerate((each.encoding, each.row) for each in rows):
-            removed = np.zeros(encoding.length, dtype=np.bool_)
-            if row.removed is not None:
-                removed = encoding.tokens_of(row.removed)
-            kept = ~removed if row.operator is RemovalOperator.DELETION else np.ones_like(removed)
-            own = slice(int(kept.sum()))
-            ids[i, own], visible[i, own], types[i, own] = encoding.input_ids[kept], 1, encoding.type_ids[kept]
-            if row.operator is RemovalOperator.MASK_TOKEN:
-                ids[i, np.flatnonzero(removed)] = self._encoder.removal_token
-            elif row.operator is RemovalOperator.HIDDEN_KEYS:
-                visible[i, np.flatnonzero(removed)] = 0
-        input_ids, attention_mask, type_ids = to_device(staged, self.device)
+        """Stage rows and copy them to the device at once."""
+        input_ids, attention_mask, type_ids = to_device(stage_rows(rows, length, self._encoder), self.device)
         return Inputs(input_ids=input_ids, attention_mask=attention_mask, type_ids=type_ids)
 
     def _index(self, rows: Sequence[int]) -> Tensor:
         return torch.tensor(rows, dtype=torch.long, device=self.device)
-
-    def _special_ids(self) -> tuple[int, int]:
-        tokenizer = self._encoder.tokenizer
-        return int(tokenizer.cls_token_id), int(tokenizer.sep_token_id)
 
     @contextmanager
     def _watching_readout(self) -> Iterator[list[Tensor]]:
@@ -253,7 +238,7 @@ class TorchBackend:
         """Find the blocks in the order in which their attention is called in one forward."""
         names = {module: name for name, module in self._model.named_modules()}
         probe = _Probe()
-        cls, sep = self._special_ids()
+        cls, sep = self._encoder.special
         ids = torch.tensor([[cls, sep]], device=self.device)
         with torch.no_grad():
             self.forward(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rollcall.domain.decision import Task
 from rollcall.domain.inputs import Threshold
-from rollcall.domain.maps import MapKind
+from rollcall.domain.maps import MapKind, MissingMap
 from rollcall.domain.rows import RemovalOperator
 from rollcall.domain.verdicts import CalibrationRef, CheckKind
 
@@ -68,6 +68,8 @@ class ModelCard:
     calibration: CalibrationRef
     threshold: Threshold | None
     text_pairs: bool
+    lacking: tuple[MissingMap, ...] = ()
+    """Maps that its runtime cannot make, and why; a request for one gets the reason and the rest of its answer."""
     noise: float = 0.0
     """Numerical floor of the weights in their precision, relative, measured at load."""
 

@@ -11,7 +11,7 @@ import torch
 
 from rollcall.attribution.raw_attention import raw_attention
 from rollcall.attribution.rollout import attention_rollout
-from rollcall.backends.base import Backend, BiasedAttention
+from rollcall.backends.base import BiasedAttention, Differentiable
 from rollcall.backends.observers import fuse_heads
 from rollcall.domain.compute import Search
 from rollcall.domain.decision import Task
@@ -39,7 +39,7 @@ class AdversarySearch:
     `step` is one turn on the device. Restarts know nothing of each other: in how many batches they are is no matter.
     """
 
-    backend: Backend
+    backend: Differentiable
     encoding: Encoding = field(repr=False)
     options: MapOptions
     search: Search

@@ -143,7 +143,7 @@ class Dispatcher:
         size = max(1, TURN_TOKENS // encoding.length)
         adversaries = [
             AdversarySearch(
-                backend=self.engine.models[model].backend,
+                backend=self.engine.differentiable(model),
                 encoding=encoding,
                 options=options,
                 search=search,
@@ -205,7 +205,11 @@ class Dispatcher:
 
         Where it cannot be measured this is said in the log, and tokens alone bound them. Raises DeviceLost.
         """
-        device = self.engine.models[model].backend.device
+        backend = self.engine.models[model].backend
+        device = backend.device
+        if not backend.is_counted:
+            logs.event(_log, logging.WARNING, "memory_not_measured", model=model, backend=backend.name)
+            return
         meter = meter_of(device)
         try:
             memories = measure(self.engine, model, meter)

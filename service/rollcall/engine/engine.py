@@ -16,7 +16,7 @@ from rollcall.attribution.gradient_rollout import gradient_rollout
 from rollcall.attribution.raw_attention import raw_attention
 from rollcall.attribution.rollout import attention_rollout, norm_rollout
 from rollcall.attribution.units import to_units
-from rollcall.backends.base import AttentionReductions, BatchRow, Capture, CaptureRequest
+from rollcall.backends.base import AttentionReductions, BatchRow, Capture, CaptureRequest, Differentiable
 from rollcall.backends.tensors import to_host
 from rollcall.domain.compute import Captured
 from rollcall.domain.decision import Decision
@@ -141,7 +141,7 @@ class Engine:
         Raises DeviceMemory if a single point does not fit, BackendError, DeviceLost.
         """
         try:
-            found = self.models[model].backend.path_gradients(encoding, decision, points)
+            found = self.differentiable(model).path_gradients(encoding, decision, points)
             along, at = to_host(found.along, found.at)
         except Exception as error:
             failure = _failure(error)
@@ -156,10 +156,18 @@ class Engine:
     def decompose(self, model: str, encoding: Encoding, decision: Decision) -> Floats:
         """Signed parts of the margin's direction in the logits, per token [T]; raises as `capture`."""
         try:
-            (tokens,) = to_host(self.models[model].backend.decompose(encoding, decision).tokens)
+            (tokens,) = to_host(self.differentiable(model).decompose(encoding, decision).tokens)
         except Exception as error:
             raise _failure(error) from error
         return tokens
+
+    def differentiable(self, model: str) -> Differentiable:
+        """A model whose runtime has gradients; raises BackendError for one that has none, and offers no map of them."""
+        backend = self.models[model].backend
+        if not isinstance(backend, Differentiable):
+            message = f"{backend.name} computes no gradients"
+            raise BackendError(message)
+        return backend
 
     def searching(self, search: AdversarySearch) -> None:
         """Take one step of a search; raises as `capture`."""
@@ -171,6 +179,8 @@ class Engine:
 
 def _failure(error: Exception) -> RollcallError:
     """What an exception on the device means to a caller."""
+    if isinstance(error, DeviceLost):
+        return error
     if isinstance(error, torch.AcceleratorError) and not isinstance(error, torch.OutOfMemoryError):
         return DeviceLost()
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error):

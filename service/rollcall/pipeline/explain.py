@@ -291,7 +291,7 @@ class Pipeline:
             timing=stopwatch.timing(),
             rows=budget.rows,
             seed=seed,
-            missing_maps=(*captured.missing, *(checked.missing if checked else ())),
+            missing_maps=(*plan.lacking, *captured.missing, *(checked.missing if checked else ())),
             thorough=self.thorough if plan.level is CheckLevel.THOROUGH else None,
         )
         return WorkedOut(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rollcall.disk import replace_file
 from rollcall.domain.maps import DEFAULT_MAPS, MapKind
+from rollcall.settings import is_servable
 from rollcall.verdict.calibration import SUFFIX, calibration_path
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class StudyError(Exception):
 
 def model_options(parser: argparse.ArgumentParser) -> None:
     """Options of every command that measures a model on data."""
-    parser.add_argument("--model", type=Path, required=True, metavar="DIRECTORY", help="the model's directory")
+    parser.add_argument("--model", type=Path, required=True, metavar="PATH", help="the model's directory or .onnx file")
     parser.add_argument(
         "--data",
         type=Path,
@@ -102,8 +103,8 @@ def load(options: argparse.Namespace) -> LoadedModel:
     """Load the model; raises StudyError where it serves predictions only, ModelRejected."""
     from rollcall.models.loading import load_model
 
-    if not options.model.is_dir():
-        message = f"--model: no directory {options.model}"
+    if not is_servable(options.model):
+        message = f"--model: no directory or .onnx file {options.model}"
         raise StudyError(message)
     model = load_model(options.model, dtype=options.dtype)
     if model.failed:

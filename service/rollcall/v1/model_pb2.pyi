@@ -308,6 +308,7 @@ class Model(_message.Message):
     IS_DEFAULT_FIELD_NUMBER: _builtins.int
     TEXT_PAIRS_FIELD_NUMBER: _builtins.int
     RECORD_FIELD_NUMBER: _builtins.int
+    MISSING_MAPS_FIELD_NUMBER: _builtins.int
     family: _builtins.str
     """Architecture family, e.g. "bert"."""
     task: Global___Task.ValueType
@@ -366,6 +367,10 @@ class Model(_message.Message):
     def record(self) -> Global___ModelRecord:
         """What its answers came to so far."""
 
+    @_builtins.property
+    def missing_maps(self) -> _containers.RepeatedCompositeFieldContainer[_explanation_pb2.MissingMap]:
+        """Maps that the model's runtime cannot make, and why. A request that names one gets the reason instead of the map."""
+
     def __init__(
         self,
         *,
@@ -389,10 +394,11 @@ class Model(_message.Message):
         is_default: _builtins.bool = ...,
         text_pairs: _builtins.bool = ...,
         record: Global___ModelRecord | None = ...,
+        missing_maps: _abc.Iterable[_explanation_pb2.MissingMap] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "record", b"record", "ref", b"ref", "threshold", b"threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "checks", b"checks", "explainable", b"explainable", "family", b"family", "heads", b"heads", "is_default", b"is_default", "labels", b"labels", "layers", b"layers", "maps", b"maps", "max_characters", b"max_characters", "max_rows", b"max_rows", "max_tokens", b"max_tokens", "max_units", b"max_units", "operators", b"operators", "record", b"record", "ref", b"ref", "self_tests", b"self_tests", "task", b"task", "text_pairs", b"text_pairs", "threshold", b"threshold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "checks", b"checks", "explainable", b"explainable", "family", b"family", "heads", b"heads", "is_default", b"is_default", "labels", b"labels", "layers", b"layers", "maps", b"maps", "max_characters", b"max_characters", "max_rows", b"max_rows", "max_tokens", b"max_tokens", "max_units", b"max_units", "missing_maps", b"missing_maps", "operators", b"operators", "record", b"record", "ref", b"ref", "self_tests", b"self_tests", "task", b"task", "text_pairs", b"text_pairs", "threshold", b"threshold"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -9,7 +9,7 @@ import pytest
 
 from rollcall.admission.plan import ServerDefaults, WorkPlan, plan_work
 from rollcall.domain.errors import InvalidInput, Unsupported
-from rollcall.domain.maps import ALWAYS_RETURNED, DEFAULT_MAPS, MapKind
+from rollcall.domain.maps import ALWAYS_RETURNED, DEFAULT_MAPS, MapKind, MissingMap
 from rollcall.domain.model import ModelCard
 from rollcall.domain.policy import Policy
 from rollcall.domain.verdicts import CheckLevel
@@ -48,6 +48,21 @@ def test_raw_attention_and_rollout_are_always_there() -> None:
     """Whatever maps are asked for, the two that people know come along, in the usual order."""
     assert plan(maps=(MapKind.NORM_ROLLOUT,)).maps == (*ALWAYS_RETURNED, MapKind.NORM_ROLLOUT)
     assert plan(maps=(MapKind.RAW_ATTENTION,)).maps == ALWAYS_RETURNED
+
+
+def test_what_a_runtime_lacks_is_said_and_the_rest_answered() -> None:
+    """A map that this runtime cannot make is left out with its reason; only as the primary one it ends the request."""
+    reason = MissingMap(kind=MapKind.GRADIENT_ROLLOUT, reason="No gradients.", late=False)
+    lacks = card(maps=ALWAYS_RETURNED, lacking=(reason,))
+    assert plan(lacks).maps == ALWAYS_RETURNED
+    assert plan(lacks).lacking == (reason,)
+    assert plan(lacks).primary is MapKind.ATTENTION_ROLLOUT
+    assert plan(lacks, maps=(MapKind.RAW_ATTENTION,)).lacking == ()
+    assert plan(lacks, maps=(MapKind.GRADIENT_ROLLOUT,)).lacking == (reason,)
+    with pytest.raises(Unsupported, match=r"cannot make the map GRADIENT_ROLLOUT: No gradients\."):
+        plan(lacks, primary_map=MapKind.GRADIENT_ROLLOUT)
+    with pytest.raises(Unsupported, match="cannot make the map NORM_ROLLOUT"):
+        plan(lacks, maps=(MapKind.NORM_ROLLOUT,))
 
 
 def test_the_primary_map_is_the_requests_then_the_calibrations() -> None:

@@ -37,7 +37,7 @@ def run(backend: TorchBackend, *, forward: Forward | None = None, layers: int | 
         model=backend._model,
         forward=forward or backend.forward,
         layers=layers or backend.shape.layers,
-        special=backend._special_ids(),
+        special=backend._encoder.special,
     ).run()
 
 

@@ -63,7 +63,7 @@ def test_a_synthetic_input_is_one(tiny: Tiny) -> None:
     """What is tried is an input as the encoder makes them: two special tokens, and a unit for each token between."""
     for length in (2, 3, *LENGTHS):
         encoding = tiny.backend.synthetic(length)
-        cls, sep = tiny.backend._special_ids()
+        cls, sep = tiny.backend._encoder.special
         assert encoding.length == length == encoding.tokens_total
         assert (encoding.input_ids[0], encoding.input_ids[-1]) == (cls, sep)
         assert encoding.unit_of_token.tolist() == [-1, *range(length - 2), -1]
@@ -212,7 +212,7 @@ def spoilt(tiny: Tiny, sabotage: Sabotage, kind: Any = AutoModelForSequenceClass
         device="cpu",
     )
     loaded = LoadedModel(
-        backend=backend, family=family, labels=("a", "b", "c"), digest="sha256:0", self_tests=backend.self_test()
+        backend=backend, family=family.title, labels=("a", "b", "c"), digest="sha256:0", self_tests=backend.self_test()
     )
     return Spoilt(loaded=loaded, backend=backend, explicit=model(stock.EXPLICIT), sdpa=model("sdpa"))
 

@@ -27,7 +27,6 @@ from rollcall.domain.maps import MapKind
 from rollcall.domain.model import SelfTest
 from rollcall.domain.rows import AttentionEdit
 from rollcall.engine.engine import Engine
-from rollcall.models.families import FAMILIES
 from rollcall.models.loading import LoadedModel
 
 CLASSES, WIDTH, LAYERS, HEADS = 2, 3, 2, 2
@@ -59,6 +58,7 @@ class FakeBackend:
     running: list[weakref.ref[Activations]] = field(default_factory=list)
 
     name = "fake"
+    is_counted = True
     device = "cpu"
     dtype = "float32"
     shape = Shape(layers=LAYERS, heads=HEADS, width=WIDTH, classes=CLASSES, max_tokens=16)
@@ -186,7 +186,5 @@ def encoding(words: int) -> Encoding:
 
 def engine_of(backend: FakeBackend) -> Engine:
     """An engine with this one backend, as the model "m"."""
-    model = LoadedModel(
-        backend=backend, family=FAMILIES["bert"], labels=("a", "b"), digest="sha256:" + "0" * 64, self_tests=()
-    )
+    model = LoadedModel(backend=backend, family="BERT", labels=("a", "b"), digest="sha256:" + "0" * 64, self_tests=())
     return Engine(models={"m": model})

@@ -106,7 +106,7 @@ def test_a_calibration_of_other_weights_keeps_the_server_from_serving(calibrated
     ("options", "says"),
     [
         (("--data", "nowhere.txt"), "nowhere.txt: No such file"),
-        (("--model", "nowhere"), "no directory nowhere"),
+        (("--model", "nowhere"), "no directory or .onnx file nowhere"),
         (("--maps", "nice"), "no map 'nice'; there are raw_attention"),
         (("--inputs", "2"), "too few to promise"),
     ],

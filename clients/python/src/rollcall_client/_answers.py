@@ -270,6 +270,9 @@ def _model(model: model_pb2.Model) -> types.Model:
         is_default=model.is_default,
         text_pairs=model.text_pairs,
         record=_record(model.record) if model.HasField("record") else None,
+        missing_maps=tuple(
+            types.MissingMap(map=enums.MapKind(missing.map), reason=missing.reason) for missing in model.missing_maps
+        ),
     )
 
 

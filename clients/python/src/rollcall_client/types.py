@@ -415,6 +415,8 @@ class Model:
     is_default: bool
     text_pairs: bool
     record: ModelRecord | None = None
+    missing_maps: tuple[MissingMap, ...] = ()
+    """Maps that the model's runtime cannot make, and why."""
 
     def to_dict(self) -> dict[str, JsonValue]:
         """The model as values that `json.dumps` takes, by the rules of `Explanation.to_dict`."""

@@ -1,0 +1,256 @@
+"""A classifier exported to ONNX, run by ONNX Runtime. One thread calls `run` and `capture`.
+
+There are two sessions. The plain one is the file as it is: it answers predictions, and rows that only change the input.
+The open one is the same graph with its attention opened (`surgery`): it runs captures and rows whose attention is
+edited, and the untouched row beside them whose state is wanted. The runtime has no gradients, so that maps made of them
+are not offered.
+
+Shapes: B batch, L layer, H head, Q query, K key, T token, C class, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from rollcall.backends.arrangement import arrange
+from rollcall.backends.base import (
+    AttentionReductions,
+    BatchOutput,
+    BatchRow,
+    Capture,
+    CaptureRequest,
+    Shape,
+    variants,
+)
+from rollcall.backends.edits import explicit_rows
+from rollcall.backends.encoding import Encoder
+from rollcall.backends.observers import CaptureObserver, Reducer
+from rollcall.backends.onnx.open_session import OpenSession
+from rollcall.backends.onnx.self_test import NEUTRAL, OnnxSelfTester
+from rollcall.backends.onnx.sessions import Session
+from rollcall.backends.onnx.surgery import NotOpenedError
+from rollcall.backends.self_test import LENGTHS
+from rollcall.backends.sharing import synthetic_input, try_company
+from rollcall.backends.staging import stage_rows
+from rollcall.backends.tensors import select_attention
+from rollcall.domain.decision import Task
+from rollcall.domain.errors import ModelRejected
+from rollcall.domain.inputs import Encoding, ModelInput
+from rollcall.domain.maps import MapKind, MissingMap
+from rollcall.domain.model import SelfTest
+from rollcall.domain.rows import AttentionEdit, Row
+
+Tensor = torch.Tensor
+
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+"""What a graph may take, as exporters call it, in the order of staged rows."""
+NEEDED = frozenset(INPUTS[:2])
+LOGITS = "logits"
+NO_GRADIENTS, NO_LAYERS = "ONNX Runtime computes no gradients.", "An exported graph does not tell its layers' weights."
+LACKING = {
+    MapKind.NORM_ROLLOUT: NO_LAYERS,
+    MapKind.GRADIENT_ROLLOUT: NO_GRADIENTS,
+    MapKind.INPUT_X_GRADIENT: NO_GRADIENTS,
+    MapKind.INTEGRATED_GRADIENTS: NO_GRADIENTS,
+    MapKind.DECOMPOSITION: NO_LAYERS,
+}
+"""Maps that cannot be made of an exported graph, and why."""
+OBSERVED_BYTES = 2**27
+"""Attention that is fetched at once; rows for which there is no room in it are run one part after the other."""
+
+
+class OnnxBackend:
+    """Implements `rollcall.backends.base.Backend`."""
+
+    name = "onnxruntime"
+    is_counted = False
+
+    def __init__(self, file: Path, encoder: Encoder, *, task: Task, declared: Shape, device: str) -> None:
+        """Load a file; `declared` is what its configuration says.
+
+        Raises ModelRejected for a graph that cannot even predict. One whose attention cannot be opened predicts only.
+        """
+        self._encoder = encoder
+        self.task = task
+        self.device = device
+        self._plain, self._logits = load_plain(file, device)
+        self._opened: OpenSession | None = None
+        self._closed = ""
+        probe = variants(self._synthetic(LENGTHS[0], encoder), [Row()])
+        try:
+            self._opened = OpenSession.of(file, self._logits, self._inputs(probe)[0], device)
+        except NotOpenedError as error:
+            self._closed = str(error)
+        logits = self.predict(probe)
+        if logits.shape != (1, declared.classes):
+            message = (
+                f"{file} gives logits of shape {tuple(logits.shape)} for one input, not {declared.classes} classes"
+            )
+            raise ModelRejected(message)
+        self._dtype = logits.dtype
+        self.shape = replace(declared, layers=0, heads=0)
+        self.readout, self.maps = 0, tuple[MapKind, ...]()
+        self.lacking = tuple(MissingMap(kind=kind, reason=reason, late=False) for kind, reason in LACKING.items())
+        if self._opened is not None:
+            opened = self._opened
+            self._dtype, self.readout = opened.dtype, opened.readout
+            self.maps = tuple(kind for kind in MapKind if kind not in LACKING)
+            self.shape = replace(declared, layers=opened.layers, heads=opened.heads, width=opened.width)
+        self.dtype = str(self._dtype).removeprefix("torch.")
+        # The self-tests raise the one and may allow the other.
+        self.noise = torch.finfo(self._dtype).eps
+        self.batch_is_neutral = False
+
+    def encode(self, model_input: ModelInput) -> Encoding:
+        """Tokenise and find the units; raises InvalidInput."""
+        return self._encoder.encode(model_input)
+
+    def predict(self, rows: Sequence[BatchRow]) -> Tensor:
+        """Logits [B, C] of the file as it is."""
+        return self._predict(self._inputs(rows)[0])
+
+    def run(self, rows: Sequence[BatchRow]) -> BatchOutput:
+        """Run rows: those that need attention to be open in the open session, the others in the plain one."""
+        opened = [i for i, each in enumerate(rows) if each.row.edit is not AttentionEdit.NONE or each.row.readout]
+        plain = sorted(set(range(len(rows))).difference(opened))
+        logits = torch.zeros(len(rows), self.shape.classes, device=self.device)
+        states = torch.zeros(len(rows), self.shape.width, device=self.device)
+        if plain:
+            logits[plain] = self.predict([rows[i] for i in plain]).to(logits)
+        reduced: list[AttentionReductions] = []
+        observed: list[int] = []
+        for part in self._parts(rows, opened):
+            found = self._run_open([rows[i] for i in part])
+            assert found.readouts is not None
+            logits[part], states[part] = found.logits.to(logits), found.readouts.to(states)
+            if found.permuted is not None:
+                reduced.append(found.permuted)
+                observed += [part[number] for number in found.permuted_rows]
+        return BatchOutput(
+            logits=logits,
+            readouts=states if any(each.row.readout for each in rows) else None,
+            permuted=_joined(reduced) if reduced else None,
+            permuted_rows=tuple(observed),
+        )
+
+    def capture(self, encoding: Encoding, request: CaptureRequest) -> Capture:
+        """Run the untouched input once in each session: its logits are bitwise those of the file on it alone."""
+        assert self._opened is not None
+        inputs, _ = self._inputs(variants(encoding, [Row()]))
+        logits, seen = self._predict(inputs)[0], self._opened.see(inputs)
+        observer = CaptureObserver(
+            reducer=Reducer(readout=self.readout, fusions=(request.options.rollout_fusion,)),
+            blocks=(),
+            keep_probabilities=request.attention is not None,
+        )
+        for weights in seen.weights:
+            observer.observe(weights.float(), weights)
+        kept = [layer[0] for layer in observer.probabilities]
+        return Capture(
+            logits=logits,
+            state=seen.states[0],
+            decision=request.decide(logits.double().cpu().numpy()),
+            attention=observer.reducer.reductions(),
+            norms=None,
+            gradients=None,
+            selected=None if request.attention is None else select_attention(kept, request.attention, self.readout),
+            uniform=observer.uniform,
+        )
+
+    def synthetic(self, length: int, seed: int = 0) -> Encoding:
+        """An input of random ids, to try things on; every token but the first and the last is a unit."""
+        return self._synthetic(length, self._encoder, seed)
+
+    def self_test(self) -> tuple[SelfTest, ...]:
+        """Prove on synthetic ids that attention was found, and that it can be read and edited."""
+        if self._opened is None:
+            detail = f"Attention cannot be opened: {self._closed}."
+            return (SelfTest(name="attention_found", passed=False, value=0.0, tolerance=1.0, detail=detail),)
+        rows = [row for length in LENGTHS for row in variants(self.synthetic(length), [Row()])]
+        inputs, visible = self._inputs(rows)
+        tests = OnnxSelfTester(plain=self._predict, opened=self._opened, inputs=inputs, visible=visible).run()
+        if not all(test.passed for test in tests):
+            return tests
+        company = try_company(self)
+        # Rows of one request run in both sessions.
+        self.noise = max(self.noise, *(test.value for test in tests if test.name == NEUTRAL))
+        return (*tests, company)
+
+    def _run_open(self, rows: Sequence[BatchRow]) -> BatchOutput:
+        """Run rows with attention open: logits and states of all, and reductions of those that are observed."""
+        opened = self._opened
+        assert opened is not None
+        batch = arrange([_edited(each) for each in rows], late=False)
+        explicit = explicit_rows(batch, layers=opened.layers, heads=opened.heads, readout=self.readout, device="cpu")
+        assert explicit is not None
+        inputs, visible = self._inputs(batch.started)
+        seen = opened.edit(inputs, visible, explicit, weights=bool(batch.fusions))
+        reducer = Reducer(readout=self.readout, fusions=batch.fusions)
+        for weights in seen.weights:
+            reducer.observe(weights[batch.first_edited :].float(), weights)
+        places = list(batch.places)
+        return BatchOutput(
+            logits=seen.logits[places],
+            readouts=seen.states[places],
+            permuted=reducer.reductions() if batch.fusions else None,
+            permuted_rows=batch.permuted,
+        )
+
+    def _parts(self, rows: Sequence[BatchRow], numbers: list[int]) -> Iterator[list[int]]:
+        """Numbers of rows in parts whose attention, of all layers, has room in OBSERVED_BYTES."""
+        length = max((rows[i].encoding.length for i in numbers), default=1)
+        attention = self.shape.layers * self.shape.heads * length**2 * self._dtype.itemsize
+        size = max(1, OBSERVED_BYTES // max(1, attention))
+        for start in range(0, len(numbers), size):
+            yield numbers[start : start + size]
+
+    def _predict(self, inputs: dict[str, Tensor]) -> Tensor:
+        return self._plain.run([self._logits], inputs)[0]
+
+    def _inputs(self, rows: Sequence[BatchRow]) -> tuple[dict[str, Tensor], Tensor]:
+        """Inputs of the graph, and which tokens are visible [B, T]."""
+        length = max(each.encoding.length for each in rows)
+        staged = dict(zip(INPUTS, torch.from_numpy(stage_rows(rows, length, self._encoder)), strict=True))
+        return {port.name: staged[port.name] for port in self._plain.inputs}, staged["attention_mask"]
+
+    @staticmethod
+    def _synthetic(length: int, encoder: Encoder, seed: int = 0) -> Encoding:
+        return synthetic_input(length, encoder.vocabulary, encoder.special, seed)
+
+
+def load_plain(file: Path, device: str) -> tuple[Session, str]:
+    """A session of the file as it is, and the name of its logits; raises ModelRejected."""
+    try:
+        session = Session(file, folder=file.parent, device=device)
+    except Exception as error:
+        message = f"{file} cannot be loaded: {type(error).__name__}: {error}"
+        raise ModelRejected(message[:400]) from error
+    names = {port.name for port in session.inputs}
+    if not NEEDED <= names <= set(INPUTS):
+        message = f"{file} takes the inputs {', '.join(sorted(names))}; supported: {', '.join(INPUTS)}"
+        raise ModelRejected(message)
+    outputs = [port.name for port in session.outputs]
+    if LOGITS not in outputs and len(outputs) > 1:
+        message = f"{file} gives the outputs {', '.join(outputs)}; expected one named {LOGITS}"
+        raise ModelRejected(message)
+    return session, LOGITS if LOGITS in outputs else outputs[0]
+
+
+def _edited(each: BatchRow) -> BatchRow:
+    """A row with its attention open: what edits nothing puts its own back."""
+    row = each.row
+    return replace(each, row=replace(row, edit=AttentionEdit.IDENTITY)) if row.edit is AttentionEdit.NONE else each
+
+
+def _joined(parts: Sequence[AttentionReductions]) -> AttentionReductions:
+    """Reductions of several parts as those of one batch."""
+    if len(parts) == 1:
+        return parts[0]
+    layers = zip(*(part.fused for part in parts), strict=True)
+    return AttentionReductions(
+        fused=tuple(torch.cat(layer) for layer in layers), readout=torch.cat([part.readout for part in parts])
+    )

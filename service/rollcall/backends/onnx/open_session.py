@@ -1,0 +1,95 @@
+"""A session of a graph whose attention is open: it shows every layer's weights, and edits them.
+
+Shapes: B batch, E edited row, L layer, H head, Q query, K key, C class, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import onnx_ir as ir
+import torch
+
+from rollcall.backends.onnx.operators import Operators
+from rollcall.backends.onnx.sessions import UNUSABLE, Session
+from rollcall.backends.onnx.surgery import STATE, NotOpenedError, open_attention, weights_name
+from rollcall.backends.plan import ExplicitRows
+
+Tensor = torch.Tensor
+
+PROBE_TOKENS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What one run gave: `logits` [B, C], `states` [B, D] at the read-out position, `weights` [B, H, Q, K] by layer."""
+
+    logits: Tensor = field(repr=False)
+    states: Tensor = field(repr=False)
+    weights: tuple[Tensor, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenSession:
+    """Runs an opened graph; `heads` and `width` as a probe found them. `dtype` is the precision of its attention."""
+
+    session: Session = field(repr=False)
+    logits: str
+    layers: int
+    heads: int
+    width: int
+    readout: int
+    dtype: torch.dtype
+    softmaxes: tuple[str, ...]
+    """Names of the layers' softmax nodes."""
+    expanded: int
+    """Fused operators that had to be written out."""
+
+    @classmethod
+    def of(cls, file: Path, logits: str, inputs: Mapping[str, Tensor], device: str) -> OpenSession:
+        """Open a file's attention and probe it with `inputs` [B, T]; raises NotOpenedError, saying why not."""
+        try:
+            model = ir.load(file)
+            opened = open_attention(model, logits)
+            session = Session(ir.to_proto(model).SerializeToString(), folder=file.parent, device=device)
+            layers = len(opened.sites)
+            state, *weights = session.run([STATE, *map(weights_name, range(layers))], inputs)
+        except UNUSABLE as error:
+            message = f"the opened graph does not run: {error}"
+            raise NotOpenedError(message) from error
+        length = next(iter(inputs.values())).shape[1]
+        shapes = {tuple(each.shape[1:]) for each in weights}
+        if len(shapes) > 1 or weights[0].shape[2:] != (length, length):
+            message = f"layers attend in different shapes, or not from every token to every token: {sorted(shapes)}"
+            raise NotOpenedError(message)
+        return cls(
+            session=session,
+            logits=logits,
+            layers=layers,
+            heads=weights[0].shape[1],
+            width=state.shape[-1],
+            readout=opened.read_out.position,
+            dtype=weights[0].dtype,
+            softmaxes=tuple(site.softmax.name or site.softmax.outputs[0].name or "" for site in opened.sites),
+            expanded=opened.expanded,
+        )
+
+    def see(self, inputs: Mapping[str, Tensor], *, weights: bool = True) -> Seen:
+        """Run rows untouched."""
+        return self._run(inputs, {}, weights=weights)
+
+    def edit(self, inputs: Mapping[str, Tensor], visible: Tensor, explicit: ExplicitRows, *, weights: bool) -> Seen:
+        """Run rows of which the last ones are edited; tokens are `visible` [B, K]."""
+        operators = Operators(explicit=explicit, visible=visible, heads=self.heads, dtype=self.dtype)
+        return self._run(inputs, operators.feeds(self.layers), weights=weights)
+
+    def run(self, inputs: Mapping[str, Tensor], operators: Mapping[str, Tensor]) -> Seen:
+        """Run rows under inputs of the opened graph."""
+        return self._run(inputs, operators, weights=True)
+
+    def _run(self, inputs: Mapping[str, Tensor], operators: Mapping[str, Tensor], *, weights: bool) -> Seen:
+        names = [weights_name(layer) for layer in range(self.layers)] if weights else []
+        logits, states, *layers = self.session.run([self.logits, STATE, *names], {**inputs, **operators})
+        return Seen(logits=logits, states=states.reshape(len(logits), -1), weights=tuple(layers))

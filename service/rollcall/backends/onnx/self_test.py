@@ -1,0 +1,117 @@
+"""The tests that an opened graph goes through when it is loaded, on synthetic ids, against the file as it is.
+
+Two rows of different length in one padded batch. A graph that fails one is not trusted with its attention.
+
+Shapes: B batch, L layer, H head, Q query, K key, T token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+
+from rollcall.backends.onnx.open_session import OpenSession, Seen
+from rollcall.backends.onnx.surgery import EDITED, bias_name, keep_name, map_name
+from rollcall.backends.plan import ExplicitRows
+from rollcall.backends.self_test import LENGTHS, at_least, at_most
+from rollcall.backends.tensors import TOLERANCES, largest_gap, worst
+from rollcall.domain.model import SelfTest
+
+Tensor = torch.Tensor
+Inputs = dict[str, Tensor]
+
+NEUTRAL = "neutral_is_original"
+EXACT = {torch.float32: 1e-5, torch.float64: 1e-5, torch.float16: 5e-3}
+"""Largest error of a sum of weights; a graph in half precision gives them in half precision."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnnxSelfTester:
+    """Runs the tests. `plain` gives logits [B, C] of the file as it is; `inputs` [B, T] are two rows of LENGTHS."""
+
+    plain: Callable[[Inputs], Tensor]
+    opened: OpenSession
+    inputs: Inputs = field(repr=False)
+    visible: Tensor = field(repr=False)
+    """Which tokens are no padding [B, T]."""
+
+    def run(self) -> tuple[SelfTest, ...]:
+        """All tests, in order."""
+        original, seen = self.plain(self.inputs), self.opened.see(self.inputs)
+        scale = max(1.0, float(original.abs().max()))
+        tolerances = TOLERANCES[self.opened.dtype]
+        close, exact = tolerances.close, EXACT[self.opened.dtype]
+        padded = worst(float(each[1, :, :, LENGTHS[1] :].abs().max()) for each in seen.weights)
+        sums = worst(float((each.float().sum(dim=-1) - 1).abs().max()) for each in seen.weights)
+        uniform = self._edited(first=1, uniform=torch.ones(1, self.opened.layers, dtype=torch.bool))
+        shifts = (uniform.states - seen.states).abs().amax(dim=1) / (float(seen.states.abs().max()) or 1.0)
+        alone = {name: each[1:2, : LENGTHS[1]] for name, each in self.inputs.items()}
+        return (
+            at_most("rows_sum_to_one", sums, exact, "Largest error of a row's sum is"),
+            at_most("masked_keys_are_zero", padded, 0, "Largest weight on a masked key is"),
+            at_most(
+                NEUTRAL,
+                largest_gap(seen.logits, original) / scale,
+                close,
+                "With attention open logits differ from the file's, relatively, by",
+            ),
+            at_most(
+                "own_map_reproduces", self._replaced(seen, seen) / scale, close, "Own maps put back change logits by"
+            ),
+            at_most(
+                "permutation_is_replacement",
+                self._permuted() / scale,
+                close,
+                "Keys permuted and permuted maps put in differ by",
+            ),
+            at_most("key_bias_is_mask", self._knocked_out() / scale, close, "Knock-out by bias and by mask differ by"),
+            at_least(
+                "uniform_changes_state",
+                float(shifts[1]),
+                tolerances.visible,
+                "Uniform attention changes the read-out state, relatively, by",
+            ),
+            at_most("rows_are_isolated", float(shifts[0]), close, "An edit of one row changes another row's state by"),
+            at_most(
+                "padded_equals_alone",
+                largest_gap(original[1:2], self.plain(alone)) / scale,
+                close,
+                "A row alone and in a padded batch differ by",
+            ),
+        )
+
+    def _edited(self, **edits: Tensor | int | dict[int, Tensor]) -> Seen:
+        explicit = ExplicitRows(**edits)  # type: ignore[arg-type] # named as its fields
+        return self.opened.edit(self.inputs, self.visible, explicit, weights=True)
+
+    def _replaced(self, source: Seen, expected: Seen) -> float:
+        """Put maps in the place of the layers' own."""
+        nothing = torch.zeros(1, 1, 1, 1)
+        operators = {EDITED: torch.tensor(True)}  # noqa: FBT003 - torch's own
+        for layer, weights in enumerate(source.weights):
+            operators |= {keep_name(layer): nothing, map_name(layer): weights}
+        return largest_gap(self.opened.run(self.inputs, operators).logits, expected.logits)
+
+    def _permuted(self) -> float:
+        """Permute the keys of the first row, which has no padding."""
+        heads, length = self.opened.heads, LENGTHS[0]
+        drawn = [torch.randperm(length, generator=torch.Generator().manual_seed(head)) for head in range(heads)]
+        kept = torch.arange(length).expand(heads, length)
+        orders = dict.fromkeys(range(self.opened.layers), torch.stack((torch.stack(drawn), kept)))
+        permuted = self._edited(first=0, orders=orders)
+        # Sorted, a permuted row is what it was: in the first layer, whose input no edit has touched.
+        own, moved = self.opened.see(self.inputs).weights[0], permuted.weights[0]
+        order = orders[0].unsqueeze(2).expand_as(own)
+        return worst((largest_gap(moved, own.gather(3, order)), self._replaced(permuted, permuted)))
+
+    def _knocked_out(self) -> float:
+        """Knock key 2 out of every row by a bias in all layers, and by the attention mask."""
+        masked = dict(self.inputs)
+        masked["attention_mask"] = self.inputs["attention_mask"].clone()
+        masked["attention_mask"][:, 2] = 0
+        bias = torch.zeros(1, 1, 1, LENGTHS[0], dtype=self.opened.dtype)
+        bias[..., 2] = torch.finfo(self.opened.dtype).min
+        operators = {bias_name(layer): bias for layer in range(self.opened.layers)}
+        return largest_gap(self.opened.run(self.inputs, operators).logits, self.plain(masked))

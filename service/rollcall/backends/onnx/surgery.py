@@ -1,0 +1,186 @@
+"""Open a graph's attention: its weights become outputs, and inputs that change them become part of the graph.
+
+Every layer l gets four inputs, all with neutral defaults, so that a caller who knows nothing of them gets what the
+original gives; all broadcast to the layer's weights [B, H, Q, K]:
+
+- `rollcall.bias.l` is added to the logits of attention; the lowest number of its type knocks a key out, renormalised;
+- `rollcall.shift.l`: weight j becomes the weight of key j + shift[j]: a permutation of the keys;
+- `rollcall.keep.l` multiplies the weights, after the softmax;
+- `rollcall.map.l` is added to them then: with a keep of 0 it replaces them, with one between it blends.
+
+The last three are looked at only where `rollcall.edited` is true. `rollcall.weights.l` are the weights as they are
+used, `rollcall.state` the state that the classifier reads.
+
+Shapes: B batch, H head, Q query, K key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes.common import ShapeInferencePass
+
+from rollcall.backends.onnx.expansion import expand_attention
+from rollcall.backends.onnx.sites import ReadOut, Site, find_read_out, find_sites
+
+EDITED = "rollcall.edited"
+STATE = "rollcall.state"
+AXES = ("rows", "heads", "queries", "keys")
+OLDEST_OPSET = 11
+"""GatherElements and Range came with it."""
+
+
+def bias_name(layer: int) -> str:
+    """Input that is added to the logits of a layer's attention."""
+    return f"rollcall.bias.{layer}"
+
+
+def shift_name(layer: int) -> str:
+    """Input that permutes the keys of a layer."""
+    return f"rollcall.shift.{layer}"
+
+
+def keep_name(layer: int) -> str:
+    """Input that multiplies a layer's weights."""
+    return f"rollcall.keep.{layer}"
+
+
+def map_name(layer: int) -> str:
+    """Input that is added to a layer's weights."""
+    return f"rollcall.map.{layer}"
+
+
+def weights_name(layer: int) -> str:
+    """Output of a layer's weights."""
+    return f"rollcall.weights.{layer}"
+
+
+class NotOpenedError(Exception):
+    """A graph whose attention cannot be opened; the message says why, for people."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A graph whose attention is open. `dtype`: precision of its attention."""
+
+    model: ir.Model
+    sites: tuple[Site, ...]
+    read_out: ReadOut
+    dtype: np.dtype[np.generic]
+    expanded: int
+    """How many fused operators were written out."""
+
+
+def open_attention(model: ir.Model, logits: str) -> Opened:
+    """Open every attention of a graph, which is changed in place; `logits` names its output.
+
+    Raises NotOpenedError.
+    """
+    graph, opset = model.graph, model.opset_imports.get("", 0)
+    if opset < OLDEST_OPSET:
+        message = f"opset {opset} is older than {OLDEST_OPSET}"
+        raise NotOpenedError(message)
+    expanded = expand_attention(model)
+    ShapeInferencePass()(model)
+    sites = find_sites(graph)
+    if not sites:
+        message = "no attention was found: no softmax between two products of tensors that depend on the input"
+        raise NotOpenedError(message)
+    output = next(value for value in graph.outputs if value.name == logits)
+    read_out = find_read_out(graph, output, sites)
+    if read_out is None:
+        message = "no single token was found that the classifier reads"
+        raise NotOpenedError(message)
+    dtype = sites[0].scores.dtype or ir.DataType.FLOAT
+    edited = _input(graph, EDITED, np.array(False))  # noqa: FBT003 - numpy's own
+    for layer, site in enumerate(sites):
+        _open(graph, site, layer, dtype, edited)
+    _output(graph, read_out.state, STATE, dtype)
+    graph.sort()
+    return Opened(model=model, sites=sites, read_out=read_out, dtype=dtype.numpy(), expanded=expanded)
+
+
+def _open(graph: ir.Graph, site: Site, layer: int, dtype: ir.DataType, edited: ir.Value) -> None:
+    neutral = np.zeros((1, 1, 1, 1), dtype=dtype.numpy())
+    bias = _input(graph, bias_name(layer), neutral)
+    shift = _input(graph, shift_name(layer), neutral.astype(np.int64))
+    keep = _input(graph, keep_name(layer), neutral + 1)
+    added = _input(graph, map_name(layer), neutral)
+    biased = ir.node("Add", [site.scores, bias])
+    graph.insert_before(site.softmax, biased)
+    site.softmax.replace_input_with(0, biased.outputs[0])
+    choice = ir.node(
+        "If",
+        [edited],
+        {
+            "then_branch": _changed(layer, site.weights, shift, keep, added, dtype),
+            "else_branch": _untouched(layer, site.weights, dtype),
+        },
+        outputs=[ir.val(weights_name(layer), dtype, AXES)],
+    )
+    for user, place in tuple(site.weights.uses()):
+        if user is site.product:
+            user.replace_input_with(place, choice.outputs[0])
+    graph.insert_before(site.product, choice)
+    graph.outputs.append(choice.outputs[0])
+
+
+def _changed(
+    layer: int, weights: ir.Value, shift: ir.Value, keep: ir.Value, added: ir.Value, dtype: ir.DataType
+) -> ir.Graph:
+    """The branch that permutes, multiplies and adds, in this order."""
+    branch = _Branch(prefix=f"rollcall.changed.{layer}")
+    shape = branch.node("Shape", weights)
+    keys = branch.node("Gather", shape, branch.number(-1))
+    order = branch.node("Add", branch.node("Range", branch.number(0), keys, branch.number(1)), shift)
+    moved = branch.node("GatherElements", weights, branch.node("Expand", order, shape), axis=-1)
+    return branch.ending(branch.node("Add", branch.node("Mul", moved, keep), added), dtype)
+
+
+def _untouched(layer: int, weights: ir.Value, dtype: ir.DataType) -> ir.Graph:
+    branch = _Branch(prefix=f"rollcall.untouched.{layer}")
+    return branch.ending(branch.node("Identity", weights), dtype)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Branch:
+    """Nodes of a branch; its names must differ from those of the graph around it."""
+
+    prefix: str
+    nodes: list[ir.Node] = field(default_factory=list)
+
+    def node(
+        self, operator: str, *inputs: ir.Value, axis: int | None = None, value: ir.TensorProtocol | None = None
+    ) -> ir.Value:
+        """Add a node; its only output."""
+        attributes = {name: given for name, given in (("axis", axis), ("value", value)) if given is not None}
+        output = ir.val(f"{self.prefix}.{len(self.nodes)}")
+        self.nodes.append(ir.node(operator, inputs, attributes, outputs=[output]))
+        return output
+
+    def number(self, value: int) -> ir.Value:
+        """Add a constant."""
+        return self.node("Constant", value=ir.tensor(np.array(value, dtype=np.int64)))
+
+    def ending(self, result: ir.Value, dtype: ir.DataType) -> ir.Graph:
+        """The branch, whose value is `result`."""
+        result.dtype = dtype
+        return ir.Graph([], [result], nodes=self.nodes, name=self.prefix)
+
+
+def _input(graph: ir.Graph, name: str, default: np.ndarray) -> ir.Value:
+    """An input that may be left out."""
+    tensor = ir.tensor(default, name=name)
+    value = ir.val(name, const_value=tensor)
+    graph.inputs.append(value)
+    graph.register_initializer(value)
+    value.shape = ir.Shape([f"{name}.{axis}" for axis in AXES[: default.ndim]])
+    return value
+
+
+def _output(graph: ir.Graph, value: ir.Value, name: str, dtype: ir.DataType) -> None:
+    same = ir.node("Identity", [value], outputs=[ir.val(name, value.dtype or dtype)])
+    graph.append(same)
+    graph.outputs.append(same.outputs[0])

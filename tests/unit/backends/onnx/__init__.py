@@ -1,0 +1,1 @@
+"""Tests of the ONNX backend, on exports that know nothing of it."""
