@@ -26,6 +26,7 @@ from rollcall.admission.gate import Gate
 from rollcall.admission.plan import ServerDefaults
 from rollcall.admission.quota import Quotas
 from rollcall.audit.journal import Journal
+from rollcall.audit.replaying import Replayer
 from rollcall.domain.errors import DeviceLost, FileRejected, ModelRejected, Unsupported
 from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
 from rollcall.domain.model import ModelCard
@@ -362,7 +363,7 @@ async def running(whole: Settings, worker: Worker | None = None) -> AsyncIterato
         shared=worker is not None,
     )
     async with AsyncExitStack() as closing:
-        _take_hold(settings, worker, metrics, loader, closing)
+        _take_hold(settings, worker, metrics, loader, grpc, closing)
         closing.callback(texts.shutdown)
         closing.callback(compute.beside.shutdown)
         device.start()
@@ -394,22 +395,40 @@ def _load(loader: Loader, start: Coroutine[None, None, None], closing: AsyncExit
 
 
 def _take_hold(
-    settings: Settings, worker: Worker | None, metrics: Metrics, loader: Loader, closing: AsyncExitStack
+    settings: Settings,
+    worker: Worker | None,
+    metrics: Metrics,
+    loader: Loader,
+    grpc: GrpcServer,
+    closing: AsyncExitStack,
 ) -> None:
     """Own what outlives the process, where there is such: the state's directory, and the log of records."""
     if settings.state.directory is not None:
         closing.enter_context(owning(settings.state.directory))
-    if settings.audit.directory is not None:
-        journal = Journal(
-            directory=settings.audit.directory,
-            settings=settings.audit,
-            worker=worker.index if worker else 0,
+    if settings.audit.directory is None:
+        return
+    pipeline = loader.pipeline
+    journal = Journal(
+        directory=settings.audit.directory,
+        settings=settings.audit,
+        worker=worker.index if worker else 0,
+        software=versions(SOFTWARE),
+        telemetry=metrics,
+    )
+    pipeline.records = journal.open()
+    loader.serves = journal.serves
+    closing.push_async_callback(asyncio.to_thread, journal.close)
+    if settings.serves_records and journal.archive is not None:
+        replayer = Replayer(
+            archive=journal.archive,
+            models=pipeline.models,
+            predict=pipeline.predict,
+            work_out=partial(pipeline.explain, recorded=False),
+            explain=pipeline.explain,
+            policies={policy.id: policy.digest for policy in pipeline.policies.values()},
             software=versions(SOFTWARE),
-            telemetry=metrics,
         )
-        loader.pipeline.records = journal.open()
-        loader.serves = journal.serves
-        closing.push_async_callback(asyncio.to_thread, journal.close)
+        grpc.serve_records(replayer)
 
 
 def _read(whole: Settings, worker: Worker | None) -> Settings:

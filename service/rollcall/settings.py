@@ -180,6 +180,8 @@ def _devices(value: object) -> tuple[str, ...]:
 
 BOOLEAN = Kind(expected="true or false", parse=_boolean)
 PATH = Kind(expected="a path", parse=_path)
+DAYS = whole(183, 36_500)
+"""Of keeping records: six months at least, which is the least that anybody asks of such logs."""
 HOST = text("a host name or address")
 KEYS_URL = text("an https address", r"https://\S+|http://(localhost|127\.0\.0\.1|\[::1\])[:/]\S*")
 NAME = text("a model's name: letters, digits, dot, underscore, hyphen, at most 64", MODEL_NAME.pattern)
@@ -365,6 +367,14 @@ class AuditSettings:
     """Where copies of checkpoints go, best on other storage; without it in the directory."""
     checkpoint_seconds: Annotated[float, seconds(3600, least=0.1)] = 10.0
     """Between two signatures of a log that grows."""
+    serve: Annotated[bool | None, BOOLEAN] = None
+    """Whether the records are served on the gRPC port; unset, on the loopback or where callers say who they are."""
+    four_eyes: Annotated[bool, BOOLEAN] = True
+    """Nobody approves the decision of a review that they decided themselves."""
+    explanation_days: Annotated[int | None, DAYS] = None
+    """For how long the sealed parts of explanations are kept; for ever if unset. A model may have its own."""
+    decision_days: Annotated[int | None, DAYS] = None
+    """The same of decisions that were not explained."""
     max_spool_bytes: Annotated[int, whole(1 << 20, 2**63 - 1)] = 1 << 30
     """Room for records that the database has not taken yet."""
 
@@ -397,6 +407,7 @@ class ModelSpec:
     """Precision of weights and arithmetic."""
     audit_mode: RecordMode | None = None
     audit_durability: Durability | None = None
+    audit_days: int | None = None
 
     @property
     def key(self) -> str:
@@ -464,6 +475,12 @@ class Settings:
         """The part that SIGHUP may change."""
         return LiveSettings(**{live.name: getattr(self.explain, live.name) for live in fields(LiveSettings)})
 
+    @property
+    def serves_records(self) -> bool:
+        """Whether AuditService is on the gRPC port: never where somebody unknown could reach it from elsewhere."""
+        guarded = self.auth.required or is_loopback(self.grpc.host)
+        return guarded if self.audit.serve is None else self.audit.serve
+
     def public(self) -> dict[str, Plain]:
         """Everything an operator may see, ready for JSON."""
         return {item.name: _plain(getattr(self, item.name)) for item in fields(self) if item.name != "sources"}
@@ -525,6 +542,7 @@ MODEL_KEYS: dict[Key, Kind[Any]] = {
     ("dtype",): DTYPE,
     ("audit_mode",): choice(RecordMode),
     ("audit_durability",): choice(Durability),
+    ("audit_days",): DAYS,
 }
 
 
@@ -765,6 +783,8 @@ def _unguarded(settings: Settings, at: Callable[..., str]) -> Iterator[Mistake]:
         if grpc.reflection and not auth.dangerously_reflect_to_anyone:
             problem = f"expected false {who}; or set auth.dangerously_reflect_to_anyone"
             yield Mistake(place=at("grpc", "reflection"), problem=problem)
+        if settings.audit.serve and not is_loopback(grpc.host):
+            yield Mistake(place=at("audit", "serve"), problem=f"expected false beyond the loopback {who}")
 
 
 def _incomplete(settings: Settings, at: Callable[..., str]) -> Iterator[Mistake]:

@@ -186,6 +186,7 @@ def test_public_settings_are_plain(folder: Path) -> None:
             "dtype": "float32",
             "audit_mode": None,
             "audit_durability": None,
+            "audit_days": None,
         }
     }
     assert public["log"] == {"level": "info", "format": "json"}
@@ -448,3 +449,26 @@ def test_an_unchanged_file_changes_nothing(folder: Path) -> None:
     running = load(folder, MODEL)
     outcome = reread(running, running.sources.load)
     assert (outcome.settings, outcome.changed, outcome.needs_restart) == (running, (), ())
+
+
+# --- who reaches the records -----------------------------------------------------------------------------------------
+
+
+LOOPBACK, ELSEWHERE = ("127.0.0.1", "[::1]", "localhost"), ("0.0.0.0", "rollcall", "192.0.2.1")  # noqa: S104
+
+
+@pytest.mark.parametrize("host", LOOPBACK + ELSEWHERE)
+def test_records_are_served_where_nobody_unknown_gets_to(folder: Path, host: str) -> None:
+    """On the loopback, or where callers say who they are; elsewhere not even if told."""
+    (folder / "callers.toml").write_text("")
+    where = f'[grpc]\nhost = "{host}"\n[auth]\ndangerously_serve_anyone = true\n{MODEL}'
+    known = where.replace("[auth]", '[auth]\ncallers = "callers.toml"')
+    served = host in LOOPBACK
+    assert load(folder, known).serves_records
+    assert load(folder, where).serves_records is served
+    assert load(folder, where, ROLLCALL_AUDIT_SERVE="false").serves_records is False
+    if served:
+        assert load(folder, where, ROLLCALL_AUDIT_SERVE="true").serves_records
+    else:
+        (mistake,) = mistakes(folder, where, ROLLCALL_AUDIT_SERVE="true")
+        assert mistake.startswith("ROLLCALL_AUDIT_SERVE: expected false beyond the loopback")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rollcall_client import enums
-from rollcall_client._v1 import common_pb2, explanation_pb2, model_pb2
+from rollcall_client._v1 import audit_service_pb2, common_pb2, explanation_pb2, model_pb2
 from rollcall_client.enums import Flag, MapKind, WireEnum
 
 if TYPE_CHECKING:
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 KINDS = [kind for kind in vars(enums).values() if isinstance(kind, type) and issubclass(kind, WireEnum)]
 KINDS.remove(WireEnum)
+MODULES = (audit_service_pb2, common_pb2, explanation_pb2, model_pb2)
 
 
 def _wire(name: str) -> EnumTypeWrapper:
-    module = next(module for module in (common_pb2, explanation_pb2, model_pb2) if hasattr(module, name))
+    module = next(module for module in MODULES if hasattr(module, name))
     wrapper: EnumTypeWrapper = getattr(module, name)
     return wrapper
 
@@ -34,8 +35,7 @@ def test_mirrors_the_wire(kind: type[WireEnum]) -> None:
 
 def test_every_enum_of_the_wire_is_here() -> None:
     """A new enum on the wire gets one here."""
-    modules = (common_pb2, explanation_pb2, model_pb2)
-    assert {name for module in modules for name in module.DESCRIPTOR.enum_types_by_name} == {
+    assert {name for module in MODULES for name in module.DESCRIPTOR.enum_types_by_name} == {
         kind.__name__ for kind in KINDS
     }
 

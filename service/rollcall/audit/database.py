@@ -59,6 +59,18 @@ def writing(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
+def scrub(engine: Engine) -> None:
+    """Have a database forget what was deleted: SQLite empties its journal, PostgreSQL vacuums its tables.
+
+    Backups, and PostgreSQL's write-ahead log until it is recycled, are not reached by this.
+    """
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("VACUUM payload, data_key, subject_key, reference, note"))
+        else:
+            connection.connection.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[union-attr] # it is open
+
+
 @contextmanager
 def snapshot(engine: Engine) -> Iterator[Connection]:
     """Read one state of the log, whatever is appended meanwhile."""

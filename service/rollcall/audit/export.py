@@ -23,8 +23,8 @@ from rollcall.audit.verify_export import CHECKPOINT, KEY, MANIFEST, PROOFS, RECO
 FORMAT = "rollcall-export-1"
 README = "README.txt"
 VERIFIER = ("__init__.py", *(f"audit/{name}.py" for name in (
-    "__init__", "merkle", "notes", "verify", "verify_export", "verify_log", "verify_records", "verify_tiles",
-    "verifying",
+    "__init__", "merkle", "notes", "verify", "verify_events", "verify_export", "verify_log", "verify_records",
+    "verify_tiles", "verifying",
 )))  # fmt: skip
 """Files of the package that verifying needs."""
 INSTRUCTIONS = """Records of explanations, exported by Rollcall {version}.

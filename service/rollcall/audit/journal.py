@@ -17,12 +17,14 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from rollcall.audit.archive import Archive
 from rollcall.audit.checkpoints import Copies, OldLog, hold_against
 from rollcall.audit.database import database_of, snapshot
 from rollcall.audit.keys import encryption_key, signing_key
 from rollcall.audit.notes import NoteError
 from rollcall.audit.queries import Signed
 from rollcall.audit.recorder import Recorder, Rule
+from rollcall.audit.retaining import days_of
 from rollcall.audit.sealing import SealError
 from rollcall.audit.sequencer import AuditTelemetry, Sequencer
 from rollcall.audit.spool import Spool
@@ -52,6 +54,10 @@ class Journal:
     now: Callable[[], float] = time.time
     rules: dict[str, Rule] = field(default_factory=dict)
     """How the answers of each model are recorded."""
+    retention: dict[tuple[str, str], int] = field(default_factory=dict)
+    """For how many days sealed parts are kept, by model and type of record."""
+    archive: Archive | None = None
+    """What the log is asked through, once it is open."""
     _closing: ExitStack = field(default_factory=ExitStack, repr=False)
 
     def serves(self, model: ModelSpec) -> None:
@@ -60,6 +66,8 @@ class Journal:
             mode=model.audit_mode or self.settings.mode,
             durability=model.audit_durability or self.settings.durability,
         )
+        settings = self.settings
+        self.retention |= days_of(model.name, model.audit_days, settings.explanation_days, settings.decision_days)
 
     def open(self) -> Recorder:
         """Begin or go on; raises OSError, LogUnusable among them."""
@@ -101,9 +109,19 @@ class Journal:
             checkpoint_seconds=settings.checkpoint_seconds,
             signed=lambda signed: _publish(signed, copies),
         )
+        subjects = SubjectKeys(operator=key, find=store.subject_key)
+        self.archive = Archive(
+            store=store,
+            subjects=subjects,
+            verifier=signer.verifier,
+            retention=self.retention,
+            four_eyes=settings.four_eyes,
+            published=lambda signed: _publish(signed, copies),
+            now=self.now,
+        )
         recorder = Recorder(
             spool=spool,
-            subjects=SubjectKeys(operator=key, find=store.subject_key),
+            subjects=subjects,
             rules=self.rules,
             when_full=settings.when_full,
             required=settings.required,

@@ -89,7 +89,7 @@ def _decided(told: Decided, where: Circumstances, integrity: Mapping[str, Any]) 
         "request": _question(told.request, told.card, mismatch=answer.reported_mismatch),
         "input": _input(told.request.input, answer, len(told.encoding.units), grouped=told.encoding.grouped),
         "model": _model(told.card),
-        "prediction": _prediction(answer.prediction),
+        "prediction": prediction(answer.prediction),
         "cost": {
             "total_seconds": decimal(answer.timing.total_seconds),
             "stages": {name: decimal(seconds) for name, seconds in answer.timing.stages},
@@ -103,6 +103,7 @@ def _explained(told: Explained, where: Circumstances, integrity: Mapping[str, An
     verdict = answer.primary.verdict
     return _head(EXPLANATION, where) | {
         "explanation_id": answer.explanation_id,
+        **({"retrospective_of": told.request.retrospective_of} if told.request.retrospective_of else {}),
         "verdict": {
             "map": answer.primary_map.value,
             "flag": verdict.flag.value,
@@ -113,7 +114,7 @@ def _explained(told: Explained, where: Circumstances, integrity: Mapping[str, An
         "request": _request(told),
         "input": _input(told.request.input, answer, len(answer.units), grouped=answer.units_grouped),
         "model": _model(told.card),
-        "prediction": _prediction(answer.prediction),
+        "prediction": prediction(answer.prediction),
         "explanation": explanation(answer),
         "policy": {"id": verdict.policy_id, "digest": verdict.policy_digest, "numbers": decimals(verdict.thresholds)},
         "thorough_policy": None
@@ -214,17 +215,18 @@ def _model(card: ModelCard) -> dict[str, Any]:
     }
 
 
-def _prediction(prediction: Prediction) -> dict[str, Any]:
-    labels = list(prediction.labels)
+def prediction(told: Prediction) -> dict[str, Any]:
+    """Say what was predicted."""
+    labels = list(told.labels)
     return {
         "labels": labels,
         "labels_sha256": sha256(canonical(labels)),
-        "probabilities": [decimal(float(value)) for value in prediction.probabilities],
-        "predicted": labels[prediction.predicted],
-        "predicted_index": prediction.predicted,
-        "target": labels[prediction.target],
-        "target_index": prediction.target,
-        "target_negated": prediction.target_negated,
-        "threshold_met": prediction.threshold_met,
-        "margin": decimal(prediction.margin),
+        "probabilities": [decimal(float(value)) for value in told.probabilities],
+        "predicted": labels[told.predicted],
+        "predicted_index": told.predicted,
+        "target": labels[told.target],
+        "target_index": told.target,
+        "target_negated": told.target_negated,
+        "threshold_met": told.threshold_met,
+        "margin": decimal(told.margin),
     }

@@ -1,4 +1,4 @@
-"""A record as rows of the database. Pure."""
+"""Records and events as rows of the database. Pure."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sqlalchemy import Table
 
 from rollcall.audit.accepted import Accepted
 from rollcall.audit.entries import record_entry
+from rollcall.audit.events import Event
 from rollcall.audit.merkle import leaf_hash
 from rollcall.audit.schema import DATA_KEY, LEAF, PAYLOAD, RECORD, REFERENCE, columns_of
 
@@ -78,3 +79,34 @@ def rows_of(records: Sequence[Numbered], leaves: Sequence[Mapping[str, Any]]) ->
             for found in record.references
         ],
     }
+
+
+def event_row(index: int, event: Event) -> dict[str, Any]:
+    """Make the row of an event."""
+    return {
+        "leaf_index": index,
+        "event_id": event.event_id,
+        "type": event.kind.value,
+        "created_at": event.created_at,
+        "actor": event.actor,
+        "record_id": event.record_id,
+        "about": event.about,
+        "code": event.code,
+        "body": event.body(),
+    }
+
+
+def note_rows(event: Event) -> list[dict[str, Any]]:
+    """Make the row of an event's note, if it has one."""
+    if event.note is None:
+        return []
+    sealed = event.note.sealed
+    return [
+        {
+            "event_id": event.event_id,
+            "key_id": event.note.key_id,
+            "wrapped": event.note.wrapped,
+            "nonce": sealed.nonce,
+            "ciphertext": sealed.ciphertext,
+        }
+    ]

@@ -5,6 +5,7 @@ not explained has no verdict.
 payload, data_key, subject_key, reference: what erasure destroys. A data key is wrapped by the key that `key_id` names,
 a subject's or the operator's. reference: the index over what callers call decisions and subjects (`references`).
 leaf: an entry of the log, byte for byte, under its index. tile: see `tiles`. checkpoint: a signed note by size.
+event: what was done with records (`events`); its columns repeat its body. note: why, sealed; erasure destroys it, too.
 log: one row, the origin and the size: whoever appends must find the size that it has computed with.
 """
 
@@ -109,7 +110,31 @@ CHECKPOINT = Table(
     Column("size", Integer, primary_key=True, autoincrement=False),
     Column("note", Text, nullable=False),
 )
-IMMUTABLE = ("leaf", "record", "checkpoint")
+EVENT = Table(
+    "event",
+    METADATA,
+    Column("leaf_index", Integer, ForeignKey("leaf.leaf_index"), primary_key=True, autoincrement=False),
+    Column("event_id", String(36), nullable=False, unique=True),
+    Column("type", String(16), nullable=False),
+    Column("created_at", String(24), nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("record_id", String(36), ForeignKey("record.record_id")),
+    Column("about", Text, nullable=False),
+    Column("code", String(24), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Index("event_record_id", "record_id"),
+    Index("event_about", "about"),
+)
+NOTE = Table(
+    "note",
+    METADATA,
+    Column("event_id", String(36), ForeignKey("event.event_id"), primary_key=True),
+    Column("key_id", String(16), nullable=False),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("nonce", LargeBinary, nullable=False),
+    Column("ciphertext", LargeBinary, nullable=False),
+)
+IMMUTABLE = ("leaf", "record", "checkpoint", "event")
 """Tables whose rows are never changed or removed: triggers refuse it."""
 
 

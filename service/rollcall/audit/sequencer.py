@@ -106,6 +106,7 @@ class Sequencer:
             if closing or self._is_time():
                 self._sign()
                 self.spool.sweep()
+                self.spool.renew()
         except Exception as error:  # noqa: BLE001 - the worker loop: records stay in the spool whatever goes wrong here
             self._failures += 1
             self.spool.rewind()

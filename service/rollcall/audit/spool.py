@@ -78,6 +78,7 @@ class Spool:
     """Segment and offset up to which frames were given out."""
     _handle: int | None = None
     _closing: bool = False
+    _renewing: bool = False
     _thread: threading.Thread | None = None
 
     def open(self) -> None:
@@ -151,6 +152,12 @@ class Spool:
         for number in gone:
             self._path(number).unlink(missing_ok=True)
 
+    def renew(self) -> None:
+        """Begin another segment, so that what is in the log does not stay here until this one is full."""
+        with self._lock:
+            self._renewing = bool(self._ends.get(self._segment))
+            self._lock.notify()
+
     def close(self) -> None:
         """Write what waits, and stop. What was read may still be released."""
         with self._lock:
@@ -164,11 +171,17 @@ class Spool:
     def _write_all(self) -> None:
         while True:
             with self._lock:
-                self._lock.wait_for(lambda: self._waiting or self._closing)
+                self._lock.wait_for(lambda: self._waiting or self._closing or self._renewing)
+                renewing, self._renewing = self._renewing, False
                 batch = [(body, done, done.set_running_or_notify_cancel()) for body, done in self._waiting]
                 self._waiting.clear()
-            if not batch:
+                ended = self._closing and not batch
+            if ended:
                 break
+            if renewing:
+                self._end_segment()
+            if not batch:
+                continue
             failure = self._write([body for body, _, _ in batch])
             for _, done, awaited in batch:
                 if awaited and failure is None:

@@ -8,8 +8,10 @@ not taken again.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import alembic.command
 from alembic.config import Config
@@ -20,10 +22,11 @@ from rollcall.audit.accepted import Accepted
 from rollcall.audit.canonical import timestamp
 from rollcall.audit.database import Database, open_database, writing
 from rollcall.audit.entries import GENESIS, genesis_entry
+from rollcall.audit.events import Event
 from rollcall.audit.merkle import leaf_hash, root
 from rollcall.audit.notes import Checkpoint, Signer
-from rollcall.audit.rows import Numbered, leaf_of, rows_of
-from rollcall.audit.schema import CHECKPOINT, LEAF, LOG, SUBJECT_KEY, TILE
+from rollcall.audit.rows import Numbered, event_row, leaf_of, note_rows, rows_of
+from rollcall.audit.schema import CHECKPOINT, EVENT, LEAF, LOG, NOTE, SUBJECT_KEY, TILE
 
 MIGRATIONS = "rollcall.audit:migrations"
 _LOG_ID = 1
@@ -35,6 +38,20 @@ class LogMoved(Exception):
 
 class WrongLog(Exception):
     """The database is the log of another origin."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Acting:
+    """A transaction in which something is done, and the events that tell of it."""
+
+    connection: Connection
+    size: int
+    events: list[Event] = field(default_factory=list)
+
+    def log(self, event: Event) -> int:
+        """Have an event logged when the transaction ends; return the index that it gets."""
+        self.events.append(event)
+        return self.size + len(self.events) - 1
 
 
 @dataclass(slots=True, kw_only=True)
@@ -77,6 +94,15 @@ class Store:
                 indices |= {record_id: size + offset for offset, record_id in enumerate(new)}
                 self._insert(connection, size, list(new.values()))
         return indices
+
+    @contextmanager
+    def acting(self) -> Iterator[Acting]:
+        """Change something and log it, in one transaction: neither is there without the other. Raises LogMoved."""
+        with writing(self.opened) as connection:
+            acting = Acting(connection=connection, size=queries.size(connection))
+            yield acting
+            if acting.events:
+                self._insert_events(connection, acting)
 
     def checkpoint(self) -> queries.Signed | None:
         """Sign the log as it is; None where its size has been signed already."""
@@ -127,6 +153,27 @@ class Store:
             if rows:
                 connection.execute(insert(table), rows)
         self._grow(connection, size, [leaf["leaf_hash"] for leaf in leaves])
+
+    def _insert_events(self, connection: Connection, acting: Acting) -> None:
+        leaves: list[dict[str, Any]] = []
+        for index, event in enumerate(acting.events, start=acting.size):
+            entry = event.entry()
+            leaves.append(
+                {
+                    "leaf_index": index,
+                    "type": event.kind.value,
+                    "record_id": None,
+                    "entry": entry,
+                    "leaf_hash": leaf_hash(entry),
+                }
+            )
+        connection.execute(insert(LEAF), leaves)
+        rows = [event_row(index, event) for index, event in enumerate(acting.events, start=acting.size)]
+        connection.execute(insert(EVENT), rows)
+        notes = [row for event in acting.events for row in note_rows(event)]
+        if notes:
+            connection.execute(insert(NOTE), notes)
+        self._grow(connection, acting.size, [leaf["leaf_hash"] for leaf in leaves])
 
     def _add_subject_keys(self, connection: Connection, records: Sequence[Accepted]) -> set[str]:
         """Keep keys that are new; return the ids of those that were destroyed, which do not come back."""

@@ -15,9 +15,10 @@ from typing import Any
 
 from rollcall.audit.merkle import Frontier, leaf_hash
 from rollcall.audit.notes import NoteError, Verifier, open_checkpoint
+from rollcall.audit.verify_events import Erased, Events
 from rollcall.audit.verify_records import Records
 from rollcall.audit.verify_tiles import Tiles
-from rollcall.audit.verifying import GENESIS, RECORDS, Ask, Report, Unverifiable, blob, parse_object
+from rollcall.audit.verifying import EVENTS, GENESIS, RECORDS, Ask, Report, Unverifiable, blob, parse_object
 
 DATABASE = "log.db"
 
@@ -73,10 +74,13 @@ def verify_tables(ask: Ask, key: Verifier | None, kept: Sequence[str], report: R
 
 def _entries(ask: Ask, wanted: set[int], report: Report) -> dict[int, bytes]:
     """Check every entry, and the tiles over them; return the roots at the sizes that are wanted."""
-    frontier, tiles, records = Frontier(), Tiles(ask, report), Records(ask=ask, report=report)
+    erased = Erased.read(ask)
+    records = Records(ask=ask, report=report, erased=erased)
+    events = Events(ask=ask, report=report, erased=erased)
+    frontier, tiles = Frontier(), Tiles(ask, report)
     roots = {}
     for row in ask("SELECT * FROM leaf ORDER BY leaf_index"):
-        _check_leaf(row, frontier.size, records, report)
+        _check_leaf(row, frontier.size, records, events, report)
         hashed = leaf_hash(blob(row["entry"]))
         frontier.append(hashed)
         tiles.take(hashed)
@@ -84,11 +88,12 @@ def _entries(ask: Ask, wanted: set[int], report: Report) -> dict[int, bytes]:
             roots[frontier.size] = frontier.root()
     tiles.finish()
     records.finish()
+    events.finish()
     report.entries = frontier.size
     return roots
 
 
-def _check_leaf(row: Mapping[str, Any], index: int, records: Records, report: Report) -> None:
+def _check_leaf(row: Mapping[str, Any], index: int, records: Records, events: Events, report: Report) -> None:
     """Check one entry and everything that it speaks of."""
     entry = parse_object(blob(row["entry"]))
     place = str(row["record_id"] or f"entry {row['leaf_index']}")
@@ -103,6 +108,8 @@ def _check_leaf(row: Mapping[str, Any], index: int, records: Records, report: Re
         report.wrong(place, "type or record beside the entry are not the entry's")
     if entry.get("type") in RECORDS:
         records.check(str(entry.get("record_id")), entry)
+    elif entry.get("type") in EVENTS:
+        events.check(index, entry)
     elif entry.get("type") != GENESIS or index != 0:
         report.wrong(place, f"an entry of the unknown type {entry.get('type')!r}")
 

@@ -10,7 +10,10 @@ from typing import Any, Protocol
 
 EXPLANATION, DECISION, GENESIS = "explanation", "decision", "genesis"
 RECORDS = (EXPLANATION, DECISION)
-"""Types of entries that are about a record."""
+"""Types of entries that are a record's."""
+ERASURE = "erasure"
+EVENTS = ("access", ERASURE, "hold", "release", "replay", "review")
+"""Types of entries that are about something that was done."""
 _REFERENCE = b"rollcall-reference-1"
 
 

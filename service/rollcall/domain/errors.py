@@ -4,6 +4,8 @@ RollcallError
 |- CallerError            the request is wrong, and repeating it unchanged will fail again
 |  |- InvalidInput        a field is wrong (names it)
 |  |- ModelNotFound       no such model or revision
+|  |- RecordNotFound      the log has no such record
+|  |- Blocked             something stands in the way (names it)
 |  |- NotAuthenticated    nobody knows who is asking
 |  |- NotPermitted        who is asking may not ask this
 |  `- Unsupported         this model, backend or version cannot do what was asked
@@ -13,6 +15,7 @@ RollcallError
 |  |- Draining            the server is stopping
 |  |- ModelNotReady       the model is loading
 |  |- DeadlineTooShort    the deadline cannot be met even without checks
+|  |- LogUnavailable      the log's database does not answer
 |  |- RecordingFailed     the answer must be recorded and cannot be
 |  |- DeviceMemory        the device ran out of memory even for the smallest batch
 |  `- DeviceLost          the device does not answer any more; another server may
@@ -66,6 +69,21 @@ class ModelNotFound(CallerError):
         self.name = name
 
 
+class RecordNotFound(CallerError):
+    """The log has no record, explanation, review or entry of this name."""
+
+    def __init__(self, message: str = "the log has no such record") -> None:
+        super().__init__(message)
+
+
+class Blocked(CallerError):
+    """What was asked for cannot be done as things are. `subject` names in one token what stands in the way."""
+
+    def __init__(self, subject: str, message: str) -> None:
+        super().__init__(message)
+        self.subject = subject
+
+
 class NotAuthenticated(CallerError):
     """No credentials, or none that are known here. Messages never quote any."""
 
@@ -114,6 +132,12 @@ class ModelNotReady(CapacityError):
 
 class DeadlineTooShort(CapacityError):
     """Not even the prediction fits into the time left."""
+
+
+class LogUnavailable(CapacityError):
+    """The log's database does not answer."""
+
+    retry_after = 5.0
 
 
 class RecordingFailed(CapacityError):

@@ -59,6 +59,8 @@ class ExplainRequest(PredictRequest):
     max_rows: int | None = None
     seed: int | None = None
     audit: AuditChoice = AuditChoice.DEFAULT
+    retrospective_of: str = ""
+    """Record of a decision that is explained afterwards."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +149,8 @@ class Explanation:
     """Behind the thorough checks, where they were asked for."""
     receipt: Receipt | None = None
     """Of its record; None where this server keeps none."""
+    retrospective_of: str = ""
+    """Record of the decision that it explains afterwards, if it does."""
 
     @property
     def primary(self) -> Attribution:

@@ -17,6 +17,8 @@ class Role(Enum):
     """Works on reviews of decisions."""
     APPROVER = "approver"
     """Approves what somebody else asked for: the second pair of eyes."""
+    OFFICER = "officer"
+    """Holds and erases records: data protection."""
     ADMIN = "admin"
     """Loads and unloads models."""
     METRICS = "metrics"

@@ -2,8 +2,9 @@
 
 One interceptor, because order matters: a call is counted whichever way it ends, also where the caller cancels, the
 deadline passes, or the request cannot be decoded. Health and reflection pass through; what the Open Inference Protocol
-asks beside ModelInfer is of their kind, neither counted nor, unless it fails, logged. A request above the inbound limit
-never gets here; the library refuses it with RESOURCE_EXHAUSTED.
+asks beside ModelInfer is of their kind, neither counted nor, unless it fails, logged. Calls of AuditService are logged,
+and not counted: a scrape has no room for them. A request above the inbound limit never gets here; the library refuses
+it with RESOURCE_EXHAUSTED.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from rollcall.oip import open_inference_pb2
 from rollcall.telemetry import logs
 from rollcall.telemetry.metrics import METHODS
 from rollcall.telemetry.series import OTHER
-from rollcall.v1 import explanation_service_pb2
+from rollcall.v1 import audit_service_pb2, explanation_service_pb2
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -42,9 +43,10 @@ if TYPE_CHECKING:
     Behaviour: TypeAlias = Callable[[Message, Context], Awaitable[Message]]
     Streaming: TypeAlias = Callable[[Message, Context], AsyncGenerator[Message, None]]
 
+AUDIT_SERVICE = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]
 SERVICES = {
     service.full_name: service
-    for file in (explanation_service_pb2, open_inference_pb2)
+    for file in (explanation_service_pb2, open_inference_pb2, audit_service_pb2)
     for service in file.DESCRIPTOR.services_by_name.values()
 }
 REQUEST_ID_KEY = "x-request-id"
@@ -82,8 +84,8 @@ class CallInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # generi
             self._wrapped[details.method] = self._wrap(SERVICES[service].methods_by_name[method], handler)
         return self._wrapped[details.method]
 
-    def _wrap(self, descriptor: MethodDescriptor, handler: Handler) -> Handler:
-        method, decode = descriptor.name, wire.decoder(descriptor.input_type)
+    def _wrap(self, method: MethodDescriptor, handler: Handler) -> Handler:
+        decode = wire.decoder(method.input_type)
         if handler.response_streaming:
             streaming = cast("Streaming", handler.unary_stream)
 
@@ -107,7 +109,7 @@ class CallInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # generi
         )
 
     async def _call(
-        self, method: str, behaviour: Behaviour, request: Message | wire.Undecodable, context: Context
+        self, method: MethodDescriptor, behaviour: Behaviour, request: Message | wire.Undecodable, context: Context
     ) -> Message | None:
         # 1. Count the call and give it an id, which the caller may have chosen.
         opened = self._open(method, request, context)
@@ -127,7 +129,7 @@ class CallInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # generi
         return outcome.reply
 
     async def _stream(
-        self, method: str, behaviour: Streaming, request: Message | wire.Undecodable, context: Context
+        self, method: MethodDescriptor, behaviour: Streaming, request: Message | wire.Undecodable, context: Context
     ) -> AsyncGenerator[Message, None]:
         """The same for a stream of replies, of which the last one that has something to tell is logged."""
         opened = self._open(method, request, context)
@@ -140,7 +142,7 @@ class CallInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # generi
                 async for message in messages:
                     last = message if describe(message) else last
                     yield message
-                    self._metrics.rpc_sent(method)
+                    self._metrics.rpc_sent(method.name)
             outcome = _Outcome(code=grpc.StatusCode.OK, reply=last)
         except Exception as error:  # noqa: BLE001 - the edge, as in _answer
             outcome = _refuse(error)
@@ -151,21 +153,24 @@ class CallInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # generi
             self._close(opened, outcome)
         await _abort_if_refused(opened, outcome, context)
 
-    def _open(self, method: str, request: Message | wire.Undecodable, context: Context) -> _Opened:
-        if method in METHODS:
-            self._metrics.rpc_started(method)
+    def _open(self, method: MethodDescriptor, request: Message | wire.Undecodable, context: Context) -> _Opened:
+        counted = method.name in METHODS and method.containing_service is not AUDIT_SERVICE
+        if counted:
+            self._metrics.rpc_started(method.name)
         return _Opened(
-            method=method,
+            method=method.name,
+            counted=counted,
+            logged=counted or method.containing_service is AUDIT_SERVICE,
             model=getattr(request, "model", getattr(request, "model_name", OTHER)),
             request_id=_name(request, context),
             started=time.monotonic(),
         )
 
     def _close(self, opened: _Opened, outcome: _Outcome) -> None:
-        if opened.method not in METHODS and outcome.error is None:
+        if not opened.logged and outcome.error is None:
             return
         seconds = time.monotonic() - opened.started
-        if opened.method in METHODS:
+        if opened.counted:
             self._metrics.rpc_handled(opened.method, model=opened.model, code=outcome.code.name, seconds=seconds)
         for reason in (reason for kind, reason in REJECTED.items() if isinstance(outcome.error, kind)):
             self._metrics.rejected(opened.model, reason)
@@ -178,6 +183,8 @@ class _Opened:
     """A call that has arrived, at a reading of the monotonic clock."""
 
     method: str
+    counted: bool
+    logged: bool
     model: str
     request_id: str
     started: float

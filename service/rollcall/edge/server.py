@@ -12,20 +12,22 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from rollcall.edge.access.interceptor import AccessInterceptor
+from rollcall.edge.audit_servicer import AuditServicer
 from rollcall.edge.health import SERVICES
 from rollcall.edge.inference import InferenceServicer
-from rollcall.edge.interceptors import CallInterceptor
+from rollcall.edge.interceptors import AUDIT_SERVICE, CallInterceptor
 from rollcall.edge.servicer import ExplanationServicer
 from rollcall.oip import open_inference_pb2_grpc
 from rollcall.settings import is_loopback
 from rollcall.telemetry import logs
-from rollcall.v1 import explanation_service_pb2_grpc
+from rollcall.v1 import audit_service_pb2_grpc, explanation_service_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import grpc
 
+    from rollcall.audit.replaying import Replayer
     from rollcall.edge.access.authenticate import Authenticator
     from rollcall.edge.health import Health
     from rollcall.edge.port import ServicePort
@@ -61,6 +63,7 @@ class GrpcServer:
         self._settings = settings
         self._credentials = credentials
         self._health = health
+        self._port = port
         self._server = aio.server(
             interceptors=(AccessInterceptor(authenticator, metrics), CallInterceptor(metrics)),
             options=_options(settings, shared=shared),
@@ -71,11 +74,17 @@ class GrpcServer:
             InferenceServicer(port, health, metrics), self._server
         )
         health_pb2_grpc.add_HealthServicer_to_server(health.servicer, self._server)
-        if settings.reflection:
-            reflection.enable_server_reflection((*SERVICES, HEALTH_SERVICE, reflection.SERVICE_NAME), self._server)
+        self._services = [*SERVICES, HEALTH_SERVICE, reflection.SERVICE_NAME]
+
+    def serve_records(self, replayer: Replayer) -> None:
+        """Answer what is asked of the records, too; call before `start`."""
+        audit_service_pb2_grpc.add_AuditServiceServicer_to_server(AuditServicer(replayer, self._port), self._server)
+        self._services.append(AUDIT_SERVICE.full_name)
 
     async def start(self) -> int:
         """Open the door; return the port. Raises OSError where the address cannot be had."""
+        if self._settings.reflection:
+            reflection.enable_server_reflection(self._services, self._server)
         address = f"{self._settings.host}:{self._settings.port}"
         try:
             if self._credentials is None:

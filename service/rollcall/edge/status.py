@@ -78,9 +78,9 @@ def _missing_model(error: errors.RollcallError) -> Message:
 
 
 def _unmet(error: errors.RollcallError) -> Message:
-    subject = error.subject if isinstance(error, errors.Unsupported) else ""
+    subject = error.subject if isinstance(error, errors.Unsupported | errors.Blocked) else ""
     violation = error_details_pb2.PreconditionFailure.Violation(
-        type="UNSUPPORTED",
+        type="BLOCKED" if isinstance(error, errors.Blocked) else "UNSUPPORTED",
         subject=_cut(subject, MAX_FIELD_CHARACTERS),
         description=_cut(str(error), MAX_DESCRIPTION_CHARACTERS),
     )
@@ -109,6 +109,8 @@ _CODE = grpc.StatusCode
 TABLE: dict[type[errors.RollcallError], Row] = {
     errors.InvalidInput: Row(code=_CODE.INVALID_ARGUMENT, reason="INVALID_INPUT", details=(_bad_request,)),
     errors.ModelNotFound: Row(code=_CODE.NOT_FOUND, reason="MODEL_NOT_FOUND", details=(_missing_model,)),
+    errors.RecordNotFound: Row(code=_CODE.NOT_FOUND, reason="RECORD_NOT_FOUND"),
+    errors.Blocked: Row(code=_CODE.FAILED_PRECONDITION, reason="BLOCKED", details=(_unmet,)),
     errors.Unsupported: Row(code=_CODE.FAILED_PRECONDITION, reason="UNSUPPORTED", details=(_unmet,)),
     errors.NotAuthenticated: Row(code=_CODE.UNAUTHENTICATED, reason="NOT_AUTHENTICATED"),
     errors.NotPermitted: Row(code=_CODE.PERMISSION_DENIED, reason="NOT_PERMITTED"),
@@ -119,6 +121,7 @@ TABLE: dict[type[errors.RollcallError], Row] = {
     errors.ModelNotReady: Row(code=_CODE.UNAVAILABLE, reason="MODEL_NOT_READY", details=(_retry,)),
     errors.DeadlineTooShort: Row(code=_CODE.DEADLINE_EXCEEDED, reason="ADMISSION"),
     errors.DeviceLost: Row(code=_CODE.UNAVAILABLE, reason="DEVICE_LOST", details=(_retry,)),
+    errors.LogUnavailable: Row(code=_CODE.UNAVAILABLE, reason="LOG_UNAVAILABLE", details=(_retry,)),
     errors.RecordingFailed: Row(code=_CODE.RESOURCE_EXHAUSTED, reason="NOT_RECORDED", details=(_retry,)),
     errors.DeviceMemory: Row(code=_CODE.RESOURCE_EXHAUSTED, reason="DEVICE_MEMORY"),
     errors.CapacityError: Row(code=_CODE.UNAVAILABLE, reason="NO_CAPACITY", details=(_retry,)),

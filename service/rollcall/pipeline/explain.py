@@ -150,8 +150,10 @@ class Pipeline:
         self.telemetry.predicted(predicted)
         return predicted
 
-    async def explain(self, request: ExplainRequest, tell: Tell | None = None) -> Explanation:
+    async def explain(self, request: ExplainRequest, tell: Tell | None = None, *, recorded: bool = True) -> Explanation:
         """Explain; the same question that is being answered already is not answered twice. `tell` hears how far it is.
+
+        What is not `recorded` is a replay of what was: it leaves no record, and nothing is learnt from it.
 
         Raises CallerError, CapacityError, ServiceError; what cannot be decided is an answer, not an error.
         """
@@ -159,8 +161,9 @@ class Pipeline:
         # 1 resolve: which model, and can it be asked this?
         entry = self.catalog.resolve(request.model, request.revision)
         plan = self._plan(request, entry)
-        if self.records is not None:
-            self.records.check(request.audit)
+        records, watch = (self.records, self.watch) if recorded else (None, None)
+        if records is not None:
+            records.check(request.audit)
         # 2 admit
         with self._admit(request, entry, explain=True):
             question = (entry.card.ref, plan, request.caller.tenant, replace(request, **NOT_ASKED))
@@ -178,9 +181,10 @@ class Pipeline:
             request_id=request.request_id,
             reported_mismatch=reported_mismatch(request, entry.card, found.explanation.prediction),
             timing=replace(found.explanation.timing, total_seconds=stopwatch.timing().total_seconds),
+            retrospective_of=request.retrospective_of,
         )
         # 8 record: what must be on the disk before the answer leaves
-        if self.records is not None:
+        if records is not None:
             told = Explained(
                 request=request,
                 card=entry.card,
@@ -189,10 +193,10 @@ class Pipeline:
                 explanation=explanation,
                 shared=shared,
             )
-            explanation = replace(explanation, receipt=await self.records.record(told))
+            explanation = replace(explanation, receipt=await records.record(told))
         self.telemetry.explained(explanation, looks=found.looks, cut=found.cut, shared=shared)
-        if self.watch is not None and found.answered is not None and not shared:
-            self.watch.answered(found.answered, explanation)
+        if watch is not None and found.answered is not None and not shared:
+            watch.answered(found.answered, explanation)
         return explanation
 
     async def _explain(
@@ -539,6 +543,7 @@ NOT_ASKED: dict[str, Any] = {
     "reported_label": None,
     "reported_score": None,
     "audit": AuditChoice.DEFAULT,
+    "retrospective_of": "",
 }
 """Fields of a request that do not change what has to be worked out. Tenants share no work: its time would tell."""
 UNRELIABLE = (Reason.INSTRUMENT, Reason.NUMERICS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from rollcall.audit.verify import verify
 from rollcall.audit.verify_postgresql import verify_postgresql
 from tests.unit.audit import samples
 from tests.unit.audit.postgres import PostgresServer
+from tests.waiting import wait_until
 
 SECONDS = 30
 
@@ -179,11 +179,3 @@ def test_two_sequencers_append_to_one_log(tmp_path: Path, database: Database) ->
     assert [each for each in sequence if each in ids[0]] == ids[0]
     found = verify(database, key=None) if isinstance(database, Path) else verify_postgresql(database, None)
     assert (found.problems, found.entries) == ([], 301)
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    """Wait for what a thread will do."""
-    until = time.monotonic() + SECONDS
-    while not true():
-        assert time.monotonic() < until, "it did not happen"
-        time.sleep(0.02)

@@ -12,16 +12,18 @@ import pytest
 from rollcall.audit import queries
 from rollcall.audit.accepted import Accepted
 from rollcall.audit.database import Database, reading
+from rollcall.audit.erasing import Ground, erase_subject
 from rollcall.audit.merkle import leaf_hash
 from rollcall.audit.notes import Signer
+from rollcall.audit.records import read_record
 from rollcall.audit.schema import METADATA
 from rollcall.audit.store import Store
 from rollcall.audit.verify import BROKEN, HOLDS, UNVERIFIABLE, main, verify
 from rollcall.audit.verifying import Report, Unverifiable
 from tests.unit.audit import samples
+from tests.unit.audit.archives import SIGNER, open_archive
 
-SIGNER = Signer(name="log.example", seed=bytes(32))
-RECORDS = 5
+RECORDS, EVENTS = 5, 1
 VICTIM = samples.accepted(2).record_id
 OF_RECORDS = ("leaf", "record", "data_key", "payload", "reference")
 COLUMNS = [(table.name, column.name) for table in METADATA.sorted_tables for column in table.columns]
@@ -39,8 +41,10 @@ def fill(database: Database) -> None:
     store.append([samples.accepted(0), samples.recorded(samples.decided(), 1), named(2)])
     store.checkpoint()
     store.append([named(3), samples.accepted(4)])
-    store.checkpoint()
     store.close()
+    with open_archive(database) as archive:
+        read_record(archive, VICTIM, ["input"], "a complaint", "auditor")
+        archive.sign()
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +78,7 @@ def check(path: Path, *kept: str) -> Report:
 def test_an_untouched_log_holds(log: Path) -> None:
     """Everything hangs together: entries, tiles, checkpoints, records, keys and payloads."""
     report = check(log)
-    assert (report.problems, report.entries) == ([], RECORDS + 1)
+    assert (report.problems, report.entries) == ([], 1 + RECORDS + EVENTS)
     assert verify(log, key=None).problems == []
 
 
@@ -133,6 +137,13 @@ def test_no_row_of_a_record_can_be_removed(copy: Path, table: str) -> None:
         pytest.param([f"INSERT INTO payload VALUES ('{VICTIM}', 'more', x'00', x'00')"], id="one payload more"),
         pytest.param(["INSERT INTO payload VALUES ('nobody', 'more', x'00', x'00')"], id="a payload of nobody"),
         pytest.param(["INSERT INTO subject_key VALUES ('0123', '4567', x'00')"], id="one subject's key more"),
+        pytest.param(["DELETE FROM event"], id="no event"),
+        pytest.param(["DELETE FROM note"], id="no note"),
+        pytest.param(
+            ["INSERT INTO event SELECT 99, 'e', type, created_at, actor, record_id, about, code, body FROM event"],
+            id="one event more",
+        ),
+        pytest.param(["INSERT INTO note VALUES ('nobody', 'k', x'00', x'00', x'00')"], id="one note more"),
         pytest.param(["DELETE FROM subject_key"], id="no subject's key"),
         pytest.param(["UPDATE subject_key SET wrapped = NULL"], id="a subject's key destroyed by nobody"),
     ],
@@ -152,7 +163,7 @@ def test_a_consistent_forgery_is_found_by_the_signature(copy: Path) -> None:
     values = f"entry = x'{forged.hex()}', leaf_hash = x'{leaf_hash(forged).hex()}'"
     tamper(copy, f"UPDATE leaf SET {values} WHERE leaf_index = 1")
     places = {place for place, _ in check(copy).problems}
-    assert places >= {"checkpoint 4", "checkpoint 6", samples.accepted(0).record_id}
+    assert places >= {"checkpoint 4", "checkpoint 7", samples.accepted(0).record_id}
 
 
 def test_an_old_copy_is_found_by_a_checkpoint_that_was_kept(log: Path, tmp_path: Path) -> None:
@@ -167,14 +178,14 @@ def test_an_old_copy_is_found_by_a_checkpoint_that_was_kept(log: Path, tmp_path:
     store.close()
     assert check(tmp_path / "log.db").problems == []
     (problem,) = check(tmp_path / "log.db", last.note).problems
-    assert problem == ("kept checkpoint 1", "6 entries were signed, and there are 4: an old copy of the log?")
+    assert problem == ("kept checkpoint 1", "7 entries were signed, and there are 4: an old copy of the log?")
     assert check(log, last.note).problems == []
 
 
 def test_another_key_is_not_the_logs(log: Path) -> None:
     """With the key that the auditor trusts, a log signed by another one does not hold."""
     other = Signer.generate("log.example").verifier
-    assert {place for place, _ in verify(log, key=other).problems} == {"checkpoint 4", "checkpoint 6"}
+    assert {place for place, _ in verify(log, key=other).problems} == {"checkpoint 4", "checkpoint 7"}
 
 
 def test_the_command_answers_with_its_exit_code(copy: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -206,3 +217,29 @@ def test_a_proof_file_is_verified_with_its_entry(log: Path, tmp_path: Path, caps
     assert main(arguments) == BROKEN
     assert main(arguments[:1]) == UNVERIFIABLE
     assert "needs --key and --entry" in capsys.readouterr().err
+
+
+@pytest.fixture
+def erased(copy: Path) -> Path:
+    """Erase the person whom the victim is about."""
+    with open_archive(copy) as archive:
+        erase_subject(archive, samples.SUBJECT, Ground.PERSON, "a letter", "officer")
+        archive.sign()
+    assert check(copy).problems == []
+    return copy
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        pytest.param("UPDATE subject_key SET wrapped = x'00'", id="the subject's key is back"),
+        pytest.param(f"INSERT INTO data_key VALUES ('{VICTIM}', 'k', x'00')", id="a key is back"),
+        pytest.param(f"INSERT INTO payload VALUES ('{VICTIM}', 'input', x'00', x'00')", id="a text is back"),
+        pytest.param(f"INSERT INTO reference VALUES ('{VICTIM}', 'subject', x'00', x'00')", id="a name is back"),
+        pytest.param("DELETE FROM event WHERE type = 'erasure'", id="nobody erased it"),
+    ],
+)
+def test_what_was_erased_must_stay_so(erased: Path, statement: str) -> None:
+    """What is there again, or gone without an entry that says so, is found."""
+    tamper(erased, statement)
+    assert check(erased).problems

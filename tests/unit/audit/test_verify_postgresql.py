@@ -11,8 +11,9 @@ from rollcall.__main__ import main
 from rollcall.audit.verify import BROKEN, HOLDS, UNVERIFIABLE
 from rollcall.audit.verify_postgresql import verify_postgresql
 from rollcall.audit.verifying import Report, Unverifiable
+from tests.unit.audit.archives import SIGNER
 from tests.unit.audit.postgres import PostgresServer
-from tests.unit.audit.test_verify_log import COLUMNS, OF_RECORDS, RECORDS, SIGNER, VICTIM, fill
+from tests.unit.audit.test_verify_log import COLUMNS, EVENTS, OF_RECORDS, RECORDS, VICTIM, fill
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def check(url: str) -> Report:
 def test_an_untouched_log_holds(log: str) -> None:
     """The walk over PostgreSQL finds what the one over SQLite does."""
     report = check(log)
-    assert (report.problems, report.entries) == ([], RECORDS + 1)
+    assert (report.problems, report.entries) == ([], 1 + RECORDS + EVENTS)
 
 
 @pytest.mark.parametrize(("table", "column"), COLUMNS, ids=[".".join(pair) for pair in COLUMNS])

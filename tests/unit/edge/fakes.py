@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
+    from rollcall.audit.replaying import Replayer
     from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest, Progress
     from rollcall.domain.model import ModelCard
     from rollcall.monitor.record import ModelRecord
@@ -143,6 +144,7 @@ async def open_door(
     settings: GrpcSettings | None = None,
     auth: AuthSettings | None = None,
     tls: TlsSettings | None = None,
+    replayer: Replayer | None = None,
 ) -> AsyncIterator[Door]:
     """Serve the house on a free port for the length of a `with` block. With TLS, the door's own channel is no use."""
     registry = CollectorRegistry()
@@ -156,6 +158,8 @@ async def open_door(
         health=health,
         metrics=metrics,
     )
+    if replayer is not None:
+        server.serve_records(replayer)
     port = await server.start()
     try:
         async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:

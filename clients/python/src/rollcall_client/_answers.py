@@ -46,6 +46,7 @@ def explanation(reply: explanation_pb2.ExplainResponse) -> Explanation:
         ),
         thorough_policy=_thorough_policy(reply.thorough_policy) if reply.HasField("thorough_policy") else None,
         audit=_receipt(reply.audit) if reply.HasField("audit") else None,
+        retrospective_of=reply.retrospective_of,
     )
 
 

@@ -26,6 +26,7 @@ from rollcall_client._calls import (
     Method,
 )
 from rollcall_client._failures import failure_from
+from rollcall_client._record_calls import METHODS as RECORD_METHODS
 from rollcall_client._requests import explain_request, predict_request, text_input, tokens_input
 from rollcall_client._retry import wait_before_retry
 from rollcall_client._security import authorization, channel_credentials
@@ -249,7 +250,7 @@ class Client(Surface[Explanation, PredictResult, tuple[Model, ...], Model]):
             if credentials is None
             else grpc.secure_channel(target, credentials, options=_CHANNEL_OPTIONS)
         )
-        self._send = {method.path: _caller(self._channel, method) for method in METHODS}
+        self._send = {method.path: _caller(self._channel, method) for method in (*METHODS, *RECORD_METHODS)}
 
     def _run(self, call: Call[Answer]) -> Answer:
         send, deadline = self._send[call.method.path], time.monotonic() + call.timeout
@@ -339,7 +340,7 @@ class AsyncClient(
             if credentials is None
             else grpc.aio.secure_channel(target, credentials, options=_CHANNEL_OPTIONS)
         )
-        self._send = {method.path: _caller(self._channel, method) for method in METHODS}
+        self._send = {method.path: _caller(self._channel, method) for method in (*METHODS, *RECORD_METHODS)}
         self._streams: set[Any] = set()
 
     async def _run(self, call: Call[Answer]) -> Answer:

@@ -165,6 +165,82 @@ class RecordMode(WireEnum):
     DIGEST_ONLY = 3
 
 
+class RecordType(WireEnum):
+    """What a record is of."""
+
+    UNSPECIFIED = 0
+    EXPLANATION = 1
+    DECISION = 2
+
+
+class EventType(WireEnum):
+    """What was done with a record; UNSPECIFIED in a question means any."""
+
+    UNSPECIFIED = 0
+    ACCESS = 1
+    ERASURE = 2
+    HOLD = 3
+    RELEASE = 4
+    REPLAY = 5
+    REVIEW = 6
+
+
+class ErasureGround(WireEnum):
+    """Why something is erased."""
+
+    UNSPECIFIED = 0
+    PERSON = 1
+    OBLIGATION = 2
+    MISTAKE = 3
+    RETENTION = 4
+
+
+class ReplayOutcome(WireEnum):
+    """What a replay came to."""
+
+    UNSPECIFIED = 0
+    EXACT = 1
+    WITHIN_TOLERANCE = 2
+    DIFFERENT = 3
+    VERDICT_CHANGED = 4
+    NOT_REPLAYABLE = 5
+
+
+class ReviewState(WireEnum):
+    """How far a review is; UNSPECIFIED in a question means any."""
+
+    UNSPECIFIED = 0
+    OPEN = 1
+    ASSIGNED = 2
+    DECIDED = 3
+    CLOSED = 4
+
+
+class ReviewAction(WireEnum):
+    """What somebody did to a review."""
+
+    UNSPECIFIED = 0
+    OPEN = 1
+    ASSIGN = 2
+    COMMENT = 3
+    DECIDE = 4
+    APPROVE = 5
+    RETURN = 6
+    REOPEN = 7
+
+
+class Disposition(WireEnum):
+    """What a review came to; UNSPECIFIED where it is not decided."""
+
+    UNSPECIFIED = 0
+    UPHELD = 1
+    OVERTURNED = 2
+    EXPLANATION_UNRELIABLE = 3
+    MODEL_DEFECT = 4
+    DATA_DEFECT = 5
+    NO_ACTION = 6
+
+
 class HeadReduction(WireEnum):
     """How attention is reduced over heads; UNSPECIFIED means NONE in tensors and MEAN in rollout."""
 

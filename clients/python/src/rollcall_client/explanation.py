@@ -46,7 +46,8 @@ class Explanation:
     the strongest evidence, UNSPECIFIED if no map is FAITHFUL. `effects` is empty and `decision_flip` None unless
     checked. `rows` counts forward rows, the base rows included; `dropped_mass` is the share of the primary map on
     special tokens; `missing_maps` were asked for and could not be made; `thorough_policy` is None unless the level was
-    THOROUGH; `audit` is the receipt of the answer's record, None where the service keeps none.
+    THOROUGH; `audit` is the receipt of the answer's record, None where the service keeps none; `retrospective_of` is
+    the record of the decision that this explains afterwards, "" if it was explained at once.
 
     Raises:
         ValueError: the pieces contradict each other, e.g. a map has not one score per unit.
@@ -76,6 +77,7 @@ class Explanation:
     missing_maps: tuple[MissingMap, ...] = ()
     thorough_policy: ThoroughPolicy | None = None
     audit: AuditReceipt | None = None
+    retrospective_of: str = ""
 
     def __post_init__(self) -> None:
         """Refuse an answer whose pieces contradict each other, so that no reader has to check again."""

@@ -16,6 +16,12 @@ OPEN: Final = None
 ANY_ROLE: Final = frozenset(Role)
 CALLERS: Final = frozenset({Role.CALLER})
 ADMINS: Final = frozenset({Role.ADMIN})
+AUDITORS: Final = frozenset({Role.AUDITOR})
+REVIEWERS: Final = frozenset({Role.REVIEWER})
+APPROVERS: Final = frozenset({Role.APPROVER})
+OFFICERS: Final = frozenset({Role.OFFICER})
+LATER: Final = AUDITORS | REVIEWERS | APPROVERS | OFFICERS
+"""Whoever comes later and asks what was recorded."""
 
 TABLE: dict[str, frozenset[Role] | None] = {
     "grpc.health.v1.Health/Check": OPEN,
@@ -33,6 +39,28 @@ TABLE: dict[str, frozenset[Role] | None] = {
     "inference.GRPCInferenceService/ModelInfer": CALLERS,
     "inference.GRPCInferenceService/RepositoryModelLoad": ADMINS,
     "inference.GRPCInferenceService/RepositoryModelUnload": ADMINS,
+    "rollcall.v1.AuditService/GetRecord": AUDITORS | REVIEWERS,
+    "rollcall.v1.AuditService/SearchRecords": LATER,
+    "rollcall.v1.AuditService/ListEvents": LATER,
+    "rollcall.v1.AuditService/GetProof": LATER,
+    "rollcall.v1.AuditService/GetCheckpoint": LATER,
+    "rollcall.v1.AuditService/VerifyLog": AUDITORS,
+    "rollcall.v1.AuditService/ReplayRecord": AUDITORS,
+    "rollcall.v1.AuditService/ExplainRecord": AUDITORS | REVIEWERS,
+    "rollcall.v1.AuditService/OpenReview": AUDITORS | REVIEWERS,
+    "rollcall.v1.AuditService/AssignReview": REVIEWERS,
+    "rollcall.v1.AuditService/CommentReview": REVIEWERS | APPROVERS,
+    "rollcall.v1.AuditService/DecideReview": REVIEWERS,
+    "rollcall.v1.AuditService/ApproveReview": APPROVERS,
+    "rollcall.v1.AuditService/ReturnReview": APPROVERS,
+    "rollcall.v1.AuditService/ReopenReview": APPROVERS,
+    "rollcall.v1.AuditService/GetReview": LATER,
+    "rollcall.v1.AuditService/ListReviews": LATER,
+    "rollcall.v1.AuditService/EraseRecord": OFFICERS,
+    "rollcall.v1.AuditService/EraseSubject": OFFICERS,
+    "rollcall.v1.AuditService/PlaceHold": OFFICERS,
+    "rollcall.v1.AuditService/ReleaseHold": OFFICERS,
+    "rollcall.v1.AuditService/ApplyRetention": OFFICERS,
     "rollcall.v1.ExplanationService/Predict": CALLERS,
     "rollcall.v1.ExplanationService/Explain": CALLERS,
     "rollcall.v1.ExplanationService/ExplainStream": CALLERS,

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from rollcall.audit.comparing import Outcome
+from rollcall.audit.erasing import Ground
+from rollcall.audit.events import EventKind
+from rollcall.audit.record import DECISION, EXPLANATION
+from rollcall.audit.reviewing import Disposition, ReviewAction, ReviewState
 from rollcall.domain.decision import Task
 from rollcall.domain.maps import HeadReduction, MapKind, TensorType
 from rollcall.domain.recording import AuditChoice, RecordMode, RecordState
 from rollcall.domain.rows import RemovalOperator
 from rollcall.domain.verdicts import CheckKind, CheckLevel, CheckOutcome, Flag, Reason, Scope
-from rollcall.v1 import common_pb2, explanation_pb2, model_pb2
+from rollcall.v1 import audit_service_pb2, common_pb2, explanation_pb2, model_pb2
 
 if TYPE_CHECKING:
     from enum import Enum
@@ -38,4 +43,14 @@ SCOPES = _numbers(explanation_pb2.Scope, Scope, "SCOPE_")
 AUDIT_CHOICES = _numbers(explanation_pb2.AuditChoice, AuditChoice, "AUDIT_CHOICE_")
 RECORD_STATES = _numbers(explanation_pb2.RecordState, RecordState, "RECORD_STATE_")
 RECORD_MODES = _numbers(explanation_pb2.RecordMode, RecordMode, "RECORD_MODE_", unset=RecordMode.OFF)
+ERASURE_GROUNDS = _numbers(audit_service_pb2.ErasureGround, Ground, "ERASURE_GROUND_")
+REPLAY_OUTCOMES = _numbers(audit_service_pb2.ReplayOutcome, Outcome, "REPLAY_OUTCOME_")
+REVIEW_STATES = _numbers(audit_service_pb2.ReviewState, ReviewState, "REVIEW_STATE_")
+REVIEW_ACTIONS = _numbers(audit_service_pb2.ReviewAction, ReviewAction, "REVIEW_ACTION_")
+DISPOSITIONS = _numbers(audit_service_pb2.Disposition, Disposition, "DISPOSITION_")
+EVENT_TYPES = _numbers(audit_service_pb2.EventType, EventKind, "EVENT_TYPE_")
+RECORD_TYPES = {
+    EXPLANATION: audit_service_pb2.RECORD_TYPE_EXPLANATION,
+    DECISION: audit_service_pb2.RECORD_TYPE_DECISION,
+}
 HEAD_REDUCTIONS = _numbers(explanation_pb2.HeadReduction, HeadReduction, "HEAD_REDUCTION_")

@@ -80,6 +80,7 @@ def explain_response(answer: Explanation) -> explanation_pb2.ExplainResponse:
         ],
         thorough_policy=_thorough_policy(answer.thorough) if answer.thorough else None,
         audit=_receipt(answer.receipt) if answer.receipt else None,
+        retrospective_of=answer.retrospective_of,
     )
 
 

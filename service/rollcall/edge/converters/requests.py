@@ -23,8 +23,9 @@ from rollcall.domain.maps import (
     TensorType,
 )
 from rollcall.domain.recording import AuditChoice
+from rollcall.domain.verdicts import CheckLevel
 from rollcall.edge.converters import enums
-from rollcall.v1 import explanation_pb2, explanation_service_pb2
+from rollcall.v1 import audit_service_pb2, explanation_pb2, explanation_service_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     E = TypeVar("E", bound=Enum)
     AnyRequest: TypeAlias = explanation_pb2.ExplainRequest | explanation_service_pb2.PredictRequest
+    AnyInput: TypeAlias = AnyRequest | audit_service_pb2.ReplayRecordRequest | audit_service_pb2.ExplainRecordRequest
 
 MAX_VIOLATIONS = 20
 MAX_NAME_CHARACTERS = 128
@@ -116,6 +118,26 @@ def explain_request(
     return request
 
 
+def replay_input(
+    message: audit_service_pb2.ReplayRecordRequest | audit_service_pb2.ExplainRecordRequest, limits: Limits
+) -> ModelInput | None:
+    """Read the input that comes with a question about a record, None where none does. Raises InvalidInput."""
+    if message.WhichOneof("input") is None:
+        return None
+    read = _Reader()
+    found = read.input(message, limits)
+    read.finish()
+    return found
+
+
+def check_level(message: audit_service_pb2.ExplainRecordRequest) -> CheckLevel | None:
+    """Read how much to check. Raises InvalidInput."""
+    read = _Reader()
+    level = read.enum("check_level", message.check_level, enums.CHECK_LEVELS)
+    read.finish()
+    return level
+
+
 def model_name(message: explanation_service_pb2.GetModelRequest) -> str:
     """Read the name of the model that is asked for. Raises InvalidInput."""
     read = _Reader()
@@ -175,7 +197,7 @@ class _Reader:
             self.refuse(field, f"has no value {number} in this version")
         return member
 
-    def input(self, message: AnyRequest, limits: Limits) -> ModelInput:
+    def input(self, message: AnyInput, limits: Limits) -> ModelInput:
         kind = message.WhichOneof("input")
         if kind == "text":
             pair = message.text.text_pair if message.text.HasField("text_pair") else None

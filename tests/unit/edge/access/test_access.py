@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,10 @@ from rollcall.edge.access import table
 from rollcall.edge.access.callers import token_digest
 from rollcall.edge.access.identity import current
 from rollcall.settings import AuthSettings, GrpcSettings
-from rollcall.v1 import common_pb2, explanation_pb2, explanation_service_pb2
+from rollcall.v1 import audit_service_pb2, audit_service_pb2_grpc, common_pb2, explanation_pb2, explanation_service_pb2
+from tests.unit.audit import samples as records
+from tests.unit.audit.archives import open_archive
+from tests.unit.audit.test_replaying import House, replayer
 from tests.unit.edge.access.tokens import AUDIENCE, ISSUER, Issuer
 from tests.unit.edge.fakes import Door, FakeHouse, failure_of, open_door
 from tests.unit.edge.test_interceptors import captured_log
@@ -95,20 +99,31 @@ async def code_of(channel: aio.Channel, method: Any, who: str) -> str:  # noqa: 
     return "OK"
 
 
-async def test_every_role_at_every_call(auth: AuthSettings) -> None:
+async def test_every_role_at_every_call(auth: AuthSettings, tmp_path: Path) -> None:
     """The README's table is what the server does: all roles, nobody and strangers, at every call that there is."""
     settings = GrpcSettings(port=0, drain_seconds=0.2, reflection=True)
-    async with open_door(FakeHouse(), settings, auth) as door:
-        found = await methods(door)
-        assert found.keys() | {NEWER} == promised().keys() == table.TABLE.keys()
-        for call, method in found.items():
-            for who in (NOBODY, STRANGER, *ROLES):
-                code = await code_of(door.channel, method, who)
-                if who in promised()[call]:
-                    assert code not in {"UNAUTHENTICATED", "PERMISSION_DENIED"}, (call, who)
-                else:
-                    refused = "UNAUTHENTICATED" if who in {NOBODY, STRANGER} else "PERMISSION_DENIED"
-                    assert code == refused, (call, who)
+    with open_archive(tmp_path / "log.db") as archive:
+        async with open_door(FakeHouse(), settings, auth, replayer=replayer(archive, House())) as door:
+            found = await methods(door)
+            assert found.keys() | {NEWER} == promised().keys() == table.TABLE.keys()
+            for call, method in found.items():
+                for who in (NOBODY, STRANGER, *ROLES):
+                    code = await code_of(door.channel, method, who)
+                    if who in promised()[call]:
+                        assert code not in {"UNAUTHENTICATED", "PERMISSION_DENIED"}, (call, who)
+                    else:
+                        refused = "UNAUTHENTICATED" if who in {NOBODY, STRANGER} else "PERMISSION_DENIED"
+                        assert code == refused, (call, who)
+
+
+async def test_the_log_keeps_the_name_of_who_asked(auth: AuthSettings, tmp_path: Path) -> None:
+    """What is done with a record is done by the identity that the credentials are of."""
+    with open_archive(tmp_path / "log.db", records.accepted()) as archive:
+        async with open_door(FakeHouse(), auth=auth, replayer=replayer(archive, House())) as door:
+            stub: Any = audit_service_pb2_grpc.AuditServiceStub(door.channel)
+            asked = audit_service_pb2.GetRecordRequest(record_id="e-0", parts=["input"], reason="a complaint")
+            reply = await stub.GetRecord(asked, metadata=credentials("auditor"))
+    assert json.loads(reply.events[0].body)["actor"] == "auditor"
 
 
 @pytest.mark.parametrize("role", Role)

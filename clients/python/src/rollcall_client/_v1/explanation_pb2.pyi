@@ -1513,6 +1513,7 @@ class ExplainResponse(_message.Message):
     MISSING_MAPS_FIELD_NUMBER: _builtins.int
     THOROUGH_POLICY_FIELD_NUMBER: _builtins.int
     AUDIT_FIELD_NUMBER: _builtins.int
+    RETROSPECTIVE_OF_FIELD_NUMBER: _builtins.int
     explanation_id: _builtins.str
     """Unique id of this explanation."""
     request_id: _builtins.str
@@ -1537,6 +1538,8 @@ class ExplainResponse(_message.Message):
     """Seed of all random draws."""
     units_grouped: _builtins.bool
     """Whether words were grouped to keep to the largest number of units."""
+    retrospective_of: _builtins.str
+    """Id of the record of the decision that this explains afterwards; empty for an explanation given with its decision."""
     @_builtins.property
     def model(self) -> _common_pb2.ModelRef:
         """Which weights answered."""
@@ -1612,10 +1615,11 @@ class ExplainResponse(_message.Message):
         missing_maps: _abc.Iterable[Global___MissingMap] | None = ...,
         thorough_policy: Global___ThoroughPolicy | None = ...,
         audit: Global___AuditReceipt | None = ...,
+        retrospective_of: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "audit", b"audit", "decision_flip", b"decision_flip", "model", b"model", "prediction", b"prediction", "thorough_policy", b"thorough_policy", "timing", b"timing", "verdict", b"verdict"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "attributions", b"attributions", "audit", b"audit", "decision_flip", b"decision_flip", "dropped_mass", b"dropped_mass", "effects", b"effects", "explanation_id", b"explanation_id", "missing_maps", b"missing_maps", "model", b"model", "prediction", b"prediction", "primary_map", b"primary_map", "recommended_map", b"recommended_map", "reported_mismatch", b"reported_mismatch", "request_id", b"request_id", "rows", b"rows", "seed", b"seed", "thorough_policy", b"thorough_policy", "timing", b"timing", "tokens_total", b"tokens_total", "tokens_used", b"tokens_used", "truncated", b"truncated", "units", b"units", "units_grouped", b"units_grouped", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "attributions", b"attributions", "audit", b"audit", "decision_flip", b"decision_flip", "dropped_mass", b"dropped_mass", "effects", b"effects", "explanation_id", b"explanation_id", "missing_maps", b"missing_maps", "model", b"model", "prediction", b"prediction", "primary_map", b"primary_map", "recommended_map", b"recommended_map", "reported_mismatch", b"reported_mismatch", "request_id", b"request_id", "retrospective_of", b"retrospective_of", "rows", b"rows", "seed", b"seed", "thorough_policy", b"thorough_policy", "timing", b"timing", "tokens_total", b"tokens_total", "tokens_used", b"tokens_used", "truncated", b"truncated", "units", b"units", "units_grouped", b"units_grouped", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

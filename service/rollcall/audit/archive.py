@@ -1,0 +1,127 @@
+"""A log that is open, for everything that is asked of it: its database, keys and clock, and who asks."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from rollcall.audit import queries
+from rollcall.audit.canonical import ID_RANDOM_BYTES, new_id, timestamp
+from rollcall.audit.database import scrub, snapshot
+from rollcall.audit.events import Event, EventKind, seal_note
+from rollcall.audit.notes import Verifier
+from rollcall.audit.schema import DATA_KEY, SUBJECT_KEY
+from rollcall.audit.sealing import KeyEncryptionKey
+from rollcall.audit.store import Acting, LogMoved, Store
+from rollcall.audit.subjects import SubjectKeys
+from rollcall.domain.errors import LogUnavailable, RecordNotFound
+
+
+@dataclass(slots=True, kw_only=True)
+class Archive:
+    """What an open log is asked through. Methods raise LogUnavailable where the database does not answer."""
+
+    store: Store
+    subjects: SubjectKeys
+    verifier: Verifier
+    retention: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Days for which sealed parts are kept, by model and type of record; for ever where there is none."""
+    four_eyes: bool = True
+    """Whether it takes somebody else to approve what somebody has decided."""
+    published: Callable[[queries.Signed], None] = lambda _: None
+    """Hears of a checkpoint that is signed out of turn."""
+    now: Callable[[], float] = time.time
+
+    @property
+    def operator(self) -> KeyEncryptionKey:
+        """The key that wraps all others."""
+        return self.subjects.operator
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Read one state of the log."""
+        with _answering(), snapshot(self.store.opened) as connection:
+            yield connection
+
+    @contextmanager
+    def acting(self) -> Iterator[Acting]:
+        """Do something and log it, in one transaction."""
+        with _answering(), self.store.acting() as acting:
+            yield acting
+
+    def sign(self) -> queries.Signed:
+        """Sign the log as it is now, out of turn, so that what was just done can be proved."""
+        with _answering():
+            signed = self.store.checkpoint()
+        if signed is not None:
+            self.published(signed)
+            return signed
+        with self.reading() as connection:
+            last = queries.last_checkpoint(connection)
+        assert last is not None, "a size that is signed already has a checkpoint"
+        return last
+
+    def scrub(self) -> None:
+        """Have the database forget the bytes of what was deleted, as far as it can."""
+        with _answering():
+            scrub(self.store.opened)
+
+    def find(self, connection: Connection, name: str) -> str:
+        """Id of the record that has this id, or is about the explanation with this id; raises RecordNotFound."""
+        record_id = queries.find(connection, name)
+        if record_id is None:
+            raise RecordNotFound
+        return record_id
+
+    def key_of(self, connection: Connection, record_id: str | None) -> KeyEncryptionKey:
+        """Return the key that wraps what belongs to a record: its subject's if there is one left, or the operator's."""
+        found = connection.execute(
+            select(SUBJECT_KEY.c.wrapped)
+            .join(DATA_KEY, DATA_KEY.c.key_id == SUBJECT_KEY.c.key_id)
+            .where(DATA_KEY.c.record_id == record_id)
+        ).scalar()
+        return self.operator if found is None else KeyEncryptionKey(key=self.operator.unwrap(bytes(found)))
+
+    def event(
+        self,
+        connection: Connection,
+        kind: EventKind,
+        actor: str,
+        *,
+        record_id: str | None = None,
+        about: str = "",
+        code: str = "",
+        details: Mapping[str, Any] | None = None,
+        note: str = "",
+    ) -> Event:
+        """Make an event that happens now; `note` is sealed under the record's key, or the operator's."""
+        at = self.now()
+        event_id = new_id(at, secrets.token_bytes(ID_RANDOM_BYTES))
+        return Event(
+            event_id=event_id,
+            kind=kind,
+            created_at=timestamp(at),
+            actor=actor,
+            record_id=record_id,
+            about=about,
+            code=code,
+            details=details or {},
+            note=seal_note(event_id, note, self.key_of(connection, record_id)) if note else None,
+        )
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Turn what the database raises into what callers are told."""
+    try:
+        yield
+    except (SQLAlchemyError, LogMoved) as error:
+        message = "the log's database does not answer; try again later"
+        raise LogUnavailable(message) from error

@@ -1,0 +1,41 @@
+"""What every method of AuditService does: learn who asks, and do it beside the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from rollcall.edge.access.identity import current
+from rollcall.v1 import audit_service_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from grpc import aio
+
+    from rollcall.audit.replaying import Replayer
+    from rollcall.edge.port import ServicePort
+
+    Context = aio.ServicerContext[Any, Any]
+    Reply = TypeVar("Reply")
+
+ANYONE = "anyone"
+"""What the log calls whoever asks where nobody has to say who they are."""
+
+
+class Desk(audit_service_pb2_grpc.AuditServiceServicer):
+    """An open log, and whoever comes to it. Whether they may is decided before (`access.table`)."""
+
+    def __init__(self, replayer: Replayer, port: ServicePort) -> None:
+        self._archive = replayer.archive
+        self._replayer = replayer
+        self._port = port
+
+    @property
+    def _actor(self) -> str:
+        """Name of whoever makes the call that is being answered."""
+        return current().name or ANYONE
+
+    async def _ask(self, work: Callable[[str], Reply]) -> Reply:
+        """Do what was asked by an actor, beside the event loop."""
+        return await asyncio.to_thread(work, self._actor)

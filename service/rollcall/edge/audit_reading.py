@@ -1,0 +1,103 @@
+"""The methods of AuditService that read, prove and verify."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rollcall.audit import records
+from rollcall.audit.searching import search
+from rollcall.audit.verifying_here import verify_here
+from rollcall.edge.audit_desk import Desk
+from rollcall.edge.converters import audit as convert
+from rollcall.v1 import audit_service_pb2
+
+if TYPE_CHECKING:
+    from rollcall.edge.audit_desk import Context
+
+
+class Reading(Desk):
+    """What auditors ask."""
+
+    async def GetRecord(  # noqa: N802 - the proto's name
+        self, request: audit_service_pb2.GetRecordRequest, context: Context
+    ) -> audit_service_pb2.GetRecordResponse:
+        """Read a record."""
+        del context
+        asked = convert.record_request(request)
+        return await self._ask(
+            lambda actor: convert.record_reply(
+                records.read_record(self._archive, asked.name, asked.parts, asked.reason, actor)
+            ),
+        )
+
+    async def SearchRecords(  # noqa: N802 - the proto's name
+        self, request: audit_service_pb2.SearchRecordsRequest, context: Context
+    ) -> audit_service_pb2.SearchRecordsResponse:
+        """Find records."""
+        del context
+        size = convert.page_size(request)
+        return await self._ask(
+            lambda _: convert.page_reply(search(self._archive, request.filter, size, request.page_token)),
+        )
+
+    async def ListEvents(  # noqa: N802 - the proto's name
+        self, request: audit_service_pb2.ListEventsRequest, context: Context
+    ) -> audit_service_pb2.ListEventsResponse:
+        """List what was done."""
+        del context
+        kind = convert.event_kind(request)
+
+        def work(_: str) -> audit_service_pb2.ListEventsResponse:
+            with self._archive.reading() as connection:
+                found = records.happened(
+                    connection,
+                    record_id=request.record_id or None,
+                    kind=kind,
+                    before=request.before_log_index or None,
+                )
+            return audit_service_pb2.ListEventsResponse(events=convert.events(found))
+
+        return await self._ask(work)
+
+    async def GetProof(  # noqa: N802 - the proto's name
+        self, request: audit_service_pb2.GetProofRequest, context: Context
+    ) -> audit_service_pb2.GetProofResponse:
+        """Prove an entry."""
+        del context
+        name, index = convert.proof_request(request)
+
+        def work(_: str) -> audit_service_pb2.GetProofResponse:
+            entry, proof = records.prove(
+                self._archive, records.index_of(self._archive, name) if index is None else index
+            )
+            return audit_service_pb2.GetProofResponse(
+                entry=entry.decode(), proof=proof, verifier_key=self._archive.verifier.line()
+            )
+
+        return await self._ask(work)
+
+    async def GetCheckpoint(  # noqa: N802 - the proto's name
+        self, request: audit_service_pb2.GetCheckpointRequest, context: Context
+    ) -> audit_service_pb2.GetCheckpointResponse:
+        """Give the newest checkpoint."""
+        del context
+        old = request.old_size if request.HasField("old_size") else None
+
+        def work(_: str) -> audit_service_pb2.GetCheckpointResponse:
+            signed, consistency = records.checkpoint(self._archive, old)
+            return audit_service_pb2.GetCheckpointResponse(
+                note=signed.note,
+                size=signed.size,
+                verifier_key=self._archive.verifier.line(),
+                consistency=consistency,
+            )
+
+        return await self._ask(work)
+
+    async def VerifyLog(  # noqa: N802 - the proto's name
+        self, request: audit_service_pb2.VerifyLogRequest, context: Context
+    ) -> audit_service_pb2.VerifyLogResponse:
+        """Verify the database."""
+        del context
+        notes = convert.checkpoints(request)
+        return await self._ask(lambda _: convert.report_reply(verify_here(self._archive, notes)))
