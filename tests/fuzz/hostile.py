@@ -142,7 +142,7 @@ def _fill_list(held: Any, field: Any, random: Random, *, share: float, depth: in
 def _fill_map(message: Message, field: Any, random: Random) -> None:  # noqa: ANN401 - a descriptor of either make
     values = getattr(message, field.name)
     known = ("rollcall_map", "rollcall_max_rows", "rollcall_seed", "rollcall_check_level", "rollcall_target", "timeout")
-    key = random.choice((*known, text(random)))
+    key = random.choice((*known, text(random, marked=False)))
     held = field.message_type.fields_by_name["value"]
     if held.message_type is None:
         values[key] = scalar(held, random)
