@@ -27,7 +27,7 @@ from rollcall.domain.identity import Role
 from rollcall.domain.maps import MapKind
 from rollcall.domain.verdicts import CheckLevel
 from rollcall.models.commands import inspect, inspect_options
-from rollcall.settings import CLIENT_PREFIX, Entry, Mistake, Settings, SettingsError, Sources
+from rollcall.settings import CLIENT_PREFIX, Entry, LimitSettings, Mistake, Settings, SettingsError, Sources
 from rollcall.studies.commands import StudyError, assess, assess_options, calibrate, calibrate_options
 from rollcall.studies.flag.commands import flag_options, study_flag
 from rollcall.verdict.policies import POLICIES
@@ -401,7 +401,54 @@ def _question(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in question.items() if value is not None}
 
 
+def _models_options(parser: argparse.ArgumentParser) -> None:
+    _target_options(parser)
+    actions = parser.add_subparsers(metavar="ACTION", title="actions (default: list)")
+    listing = actions.add_parser("list", help="list the models of a running server")
+    _target_options(listing)
+    proving = actions.add_parser("verify", help="load and prove every revision of a repository, without serving it")
+    proving.add_argument("directory", type=Path, metavar="DIRECTORY", help="as repository.directory")
+    proving.add_argument("--json", action="store_true", help="write JSON")
+    proving.set_defaults(act=_verify_models)
+
+
+def _verify_models(options: argparse.Namespace) -> int:
+    """Load what a server would; FAILED where anything cannot be served."""
+    from rollcall.domain.errors import ModelRejected
+    from rollcall.loader import prove
+    from rollcall.models.repository import read_repository
+
+    try:
+        contents = read_repository(options.directory)
+    except OSError as error:
+        raise CommandError(WRONG, f"{options.directory} cannot be read: {error.strerror}") from error
+    told = [{"place": mistake.place, "problem": mistake.problem} for mistake in contents.mistakes]
+    for spec in (spec for specs in contents.revisions.values() for spec in specs):
+        one = {"place": str(spec.path), "model": spec.name, "revision": spec.revision}
+        try:
+            card = prove(spec, LimitSettings()).card
+        except ModelRejected as error:
+            told.append({**one, "problem": str(error)})
+            continue
+        failed = [test.name for test in card.self_tests if test.required and not test.passed]
+        serves = "predictions only: " + ", ".join(failed) if failed else f"calibration {card.calibration.id}"
+        told.append({**one, "digest": card.ref.digest, "serves": serves})
+    if options.json:
+        print(json.dumps(told, indent=2))
+    else:
+        print("\n".join(_proved(one) for one in told) or f"{options.directory} holds no revision of a model")
+    return FAILED if any("problem" in one for one in told) or not told else DONE
+
+
+def _proved(one: Mapping[str, str]) -> str:
+    if "problem" in one:
+        return f"REJECTED  {one['place']}: {one['problem']}"
+    return f"ok        {one['model']} {one['revision']}: {one['digest']}, {one['serves']}"
+
+
 def _models(options: argparse.Namespace) -> int:
+    if hasattr(options, "act"):
+        return int(options.act(options))
     models = _ask(options, lambda client: client.models())
     if options.json:
         print(json.dumps([model.to_dict() for model in models], ensure_ascii=False, indent=2))
@@ -554,7 +601,12 @@ COMMANDS = (
     Command(name="demo", help="serve the packaged model and explain four sentences", options=_demo_options, run=_tour),
     Command(name="serve", help="serve models until stopped", options=_serve_options, run=_serve),
     Command(name="explain", help="explain one decision of a running server", options=_explain_options, run=_explain),
-    Command(name="models", help="list the models of a running server", options=_target_options, run=_models),
+    Command(
+        name="models",
+        help="list the models of a running server, or prove those of a repository",
+        options=_models_options,
+        run=_models,
+    ),
     Command(
         name="check-config",
         help="say what is wrong with a settings file",
