@@ -13,6 +13,7 @@ import pytest
 from rollcall.admission.quota import Quota, parse_quotas
 from rollcall.demo.server import ServerProcess, server_process
 from rollcall.edge.access.callers import parse_callers
+from tests.exports import export
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -47,6 +48,7 @@ def test_every_command_is_of_a_kind_that_is_run_here() -> None:
         "explain",
         "models",
         "check-config",
+        "inspect",
     }
 
 
@@ -67,10 +69,26 @@ def test_questions_are_answered(server: ServerProcess, tmp_path: Path, command: 
         assert "<!doctype html>" in (tmp_path / "report.html").read_text().lower()
 
 
-def test_the_servers_start(tiny_models: dict[str, Path]) -> None:
-    """The two ways to serve of the README start and stop."""
+@pytest.fixture(scope="module")
+def exported(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model's file for ONNX Runtime."""
+    return export(tiny_models["roberta"], tmp_path_factory.mktemp("exported") / "model")
+
+
+def test_exported_files_are_inspected(exported: Path, tmp_path: Path) -> None:
+    """The command finds every layer."""
+    (command,) = [command for command in COMMANDS if command.startswith("rollcall inspect")]
+    assert "layers of" in run(command.replace("/models/reviews/model.onnx", str(exported)), tmp_path)
+
+
+def test_the_servers_start(tiny_models: dict[str, Path], exported: Path) -> None:
+    """The ways to serve of the README start and stop."""
     serves = [command for command in COMMANDS if command.startswith("rollcall serve")]
-    paths = {"/models/reviews": tiny_models["roberta"], "/models/fraud": tiny_models["distilbert"]}
+    paths = {
+        "/models/reviews/model.onnx": exported,
+        "/models/reviews": tiny_models["roberta"],
+        "/models/fraud": tiny_models["distilbert"],
+    }
     for command in serves:
         arguments = shlex.split(command)[2:]
         for written, real in paths.items():
