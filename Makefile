@@ -71,7 +71,7 @@ load: setup  ## Offer a real server half to twice of what it can do (some twenty
 soak: setup  ## Load a real server for ten minutes, and watch its memory, threads and file descriptors
 	$(BIN)/python -m tests.bench.soak --seconds 600
 
-fuzz: setup  ## Send 100,000 hostile requests to a real server: what comes back may blame the caller alone (half an hour)
+fuzz: setup  ## Send 100,000 hostile requests to a real server: what comes back may blame the caller alone (ten to twenty minutes)
 	$(BIN)/python -m tests.fuzz --count 100000
 
 wheels: setup  ## Build the wheels of service and client, and try them in empty environments

@@ -16,7 +16,7 @@ from google.protobuf.message_factory import GetMessageClass
 from rollcall.edge.access.table import TABLE
 from rollcall.oip import open_inference_pb2 as oip
 from rollcall.v1 import common_pb2, explanation_pb2, explanation_service_pb2
-from tests.fuzz.hostile import CANARY, blob, fill, scramble, text
+from tests.fuzz.hostile import CANARY, blob, fill, nudge, scramble, text
 
 SERVICES = ("rollcall.v1.", "inference.")
 FIXED = "a wonderful film with a great cast"
@@ -81,8 +81,10 @@ def _seeds() -> Mapping[str, tuple[Message, ...]]:
         ),
         reported_label="positive",
         reported_score=0.5,
+        decision_ref="decision 7",
+        subject_ref="person 7",
     )
-    predict = explanation_service_pb2.PredictRequest(text=plain, request_id="one")
+    predict = explanation_service_pb2.PredictRequest(text=plain, request_id="one", decision_ref="decision 8")
     asked = (
         _text_infer(),
         _text_infer("rollcall.flag", "rollcall.scores"),
@@ -95,23 +97,33 @@ def _seeds() -> Mapping[str, tuple[Message, ...]]:
     return seeds
 
 
-SEEDS = _seeds()
-KINDS = (
-    Kind(weight=4.0, make=lambda seed, random: scramble(seed.SerializeToString(), random)),
-    Kind(weight=4.0, make=lambda seed, random: _filled(seed, random, share=random.choice((0.1, 0.3, 0.9)))),
-    Kind(weight=1.0, make=lambda _, random: random.randbytes(random.choice((0, 1, 2, 10, 100, 5_000)))),
-    Kind(weight=0.5, make=lambda seed, random: scramble(_filled(seed, random, share=0.3, marked=False), random)),
-    Kind(weight=0.5, make=lambda seed, random: (seed.SerializeToString() + blob(random)) * random.randrange(1, 3)),
-    Kind(weight=0.01, make=lambda seed, _: seed.SerializeToString() + b"\x00" * MAX_BYTES),
-)
-
-
 def _filled(seed: Message, random: Random, *, share: float, marked: bool = True) -> bytes:
     message = type(seed)()
     message.CopyFrom(seed)
     fill(message, random, share=share)
     data = message.SerializeToString()
     return data if marked else data.replace(CANARY.encode(), b"x" * len(CANARY))  # its bytes may become a name's
+
+
+def _nudged(seed: Message, random: Random) -> bytes:
+    message = type(seed)()
+    message.CopyFrom(seed)
+    for _ in range(random.choice((1, 1, 2))):
+        if message.DESCRIPTOR.fields:
+            nudge(message, random)
+    return message.SerializeToString()
+
+
+SEEDS = _seeds()
+KINDS = (
+    Kind(weight=4.0, make=lambda seed, random: scramble(seed.SerializeToString(), random)),
+    Kind(weight=4.0, make=lambda seed, random: _filled(seed, random, share=random.choice((0.1, 0.3, 0.9)))),
+    Kind(weight=4.0, make=_nudged),
+    Kind(weight=1.0, make=lambda _, random: random.randbytes(random.choice((0, 1, 2, 10, 100, 5_000)))),
+    Kind(weight=0.5, make=lambda seed, random: scramble(_filled(seed, random, share=0.3, marked=False), random)),
+    Kind(weight=0.5, make=lambda seed, random: (seed.SerializeToString() + blob(random)) * random.randrange(1, 3)),
+    Kind(weight=0.01, make=lambda seed, _: seed.SerializeToString() + b"\x00" * MAX_BYTES),
+)
 
 
 def methods() -> list[tuple[str, bool, type[Message]]]:

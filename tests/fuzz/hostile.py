@@ -100,6 +100,35 @@ def fill(message: Message, random: Random, *, share: float, depth: int = 0) -> N
             setattr(message, field.name, scalar(field, random))
 
 
+def nudge(message: Message, random: Random) -> None:
+    """Set one field, somewhere in a message, to a hostile value: all else stays right, and is not refused for it."""
+    field: Any = random.choice(message.DESCRIPTOR.fields)
+    entry = field.message_type
+    if entry is not None and entry.GetOptions().map_entry:
+        _fill_map(message, field, random)
+    elif field.is_repeated and entry is None:
+        _nudge_list(getattr(message, field.name), field, random)
+    elif entry is not None:
+        held = getattr(message, field.name)
+        inner = held if not field.is_repeated else random.choice(held) if held else held.add()
+        if not field.is_repeated:
+            inner.SetInParent()
+        if entry.fields:
+            nudge(inner, random)
+    else:
+        setattr(message, field.name, scalar(field, random))
+
+
+def _nudge_list(held: Any, field: Any, random: Random) -> None:  # noqa: ANN401 - a repeated field, and its descriptor
+    """Replace, add, or take away an entry."""
+    if held and random.random() < 0.5:
+        held[random.randrange(len(held))] = scalar(field, random)
+    elif held and random.random() < 0.3:
+        del held[-1]
+    else:
+        held.append(scalar(field, random))
+
+
 def _fill_list(held: Any, field: Any, random: Random, *, share: float, depth: int) -> None:  # noqa: ANN401 - as above
     if held and random.random() < 0.3:
         del held[random.randrange(len(held)) :]
@@ -113,7 +142,7 @@ def _fill_list(held: Any, field: Any, random: Random, *, share: float, depth: in
 def _fill_map(message: Message, field: Any, random: Random) -> None:  # noqa: ANN401 - a descriptor of either make
     values = getattr(message, field.name)
     known = ("rollcall_map", "rollcall_max_rows", "rollcall_seed", "rollcall_check_level", "rollcall_target", "timeout")
-    key = random.choice((*known, text(random)))
+    key = random.choice((*known, text(random, marked=False)))
     held = field.message_type.fields_by_name["value"]
     if held.message_type is None:
         values[key] = scalar(held, random)

@@ -16,7 +16,8 @@ from tests.bench.process import sampling
 from tests.fuzz.cases import Case, case
 from tests.fuzz.hostile import CANARY
 
-AT_A_TIME = 8
+AT_A_TIME = 4
+"""As many streams of tensors as are read at a time: more would be refused for want of room, as they should."""
 CALL_SECONDS = 60.0
 SAMPLE_SECONDS = 0.1
 WARM_UP_SHARE = 0.4

@@ -26,6 +26,7 @@ token_sha256 = "{token_digest(TOKEN)}"
 def fuzzed_server(directory: Path) -> Iterator[ServerProcess]:
     """Serve the demo model with authentication and records, and so that what passes by chance costs little."""
     (directory / "callers.toml").write_text(CALLERS)
+    (directory / "models").mkdir()
     (directory / "keys.json").write_bytes(Issuer().keys())
     environment = {
         "ROLLCALL_AUTH_CALLERS": str(directory / "callers.toml"),
@@ -33,6 +34,8 @@ def fuzzed_server(directory: Path) -> Iterator[ServerProcess]:
         "ROLLCALL_AUTH_JWT_ISSUER": ISSUER,
         "ROLLCALL_AUTH_JWT_AUDIENCE": AUDIENCE,
         "ROLLCALL_AUDIT_DIRECTORY": str(directory / "audit"),
+        "ROLLCALL_REPOSITORY_DIRECTORY": str(directory / "models"),
+        "ROLLCALL_REPOSITORY_MODE": "explicit",
         "ROLLCALL_AUDIT_DURABILITY": "best_effort",
         "ROLLCALL_EXPLAIN_CHECK_LEVEL": "none",
         "ROLLCALL_EXPLAIN_MAX_ROWS": "20",

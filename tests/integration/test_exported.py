@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -12,8 +13,19 @@ import pytest
 from rollcall.demo import model_directory
 from rollcall.demo.server import server_process
 from rollcall.demo.tour import SENTENCES
-from rollcall_client import CheckKind, CheckLevel, CheckOutcome, Client, Explanation, Flag, MapKind
-from tests.exports import export
+from rollcall_client import (
+    CheckKind,
+    CheckLevel,
+    CheckOutcome,
+    Client,
+    Explanation,
+    FailedPrecondition,
+    Flag,
+    MapKind,
+    Scope,
+)
+from rollcall_client.options import AttentionSelection
+from tests.exports import export, hide_attention
 
 CLOSE = 1e-4
 MAPS = (MapKind.RAW_ATTENTION, MapKind.ATTENTION_ROLLOUT)
@@ -32,8 +44,12 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     for part in model_directory().iterdir():
         (weights / part.name).symlink_to(part)
     file = export(weights, root / "exported")
+    closed = Path(shutil.copytree(file.parent, root / "closed")) / file.name
+    hide_attention(closed)
     with (
-        server_process("--model", f"torch={weights}", "--model", f"exported={file}") as server,
+        server_process(
+            "--model", f"torch={weights}", "--model", f"exported={file}", "--model", f"closed={closed}"
+        ) as server,
         Client(server.target, timeout=CALL_SECONDS) as opened,
     ):
         yield opened
@@ -89,6 +105,41 @@ def assert_same(ours: Explanation, theirs: Explanation) -> None:
         assert [(w.kind, w.removed_units) for w in one.verdict.witnesses] == [
             (w.kind, w.removed_units) for w in other.verdict.witnesses
         ]
+
+
+@pytest.mark.parametrize("level", [CheckLevel.STANDARD, CheckLevel.THOROUGH])
+def test_a_graph_without_attention_to_be_found_is_explained_by_removals(client: Client, level: CheckLevel) -> None:
+    """Its effects are those of the same weights with open attention; the verdict's scope says what it rests on."""
+    model = client.model("closed")
+    assert (model.explainable, model.scope, model.layers) == (True, Scope.INPUT_ONLY, 0)
+    assert CheckKind.REWIRING not in model.checks
+    assert any(not test.passed and "no attention was found" in test.detail for test in model.self_tests)
+    ours = client.explain(SENTENCES[3][1], model="closed", level=level)
+    theirs = client.explain(SENTENCES[3][1], model="exported", maps=[*MAPS, MapKind.EFFECT])
+    (only,) = ours.attributions
+    assert (only.map, only.verdict.scope) == (MapKind.EFFECT, Scope.INPUT_ONLY)
+    assert {missing.map for missing in ours.missing_maps} >= set(MAPS)
+    effect = theirs.attribution(MapKind.EFFECT)
+    assert effect is not None
+    assert only.scores == pytest.approx(effect.scores, abs=CLOSE)
+    assert only.verdict.flag is effect.verdict.flag
+    outcomes = {check.kind: check.outcome for check in only.verdict.checks}
+    assert outcomes[CheckKind.INSTRUMENT] is CheckOutcome.SUPPORTS
+    assert outcomes[CheckKind.UNIFORM_ATTENTION] is CheckOutcome.SKIPPED
+    assert CheckOutcome.ERRORED not in outcomes.values()
+    if level is CheckLevel.THOROUGH:
+        assert outcomes[CheckKind.HEADS] is outcomes[CheckKind.KNOCK_OUT] is CheckOutcome.SKIPPED
+        assert outcomes[CheckKind.OPERATOR_RULE] is not CheckOutcome.SKIPPED
+
+
+def test_a_graph_without_attention_refuses_what_it_cannot_do(client: Client) -> None:
+    """Attention itself, or a map of it as the answer's, is refused with the reason; without checks there are drops."""
+    for fields in ({"maps": MAPS}, {"primary_map": MapKind.RAW_ATTENTION}, {"attention": AttentionSelection()}):
+        with pytest.raises(FailedPrecondition, match="cannot be opened"):
+            client.explain(SENTENCES[0][1], model="closed", **fields)
+    plain = client.explain(SENTENCES[0][1], model="closed", level=CheckLevel.NONE)
+    assert [each.map for each in plain.attributions] == [MapKind.LEAVE_ONE_OUT]
+    assert plain.verdict.flag is Flag.NOT_CHECKED
 
 
 def texts() -> list[str]:

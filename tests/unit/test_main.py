@@ -311,7 +311,10 @@ def test_config_is_checked(folder: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().out == f"{config}: no mistakes; models: a\n"
     config.write_text("[models.a]\n")
     assert main(["check-config", str(config)]) == 2
-    assert capsys.readouterr().err == "rollcall: models.a.path: is missing: the directory of the model\n"
+    assert (
+        capsys.readouterr().err
+        == "rollcall: models.a.path: is missing: the directory of the model, or its .onnx file\n"
+    )
 
 
 def test_a_token_is_made(capsys: pytest.CaptureFixture[str]) -> None:

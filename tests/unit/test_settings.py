@@ -276,7 +276,7 @@ def test_all_mistakes_are_reported_together(folder: Path) -> None:
     ("toml", "problem"),
     [
         ("", "models: expected at least one model: a section [models.NAME] with a path, or --model NAME=PATH"),
-        ("[models.demo]\n", "models.demo.path: is missing: the directory of the model"),
+        ("[models.demo]\n", "models.demo.path: is missing: the directory of the model, or its .onnx file"),
         (MODEL + "device = 'tpu'", 'FILE: models.demo.device: expected "cpu" or "cuda:N", got \'tpu\''),
         (MODEL + "calibration = 'none.json'", "FILE: models.demo.calibration: no file FOLDER/none.json"),
         (

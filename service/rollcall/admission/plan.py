@@ -10,9 +10,9 @@ from rollcall.domain.explanation import ExplainRequest
 from rollcall.domain.maps import ALWAYS_RETURNED, DEFAULT_MAPS, MapKind, MissingMap
 from rollcall.domain.model import ModelCard
 from rollcall.domain.policy import Policy
-from rollcall.domain.verdicts import CheckLevel
+from rollcall.domain.verdicts import CheckLevel, Scope
 
-PRIMARY_ORDER = (MapKind.GRADIENT_ROLLOUT, MapKind.ATTENTION_ROLLOUT)
+PRIMARY_ORDER = (MapKind.GRADIENT_ROLLOUT, MapKind.ATTENTION_ROLLOUT, MapKind.EFFECT, MapKind.LEAVE_ONE_OUT)
 """The primary map where neither request nor calibration names one."""
 
 
@@ -64,12 +64,16 @@ def plan_work(
     if request.max_rows is not None and not 1 <= request.max_rows <= defaults.most_rows:
         raise InvalidInput.of("max_rows", f"must be between 1 and {defaults.most_rows}")
     lacking = {each.kind: each for each in card.lacking}
-    usual = (kind for kind in DEFAULT_MAPS if kind in card.maps or kind in lacking)
+    usual = [kind for kind in DEFAULT_MAPS if kind in card.maps or kind in lacking]
+    if card.scope is Scope.INPUT_ONLY:  # all that can be said without attention
+        usual.append(MapKind.LEAVE_ONE_OUT if level is CheckLevel.NONE else MapKind.EFFECT)
+        if request.attention is not None:
+            raise Unsupported("attention", f"model {card.ref.name}: its attention cannot be opened")
     primary = set() if request.primary_map is None else {request.primary_map}
     asked = set(request.maps or usual) | set(ALWAYS_RETURNED) | primary
     wanted = asked.intersection(card.maps)
     # Without one map the answer is still one; without its primary map it is none.
-    missing = asked - wanted - (lacking.keys() - primary)
+    missing = asked - wanted - (lacking.keys() - primary if wanted else set())
     if missing:
         name = min(kind.name for kind in missing)
         why = f": {lacking[MapKind[name]].reason}" if MapKind[name] in lacking else ""

@@ -91,13 +91,14 @@ class AttentionReductions:
 class Capture:
     """One untouched input: `logits` [C], `state` [D] at the read-out position, the decision, and reduced attention.
 
-    `norms` and `gradients` [L, Q, K] only where their maps were asked for.
+    `norms` and `gradients` [L, Q, K] only where their maps were asked for. Neither state nor attention where attention
+    is not open.
     """
 
     logits: torch.Tensor = field(repr=False)
-    state: torch.Tensor = field(repr=False)
+    state: torch.Tensor | None = field(repr=False)
     decision: Decision
-    attention: AttentionReductions
+    attention: AttentionReductions | None
     norms: torch.Tensor | None = field(repr=False)
     gradients: torch.Tensor | None = field(repr=False)
     selected: AttentionTensor | None

@@ -20,6 +20,7 @@ from rollcall.domain.decision import Decision, Task
 from rollcall.domain.inputs import Encoding, Unit
 from rollcall.domain.model import SelfTest
 from rollcall.domain.rows import AttentionEdit, RemovalOperator, Row
+from rollcall.domain.verdicts import Scope
 from rollcall.telemetry import logs
 
 _log = logging.getLogger(__name__)
@@ -68,10 +69,10 @@ def try_features(backend: Shares, close: float) -> tuple[SelfTest, ...]:
     )
 
 
-def try_company(backend: Backend) -> SelfTest:
+def try_company(backend: Backend, scope: Scope = Scope.ALL_LAYERS) -> SelfTest:
     """Whether a row's numbers depend on the rest of its batch, and so the backend's numerical floor; sets both."""
     inputs = [backend.synthetic(length) for length in _lengths(backend)]
-    changes = worst(_company_changes(backend, _rows(each)) for each in inputs)
+    changes = worst(_company_changes(backend, _rows(each, scope)) for each in inputs)
     backend.batch_is_neutral = changes == 0
     found = (_noise(backend, variants(each, [Row()])) for each in inputs)
     backend.noise = worst((backend.noise, changes, *found))
@@ -119,8 +120,8 @@ def synthetic_input(length: int, vocabulary: int, special: tuple[int, int], seed
     )
 
 
-def _rows(encoding: Encoding) -> list[BatchRow]:
-    """One of each kind."""
+def _rows(encoding: Encoding, scope: Scope = Scope.ALL_LAYERS) -> list[BatchRow]:
+    """One of each kind, or of those that change the input alone."""
     removed = np.arange(len(encoding.units)) % 3 == 0
     rows = [
         Row(readout=True),
@@ -130,6 +131,8 @@ def _rows(encoding: Encoding) -> list[BatchRow]:
         Row(edit=AttentionEdit.UNIFORM, readout=True),
         Row(edit=AttentionEdit.PERMUTED, seed=1),
     ]
+    if scope is Scope.INPUT_ONLY:
+        rows = [Row(), *(row for row in rows if row.removed is not None)]
     return variants(encoding, rows)
 
 

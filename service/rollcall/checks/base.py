@@ -17,7 +17,7 @@ from rollcall.domain.inputs import Encoding
 from rollcall.domain.maps import Bools, Floats, UnitMap
 from rollcall.domain.policy import Policy
 from rollcall.domain.rows import RemovalOperator, Row, RowResult
-from rollcall.domain.verdicts import CheckResult, Witness
+from rollcall.domain.verdicts import CheckResult, Scope, Witness
 
 Finding = TypeVar("Finding")
 Asking: TypeAlias = Generator[list[Row], list[RowResult], Finding]
@@ -36,6 +36,8 @@ class Subject:
     base: RowResult
     seed: int
     policy: Policy
+    scope: Scope = Scope.ALL_LAYERS
+    """Which counterfactuals can be made of this model."""
     noise: float = 0.0
     """Numerical floor of the model in its precision, relative: what the same row's numbers may lie apart."""
 

@@ -40,7 +40,7 @@ def instrument(subject: Subject, *, attention_is_uniform: bool) -> Asking[Instru
     ]
     base = _readout(subject.base)
     if not all(row.finite for row in (subject.base, plain, identity, uniform)):
-        return _not_numbers(subject)
+        return _not_numbers(subject, rows=3)
     policy = subject.policy
     scale = float(np.abs(base).max()) or 1.0
     floor = max(_shift(plain, base) / scale, policy.minimum_floor, subject.noise)
@@ -95,18 +95,49 @@ def instrument(subject: Subject, *, attention_is_uniform: bool) -> Asking[Instru
     )
 
 
-def _not_numbers(subject: Subject) -> InstrumentFinding:
+def replay(subject: Subject) -> Asking[InstrumentFinding]:
+    """Ask for a duplicate alone, of a model whose attention cannot be edited: the same input must answer the same."""
+    (plain,) = yield [Row()]
+    if not all(row.finite for row in (subject.base, plain)):
+        return _not_numbers(subject, rows=1)
+    policy = subject.policy
+    scale = max(1.0, float(np.abs(subject.base.logits).max()))
+    shift = float(np.abs(plain.logits - subject.base.logits).max()) / scale
+    floor = max(policy.minimum_floor, subject.noise)
+    passed = shift <= policy.identity_factor * floor
+    results = (
+        CheckResult(
+            kind=CheckKind.INSTRUMENT,
+            outcome=CheckOutcome.SUPPORTS if passed else CheckOutcome.CONTRADICTS,
+            statistic="replay_shift_in_floors",
+            value=shift / floor,
+            threshold=policy.identity_factor,
+            rows=1,
+            seed=subject.seed,
+            detail="A second run of the input gave " + ("the same answer." if passed else "another answer."),
+        ),
+        CheckResult(
+            kind=CheckKind.UNIFORM_ATTENTION,
+            outcome=CheckOutcome.SKIPPED,
+            statistic="tvd",
+            detail="This model's attention cannot be edited.",
+        ),
+    )
+    return InstrumentFinding(passed=passed, vacuous=False, results=results)
+
+
+def _not_numbers(subject: Subject, rows: int) -> InstrumentFinding:
     results = tuple(
         CheckResult(
             kind=kind,
             outcome=CheckOutcome.ERRORED,
             statistic=statistic,
-            rows=rows,
+            rows=asked,
             seed=subject.seed,
             detail="The rows are not all numbers; this is no evidence.",
         )
-        for kind, statistic, rows in (
-            (CheckKind.INSTRUMENT, "control_shift_in_floors", 3),
+        for kind, statistic, asked in (
+            (CheckKind.INSTRUMENT, "control_shift_in_floors", rows),
             (CheckKind.UNIFORM_ATTENTION, "tvd", 0),
         )
     )

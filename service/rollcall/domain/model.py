@@ -8,7 +8,7 @@ from rollcall.domain.decision import Task
 from rollcall.domain.inputs import Threshold
 from rollcall.domain.maps import MapKind, MissingMap
 from rollcall.domain.rows import RemovalOperator
-from rollcall.domain.verdicts import CalibrationRef, CheckKind
+from rollcall.domain.verdicts import CalibrationRef, CheckKind, Scope
 
 
 def model_key(name: str, revision: str) -> str:
@@ -68,6 +68,8 @@ class ModelCard:
     calibration: CalibrationRef
     threshold: Threshold | None
     text_pairs: bool
+    scope: Scope = Scope.ALL_LAYERS
+    """Which counterfactuals its verdicts rest on."""
     lacking: tuple[MissingMap, ...] = ()
     """Maps that its runtime cannot make, and why; a request for one gets the reason and the rest of its answer."""
     noise: float = 0.0

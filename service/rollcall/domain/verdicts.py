@@ -97,6 +97,19 @@ class CheckOutcome(Enum):
     """A number for people to read, evidence neither way."""
 
 
+EDITING_CHECKS = frozenset(
+    {
+        CheckKind.UNIFORM_ATTENTION,
+        CheckKind.REWIRING,
+        CheckKind.REWIRING_SCOPES,
+        CheckKind.KNOCK_OUT,
+        CheckKind.HEADS,
+        CheckKind.ADVERSARY,
+    }
+)
+"""Checks that edit attention: none of them where the scope is INPUT_ONLY."""
+
+
 class Scope(Enum):
     """Which counterfactuals a verdict rests on."""
 

@@ -121,11 +121,12 @@ class Engine:
         kinds = [kind for kind in DEFAULT_MAPS if kind in request.maps]
         weights = [_token_weights(kind, capture, request.options, backend.readout) for kind in kinds]
         wants_layers = MapKind.ATTENTION_FLOW in request.maps
-        layers = [torch.stack([layer[0] for layer in capture.attention.fused])] if wants_layers else []
-        logits, state, *others = to_host(capture.logits, capture.state, *weights, *layers)
-        weights_on_host = others[: len(kinds)]
+        layers = [torch.stack([layer[0] for layer in _captured(capture.attention).fused])] if wants_layers else []
+        states = [] if capture.state is None else [capture.state]
+        logits, *others = to_host(capture.logits, *states, *weights, *layers)
+        weights_on_host = others[len(states) :][: len(kinds)]
         return Captured(
-            row=RowResult(logits=logits, readout=state),
+            row=RowResult(logits=logits, readout=others[0] if states else None),
             decision=capture.decision,
             maps=tuple(_unit_map(kind, found[0], encoding) for kind, found in zip(kinds, weights_on_host, strict=True)),
             attention=capture.selected,
@@ -200,9 +201,9 @@ def _token_weights(kind: MapKind, capture: Capture, options: MapOptions, readout
     """Weights per token [1, T] of one map of the untouched input."""
     match kind:
         case MapKind.RAW_ATTENTION:
-            return raw_attention(capture.attention.readout, options.raw_layers, options.raw_heads)
+            return raw_attention(_captured(capture.attention).readout, options.raw_layers, options.raw_heads)
         case MapKind.ATTENTION_ROLLOUT:
-            return attention_rollout(capture.attention.fused, readout, options.rollout_start_layer)
+            return attention_rollout(_captured(capture.attention).fused, readout, options.rollout_start_layer)
         case MapKind.NORM_ROLLOUT:
             return norm_rollout(_captured(capture.norms).unsqueeze(0), readout)
         case MapKind.GRADIENT_ROLLOUT:
@@ -212,11 +213,11 @@ def _token_weights(kind: MapKind, capture: Capture, options: MapOptions, readout
             raise ValueError(message)
 
 
-def _captured(tensor: torch.Tensor | None) -> torch.Tensor:
-    if tensor is None:
+def _captured(part: T | None) -> T:
+    if part is None:
         message = "the capture lacks what was asked for"
         raise ValueError(message)
-    return tensor
+    return part
 
 
 def _unit_map(kind: MapKind, weights: Floats, encoding: Encoding) -> UnitMap:

@@ -44,7 +44,7 @@ def inspect(options: argparse.Namespace) -> int:
 def _lines(file: Path, found: Inspection) -> list[str]:
     head = [f"{file}: opset {found.opset}; takes {', '.join(found.inputs)}; gives {found.logits}"]
     if found.problem:
-        return [*head, f"attention cannot be opened: {found.problem}", "It serves predictions only."]
+        return [*head, f"attention cannot be opened: {found.problem}", "It is explained by removing words alone."]
     written = f"; {found.expanded} fused operators were written out" if found.expanded else ""
     return [
         *head,

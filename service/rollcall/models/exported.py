@@ -53,15 +53,17 @@ def load_exported(file: Path, *, device: str, dtype: str, max_units: int) -> Loa
         message = f"{file} was exported in {backend.dtype}: it cannot be served in {dtype}"
         raise ModelRejected(message)
     _require_longest(file, backend)
+    self_tests = backend.self_test()
     described = {path for pattern in DESCRIBING for path in home.glob(pattern)} - set(home.glob(NO_PART))
     return LoadedModel(
         backend=backend,
         family=family.title if family else str(config.model_type),
         labels=labels,
         digest=files_digest({file, *weights, *described}),
-        self_tests=backend.self_test(),
+        self_tests=self_tests,
         maps=backend.maps,
         lacking=backend.lacking,
+        scope=backend.scope,
     )
 
 

@@ -23,7 +23,7 @@ from rollcall.domain.inputs import Threshold
 from rollcall.domain.maps import MapKind, MissingMap
 from rollcall.domain.model import ModelCard, ModelRef, SelfTest
 from rollcall.domain.rows import RemovalOperator
-from rollcall.domain.verdicts import CalibrationRef, CheckKind
+from rollcall.domain.verdicts import EDITING_CHECKS, CalibrationRef, CheckKind, Scope
 from rollcall.models.directory import (
     DESCRIBING,
     encoder_of,
@@ -50,6 +50,7 @@ class LoadedModel:
     self_tests: tuple[SelfTest, ...]
     maps: tuple[MapKind, ...] = tuple(MapKind)
     lacking: tuple[MissingMap, ...] = ()
+    scope: Scope = Scope.ALL_LAYERS
 
     @property
     def failed(self) -> tuple[str, ...]:
@@ -88,7 +89,8 @@ class LoadedModel:
             self_tests=self.self_tests,
             maps=self.maps,
             lacking=self.lacking,
-            checks=tuple(CheckKind),
+            scope=self.scope,
+            checks=tuple(kind for kind in CheckKind if self.scope is Scope.ALL_LAYERS or kind not in EDITING_CHECKS),
             operators=tuple(RemovalOperator),
             calibration=calibration,
             threshold=threshold,

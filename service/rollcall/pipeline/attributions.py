@@ -7,7 +7,7 @@ from math import isfinite
 from rollcall.checks.base import Subject
 from rollcall.domain.explanation import Attribution
 from rollcall.domain.maps import UnitMap
-from rollcall.domain.verdicts import CalibrationRef, Flag, Reason, Scope, Verdict
+from rollcall.domain.verdicts import CalibrationRef, Flag, Reason, Verdict
 from rollcall.pipeline.checking import Checked, CheckedMap
 from rollcall.verdict.calibration import UNCALIBRATED, Calibration
 
@@ -31,7 +31,7 @@ def _verdict(found: CheckedMap, subject: Subject, reference: CalibrationRef) -> 
     return Verdict(
         flag=found.ruling.flag,
         reason=found.ruling.reason,
-        scope=Scope.ALL_LAYERS,
+        scope=subject.scope,
         alignment=found.assessment.alignment,
         calibration=reference,
         checks=found.checks,
@@ -47,7 +47,7 @@ def _not_checked(subject: Subject, reference: CalibrationRef) -> Verdict:
     return Verdict(
         flag=Flag.NOT_CHECKED,
         reason=Reason.NONE,
-        scope=Scope.ALL_LAYERS,
+        scope=subject.scope,
         alignment=None,
         calibration=reference,
         checks=(),

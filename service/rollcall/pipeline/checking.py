@@ -17,7 +17,7 @@ from rollcall.checks.alignment import Look, plan_looks
 from rollcall.checks.base import Asking, Subject, WitnessFinding, WitnessSubject
 from rollcall.checks.contradiction import contradiction
 from rollcall.checks.decision_flip import FlipFinding, decision_flip
-from rollcall.checks.instrument import instrument
+from rollcall.checks.instrument import instrument, replay
 from rollcall.checks.omission import omission
 from rollcall.checks.reach import ReachFinding, reach
 from rollcall.checks.rewiring import rewiring_rows
@@ -25,7 +25,7 @@ from rollcall.checks.support import support
 from rollcall.domain.explanation import DecisionFlip, Effect
 from rollcall.domain.maps import REWIRED_MAPS, Floats, MapKind, MissingMap, UnitMap
 from rollcall.domain.rows import Row
-from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult, Flag, Reason, Witness
+from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult, Flag, Reason, Scope, Witness
 from rollcall.pipeline.lockstep import OutOfBudgetError, RunRows, plain, run_together
 from rollcall.pipeline.stopwatch import Stopwatch
 from rollcall.verdict.assess import Assessment, Estimates, Measurements, after_witnesses, assess, estimate_all
@@ -184,7 +184,12 @@ class Checker:
         """Run one round's rows as one batch and add what they measured, or the crash of the batch."""
         askings: dict[str, Asking[Any]] = {}
         if number == 0:
-            askings["instrument"] = instrument(self.subject, attention_is_uniform=self.attention_is_uniform)
+            editable = self.subject.scope is Scope.ALL_LAYERS
+            askings["instrument"] = (
+                instrument(self.subject, attention_is_uniform=self.attention_is_uniform)
+                if editable
+                else replay(self.subject)
+            )
             askings["reach"] = reach(self.subject)
         if look is not None:
             askings["removals"] = plain(look.rows())

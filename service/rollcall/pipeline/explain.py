@@ -241,6 +241,7 @@ class Pipeline:
                 base=captured.row,
                 seed=seed,
                 policy=plan.policy,
+                scope=entry.card.scope,
                 noise=entry.card.noise,
             )
             budget = self._budget(request, plan, entry, encoding, job)
@@ -508,7 +509,7 @@ class Pipeline:
             subject=subject,
             maps=tuple(each.assessment.map for each in ordered),
             first=sum(each.assessment.map.kind in matter for each in ordered),
-            attention=references[MapKind.RAW_ATTENTION].scores,
+            attention=references[MapKind.RAW_ATTENTION].scores if MapKind.RAW_ATTENTION in references else None,
             gradient=references[MapKind.INPUT_X_GRADIENT].signed if MapKind.INPUT_X_GRADIENT in references else None,
             layers=entry.card.layers,
             heads=entry.card.heads,

@@ -6,10 +6,16 @@ from rollcall.domain.errors import FieldViolation, InvalidInput
 from rollcall.domain.explanation import ExplainRequest
 from rollcall.domain.maps import AttentionSelection, attention_bytes
 from rollcall.domain.model import ModelCard
+from rollcall.domain.verdicts import Scope
 
 
 def check_layers_and_heads(request: ExplainRequest, card: ModelCard) -> None:
-    """Check every layer and head that is named; raises InvalidInput with all that are out of range."""
+    """Check every layer and head that is named; raises InvalidInput with all that are out of range.
+
+    A model whose attention is closed has no map that would look at any.
+    """
+    if card.scope is Scope.INPUT_ONLY:
+        return
     options, attention = request.map_options, request.attention or AttentionSelection()
     named = {
         "raw_attention.layers": (options.raw_layers, card.layers),

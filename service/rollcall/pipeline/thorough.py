@@ -34,7 +34,7 @@ from rollcall.domain.model import ModelCard
 from rollcall.domain.policy import ThoroughPolicy
 from rollcall.domain.rows import RemovalOperator, Row, RowResult
 from rollcall.domain.seeds import derived_seed
-from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult, Witness
+from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult, Scope, Witness
 from rollcall.pipeline.lockstep import OutOfBudgetError, RunRows, run_together
 from rollcall.telemetry import logs
 
@@ -48,6 +48,10 @@ TURN_ROWS = 64
 USUAL_DRAWS = 40
 """Random sets that a knock-out takes on average."""
 ORDER = "order of the effects"
+
+
+class OutOfScopeError(Exception):
+    """A check that edits attention, of a model whose attention is not open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,14 +105,14 @@ def planned_rows(n: int, maps: Collection[MapKind], card: ModelCard, policy: Tho
 class ThoroughChecker:
     """Runs the thorough checks on one subject. `maps`: those that matter, the `first`, before the others.
 
-    `attention` [n]: RAW_ATTENTION; `gradient` [n]: signed gradient times input, None where the backend has none;
-    `search` runs an adversary's search.
+    `attention` [n]: RAW_ATTENTION, None where attention is not open; `gradient` [n]: signed gradient times input, None
+    where the backend has none; `search` runs an adversary's search.
     """
 
     subject: Subject
     maps: tuple[UnitMap, ...]
     first: int
-    attention: Floats = field(repr=False)
+    attention: Floats | None = field(repr=False)
     gradient: Floats | None = field(repr=False)
     layers: int
     heads: int
@@ -121,7 +125,7 @@ class ThoroughChecker:
         """Run everything that the budget allows."""
         affords = self.budget.affords
         run = OnceRun(run=self.run, affords=affords)
-        found: dict[Any, Any] = {}
+        found: dict[Any, Any] = {} if self._is_editable else self._out_of_scope()
         for phase in (self._shared, self._adversaries, self._erasure, self._others):
             askings = phase(found)
             made = await askings if isinstance(askings, Awaitable) else askings
@@ -140,13 +144,25 @@ class ThoroughChecker:
 
     def _shared(self, _: dict[Any, Any]) -> dict[Any, Asking[Any]]:
         """What is measured once for all maps, and the knock-outs of the maps that matter."""
+        edits: dict[Any, Asking[Any]] = {}
+        if self._is_editable:
+            edits[CheckKind.REWIRING_SCOPES] = rewiring_scopes(self.subject, self.layers, self.policy)
+            edits[CheckKind.HEADS] = heads(self.subject, self.layers, self.heads, self.policy)
         return {
             CheckKind.OPERATOR_RULE: masking(self.subject, self.policy),
-            CheckKind.REWIRING_SCOPES: rewiring_scopes(self.subject, self.layers, self.policy),
-            CheckKind.HEADS: heads(self.subject, self.layers, self.heads, self.policy),
+            **edits,
             CheckKind.RANK_AGREEMENT: single_drops(self.subject),
             **self._knock_outs(self.maps[: self.first]),
         }
+
+    @property
+    def _is_editable(self) -> bool:
+        return self.subject.scope is Scope.ALL_LAYERS
+
+    def _out_of_scope(self) -> dict[Any, Any]:
+        """What stands in the place of checks that edit attention."""
+        trials = [(each.kind, trial) for each in self.maps for trial in TRIALS]
+        return dict.fromkeys([CheckKind.REWIRING_SCOPES, CheckKind.HEADS, *trials], OutOfScopeError())
 
     async def _adversaries(self, found: dict[Any, Any]) -> dict[Any, Asking[Any]]:
         """Search for maps that are made of attention alone, and ask for a forward of what the search proposes."""
@@ -208,6 +224,8 @@ class ThoroughChecker:
         return {(each.kind, CheckKind.ERASURE): curve(self.subject, self._case(each).ranked) for each in maps}
 
     def _knock_outs(self, maps: Sequence[UnitMap]) -> dict[Any, Asking[Any]]:
+        if self.attention is None:
+            return {}
         return {
             (each.kind, trial): knock_out(
                 self.subject, support_set(self._case(each)), self.attention, self.policy, trial
@@ -303,11 +321,10 @@ class ThoroughChecker:
 
 
 def absent(kind: CheckKind, found: object) -> CheckResult:
-    """What stands where a check gave nothing: it crashed, or the budget did not allow it."""
-    spent = isinstance(found, OutOfBudgetError)
-    return CheckResult(
-        kind=kind,
-        outcome=CheckOutcome.SKIPPED if spent else CheckOutcome.ERRORED,
-        statistic="none",
-        detail="The budget was spent." if spent else "The check crashed or met values that are not numbers.",
-    )
+    """What stands where a check gave nothing: it crashed, the budget did not allow it, or it cannot be made here."""
+    outcome, detail = CheckOutcome.ERRORED, "The check crashed or met values that are not numbers."
+    if isinstance(found, OutOfBudgetError):
+        outcome, detail = CheckOutcome.SKIPPED, "The budget was spent."
+    elif isinstance(found, OutOfScopeError):
+        outcome, detail = CheckOutcome.SKIPPED, "This model's attention cannot be edited."
+    return CheckResult(kind=kind, outcome=outcome, statistic="none", detail=detail)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rollcall.disk import replace_file
 from rollcall.domain.maps import DEFAULT_MAPS, MapKind
+from rollcall.domain.verdicts import Scope
 from rollcall.settings import is_servable
 from rollcall.verdict.calibration import SUFFIX, calibration_path
 
@@ -109,6 +110,9 @@ def load(options: argparse.Namespace) -> LoadedModel:
     model = load_model(options.model, dtype=options.dtype)
     if model.failed:
         message = f"{options.model}: failed its self-tests ({', '.join(model.failed)}): predictions only"
+        raise StudyError(message)
+    if model.scope is Scope.INPUT_ONLY:
+        message = f"{options.model}: its attention cannot be opened, so that it has no maps to measure"
         raise StudyError(message)
     return model
 

@@ -27,7 +27,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics import MetricWrapperBase
 
 from rollcall.domain.maps import DEFAULT_MAPS, MapKind
-from rollcall.domain.verdicts import CheckKind, Scope
+from rollcall.domain.verdicts import CheckKind
 from rollcall.telemetry.series import OTHER, Family
 from rollcall.telemetry.versions import versions
 
@@ -296,7 +296,7 @@ class Metrics:
         """Record a model that is ready to serve."""
         ref = card.ref
         digest = ref.digest.removeprefix("sha256:")[:12]
-        scope = Scope.ALL_LAYERS.value if card.explainable else PREDICTIONS_ONLY
+        scope = card.scope.value if card.explainable else PREDICTIONS_ONLY
         self._forget_info(ref.name)
         labels = (ref.name, ref.revision, digest, ref.backend, ref.device, ref.dtype, scope)
         self._model_info.labels(*labels).set(1)

@@ -309,6 +309,7 @@ class Model(_message.Message):
     TEXT_PAIRS_FIELD_NUMBER: _builtins.int
     RECORD_FIELD_NUMBER: _builtins.int
     MISSING_MAPS_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
     family: _builtins.str
     """Architecture family, e.g. "bert"."""
     task: Global___Task.ValueType
@@ -331,6 +332,10 @@ class Model(_message.Message):
     """Whether requests without a model name go here."""
     text_pairs: _builtins.bool
     """Whether the model takes text pairs."""
+    scope: _explanation_pb2.Scope.ValueType
+    """Which counterfactuals its verdicts rest on. INPUT_ONLY where its attention cannot be opened; a self-test that did not
+    pass then says why.
+    """
     @_builtins.property
     def ref(self) -> _common_pb2.ModelRef:
         """Which weights."""
@@ -395,10 +400,11 @@ class Model(_message.Message):
         text_pairs: _builtins.bool = ...,
         record: Global___ModelRecord | None = ...,
         missing_maps: _abc.Iterable[_explanation_pb2.MissingMap] | None = ...,
+        scope: _explanation_pb2.Scope.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "record", b"record", "ref", b"ref", "threshold", b"threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "checks", b"checks", "explainable", b"explainable", "family", b"family", "heads", b"heads", "is_default", b"is_default", "labels", b"labels", "layers", b"layers", "maps", b"maps", "max_characters", b"max_characters", "max_rows", b"max_rows", "max_tokens", b"max_tokens", "max_units", b"max_units", "missing_maps", b"missing_maps", "operators", b"operators", "record", b"record", "ref", b"ref", "self_tests", b"self_tests", "task", b"task", "text_pairs", b"text_pairs", "threshold", b"threshold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "checks", b"checks", "explainable", b"explainable", "family", b"family", "heads", b"heads", "is_default", b"is_default", "labels", b"labels", "layers", b"layers", "maps", b"maps", "max_characters", b"max_characters", "max_rows", b"max_rows", "max_tokens", b"max_tokens", "max_units", b"max_units", "missing_maps", b"missing_maps", "operators", b"operators", "record", b"record", "ref", b"ref", "scope", b"scope", "self_tests", b"self_tests", "task", b"task", "text_pairs", b"text_pairs", "threshold", b"threshold"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -9,10 +9,10 @@ import pytest
 
 from rollcall.admission.plan import ServerDefaults, WorkPlan, plan_work
 from rollcall.domain.errors import InvalidInput, Unsupported
-from rollcall.domain.maps import ALWAYS_RETURNED, DEFAULT_MAPS, MapKind, MissingMap
+from rollcall.domain.maps import ALWAYS_RETURNED, DEFAULT_MAPS, AttentionSelection, MapKind, MissingMap
 from rollcall.domain.model import ModelCard
 from rollcall.domain.policy import Policy
-from rollcall.domain.verdicts import CheckLevel
+from rollcall.domain.verdicts import CheckLevel, Scope
 from tests.harness import ask
 from tests.unit.pipeline.cards import FAILED, PASSED, PLAIN, card
 
@@ -63,6 +63,22 @@ def test_what_a_runtime_lacks_is_said_and_the_rest_answered() -> None:
         plan(lacks, primary_map=MapKind.GRADIENT_ROLLOUT)
     with pytest.raises(Unsupported, match="cannot make the map NORM_ROLLOUT"):
         plan(lacks, maps=(MapKind.NORM_ROLLOUT,))
+
+
+def test_a_model_whose_attention_is_closed_is_explained_by_its_effects() -> None:
+    """What is left is EFFECT, or without checks LEAVE_ONE_OUT; who insists on attention reads why there is none."""
+    kinds = (MapKind.LEAVE_ONE_OUT, MapKind.EFFECT)
+    lacking = tuple(MissingMap(kind=kind, reason="Closed.", late=False) for kind in MapKind if kind not in kinds)
+    closed = card(maps=kinds, lacking=lacking, scope=Scope.INPUT_ONLY, layers=0, heads=0)
+    usual = plan(closed)
+    assert (usual.maps, usual.primary) == ((MapKind.EFFECT,), MapKind.EFFECT)
+    assert tuple(each.kind for each in usual.lacking) == DEFAULT_MAPS
+    assert plan(closed, check_level=CheckLevel.NONE).maps == (MapKind.LEAVE_ONE_OUT,)
+    for fields in ({"maps": ALWAYS_RETURNED}, {"primary_map": MapKind.RAW_ATTENTION}):
+        with pytest.raises(Unsupported, match=r"cannot make the map \w+: Closed\."):
+            plan(closed, **fields)
+    with pytest.raises(Unsupported, match="its attention cannot be opened"):
+        plan(closed, attention=AttentionSelection())
 
 
 def test_the_primary_map_is_the_requests_then_the_calibrations() -> None:

@@ -98,6 +98,8 @@ def test_a_capture_is_the_stock_prediction_bit_for_bit(tiny: Tiny, length: int, 
     request = CaptureRequest(maps=frozenset(kinds), options=MapOptions(), decide=decide, attention=None)
     capture = tiny.backend.capture(tiny.backend.encode(TokensInput(input_ids=ids)), request)
     assert torch.equal(capture.logits, expected[0])
+    assert capture.state is not None
+    assert capture.attention is not None
     assert torch.equal(capture.state, state[0])
     assert [logits.tolist() for logits in decided] == [expected[0].double().tolist()]
     assert capture.decision == Decision(task=Task.SINGLE_LABEL, target=int(expected[0].argmin()))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rollcall.checks.base import Subject
-from rollcall.checks.instrument import InstrumentFinding, instrument
+from rollcall.checks.instrument import InstrumentFinding, instrument, replay
 from rollcall.domain.rows import AttentionEdit, Row, RowResult
 from rollcall.domain.verdicts import CheckKind, CheckOutcome
 from tests.subjects import NAN, answer, drive, subject
@@ -135,3 +135,19 @@ def test_a_row_without_the_state_is_a_crash_not_a_pass() -> None:
     """A backend that forgets the state makes the check crash, which is no evidence."""
     with pytest.raises(ValueError, match="read-out state"):
         drive(instrument(_about(), attention_is_uniform=False), lambda _: answer(2.0))
+
+
+@pytest.mark.parametrize(
+    ("margin", "expected"),
+    [(2.0, CheckOutcome.SUPPORTS), (2.01, CheckOutcome.CONTRADICTS), (NAN, CheckOutcome.ERRORED)],
+)
+def test_closed_attention_is_proved_by_a_second_run_alone(margin: float, expected: CheckOutcome) -> None:
+    """Where attention cannot be edited the same input must answer the same, and no control is claimed."""
+    driven = drive(replay(subject(4, base=answer(2.0))), lambda _: answer(margin))
+    assert [row.edit for row in driven.rows] == [AttentionEdit.NONE]
+    assert not driven.rows[0].readout
+    instrument_result, uniform_result = driven.finding.results
+    assert instrument_result.outcome is expected
+    assert driven.finding.passed is (expected is CheckOutcome.SUPPORTS)
+    assert instrument_result.rows == 1
+    assert uniform_result.outcome in {CheckOutcome.SKIPPED, CheckOutcome.ERRORED}

@@ -14,8 +14,9 @@ from onnx.helper import make_tensor_value_info
 
 from rollcall.domain.errors import ModelRejected
 from rollcall.domain.maps import MapKind
+from rollcall.domain.verdicts import Scope
 from rollcall.models.loading import LoadedModel, load_model
-from tests.exports import export
+from tests.exports import export, hide_attention
 
 Spoil = Callable[[Path], None]
 
@@ -164,14 +165,31 @@ def test_a_directory_with_several_files_says_so(file: Path) -> None:
         load_model(file.parent)
 
 
-def test_attention_that_is_not_found_leaves_predictions(file: Path) -> None:
-    """A graph whose attention cannot be told apart still predicts, and says what it cannot do and why."""
+def test_attention_that_is_not_found_leaves_removals(file: Path) -> None:
+    """A graph whose attention cannot be told apart is explained by removals alone, and says what it lacks and why."""
+    hide_attention(file)
+    loaded: LoadedModel = load_model(file)
+    assert loaded.failed == ()
+    assert loaded.scope is Scope.INPUT_ONLY
+    test = next(test for test in loaded.self_tests if test.name == "attention_found")
+    assert not test.passed
+    assert "no attention was found" in test.detail
+    assert loaded.maps == (MapKind.LEAVE_ONE_OUT, MapKind.EFFECT)
+    assert all("no attention was found" in each.reason for each in loaded.lacking)
+    assert loaded.backend.batch_is_neutral
+
+
+def test_attention_that_fails_its_test_is_closed_again(file: Path) -> None:
+    """A graph that ignores one of its layers' attention cannot be edited there: it is not used, and the test named."""
     model = onnx.load(file)
     for node in model.graph.node:
-        if node.op_type == "Softmax":
-            node.op_type = "LogSoftmax"
+        if node.op_type == "Softmax":  # attention that does not sum to one is none
+            node.output[0] += ".whole"
+            half = onnx.helper.make_node("Mul", [node.output[0], "half"], [node.output[0].removesuffix(".whole")])
+            model.graph.node.insert(list(model.graph.node).index(node) + 1, half)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(0.5, np.float32), "half"))
     onnx.save(model, file)
-    loaded: LoadedModel = load_model(file)
-    (test,) = loaded.self_tests
-    assert loaded.failed == ("attention_found",)
-    assert "no attention was found" in test.detail
+    loaded = load_model(file)
+    assert loaded.failed == ()
+    assert loaded.scope is Scope.INPUT_ONLY
+    assert "rows_sum_to_one" in loaded.lacking[0].reason

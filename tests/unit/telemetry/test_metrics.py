@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from rollcall.domain.maps import DEFAULT_MAPS, MapKind
-from rollcall.domain.verdicts import Flag, Reason
+from rollcall.domain.verdicts import Flag, Reason, Scope
 from rollcall.telemetry.metrics import CODES, METHODS, SERVICES, STREAMS, TIMED, Load, Metrics
 from rollcall.telemetry.versions import versions
 from tests.unit.edge import samples
@@ -160,6 +160,9 @@ def test_models_are_described(bench: Bench) -> None:
     assert bench.value("rollcall_model_ready", model=samples.MODEL) == 1
     bench.metrics.model_ready(samples.MODEL, ready=False)
     assert bench.value("rollcall_model_ready", model=samples.MODEL) == 0
+    closed = replace(samples.card(), scope=Scope.INPUT_ONLY)
+    bench.metrics.model_loaded(closed, 1.5)
+    assert bench.value("rollcall_model_info", model=samples.MODEL, scope="input_only", **info) == 1
     failed = replace(samples.card().self_tests[0], passed=False)
     bench.metrics.model_loaded(replace(samples.card("second"), self_tests=(failed,)), 1.5)
     assert bench.value("rollcall_model_info", model="second", scope="predictions_only", **info) == 1

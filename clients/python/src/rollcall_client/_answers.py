@@ -273,6 +273,7 @@ def _model(model: model_pb2.Model) -> types.Model:
         missing_maps=tuple(
             types.MissingMap(map=enums.MapKind(missing.map), reason=missing.reason) for missing in model.missing_maps
         ),
+        scope=enums.Scope(model.scope),
     )
 
 

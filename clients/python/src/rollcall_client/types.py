@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rollcall_client._json import JsonValue, plain
+from rollcall_client.enums import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
         RecordMode,
         RecordState,
         RemovalOperator,
-        Scope,
         Task,
     )
     from rollcall_client.options import Threshold
@@ -417,6 +417,8 @@ class Model:
     record: ModelRecord | None = None
     missing_maps: tuple[MissingMap, ...] = ()
     """Maps that the model's runtime cannot make, and why."""
+    scope: Scope = Scope.UNSPECIFIED
+    """Which counterfactuals its verdicts rest on; unspecified by servers that do not say."""
 
     def to_dict(self) -> dict[str, JsonValue]:
         """The model as values that `json.dumps` takes, by the rules of `Explanation.to_dict`."""

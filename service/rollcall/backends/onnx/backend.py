@@ -30,7 +30,7 @@ from rollcall.backends.edits import explicit_rows
 from rollcall.backends.encoding import Encoder
 from rollcall.backends.observers import CaptureObserver, Reducer
 from rollcall.backends.onnx.open_session import OpenSession
-from rollcall.backends.onnx.self_test import NEUTRAL, OnnxSelfTester
+from rollcall.backends.onnx.self_test import FOUND, NEUTRAL, OnnxSelfTester, padded_equals_alone
 from rollcall.backends.onnx.sessions import Session
 from rollcall.backends.onnx.surgery import NotOpenedError
 from rollcall.backends.self_test import LENGTHS
@@ -40,9 +40,10 @@ from rollcall.backends.tensors import select_attention
 from rollcall.domain.decision import Task
 from rollcall.domain.errors import ModelRejected
 from rollcall.domain.inputs import Encoding, ModelInput
-from rollcall.domain.maps import MapKind, MissingMap
+from rollcall.domain.maps import MEASURED_MAPS, MapKind, MissingMap
 from rollcall.domain.model import SelfTest
 from rollcall.domain.rows import AttentionEdit, Row
+from rollcall.domain.verdicts import Scope
 
 Tensor = torch.Tensor
 
@@ -72,19 +73,14 @@ class OnnxBackend:
     def __init__(self, file: Path, encoder: Encoder, *, task: Task, declared: Shape, device: str) -> None:
         """Load a file; `declared` is what its configuration says.
 
-        Raises ModelRejected for a graph that cannot even predict. One whose attention cannot be opened predicts only.
+        Raises ModelRejected for a graph that cannot predict. Where attention cannot be opened only inputs are changed.
         """
         self._encoder = encoder
         self.task = task
         self.device = device
         self._plain, self._logits = load_plain(file, device)
-        self._opened: OpenSession | None = None
-        self._closed = ""
+        self._declared = declared
         probe = variants(self._synthetic(LENGTHS[0], encoder), [Row()])
-        try:
-            self._opened = OpenSession.of(file, self._logits, self._inputs(probe)[0], device)
-        except NotOpenedError as error:
-            self._closed = str(error)
         logits = self.predict(probe)
         if logits.shape != (1, declared.classes):
             message = (
@@ -92,14 +88,10 @@ class OnnxBackend:
             )
             raise ModelRejected(message)
         self._dtype = logits.dtype
-        self.shape = replace(declared, layers=0, heads=0)
-        self.readout, self.maps = 0, tuple[MapKind, ...]()
-        self.lacking = tuple(MissingMap(kind=kind, reason=reason, late=False) for kind, reason in LACKING.items())
-        if self._opened is not None:
-            opened = self._opened
-            self._dtype, self.readout = opened.dtype, opened.readout
-            self.maps = tuple(kind for kind in MapKind if kind not in LACKING)
-            self.shape = replace(declared, layers=opened.layers, heads=opened.heads, width=opened.width)
+        try:
+            self._use(OpenSession.of(file, self._logits, self._inputs(probe)[0], device), "")
+        except NotOpenedError as error:
+            self._use(None, str(error))
         self.dtype = str(self._dtype).removeprefix("torch.")
         # The self-tests raise the one and may allow the other.
         self.noise = torch.finfo(self._dtype).eps
@@ -139,9 +131,15 @@ class OnnxBackend:
 
     def capture(self, encoding: Encoding, request: CaptureRequest) -> Capture:
         """Run the untouched input once in each session: its logits are bitwise those of the file on it alone."""
-        assert self._opened is not None
         inputs, _ = self._inputs(variants(encoding, [Row()]))
-        logits, seen = self._predict(inputs)[0], self._opened.see(inputs)
+        logits = self._predict(inputs)[0]
+        decision = request.decide(logits.double().cpu().numpy())
+        if self._opened is None:
+            return Capture(
+                logits=logits, state=None, decision=decision, attention=None, norms=None, gradients=None,
+                selected=None, uniform=False,
+            )  # fmt: skip
+        seen = self._opened.see(inputs)
         observer = CaptureObserver(
             reducer=Reducer(readout=self.readout, fusions=(request.options.rollout_fusion,)),
             blocks=(),
@@ -153,7 +151,7 @@ class OnnxBackend:
         return Capture(
             logits=logits,
             state=seen.states[0],
-            decision=request.decide(logits.double().cpu().numpy()),
+            decision=decision,
             attention=observer.reducer.reductions(),
             norms=None,
             gradients=None,
@@ -166,19 +164,38 @@ class OnnxBackend:
         return self._synthetic(length, self._encoder, seed)
 
     def self_test(self) -> tuple[SelfTest, ...]:
-        """Prove on synthetic ids that attention was found, and that it can be read and edited."""
-        if self._opened is None:
-            detail = f"Attention cannot be opened: {self._closed}."
-            return (SelfTest(name="attention_found", passed=False, value=0.0, tolerance=1.0, detail=detail),)
+        """Prove on synthetic ids that rows are themselves in a batch, and that attention can be read and edited.
+
+        Attention that fails is closed again: what is left, and said, is the scope INPUT_ONLY.
+        """
         rows = [row for length in LENGTHS for row in variants(self.synthetic(length), [Row()])]
         inputs, visible = self._inputs(rows)
-        tests = OnnxSelfTester(plain=self._predict, opened=self._opened, inputs=inputs, visible=visible).run()
-        if not all(test.passed for test in tests):
-            return tests
-        company = try_company(self)
-        # Rows of one request run in both sessions.
-        self.noise = max(self.noise, *(test.value for test in tests if test.name == NEUTRAL))
-        return (*tests, company)
+        found = SelfTest(name=FOUND, passed=self._opened is not None, value=self.shape.layers, tolerance=1.0,
+                         detail=self._closed or f"{self.shape.layers} layers.", required=False)  # fmt: skip
+        tests = [found]
+        if self._opened is not None:
+            tests += OnnxSelfTester(plain=self._predict, opened=self._opened, inputs=inputs, visible=visible).run()
+            # Rows of one request run in both sessions.
+            self.noise = max(self.noise, *(test.value for test in tests if test.name == NEUTRAL))
+        failed = next((test for test in tests if not test.passed), None)
+        if failed is not None:
+            self._use(None, f"self-test {failed.name}: {failed.detail}")
+        return (*tests, padded_equals_alone(self._predict, inputs), try_company(self, self.scope))
+
+    def _use(self, opened: OpenSession | None, problem: str) -> None:
+        """Read and edit attention by this session; by none, for a `problem`."""
+        self._opened, self._closed = opened, problem
+        self.readout, self.scope = 0, Scope.INPUT_ONLY
+        self.shape = replace(self._declared, layers=0, heads=0)
+        why = LACKING
+        if opened is None:
+            closed = f"Attention of this graph cannot be opened: {problem}"
+            why = {kind: closed for kind in MapKind if kind not in MEASURED_MAPS}
+        else:
+            self.readout, self.scope, self._dtype = opened.readout, Scope.ALL_LAYERS, opened.dtype
+            self.shape = replace(self._declared, layers=opened.layers, heads=opened.heads, width=opened.width)
+        self.maps = tuple(kind for kind in MapKind if kind not in why)
+        self.lacking = tuple(MissingMap(kind=kind, reason=reason, late=False) for kind, reason in why.items())
 
     def _run_open(self, rows: Sequence[BatchRow]) -> BatchOutput:
         """Run rows with attention open: logits and states of all, and reductions of those that are observed."""

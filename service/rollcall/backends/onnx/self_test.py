@@ -8,7 +8,7 @@ Shapes: B batch, L layer, H head, Q query, K key, T token.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -22,6 +22,7 @@ from rollcall.domain.model import SelfTest
 Tensor = torch.Tensor
 Inputs = dict[str, Tensor]
 
+FOUND = "attention_found"
 NEUTRAL = "neutral_is_original"
 EXACT = {torch.float32: 1e-5, torch.float64: 1e-5, torch.float16: 5e-3}
 """Largest error of a sum of weights; a graph in half precision gives them in half precision."""
@@ -47,8 +48,7 @@ class OnnxSelfTester:
         sums = worst(float((each.float().sum(dim=-1) - 1).abs().max()) for each in seen.weights)
         uniform = self._edited(first=1, uniform=torch.ones(1, self.opened.layers, dtype=torch.bool))
         shifts = (uniform.states - seen.states).abs().amax(dim=1) / (float(seen.states.abs().max()) or 1.0)
-        alone = {name: each[1:2, : LENGTHS[1]] for name, each in self.inputs.items()}
-        return (
+        tests = (
             at_most("rows_sum_to_one", sums, exact, "Largest error of a row's sum is"),
             at_most("masked_keys_are_zero", padded, 0, "Largest weight on a masked key is"),
             at_most(
@@ -74,13 +74,9 @@ class OnnxSelfTester:
                 "Uniform attention changes the read-out state, relatively, by",
             ),
             at_most("rows_are_isolated", float(shifts[0]), close, "An edit of one row changes another row's state by"),
-            at_most(
-                "padded_equals_alone",
-                largest_gap(original[1:2], self.plain(alone)) / scale,
-                close,
-                "A row alone and in a padded batch differ by",
-            ),
         )
+        # What fails one is not explained by its attention, but still by its words.
+        return tuple(replace(test, required=False) for test in tests)
 
     def _edited(self, **edits: Tensor | int | dict[int, Tensor]) -> Seen:
         explicit = ExplicitRows(**edits)  # type: ignore[arg-type] # named as its fields
@@ -115,3 +111,12 @@ class OnnxSelfTester:
         bias[..., 2] = torch.finfo(self.opened.dtype).min
         operators = {bias_name(layer): bias for layer in range(self.opened.layers)}
         return largest_gap(self.opened.run(self.inputs, operators).logits, self.plain(masked))
+
+
+def padded_equals_alone(plain: Callable[[Inputs], Tensor], inputs: Inputs) -> SelfTest:
+    """Whether the second row gives the same without its padding; required of every graph."""
+    together = plain(inputs)[1:2]
+    alone = plain({name: each[1:2, : LENGTHS[1]] for name, each in inputs.items()})
+    error = largest_gap(together, alone) / max(1.0, float(alone.abs().max()))
+    close = TOLERANCES[alone.dtype].close
+    return at_most("padded_equals_alone", error, close, "A row alone and in a padded batch differ by")

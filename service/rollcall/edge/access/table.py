@@ -79,5 +79,8 @@ def check(identity: Identity, call: str) -> None:
     needed = TABLE.get(call) or frozenset()
     if not needed & identity.roles:
         roles = " or ".join(sorted(role.value for role in needed)) or "one that nobody has"
-        message = f"this call needs the role {roles}"
+        unasked = (
+            "" if identity.name else ", and this server asks nobody who they are (auth.callers, auth.jwt_keys_url)"
+        )
+        message = f"this call needs the role {roles}{unasked}"
         raise NotPermitted(message)

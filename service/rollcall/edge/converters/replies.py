@@ -139,6 +139,7 @@ def model(
         is_default=card.ref.name == default_model,
         text_pairs=card.text_pairs,
         record=records.model_record(record, alpha=card.calibration.alpha) if record else None,
+        scope=enums.SCOPES[card.scope],
         missing_maps=[
             explanation_pb2.MissingMap(map=enums.MAP_KINDS[each.kind], reason=each.reason) for each in card.lacking
         ],

@@ -64,6 +64,7 @@ def test_attention_is_the_stock_models(zoo: Zoo, backends: dict[str, OnnxBackend
     found = np.frombuffer(captured.selected.data, dtype=np.float32).reshape(captured.selected.shape)
     reading = stock.read(tiny, Batch.of(ids))
     assert np.abs(found - reading.attention).max() <= CLOSE
+    assert captured.state is not None
     assert np.abs(captured.state.numpy() - reading.states[-1, 0]).max() <= CLOSE
     assert np.abs(captured.logits.numpy() - reading.logits).max() <= CLOSE
 

@@ -230,6 +230,13 @@ async def test_without_authentication_anyone_is_a_caller() -> None:
         assert door.house.asked[0].caller == ANYONE_AT_ALL
 
 
+def test_without_authentication_nobody_has_other_roles() -> None:
+    """What is for auditors and administrators stays shut, and the message says what to set."""
+    with pytest.raises(NotPermitted, match=r"needs the role admin, and this server asks nobody who they are"):
+        table.check(ANYONE, "inference.GRPCInferenceService/RepositoryModelLoad")
+    table.check(ANYONE_AT_ALL, "inference.GRPCInferenceService/RepositoryModelLoad")
+
+
 def test_nobody_is_the_default() -> None:
     """Code that asks for the identity outside of a call finds none."""
     with pytest.raises(LookupError):
