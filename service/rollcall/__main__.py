@@ -17,10 +17,13 @@ import shutil
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rollcall import __version__
+from rollcall.audit import telling
+from rollcall.audit.asking import ASKED, Asked
 from rollcall.audit.commands import audit_options
 from rollcall.domain.errors import RollcallError
 from rollcall.domain.identity import Role
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from rollcall_client import RollcallError as CallFailed
 
 Answer = TypeVar("Answer")
+AClient = TypeVar("AClient", bound="Client")
 
 DONE, FAILED, WRONG = 0, 1, 2
 DEFAULT_TARGET = "127.0.0.1:8001"
@@ -517,13 +521,16 @@ def _who(options: argparse.Namespace) -> dict[str, Any]:
     return {"ca": options.ca, "cert": options.cert, "key": options.key, "token": token}
 
 
-def _ask(options: argparse.Namespace, question: Callable[[Client], Answer]) -> Answer:
-    """Put a question to the server. Raises CommandError with what is wrong, and with whom."""
+def _ask(
+    options: argparse.Namespace, question: Callable[[AClient], Answer], kind: type[AClient] | None = None
+) -> Answer:
+    """Put a question to the server, through a `kind` of client. Raises CommandError with what is wrong."""
     from rollcall_client import Client
     from rollcall_client import RollcallError as CallFailed
 
+    make: Any = kind or Client
     try:
-        with Client(options.target, timeout=_seconds(options), **_who(options)) as client:
+        with make(options.target, timeout=_seconds(options), **_who(options)) as client:
             return question(client)
     except CallFailed as error:
         raise CommandError(FAILED, *_reasons(error, options)) from error
@@ -588,6 +595,23 @@ def _study_options(parser: argparse.ArgumentParser) -> None:
     own.set_defaults(study=study_flag)
 
 
+def _audit_options(parser: argparse.ArgumentParser) -> None:
+    commands = audit_options(parser)
+    for asked in ASKED:
+        own = commands.add_parser(asked.name, help=asked.help, description=asked.help)
+        asked.options(own)
+        _target_options(own)
+        own.set_defaults(audit=partial(_ask_of_records, asked))
+
+
+def _ask_of_records(asked: Asked, options: argparse.Namespace) -> int:
+    from rollcall_client import AuditClient
+
+    told = _ask(options, lambda client: asked.question(client, options), AuditClient)
+    print(telling.written(told) if options.json else "\n".join(asked.lines(told)))
+    return DONE
+
+
 def _audit(options: argparse.Namespace) -> int:
     from rollcall.audit.commands import AuditError, audit
 
@@ -633,7 +657,10 @@ COMMANDS = (
         run=_ended(assess),
     ),
     Command(
-        name="audit", help="verify a log of explanations, show or export its records", options=audit_options, run=_audit
+        name="audit",
+        help="verify, search, replay, review, hold, erase and export records",
+        options=_audit_options,
+        run=_audit,
     ),
     Command(
         name="study",

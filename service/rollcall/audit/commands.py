@@ -19,8 +19,8 @@ class AuditError(Exception):
     """What was asked for cannot be done; the message says why."""
 
 
-def audit_options(parser: argparse.ArgumentParser) -> None:
-    """Declare the commands."""
+def audit_options(parser: argparse.ArgumentParser) -> argparse._SubParsersAction[argparse.ArgumentParser]:
+    """Declare the commands over a directory; return where others are declared."""
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     text = "verify a log, an export or a proof; 0 it holds, 1 it does not, 2 it cannot be looked at"
     own = commands.add_parser("verify", help=text, description=text)
@@ -43,6 +43,7 @@ def audit_options(parser: argparse.ArgumentParser) -> None:
         "--record", action="append", default=[], metavar="ID", help="a record or explanation; may be repeated"
     )
     own.set_defaults(audit=_export)
+    return commands
 
 
 def _database_option(parser: argparse.ArgumentParser) -> None:

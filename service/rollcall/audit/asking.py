@@ -1,0 +1,217 @@
+"""The commands that ask a running server about its records: each a row of ASKED.
+
+A question takes the client and the options, and returns what the server told, as a value of the client's; how that
+reads is said in `telling`.
+"""
+# ruff: noqa: ANN401, PLC0415 - questions pass on what the client gives them; imports wait for their command
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rollcall.audit import telling
+
+if TYPE_CHECKING:
+    from rollcall_client import AuditClient
+
+REASON = "kept, sealed, with who you are"
+GROUNDS = ("person", "obligation", "mistake")
+STATES = ("open", "assigned", "decided", "closed")
+DISPOSITIONS = ("upheld", "overturned", "explanation-unreliable", "model-defect", "data-defect", "no-action")
+STEPS = ("open", "assign", "comment", "decide", "approve", "return", "reopen")
+EVENTS = ("access", "erasure", "hold", "release", "replay", "review")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One command; `question` returns what the server told, `lines` how it reads."""
+
+    name: str
+    help: str
+    options: Callable[[argparse.ArgumentParser], None]
+    question: Callable[[AuditClient, argparse.Namespace], Any]
+    lines: Callable[[Any], Iterator[str]]
+
+
+# --- search, read, events --------------------------------------------------------------------------------------------
+
+
+def _search_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("filter", nargs="?", default="", help='e.g. "flag = unfaithful AND time >= 2026-01-01"')
+    parser.add_argument("--limit", type=int, default=50, metavar="N", help="most records (default %(default)s)")
+
+
+def _search(client: AuditClient, options: argparse.Namespace) -> Any:
+    return list(islice(client.records(options.filter, page_size=min(options.limit, 1000)), options.limit))
+
+
+def _read_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("record", metavar="ID", help="id of a record, or of an explanation")
+    parser.add_argument("--part", action="append", default=[], metavar="KIND", help="open this sealed part: input, ...")
+    parser.add_argument("--reason", default="", help=f"why it is opened; {REASON}")
+
+
+def _events_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--record", default="", metavar="ID", help="of this record only")
+    parser.add_argument("--type", choices=EVENTS, help="of this type only")
+
+
+def _events(client: AuditClient, options: argparse.Namespace) -> Any:
+    from rollcall_client import EventType
+
+    kind = EventType[options.type.upper()] if options.type else EventType.UNSPECIFIED
+    return client.events(record_id=options.record, kind=kind)
+
+
+# --- replay ----------------------------------------------------------------------------------------------------------
+
+
+def _replay_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("record", metavar="ID", help="id of a record, or of an explanation")
+    parser.add_argument("--text", help="its text, where the record does not hold it")
+    parser.add_argument("--text-pair", help="its second text")
+    parser.add_argument("--reason", required=True, help=f"why; {REASON}")
+
+
+# --- erase, hold, release, retention ---------------------------------------------------------------------------------
+
+
+def _erase_options(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--record", metavar="ID", help="one record")
+    what.add_argument("--subject", metavar="REF", help="every record about a person, by what callers call them")
+    parser.add_argument("--ground", choices=GROUNDS, required=True, help="why, in one word")
+    parser.add_argument("--reason", required=True, help=f"why, in your words; {REASON}")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="where the certificate goes")
+
+
+def _erase(client: AuditClient, options: argparse.Namespace) -> Any:
+    from rollcall_client import ErasureGround
+
+    ground = ErasureGround[options.ground.upper()]
+    if options.record:
+        certificate = client.erase_record(options.record, ground, options.reason)
+    else:
+        certificate = client.erase_subject(options.subject, ground, options.reason)
+    if options.out is not None:
+        options.out.write_text(telling.written(certificate) + "\n", encoding="utf-8")
+    return certificate
+
+
+def _hold_options(parser: argparse.ArgumentParser) -> None:
+    _release_options(parser)
+    parser.add_argument("--filter", default="", help="where no record is named: hold what this asks for now")
+
+
+def _release_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("matter", help="the case number; it stays readable for ever")
+    parser.add_argument("--record", action="append", default=[], metavar="ID", help="this record; may be repeated")
+    parser.add_argument("--reason", required=True, help=f"why; {REASON}")
+
+
+def _retention_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--apply", action="store_true", help="erase what is due; without it, say what that would be")
+    parser.add_argument("--reason", default="", help=f"why now, with --apply; {REASON}")
+
+
+# --- review ----------------------------------------------------------------------------------------------------------
+
+
+def _review_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("step", choices=("list", "show", *STEPS), help="what to do")
+    parser.add_argument("record", nargs="?", metavar="ID", help="id of a record, or of an explanation")
+    parser.add_argument("--reason", default="", help=f"why; {REASON}")
+    parser.add_argument("--case", default="", metavar="NUMBER", help="open: the matter as others number it")
+    parser.add_argument("--to", default="", metavar="NAME", help="assign: to whom; to you, if left out")
+    parser.add_argument("--disposition", choices=DISPOSITIONS, help="decide: what it comes to")
+    parser.add_argument("--state", choices=STATES, help="list: those in this state only")
+
+
+def _review(client: AuditClient, options: argparse.Namespace) -> Any:
+    from rollcall_client import Disposition, ReviewState
+
+    name, why = options.record, options.reason
+    if options.step == "list":
+        state = ReviewState[options.state.upper()] if options.state else ReviewState.UNSPECIFIED
+        return client.reviews(state)
+    if not name:
+        message = f"review {options.step} needs the ID of a record"
+        raise ValueError(message)
+    decision = Disposition[(options.disposition or "unspecified").upper().replace("-", "_")]
+    steps: dict[str, Callable[[], Any]] = {
+        "show": lambda: client.review(name),
+        "open": lambda: client.open_review(name, why, case_number=options.case),
+        "assign": lambda: client.assign_review(name, options.to, why),
+        "comment": lambda: client.comment_review(name, why),
+        "decide": lambda: client.decide_review(name, decision, why),
+        "approve": lambda: client.approve_review(name, why),
+        "return": lambda: client.return_review(name, why),
+        "reopen": lambda: client.reopen_review(name, why),
+    }
+    return steps[options.step]()
+
+
+ASKED = (
+    Asked(
+        name="search",
+        help="find records of a running server",
+        options=_search_options,
+        question=_search,
+        lines=telling.search,
+    ),
+    Asked(
+        name="read",
+        help="read a record of a running server, sealed parts for a reason",
+        options=_read_options,
+        question=lambda client, o: client.record(o.record, parts=o.part, reason=o.reason),
+        lines=telling.read,
+    ),
+    Asked(name="events", help="who did what", options=_events_options, question=_events, lines=telling.event),
+    Asked(
+        name="replay",
+        help="work a record out again, and compare",
+        options=_replay_options,
+        question=lambda client, o: client.replay(o.record, o.reason, text=o.text, text_pair=o.text_pair),
+        lines=telling.replay,
+    ),
+    Asked(
+        name="erase",
+        help="erase a record, or a person, for good",
+        options=_erase_options,
+        question=_erase,
+        lines=telling.erase,
+    ),
+    Asked(
+        name="hold",
+        help="let nobody erase records, for a matter",
+        options=_hold_options,
+        question=lambda client, o: client.place_hold(o.matter, o.reason, record_ids=o.record, text=o.filter),
+        lines=telling.hold,
+    ),
+    Asked(
+        name="release",
+        help="end a hold",
+        options=_release_options,
+        question=lambda client, o: client.release_hold(o.matter, o.reason, record_ids=o.record),
+        lines=telling.hold,
+    ),
+    Asked(
+        name="review",
+        help="review records: list, show, or a step",
+        options=_review_options,
+        question=_review,
+        lines=telling.review,
+    ),
+    Asked(
+        name="retention",
+        help="erase what was kept long enough, or say what that would be",
+        options=_retention_options,
+        question=lambda client, o: client.apply_retention(o.reason, dry_run=not o.apply),
+        lines=telling.retention,
+    ),
+)

@@ -1,0 +1,91 @@
+"""What a server told of its records, as people read it in a terminal, or as JSON. Pure."""
+# ruff: noqa: ANN401 - the client's values, which are only imported by who asks
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from enum import Enum
+from typing import Any
+
+
+def written(told: object) -> str:
+    """Write what a server told as JSON: members of enums by their names, times as RFC 3339, bytes as text."""
+    return json.dumps(_plain(told), ensure_ascii=False, indent=2)
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return {item.name: _plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value if isinstance(value, int | float | str) or value is None else value.isoformat()
+
+
+def search(found: Any) -> Iterator[str]:
+    """Records, one a line, and how many."""
+    for each in found:
+        marks = [word for word in ("erased", "held", "mismatch") if getattr(each, word)]
+        flag = each.flag.name if each.explanation_id else "DECISION"
+        yield " ".join(
+            [f"{each.created_at:%Y-%m-%d %H:%M:%S}", each.record_id, f"{flag:12}", each.model, each.predicted, *marks]
+            + ([f"review {each.review}"] if each.review else [])
+        )
+    yield f"{len(found)} records"
+
+
+def read(record: Any) -> Iterator[str]:
+    """A record, what was opened of it, and what was done with it."""
+    yield from list(search([record.summary]))[:1]
+    yield from (f"  {kind}: {content.decode(errors='replace')}" for kind, content in record.parts.items())
+    yield from event(record.events)
+
+
+def event(events: Any) -> Iterator[str]:
+    """Events, one a line."""
+    for event in events:
+        what = event.what
+        about = " ".join(each for each in (what["record_id"], what["about"], what["code"]) if each)
+        yield f"  {event.log_index} {what['created_at']} {what['type']} by {what['actor']} {about}".rstrip()
+
+
+def replay(replay: Any) -> Iterator[str]:
+    """What a replay came to, and what differs."""
+    yield f"{replay.outcome.name} (entry {replay.log_index} of the log)"
+    yield from (f"  {each.what}: {each.recorded} -> {each.now}" for each in replay.differences)
+
+
+def erase(certificate: Any) -> Iterator[str]:
+    """What was erased."""
+    yield f"{certificate.records} records erased, for good; entry {certificate.log_index} of the log says so"
+    yield f"erasure {certificate.erasure_id}"
+
+
+def hold(held: Any) -> Iterator[str]:
+    """What was held or released."""
+    yield f"{held.records} records changed" + ("" if held.log_index is None else f"; entry {held.log_index} of the log")
+
+
+def retention(found: Any) -> Iterator[str]:
+    """What is due, a line for each model and type."""
+    for row in found.rows:
+        kind = row.type.name.lower()
+        yield f"{row.model} {kind}: {row.days} days, before {row.before:%Y-%m-%d}: {row.due} due, {row.held} more held"
+    yield f"{found.erased} records erased"
+
+
+def review(told: Any) -> Iterator[str]:
+    """Reviews, one a line; of a single one every step."""
+    for review in told if isinstance(told, tuple) else (told,):
+        came = "" if review.disposition.value == 0 else f", {review.disposition.words} by {review.decided_by}"
+        yield f"{review.record_id} {review.state.name} {review.assignee}{came}".rstrip()
+        for step in review.steps if not isinstance(told, tuple) else ():
+            why = "(erased)" if step.rationale is None else step.rationale
+            yield f"  {step.log_index} {step.created_at:%Y-%m-%d %H:%M} {step.action.name} by {step.actor}: {why}"

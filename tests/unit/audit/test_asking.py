@@ -1,0 +1,102 @@
+"""Those who ask later do so from a terminal: what they get reads well, is JSON if they like, and fails in one line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rollcall.__main__ import main
+from rollcall.audit.archive import Archive
+from rollcall.audit.database import FILE
+from rollcall.settings import AuthSettings
+from tests.unit.audit import samples
+from tests.unit.audit.archives import check, open_archive
+from tests.unit.audit.test_replaying import House, replayer
+from tests.unit.edge.fakes import FakeHouse, open_door
+
+RECORD = samples.accepted(0, subject_ref=samples.SUBJECT)
+DECIDED = samples.recorded(samples.decided(subject_ref=samples.SUBJECT), 1)
+WHY = ("--reason", "a complaint")
+
+
+async def ask(archive: Archive, *arguments: str) -> int:
+    """Run a command against a server over the archive, as somebody who may do everything; return its exit code."""
+    auth = AuthSettings(dangerously_trust_anyone=True)
+    async with open_door(FakeHouse(), auth=auth, replayer=replayer(archive, House())) as door:
+        return await asyncio.to_thread(main, ["audit", *arguments, "--target", f"127.0.0.1:{door.port}"])
+
+
+async def told(archive: Archive, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Run a command that must succeed; return what it prints."""
+    assert await ask(archive, *arguments) == 0
+    return capsys.readouterr().out
+
+
+async def test_records_are_found_and_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line for each record; the text is shown for a reason, and who read it is in the list of events."""
+    with open_archive(tmp_path / FILE, RECORD, DECIDED) as archive:
+        found = (await told(archive, capsys, "search", f'subject = "{samples.SUBJECT}"')).splitlines()
+        assert len(found) == 3
+        assert DECIDED.record_id in found[0]
+        assert "DECISION" in found[0]
+        assert "INCONCLUSIVE" in found[1]
+        rows: list[Any] = json.loads(await told(archive, capsys, "search", "type = decision", "--json"))
+        assert [(row["record_id"], row["type"]) for row in rows] == [(DECIDED.record_id, "DECISION")]
+        assert samples.TEXT in await told(archive, capsys, "read", "e-0", "--part", "input", *WHY)
+        assert "access by anyone" in await told(archive, capsys, "events", "--type", "access")
+        assert await ask(archive, "search", "password = x") == 1
+        assert "filter: expected one of the fields" in capsys.readouterr().err
+        assert await ask(archive, "read", "e-0", "--part", "input") == 1
+        assert "reason: required" in capsys.readouterr().err
+
+
+async def test_a_record_is_replayed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What it came to, and where the log says so."""
+    with open_archive(tmp_path / FILE, RECORD) as archive:
+        assert (await told(archive, capsys, "replay", "e-0", *WHY)).startswith("EXACT (entry 2 of the log)")
+
+
+async def test_what_is_held_is_erased_when_it_is_released(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A hold is placed and ended, a person erased, and the certificate kept."""
+    certificate = tmp_path / "certificate.json"
+    erase = ("erase", "--subject", samples.SUBJECT, "--ground", "person", *WHY, "--out", str(certificate))
+    with open_archive(tmp_path / FILE, RECORD, DECIDED) as archive:
+        assert "1 records changed" in await told(archive, capsys, "hold", "case 7", "--record", "e-0", *WHY)
+        assert await ask(archive, *erase) == 1
+        assert "held for: case 7" in capsys.readouterr().err
+        assert "1 records changed" in await told(archive, capsys, "release", "case 7", *WHY)
+        assert "2 records erased, for good" in await told(archive, capsys, *erase)
+        assert json.loads(certificate.read_text())["records"] == 2
+        assert "erased" in await told(archive, capsys, "search", "erased = true")
+        assert check(archive).problems == []
+
+
+async def test_a_record_is_reviewed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Steps in their order; each says how far the review is, and showing it says why."""
+    with open_archive(tmp_path / FILE, RECORD) as archive:
+        archive.four_eyes = False
+        assert "OPEN" in await told(archive, capsys, "review", "open", "e-0", "--case", "7", *WHY)
+        assert "ASSIGNED anyone" in await told(archive, capsys, "review", "assign", "e-0")
+        decide = ("review", "decide", "e-0", "--disposition", "explanation-unreliable", *WHY)
+        assert "explanation unreliable by anyone" in await told(archive, capsys, *decide)
+        assert "DECIDED" in await told(archive, capsys, "review", "list", "--state", "decided")
+        assert "CLOSED" in await told(archive, capsys, "review", "approve", "e-0")
+        assert "OPEN by anyone: a complaint" in await told(archive, capsys, "review", "show", "e-0")
+        assert await ask(archive, "review", "show") == 2
+        assert "needs the ID of a record" in capsys.readouterr().err
+
+
+async def test_retention_says_what_is_due(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without --apply nothing is erased; with it, what is due, for a reason."""
+    with open_archive(tmp_path / FILE, RECORD, DECIDED) as archive:
+        archive.retention = {("sentiment", "explanation"): 183}
+        archive.now = lambda: samples.AT + 184 * 86_400
+        assert "183 days" in (shown := await told(archive, capsys, "retention"))
+        assert "1 due, 0 more held\n0 records erased" in shown
+        assert await ask(archive, "retention", "--apply") == 1
+        assert "reason: required" in capsys.readouterr().err
+        assert "1 records erased" in await told(archive, capsys, "retention", "--apply", *WHY)
