@@ -36,7 +36,7 @@ from rollcall.studies.flag.commands import flag_options, study_flag
 from rollcall.verdict.policies import POLICIES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Self, TextIO
 
     from rollcall_client import Client, Explanation, MapRecord, Model, ModelRecord, Progress
@@ -269,7 +269,14 @@ def _target_options(parser: argparse.ArgumentParser) -> None:
 
 def _explain_options(parser: argparse.ArgumentParser) -> None:
     maps = [kind.value.replace("_", "-") for kind in MapKind]
-    parser.add_argument("text", help="what to classify and explain")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("text", nargs="?", help="what to classify and explain")
+    what.add_argument(
+        "--file",
+        type=Path,
+        metavar="FILE",
+        help="explain each line of a file; print a line of JSON for each",
+    )
     parser.add_argument("--text-pair", metavar="TEXT", help="second text, for models that read pairs")
     parser.add_argument("--model", default="", metavar="NAME", help="which model (default: the server's default)")
     parser.add_argument(
@@ -317,6 +324,8 @@ def _labelled_probability(text: str) -> tuple[str, float]:
 
 
 def _explain(options: argparse.Namespace) -> int:
+    if options.file is not None:
+        return _explain_file(options)
     explanation = _ask(options, lambda client: _explanation(client, options))
     if options.html is not None:
         from rollcall_client.html import render_page
@@ -330,6 +339,51 @@ def _explain(options: argparse.Namespace) -> int:
     color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     print(render(explanation, color=color, width=shutil.get_terminal_size().columns))
     return DONE
+
+
+def _explain_file(options: argparse.Namespace) -> int:
+    """Explain the lines of a file that hold something; the exit code tells whether all could be."""
+    if options.html is not None:
+        raise CommandError(WRONG, "--html shows one explanation: leave out --file")
+    with options.file.open(encoding="utf-8") as lines:
+        failed = _ask(options, lambda client: _explain_lines(client, lines, options))
+    return FAILED if failed else DONE
+
+
+def _explain_lines(client: Client, lines: Iterable[str], options: argparse.Namespace) -> int:
+    """Print what became of each line, by its number from 1; return how many could not be explained."""
+    from rollcall_client import Question
+
+    question = _question(options)
+    pair = question.pop("text_pair", None)
+    texts = ((number, line.rstrip("\r\n")) for number, line in enumerate(lines, start=1) if line.strip())
+    questions = (Question(text=text, text_pair=pair, request_id=f"line-{number}") for number, text in texts)
+    failed = 0
+    for result in client.explain_many(questions, timeout=options.timeout, **question):
+        told: dict[str, Any] = {"line": int(result.request_id.removeprefix("line-"))}
+        if result.explanation is None:
+            failed += 1
+            told |= {"error": str(result.error)}
+        elif options.json:
+            told |= {"explanation": result.explanation.to_dict()}
+        else:
+            told |= _in_short(result.explanation)
+        print(json.dumps(told, ensure_ascii=False), flush=True)
+    return failed
+
+
+def _in_short(explanation: Explanation) -> dict[str, Any]:
+    """What a table of many decisions needs of one."""
+    shown, record = explanation.shown, explanation.audit
+    return {
+        "predicted": explanation.prediction.predicted,
+        "flag": explanation.flag.name,
+        "reason": explanation.reason.name,
+        "map": explanation.primary_map.name,
+        "shown": {"map": shown.map.name, "flag": shown.verdict.flag.name},
+        "explanation_id": explanation.explanation_id,
+        "record_id": record.record_id if record else None,
+    }
 
 
 def _explanation(client: Client, options: argparse.Namespace) -> Explanation:

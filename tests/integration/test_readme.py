@@ -64,6 +64,7 @@ def test_make_targets_are_what_continuous_integration_calls(target: str) -> None
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith(("rollcall explain", "rollcall models"))])
 def test_questions_are_answered(server: ServerProcess, tmp_path: Path, command: str) -> None:
     """The questions of the README get answers from a running server."""
+    (tmp_path / "reviews.txt").write_text("A wonderful film.\nThe plot is thin.\n")
     assert run(f"{command} --target {server.target}", tmp_path).strip()
     if "--html" in command:
         assert "<!doctype html>" in (tmp_path / "report.html").read_text().lower()
@@ -114,8 +115,9 @@ def test_the_settings_are_right(tmp_path: Path, tiny_models: dict[str, Path]) ->
     ("number", "prints"),
     [
         (0, r"(positive|negative) (FAITHFUL|UNFAITHFUL|INCONCLUSIVE) "),
-        (1, r"capture: 0 of \d+ rows\n(.*\n)*heads "),
-        (2, r"(FAITHFUL|UNFAITHFUL|INCONCLUSIVE) \(\d+, \d+, \d+, \d+\)\n"),
+        (1, r"(?=(.*\n)*r-2 INVALID_ARGUMENT)(?=(.*\n)*r-1 [A-Z]+\n)(?=(.*\n)*r-3 [A-Z]+\n)"),
+        (2, r"capture: 0 of \d+ rows\n(.*\n)*heads "),
+        (3, r"(FAITHFUL|UNFAITHFUL|INCONCLUSIVE) \(\d+, \d+, \d+, \d+\)\n"),
     ],
 )
 def test_the_python_examples_work(server: ServerProcess, number: int, prints: str) -> None:
