@@ -50,7 +50,8 @@ ENV PATH=/opt/rollcall/bin:$PATH \
     TRITON_CACHE_DIR=/cache/triton \
     HF_HUB_OFFLINE=1 \
     TRANSFORMERS_OFFLINE=1
-RUN useradd --uid 10001 --user-group --no-create-home --home-dir /cache --shell /usr/sbin/nologin rollcall \
+RUN find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
+ && useradd --uid 10001 --user-group --no-create-home --home-dir /cache --shell /usr/sbin/nologin rollcall \
  && install --directory --owner 10001 --group 10001 /cache
 USER 10001:10001
 WORKDIR /

@@ -1,7 +1,8 @@
-"""Write the image's requirements anew, by version and hash, from pyproject.toml and constraints.txt: `make locks`.
+"""Write the image's requirements anew, by version and hash: `make locks`.
 
-requirements.txt is what both targets share; -gpu and -cpu hold torch and what comes with it; -build what only the build
-stage needs. Resolved by uv for the image's Python and platform. Needs the registries; nothing else here does.
+From pyproject.toml and constraints.txt, resolved by uv for the image's Python and platform: requirements.txt is what both
+targets share; -gpu and -cpu hold the runtimes, torch and ONNX Runtime, and what comes with them; -build what only the
+build stage needs. Needs the registries; nothing else here does.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-OF_THE_DEVICE = re.compile(r"torch|triton|nvidia-.*|cuda-.*")
+OF_THE_DEVICE = re.compile(r"torch|triton|nvidia-.*|cuda-.*|onnxruntime.*")
+EXTRAS = ("onnx", "postgresql")
 BUILD = ("hatchling", "cyclonedx-bom")
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 """Where torch without CUDA is; it is no part of PyPI."""
@@ -48,13 +50,17 @@ def write(name: str, blocks: Iterable[str]) -> None:
 def main() -> None:
     """Write all four."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = [*project["dependencies"], *project["optional-dependencies"]["postgresql"]]
+    declared = project["dependencies"] + [r for extra in EXTRAS for r in project["optional-dependencies"][extra]]
     ours = [requirement for requirement in declared if not requirement.startswith("rollcall-client")]
     every = resolve(ours)
     write("requirements.txt", (block for name, block in every.items() if not OF_THE_DEVICE.fullmatch(name)))
     write("requirements-gpu.txt", (block for name, block in every.items() if OF_THE_DEVICE.fullmatch(name)))
-    (torch,) = re.findall(r"^torch==(\S+)", (ROOT / "constraints.txt").read_text(), flags=re.MULTILINE)
-    cpu = resolve([f"torch=={torch}+cpu"], "--no-deps", *(sys.argv[1:] or ("--index", CPU_INDEX)))
+    tested = (ROOT / "constraints.txt").read_text()
+    (torch,) = re.findall(r"^torch==(\S+)", tested, flags=re.MULTILINE)
+    (onnx,) = re.findall(r"^onnxruntime-gpu==(\S+)", tested, flags=re.MULTILINE)
+    cpu = resolve(
+        [f"torch=={torch}+cpu", f"onnxruntime=={onnx}"], "--no-deps", *(sys.argv[1:] or ("--index", CPU_INDEX))
+    )
     write("requirements-cpu.txt", cpu.values())
     write("requirements-build.txt", resolve(BUILD).values())
 

@@ -15,6 +15,8 @@ from transformers import (
     AutoModelForSequenceClassification,
     BertConfig,
     BertForSequenceClassification,
+    CamembertConfig,
+    CamembertForSequenceClassification,
     DistilBertConfig,
     DistilBertForSequenceClassification,
     ElectraConfig,
@@ -42,7 +44,7 @@ CORPUS = (
 """What the tokenizers are trained on; tests speak this language so that words are not all unknown."""
 
 TEXT = "I did not like the film, but the music is wonderful!"
-FAMILIES = ("bert", "distilbert", "roberta", "xlm-roberta", "electra", "albert")
+FAMILIES = ("bert", "distilbert", "roberta", "xlm-roberta", "camembert", "electra", "albert")
 _ATTENDING = ("query", "key", "q_lin", "k_lin")
 VOCABULARY = 300
 POSITIONS = 512
@@ -146,7 +148,7 @@ def make_tokenizer(family: str) -> PreTrainedTokenizerFast:
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         )
-    elif family in {"xlm-roberta", "albert"}:
+    elif family in {"xlm-roberta", "camembert", "albert"}:
         tokenizer = Tokenizer(models.Unigram())
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
         tokenizer.decoder = decoders.Metaspace()
@@ -181,7 +183,7 @@ def make_tokenizer(family: str) -> PreTrainedTokenizerFast:
 
 def _specials(family: str) -> tuple[str, str, str, str, str]:
     """Padding, unknown, classification, separator and mask token, as the family calls them."""
-    if family in {"roberta", "xlm-roberta"}:
+    if family in {"roberta", "xlm-roberta", "camembert"}:
         return "<pad>", "<unk>", "<s>", "</s>", "<mask>"
     if family == "albert":
         return "<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"
@@ -213,6 +215,11 @@ def _architecture(family: str, vocabulary: int, classes: int, pad: int, override
     if family == "albert":
         return AlbertForSequenceClassification(AlbertConfig(**{**common, **bert, "embedding_size": 16, **overrides}))
     offset = {"max_position_embeddings": POSITIONS + 2}
-    if family == "roberta":
-        return RobertaForSequenceClassification(RobertaConfig(**{**common, **bert, **offset, **overrides}))
-    return XLMRobertaForSequenceClassification(XLMRobertaConfig(**{**common, **bert, **offset, **overrides}))
+    kinds: dict[str, tuple[Any, Any]] = {
+        "roberta": (RobertaForSequenceClassification, RobertaConfig),
+        "xlm-roberta": (XLMRobertaForSequenceClassification, XLMRobertaConfig),
+        "camembert": (CamembertForSequenceClassification, CamembertConfig),
+    }
+    kind, config = kinds[family]
+    made: PreTrainedModel = kind(config(**{**common, **bert, **offset, **overrides}))
+    return made

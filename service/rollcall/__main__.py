@@ -30,13 +30,13 @@ from rollcall.domain.identity import Role
 from rollcall.domain.maps import MapKind
 from rollcall.domain.verdicts import CheckLevel
 from rollcall.models.commands import inspect, inspect_options
-from rollcall.settings import CLIENT_PREFIX, Entry, Mistake, Settings, SettingsError, Sources
+from rollcall.settings import CLIENT_PREFIX, Entry, LimitSettings, Mistake, Settings, SettingsError, Sources
 from rollcall.studies.commands import StudyError, assess, assess_options, calibrate, calibrate_options
 from rollcall.studies.flag.commands import flag_options, study_flag
 from rollcall.verdict.policies import POLICIES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Self, TextIO
 
     from rollcall_client import Client, Explanation, MapRecord, Model, ModelRecord, Progress
@@ -269,7 +269,14 @@ def _target_options(parser: argparse.ArgumentParser) -> None:
 
 def _explain_options(parser: argparse.ArgumentParser) -> None:
     maps = [kind.value.replace("_", "-") for kind in MapKind]
-    parser.add_argument("text", help="what to classify and explain")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("text", nargs="?", help="what to classify and explain")
+    what.add_argument(
+        "--file",
+        type=Path,
+        metavar="FILE",
+        help="explain each line of a file; print a line of JSON for each",
+    )
     parser.add_argument("--text-pair", metavar="TEXT", help="second text, for models that read pairs")
     parser.add_argument("--model", default="", metavar="NAME", help="which model (default: the server's default)")
     parser.add_argument(
@@ -317,6 +324,8 @@ def _labelled_probability(text: str) -> tuple[str, float]:
 
 
 def _explain(options: argparse.Namespace) -> int:
+    if options.file is not None:
+        return _explain_file(options)
     explanation = _ask(options, lambda client: _explanation(client, options))
     if options.html is not None:
         from rollcall_client.html import render_page
@@ -330,6 +339,51 @@ def _explain(options: argparse.Namespace) -> int:
     color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     print(render(explanation, color=color, width=shutil.get_terminal_size().columns))
     return DONE
+
+
+def _explain_file(options: argparse.Namespace) -> int:
+    """Explain the lines of a file that hold something; the exit code tells whether all could be."""
+    if options.html is not None:
+        raise CommandError(WRONG, "--html shows one explanation: leave out --file")
+    with options.file.open(encoding="utf-8") as lines:
+        failed = _ask(options, lambda client: _explain_lines(client, lines, options))
+    return FAILED if failed else DONE
+
+
+def _explain_lines(client: Client, lines: Iterable[str], options: argparse.Namespace) -> int:
+    """Print what became of each line, by its number from 1; return how many could not be explained."""
+    from rollcall_client import Question
+
+    question = _question(options)
+    pair = question.pop("text_pair", None)
+    texts = ((number, line.rstrip("\r\n")) for number, line in enumerate(lines, start=1) if line.strip())
+    questions = (Question(text=text, text_pair=pair, request_id=f"line-{number}") for number, text in texts)
+    failed = 0
+    for result in client.explain_many(questions, timeout=options.timeout, **question):
+        told: dict[str, Any] = {"line": int(result.request_id.removeprefix("line-"))}
+        if result.explanation is None:
+            failed += 1
+            told |= {"error": str(result.error)}
+        elif options.json:
+            told |= {"explanation": result.explanation.to_dict()}
+        else:
+            told |= _in_short(result.explanation)
+        print(json.dumps(told, ensure_ascii=False), flush=True)
+    return failed
+
+
+def _in_short(explanation: Explanation) -> dict[str, Any]:
+    """What a table of many decisions needs of one."""
+    shown, record = explanation.shown, explanation.audit
+    return {
+        "predicted": explanation.prediction.predicted,
+        "flag": explanation.flag.name,
+        "reason": explanation.reason.name,
+        "map": explanation.primary_map.name,
+        "shown": {"map": shown.map.name, "flag": shown.verdict.flag.name},
+        "explanation_id": explanation.explanation_id,
+        "record_id": record.record_id if record else None,
+    }
 
 
 def _explanation(client: Client, options: argparse.Namespace) -> Explanation:
@@ -405,7 +459,54 @@ def _question(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in question.items() if value is not None}
 
 
+def _models_options(parser: argparse.ArgumentParser) -> None:
+    _target_options(parser)
+    actions = parser.add_subparsers(metavar="ACTION", title="actions (default: list)")
+    listing = actions.add_parser("list", help="list the models of a running server")
+    _target_options(listing)
+    proving = actions.add_parser("verify", help="load and prove every revision of a repository, without serving it")
+    proving.add_argument("directory", type=Path, metavar="DIRECTORY", help="as repository.directory")
+    proving.add_argument("--json", action="store_true", help="write JSON")
+    proving.set_defaults(act=_verify_models)
+
+
+def _verify_models(options: argparse.Namespace) -> int:
+    """Load what a server would; FAILED where anything cannot be served."""
+    from rollcall.domain.errors import ModelRejected
+    from rollcall.loader import prove
+    from rollcall.models.repository import read_repository
+
+    try:
+        contents = read_repository(options.directory)
+    except OSError as error:
+        raise CommandError(WRONG, f"{options.directory} cannot be read: {error.strerror}") from error
+    told = [{"place": mistake.place, "problem": mistake.problem} for mistake in contents.mistakes]
+    for spec in (spec for specs in contents.revisions.values() for spec in specs):
+        one = {"place": str(spec.path), "model": spec.name, "revision": spec.revision}
+        try:
+            card = prove(spec, LimitSettings()).card
+        except ModelRejected as error:
+            told.append({**one, "problem": str(error)})
+            continue
+        failed = [test.name for test in card.self_tests if test.required and not test.passed]
+        serves = "predictions only: " + ", ".join(failed) if failed else f"calibration {card.calibration.id}"
+        told.append({**one, "digest": card.ref.digest, "serves": serves})
+    if options.json:
+        print(json.dumps(told, indent=2))
+    else:
+        print("\n".join(_proved(one) for one in told) or f"{options.directory} holds no revision of a model")
+    return FAILED if any("problem" in one for one in told) or not told else DONE
+
+
+def _proved(one: Mapping[str, str]) -> str:
+    if "problem" in one:
+        return f"REJECTED  {one['place']}: {one['problem']}"
+    return f"ok        {one['model']} {one['revision']}: {one['digest']}, {one['serves']}"
+
+
 def _models(options: argparse.Namespace) -> int:
+    if hasattr(options, "act"):
+        return int(options.act(options))
     models = _ask(options, lambda client: client.models())
     if options.json:
         print(json.dumps([model.to_dict() for model in models], ensure_ascii=False, indent=2))
@@ -578,7 +679,12 @@ COMMANDS = (
     Command(name="demo", help="serve the packaged model and explain four sentences", options=_demo_options, run=_tour),
     Command(name="serve", help="serve models until stopped", options=_serve_options, run=_serve),
     Command(name="explain", help="explain one decision of a running server", options=_explain_options, run=_explain),
-    Command(name="models", help="list the models of a running server", options=_target_options, run=_models),
+    Command(
+        name="models",
+        help="list the models of a running server, or prove those of a repository",
+        options=_models_options,
+        run=_models,
+    ),
     Command(
         name="check-config",
         help="say what is wrong with a settings file",

@@ -23,7 +23,7 @@ from rollcall.models.loading import LoadedModel, load_model
 from rollcall.models.repository import MODEL_FILE, Contents, bytes_of, read_repository
 from rollcall.pipeline.catalog import Entry
 from rollcall.pipeline.explain import Pipeline
-from rollcall.settings import ModelSpec, Settings
+from rollcall.settings import LimitSettings, ModelSpec, Settings
 from rollcall.telemetry import logs
 from rollcall.telemetry.metrics import Metrics
 from rollcall.verdict.calibration import UNCALIBRATED, Calibration, calibration_path, parse_calibration
@@ -188,7 +188,7 @@ class Loader:
             failing.push_async_callback(self._forget, spec.key)
             self._places[spec.key] = spec.path
             model = await self.compute.load(spec.key, load)
-            entry = make_entry(spec, model, self.settings)
+            entry = make_entry(spec, model, self.settings.limits)
             failing.pop_all()
         self.serves(spec)
         self.pipeline.add_model(entry)
@@ -253,7 +253,13 @@ def _written(spec: ModelSpec) -> int:
     return file.stat().st_mtime_ns if file.is_file() else 0
 
 
-def make_entry(spec: ModelSpec, model: LoadedModel, settings: Settings) -> Entry:
+def prove(spec: ModelSpec, limits: LimitSettings) -> Entry:
+    """Load a model, and prove it, as a server would. Raises ModelRejected."""
+    model = load_model(spec.path, device=spec.device, dtype=spec.dtype, max_units=limits.max_units)
+    return make_entry(spec, model, limits)
+
+
+def make_entry(spec: ModelSpec, model: LoadedModel, limits: LimitSettings) -> Entry:
     """Describe a loaded model; raises ModelRejected for a threshold or calibration that does not fit it."""
     if spec.threshold is not None and spec.threshold.label not in model.labels:
         message = f"model {spec.name}: threshold.label {spec.threshold.label!r} is none of {', '.join(model.labels)}"
@@ -264,8 +270,8 @@ def make_entry(spec: ModelSpec, model: LoadedModel, settings: Settings) -> Entry
     card = model.card(
         spec.name,
         revision=spec.revision,
-        max_units=settings.limits.max_units,
-        max_characters=settings.limits.max_characters,
+        max_units=limits.max_units,
+        max_characters=limits.max_characters,
         calibration=calibration.reference() if calibration else UNCALIBRATED,
         threshold=spec.threshold,
     )

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rollcall.audit.recorder import OUTCOMES
 from rollcall.domain.maps import MapKind
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult, Flag, Reason
-from rollcall.edge.interceptors import REJECTED
+from rollcall.edge.calls import REJECTED
 from rollcall.edge.status import TABLE
 from rollcall.oip import open_inference_pb2
 from rollcall.pipeline.rechecking import Ended

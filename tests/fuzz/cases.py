@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 from google.protobuf import descriptor_pool
 from google.protobuf.message import Message
@@ -15,10 +16,12 @@ from google.protobuf.message_factory import GetMessageClass
 
 from rollcall.edge.access.table import TABLE
 from rollcall.oip import open_inference_pb2 as oip
-from rollcall.v1 import common_pb2, explanation_pb2, explanation_service_pb2
+from rollcall.v1 import audit_service_pb2, common_pb2, explanation_pb2, explanation_service_pb2
 from tests.fuzz.hostile import CANARY, blob, fill, nudge, scramble, text
 
 SERVICES = ("rollcall.v1.", "inference.")
+RECORD = "01900000-0000-7000-8000-000000000000"
+"""Stands for a record that the server has: what has its id replaced goes deeper."""
 FIXED = "a wonderful film with a great cast"
 MAX_BYTES = 4 * 1024 * 1024
 
@@ -91,8 +94,28 @@ def _seeds() -> Mapping[str, tuple[Message, ...]]:
         _ids_infer(raw=True),
         _ids_infer(raw=False),
     )
+    why: dict[str, Any] = {"record_id": RECORD, "reason": "a test"}
+    records = (
+        audit_service_pb2.GetRecordRequest(**why, parts=["input", "scores"]),
+        audit_service_pb2.SearchRecordsRequest(filter="flag = not_checked AND model = demo", page_size=3),
+        audit_service_pb2.SearchRecordsRequest(filter='(decision = "decision 7" OR NOT held = true)'),
+        audit_service_pb2.ListEventsRequest(record_id=RECORD),
+        audit_service_pb2.GetProofRequest(log_index=0),
+        audit_service_pb2.GetCheckpointRequest(old_size=1),
+        audit_service_pb2.ReplayRecordRequest(**why, text=plain),
+        audit_service_pb2.ExplainRecordRequest(**why, text=plain),
+        audit_service_pb2.OpenReviewRequest(record_id=RECORD, rationale="a test"),
+        audit_service_pb2.DecideReviewRequest(
+            record_id=RECORD, rationale="a test", disposition=audit_service_pb2.DISPOSITION_UPHELD
+        ),
+        audit_service_pb2.PlaceHoldRequest(matter="case 7", record_ids=[RECORD], reason="a test"),
+        audit_service_pb2.ReleaseHoldRequest(matter="case 7", record_ids=[RECORD], reason="a test"),
+        audit_service_pb2.EraseSubjectRequest(
+            subject_ref="person 7", reason="a test", ground=audit_service_pb2.ERASURE_GROUND_PERSON
+        ),
+    )
     seeds: dict[str, tuple[Message, ...]] = {}
-    for message in (explain, full, predict, *asked):
+    for message in (explain, full, predict, *asked, *records):
         seeds[message.DESCRIPTOR.full_name] = (*seeds.get(message.DESCRIPTOR.full_name, ()), message)
     return seeds
 

@@ -13,7 +13,12 @@ from google.protobuf.message import Message
 CANARY = "xyzzyplugh"
 """Stands in every hostile text: where it shows up again, an input got out."""
 MOST_DEPTH = 6
-NAMES = frozenset({"request_id", "id", "model", "model_name", "model_version", "revision", "name", "policy", "service"})
+NAMES = frozenset(
+    (
+        *("request_id", "id", "model", "model_name", "model_version", "revision", "name", "policy", "service"),
+        *("record_id", "record_ids", "matter", "assignee", "case_number"),
+    )
+)
 """Fields that name something: they may be logged or echoed, and get no canary."""
 
 TEXTS = (

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import grpc
 from grpc import aio
 
 from rollcall.demo.server import ServerProcess
+from rollcall_client import AsyncClient
 from tests.bench.growth import floor_rise
 from tests.bench.process import sampling
-from tests.fuzz.cases import Case, case
+from tests.fuzz.cases import FIXED, RECORD, Case, case
 from tests.fuzz.hostile import CANARY
 
 AT_A_TIME = 4
 """As many streams of tensors as are read at a time: more would be refused for want of room, as they should."""
 CALL_SECONDS = 60.0
+RECORDS = 20
 SAMPLE_SECONDS = 0.1
 WARM_UP_SHARE = 0.4
 """Of the run, before memory is judged: caches and arenas fill."""
@@ -51,14 +53,15 @@ class Findings:
 
 
 async def fuzz(server: ServerProcess, *, token: str, seed: int, count: int) -> Findings:
-    """Send `count` cases; the server must know `token` as a caller's and an administrator's."""
-    findings, numbers = Findings(), iter(range(count))
+    """Send `count` cases; the server must know `token` as that of somebody with every role."""
+    findings, numbers, records = Findings(), iter(range(count)), await _records(server, token)
     async with sampling(server.process.pid, SAMPLE_SECONDS) as samples, aio.insecure_channel(server.target) as channel:
 
         async def keep_sending() -> None:
             for number in numbers:
                 sent = case(seed, number)
-                judge(findings, sent, *await _send(channel, sent, token))
+                body = sent.body.replace(RECORD.encode(), records[number % len(records)].encode())
+                judge(findings, sent, *await _send(channel, replace(sent, body=body), token))
 
         await asyncio.gather(*(keep_sending() for _ in range(AT_A_TIME)))
     warm = [sample.memory_mib for sample in samples][int(WARM_UP_SHARE * len(samples)) :]
@@ -78,6 +81,14 @@ def judge(findings: Findings, sent: Case, code: str, said: str) -> None:
         findings.problems.append(f"case {sent.number}: {sent.method} ended with {code}: {said[:200]}")
     if CANARY in said:
         findings.problems.append(f"case {sent.number}: {sent.method}: the error repeats the input")
+
+
+async def _records(server: ServerProcess, token: str) -> list[str]:
+    """Leave records of explanations and of decisions; return their ids, as long as the one that they stand in for."""
+    async with AsyncClient(server.target, token=token, timeout=CALL_SECONDS) as client:
+        receipts = [(await client.explain(FIXED, subject_ref="person 7")).audit for _ in range(RECORDS)]
+        receipts += [(await client.predict(FIXED, decision_ref=f"decision {n}")).audit for n in range(RECORDS)]
+    return [receipt.record_id for receipt in receipts if receipt is not None]
 
 
 async def _send(channel: aio.Channel, sent: Case, token: str) -> tuple[str, str]:

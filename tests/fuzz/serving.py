@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from rollcall.demo.server import ServerProcess, server_process
+from rollcall.domain.identity import Role
 from rollcall.edge.access.callers import token_digest
 from tests.fuzz.hostile import CANARY
 from tests.unit.edge.access.tokens import AUDIENCE, ISSUER, Issuer
@@ -17,7 +18,7 @@ TOKEN = "swordfish-swordfish"  # noqa: S105 - planted, to be looked for
 CALLERS = f"""
 [fuzzer]
 tenant = "tests"
-roles = ["caller", "admin"]
+roles = {[role.value for role in Role]}
 token_sha256 = "{token_digest(TOKEN)}"
 """
 

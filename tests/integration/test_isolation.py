@@ -152,6 +152,16 @@ def explain_stream(client: AsyncClient, text: str) -> Coroutine[Any, Any, Explan
     return client.explain_stream(text, progress=lambda _: None)
 
 
+async def explain_many(client: AsyncClient, text: str) -> Explanation:
+    """Ask for one of many."""
+    async for result in client.explain_many([text], timeout=client._timeout):
+        if result.explanation is not None:
+            return result.explanation
+        assert result.error is not None
+        raise result.error
+    raise AssertionError
+
+
 async def test_who_leaves_thorough_checks_takes_their_rows_along(house: Open) -> None:
     """In the middle of hundreds of rows: cancelled, they are dropped, and others have their answers."""
     heard: list[str] = []
@@ -188,7 +198,7 @@ async def test_thorough_checks_let_others_pass(house: Open) -> None:
 @pytest.mark.parametrize("leaver", [0, 1, 2])
 @pytest.mark.parametrize("stage", ["waiting", "running"])
 @pytest.mark.parametrize("way", ["cancel", "deadline", "reset"])
-@pytest.mark.parametrize("asking", [explain, explain_stream])
+@pytest.mark.parametrize("asking", [explain, explain_stream, explain_many])
 async def test_who_leaves_touches_nobody_else(
     house: Open, monkeypatch: pytest.MonkeyPatch, asking: Asking, way: str, stage: str, leaver: int
 ) -> None:

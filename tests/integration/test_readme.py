@@ -13,6 +13,7 @@ import pytest
 from rollcall.admission.quota import Quota, parse_quotas
 from rollcall.demo.server import ServerProcess, server_process
 from rollcall.edge.access.callers import parse_callers
+from tests.exports import export
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -47,6 +48,7 @@ def test_every_command_is_of_a_kind_that_is_run_here() -> None:
         "explain",
         "models",
         "check-config",
+        "inspect",
     }
 
 
@@ -62,15 +64,32 @@ def test_make_targets_are_what_continuous_integration_calls(target: str) -> None
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith(("rollcall explain", "rollcall models"))])
 def test_questions_are_answered(server: ServerProcess, tmp_path: Path, command: str) -> None:
     """The questions of the README get answers from a running server."""
+    (tmp_path / "reviews.txt").write_text("A wonderful film.\nThe plot is thin.\n")
     assert run(f"{command} --target {server.target}", tmp_path).strip()
     if "--html" in command:
         assert "<!doctype html>" in (tmp_path / "report.html").read_text().lower()
 
 
-def test_the_servers_start(tiny_models: dict[str, Path]) -> None:
-    """The two ways to serve of the README start and stop."""
+@pytest.fixture(scope="module")
+def exported(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model's file for ONNX Runtime."""
+    return export(tiny_models["roberta"], tmp_path_factory.mktemp("exported") / "model")
+
+
+def test_exported_files_are_inspected(exported: Path, tmp_path: Path) -> None:
+    """The command finds every layer."""
+    (command,) = [command for command in COMMANDS if command.startswith("rollcall inspect")]
+    assert "layers of" in run(command.replace("/models/reviews/model.onnx", str(exported)), tmp_path)
+
+
+def test_the_servers_start(tiny_models: dict[str, Path], exported: Path) -> None:
+    """The ways to serve of the README start and stop."""
     serves = [command for command in COMMANDS if command.startswith("rollcall serve")]
-    paths = {"/models/reviews": tiny_models["roberta"], "/models/fraud": tiny_models["distilbert"]}
+    paths = {
+        "/models/reviews/model.onnx": exported,
+        "/models/reviews": tiny_models["roberta"],
+        "/models/fraud": tiny_models["distilbert"],
+    }
     for command in serves:
         arguments = shlex.split(command)[2:]
         for written, real in paths.items():
@@ -96,8 +115,9 @@ def test_the_settings_are_right(tmp_path: Path, tiny_models: dict[str, Path]) ->
     ("number", "prints"),
     [
         (0, r"(positive|negative) (FAITHFUL|UNFAITHFUL|INCONCLUSIVE) "),
-        (1, r"capture: 0 of \d+ rows\n(.*\n)*heads "),
-        (2, r"(FAITHFUL|UNFAITHFUL|INCONCLUSIVE) \(\d+, \d+, \d+, \d+\)\n"),
+        (1, r"(?=(.*\n)*r-2 INVALID_ARGUMENT)(?=(.*\n)*r-1 [A-Z]+\n)(?=(.*\n)*r-3 [A-Z]+\n)"),
+        (2, r"capture: 0 of \d+ rows\n(.*\n)*heads "),
+        (3, r"(FAITHFUL|UNFAITHFUL|INCONCLUSIVE) \(\d+, \d+, \d+, \d+\)\n"),
     ],
 )
 def test_the_python_examples_work(server: ServerProcess, number: int, prints: str) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from rollcall.__main__ import main
 from rollcall.demo.server import ServerProcess, server_process
 from rollcall.oip import open_inference_pb2 as oip
 from rollcall.oip import open_inference_pb2_grpc
@@ -171,3 +172,17 @@ def test_admins_load_and_unload(repository: Path) -> None:
                 client.predict(TEXT, model="other")
             wait_until(lambda: any(one["model"] == "other" for one in events(server, "model_freed")))
             assert load("reviews", "2") == "OK"
+
+
+def test_a_repository_is_proved_before_it_is_served(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In a pipeline: each revision with its digest, or why no server would take it; the exit code is the answer."""
+    assert main(["models", "verify", str(repository)]) == 0
+    assert capsys.readouterr().out.startswith("ok        reviews 1: sha256:")
+    put(repository, "reviews/2", seed=2, text='dtype = "int4"')
+    (put(repository, "reviews/3", seed=3) / "config.json").write_text("{")
+    assert main(["models", "verify", str(repository), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert [one["place"].split("reviews/")[1] for one in found if "problem" in one] == ["2/model.toml: dtype", "3"]
+    assert [one["revision"] for one in found if "serves" in one] == ["1"]
+    assert main(["models", "verify", str(repository / "none")]) == 2
+    assert main(["models", "verify", str(repository / "reviews" / "1")]) == 1

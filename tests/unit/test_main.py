@@ -184,6 +184,24 @@ def test_the_bar_is_drawn_over_and_taken_away_on_a_terminal() -> None:
     assert lines[-2].strip() == lines[-1] == ""
 
 
+async def test_a_file_is_explained_line_by_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Each line that holds something gets a line of JSON with its number; options apply to all; failures are told."""
+    file = tmp_path / "texts.txt"
+    file.write_text("a good film\n\n" + "x" * 100_001 + "\nanother\n", encoding="utf-8")
+    house = FakeHouse()
+    assert await ask(house, "explain", "--file", str(file), "--seed", "7") == 1
+    told = {line["line"]: line for line in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert set(told) == {1, 3, 4}
+    assert (told[1]["flag"], told[1]["predicted"]) == ("INCONCLUSIVE", "positive")
+    assert "text.text: must have at most 100000 characters" in told[3]["error"]
+    assert {asked.seed for asked in house.asked if isinstance(asked, ExplainRequest)} == {7}
+    file.write_text("a good film", encoding="utf-8")
+    assert await ask(FakeHouse(), "explain", "--file", str(file), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["explanation"]["attributions"]
+    assert await ask(FakeHouse(), "explain", "--file", str(file), "--html", str(tmp_path / "x.html")) == 2
+    assert await ask(FakeHouse(), "explain", "--file", str(tmp_path / "missing")) == 1
+
+
 async def test_explain_writes_json_and_a_page(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Programs get JSON, browsers a page."""
     page = tmp_path / "report.html"

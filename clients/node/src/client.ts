@@ -34,6 +34,7 @@ import {
   predictRequest,
 } from "./options.js";
 import { waitBeforeRetry } from "./retry.js";
+import { Streamed } from "./streamed.js";
 
 const DEFAULT_TIMEOUT_MS = 30_000;
 const DEFAULT_RETRIES = 3;
@@ -90,8 +91,9 @@ export class Client {
   }
 
   /**
-   * The same as `explain`, with progress before the explanation, which comes last. Leaving the loop cancels the call. It
-   * is not tried again: who heard of progress decides whether to begin anew.
+   * The same as `explain`, with progress before the explanation, which comes last, and with attention of any size, which
+   * is checked and put together. Leaving the loop cancels the call. It is not tried again: who heard of progress decides
+   * whether to begin anew.
    */
   async *explainStream(input: Input, options: ExplainOptions = {}): AsyncGenerator<Step, void, undefined> {
     const requestId = options.requestId ?? randomUUID();
@@ -99,21 +101,17 @@ export class Client {
     const call: ClientReadableStream<ExplainStreamResponse> = this.#channel.makeServerStreamRequest(
       path(method),
       (request: MessageShape<typeof method.input>) => Buffer.from(toBinary(method.input, request)),
-      (bytes) => fromBinary(method.output, bytes),
+      (bytes) => fromBinary(method.output, plain(bytes)),
       explainRequest(input, requestId, options),
       this.#metadata(),
       this.#deadline(options),
     );
     const unlisten = onAbort(options.signal, () => call.cancel());
-    let answered = false;
+    const streamed = new Streamed(requestId);
     try {
       for await (const message of call as AsyncIterable<ExplainStreamResponse>) {
-        const { content } = message;
-        if (content.case === "progress") yield { progress: content.value };
-        if (content.case === "header") {
-          answered = true;
-          yield { explanation: content.value };
-        }
+        if (message.content.case === "progress") yield { progress: message.content.value };
+        else streamed.take(message);
       }
     } catch (error) {
       throw failureFrom(error, requestId);
@@ -121,7 +119,7 @@ export class Client {
       unlisten();
       call.cancel();
     }
-    if (!answered) throw new InvalidAnswer("the stream ended without an explanation", { code: "OK", requestId });
+    yield { explanation: streamed.explanation() };
   }
 
   /** The models that are being served, by name. */
@@ -177,7 +175,7 @@ export class Client {
       const call = this.#channel.makeUnaryRequest(
         path(method),
         (message: MessageShape<I>) => Buffer.from(toBinary(method.input, message)),
-        (bytes) => fromBinary(method.output, bytes),
+        (bytes) => fromBinary(method.output, plain(bytes)),
         request,
         this.#metadata(),
         grpcOptions,
@@ -200,6 +198,11 @@ export class Client {
   #deadline(options: CallOptions): { deadline: number } {
     return { deadline: Date.now() + (options.timeoutMs ?? this.#options.timeoutMs ?? DEFAULT_TIMEOUT_MS) };
   }
+}
+
+/** The same bytes as a plain Uint8Array, so that every field of bytes is one. */
+function plain(bytes: Buffer): Uint8Array {
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
 function path(method: DescMethod): string {

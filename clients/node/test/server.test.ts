@@ -14,6 +14,7 @@ import {
   MapKind,
   NotFound,
   primaryOf,
+  QuerySelection,
   type Progress,
   shownOf,
   Unavailable,
@@ -94,6 +95,17 @@ test("a stream tells how far it is, and then the explanation, last", async () =>
   assert.ok(progress.length > 0);
   assert.ok(progress.every(({ rows, plannedRows }) => rows <= plannedRows + 400));
   assert.notEqual(flag, undefined);
+});
+
+test("attention that comes in chunks is the attention of a plain answer", async () => {
+  const options = { checkLevel: CheckLevel.NONE, attention: { queries: QuerySelection.ALL } };
+  const plain = await client.explain(TEXT, options);
+  const steps = [];
+  for await (const step of client.explainStream(TEXT, options)) steps.push(step);
+  const last = steps.at(-1);
+  assert.ok(last && "explanation" in last);
+  assert.deepEqual(last.explanation.attention?.tensor, plain.attention?.tensor);
+  assert.ok((plain.attention?.tensor?.data.length ?? 0) > 1_000);
 });
 
 test("who leaves a stream is not waited for, and the next caller is served", async () => {

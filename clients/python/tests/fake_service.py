@@ -78,6 +78,11 @@ class FakeService:
             request_deserializer=explanation_pb2.ExplainRequest.FromString,
             response_serializer=lambda reply: reply.SerializeToString(),
         )
+        handlers["ExplainMany"] = grpc.stream_stream_rpc_method_handler(
+            service._many,
+            request_deserializer=explanation_pb2.ExplainRequest.FromString,
+            response_serializer=lambda reply: reply.SerializeToString(),
+        )
         server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler("rollcall.v1.ExplanationService", handlers),)
         )
@@ -100,6 +105,14 @@ class FakeService:
         yield from turn.messages
         if turn.failure is not None:
             context.abort(turn.failure.code, turn.failure.message)
+
+    def _many(self, requests: Iterator[Message], context: Any) -> Iterator[Message]:  # noqa: ANN401 - as above
+        """A turn for each request, whose id it takes over."""
+        for request in requests:
+            turn = self._turn(request, context)
+            assert isinstance(turn, explanation_service_pb2.ExplainManyResponse)
+            turn.request_id = request.request_id  # type: ignore[attr-defined]  # it is an ExplainRequest
+            yield turn
 
     def _turn(self, request: Message, context: Any) -> Message | Stream:  # noqa: ANN401 - as above
         self.requests.append(request)

@@ -37,7 +37,9 @@ def test_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
             explanation_service_pb2.ExplainStreamResponse(header=canned.thorough()),
         )
     )
-    with FakeService.serving(explained, listed, canned.predict_reply(), explained, streamed, explained) as service:
+    one_of_many = explanation_service_pb2.ExplainManyResponse(explanation=explained)
+    turns = (explained, listed, canned.predict_reply(), explained, streamed, one_of_many, one_of_many, explained)
+    with FakeService.serving(*turns) as service:
         _run("\n".join(BLOCKS), service)
     assert capsys.readouterr().out.startswith("positive FAITHFUL\nThe 0.01 Effect(")
     assert (tmp_path / "explanation.html").read_text(encoding="utf-8").startswith("<!doctype html>")

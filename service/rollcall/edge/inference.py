@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rollcall import __version__
 from rollcall.domain.errors import FieldViolation, InvalidInput, ModelNotFound
 from rollcall.edge.access.identity import current
-from rollcall.edge.bounded import all_of
+from rollcall.edge.bounded import IN_FLIGHT, all_of
 from rollcall.edge.converters import requests
 from rollcall.edge.converters.oip import listings
 from rollcall.edge.converters.oip.catalog import version as version_of
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
 
-ITEMS_IN_FLIGHT = 8
-"""Items of one call that are worked on at a time: enough to share batches, and no way to take every permit."""
 EXTENSIONS = ("rollcall_explanations", "model_configuration", "statistics", "model_repository")
 ONE_REPOSITORY = "must be empty: there is one repository"
 
@@ -157,11 +155,9 @@ class InferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
         told: Any = {"limits": port.limits(), "deadline": deadline, "caller": current()}
         if batch.explained:
             explaining = _each(batch, lambda item: requests.explain_request(item, **told))
-            return await all_of(
-                [_named(i, port.explain, one) for i, one in enumerate(explaining)], most=ITEMS_IN_FLIGHT
-            )
+            return await all_of([_named(i, port.explain, one) for i, one in enumerate(explaining)], most=IN_FLIGHT)
         predicting = _each(batch, lambda item: requests.predict_request(predict_message(item), **told))
-        return await all_of([_named(i, port.predict, one) for i, one in enumerate(predicting)], most=ITEMS_IN_FLIGHT)
+        return await all_of([_named(i, port.predict, one) for i, one in enumerate(predicting)], most=IN_FLIGHT)
 
     def _card(self, name: str, version: str) -> ModelCard:
         card = self._port.model(name)

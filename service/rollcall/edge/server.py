@@ -13,9 +13,10 @@ from grpc_reflection.v1alpha import reflection
 
 from rollcall.edge.access.interceptor import AccessInterceptor
 from rollcall.edge.audit_servicer import AuditServicer
+from rollcall.edge.calls import AUDIT_SERVICE
 from rollcall.edge.health import SERVICES
 from rollcall.edge.inference import InferenceServicer
-from rollcall.edge.interceptors import AUDIT_SERVICE, CallInterceptor
+from rollcall.edge.interceptors import CallInterceptor
 from rollcall.edge.servicer import ExplanationServicer
 from rollcall.oip import open_inference_pb2_grpc
 from rollcall.settings import is_loopback

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 import weakref
-from contextlib import nullcontext
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rollcall.edge.access.identity import current
+from rollcall.edge.bounded import IN_FLIGHT, as_finished
 from rollcall.edge.converters import attention, replies, requests
+from rollcall.edge.many import OneOfMany
 from rollcall.edge.places import Places
 from rollcall.v1 import explanation_service_pb2, explanation_service_pb2_grpc
 
@@ -104,6 +106,15 @@ class ExplanationServicer(explanation_service_pb2_grpc.ExplanationServiceService
             if answer.attention is not None:
                 for message in attention.parts(answer.attention):
                     yield message
+
+    async def ExplainMany(  # noqa: N802 - the proto's name
+        self, request_iterator: AsyncIterator[explanation_pb2.ExplainRequest], context: Context
+    ) -> AsyncIterator[explanation_service_pb2.ExplainManyResponse]:
+        """Answer requests as Explain does, a few at a time; results leave as they finish."""
+        one = OneOfMany(port=self._port, metrics=self._metrics, context=context, deadline=deadline_of(context))
+        async with aclosing(as_finished(request_iterator, one.answer, most=IN_FLIGHT)) as answers:
+            async for answer in answers:
+                yield answer
 
     async def ListModels(  # noqa: N802 - the proto's name
         self, request: explanation_service_pb2.ListModelsRequest, context: Context

@@ -137,6 +137,7 @@ class Device:
         try:
             while (batch := self._next()) is not None:
                 self._execute(batch)
+                del batch  # or its results, attention among them, would stay until there is another
         except BaseException as error:  # noqa: BLE001 - the last thing this thread does is tell everybody
             logs.event(_log, logging.CRITICAL, "device_thread_died", error=error)
         finally:

@@ -71,6 +71,13 @@ _ROWS = (
         positions_after_padding=True,
         takes_type_ids=False,
     ),
+    Family(
+        model_type="camembert",
+        title="CamemBERT",
+        layout=_ROBERTA_LAYOUT,
+        positions_after_padding=True,
+        takes_type_ids=False,
+    ),
     Family(model_type="electra", title="ELECTRA", layout=_ROBERTA_LAYOUT),
     Family(
         model_type="albert",

@@ -43,10 +43,12 @@ if TYPE_CHECKING:
 SERVICE: Final = "rollcall.v1.ExplanationService"
 OPEN_INFERENCE: Final = "inference.GRPCInferenceService"
 STREAMS: Final = ("ExplainStream",)
-LISTINGS: Final = ("ListModels", "GetModel")
-"""Methods that run no model: counted, and not timed."""
+MANY: Final = ("ExplainMany",)
+"""Methods that take many requests in one call, each of which counts as a request."""
+UNTIMED: Final = (*MANY, "ListModels", "GetModel")
+"""Methods whose calls last as long as their callers like, or run no model."""
 TIMED: Final = ("Predict", "Explain", *STREAMS, "ModelInfer")
-METHODS: Final = (*TIMED, *LISTINGS)
+METHODS: Final = (*TIMED, *UNTIMED)
 SERVICES: Final = {method: OPEN_INFERENCE if method == "ModelInfer" else SERVICE for method in METHODS}
 CODES: Final = (
     "OK",
@@ -107,6 +109,11 @@ class Load:
     queued: int
 
 
+def grpc_type(method: str) -> str:
+    """What grpc-prometheus calls the shape of a method."""
+    return "bidi_stream" if method in MANY else "server_stream" if method in STREAMS else "unary"
+
+
 def map_label(kind: MapKind) -> str:
     """How verdicts of this kind of map are counted."""
     return kind.value if kind in DEFAULT_MAPS else ON_REQUEST
@@ -147,22 +154,31 @@ class Metrics:
     # --- one request -------------------------------------------------------------------------------------------------
 
     def rpc_started(self, method: str) -> None:
-        """Count a call of one of METHODS that has arrived, and its message."""
+        """Count a call of one of METHODS that has arrived, and its message unless it will have many."""
         self._grpc_started[method].inc()
-        self._grpc_received[method].inc()
+        if method not in MANY:
+            self._grpc_received[method].inc()
         self._in_flight[method].inc()
+
+    def rpc_received(self, method: str) -> None:
+        """Count a message of many that has arrived."""
+        self._grpc_received[method].inc()
 
     def rpc_handled(self, method: str, *, model: str, code: str, seconds: float) -> None:
         """Count the end of a started call: a gRPC code by name, the model as the request gave it."""
-        model = model or self._default_model
         self._in_flight[method].dec()
         self._grpc_handled[method, code].inc()
-        if code == "OK" and method not in STREAMS:
+        if code == "OK" and method not in (*STREAMS, *MANY):
             self._grpc_sent[method].inc()
-        self._requests.child(model, method, code).inc()
         if method in TIMED:
             self._grpc_handling[method].observe(seconds)
-            self._request_seconds.child(model, method).observe(seconds)
+            self._request_seconds.child(model or self._default_model, method).observe(seconds)
+        if method not in MANY:
+            self.request_handled(method, model=model, code=code)
+
+    def request_handled(self, method: str, *, model: str, code: str) -> None:
+        """Count the end of a request: a call, or one of the many of a call."""
+        self._requests.child(model or self._default_model, method, code).inc()
 
     def rpc_sent(self, method: str) -> None:
         """Count a message of a stream that has been sent."""
@@ -378,7 +394,7 @@ class Metrics:
             buckets=HANDLING_SECONDS,
             registry=r,
         )
-        series = {m: ("server_stream" if m in STREAMS else "unary", SERVICES[m], m) for m in METHODS}
+        series = {m: (grpc_type(m), SERVICES[m], m) for m in METHODS}
         self._grpc_started = {m: started.labels(*labels) for m, labels in series.items()}
         self._grpc_handled = {(m, c): handled.labels(*series[m], _pascal(c)) for m in METHODS for c in CODES}
         self._grpc_received = {m: received.labels(*labels) for m, labels in series.items()}
@@ -391,7 +407,7 @@ class Metrics:
         )
         self._in_flight = {method: in_flight.labels(method) for method in METHODS}
         self._requests = self._counter(
-            "rollcall_requests_total", "Requests handled, by gRPC code.", "method", "code", quota=90
+            "rollcall_requests_total", "Requests handled, by gRPC code.", "method", "code", quota=91
         )
         self._request_seconds = self._histogram(
             "rollcall_request_duration_seconds",

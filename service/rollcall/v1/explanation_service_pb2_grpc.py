@@ -55,6 +55,11 @@ class ExplanationServiceStub:
                 request_serializer=rollcall_dot_v1_dot_explanation__pb2.ExplainRequest.SerializeToString,
                 response_deserializer=rollcall_dot_v1_dot_explanation__service__pb2.ExplainStreamResponse.FromString,
                 _registered_method=True)
+        self.ExplainMany = channel.stream_stream(
+                '/rollcall.v1.ExplanationService/ExplainMany',
+                request_serializer=rollcall_dot_v1_dot_explanation__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=rollcall_dot_v1_dot_explanation__service__pb2.ExplainManyResponse.FromString,
+                _registered_method=True)
         self.ListModels = channel.unary_unary(
                 '/rollcall.v1.ExplanationService/ListModels',
                 request_serializer=rollcall_dot_v1_dot_explanation__service__pb2.ListModelsRequest.SerializeToString,
@@ -102,6 +107,16 @@ class ExplanationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainMany(self, request_iterator, context):
+        """Explanations of many inputs, for backfills: requests go in, and results come out as they finish, each with its place among
+        the requests and its request's id. One bad request fails alone. A few are worked on at a time, and no more are read before
+        one of them is done, so that whoever sends many is held back, not refused: a server that is busy has them wait. Cancelling
+        the call, or its deadline, ends all of them. Attention is as limited as in Explain.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListModels(self, request, context):
         """The models that are being served.
         """
@@ -133,6 +148,11 @@ def add_ExplanationServiceServicer_to_server(servicer, server):
                     servicer.ExplainStream,
                     request_deserializer=rollcall_dot_v1_dot_explanation__pb2.ExplainRequest.FromString,
                     response_serializer=rollcall_dot_v1_dot_explanation__service__pb2.ExplainStreamResponse.SerializeToString,
+            ),
+            'ExplainMany': grpc.stream_stream_rpc_method_handler(
+                    servicer.ExplainMany,
+                    request_deserializer=rollcall_dot_v1_dot_explanation__pb2.ExplainRequest.FromString,
+                    response_serializer=rollcall_dot_v1_dot_explanation__service__pb2.ExplainManyResponse.SerializeToString,
             ),
             'ListModels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListModels,
@@ -231,6 +251,33 @@ class ExplanationService:
             '/rollcall.v1.ExplanationService/ExplainStream',
             rollcall_dot_v1_dot_explanation__pb2.ExplainRequest.SerializeToString,
             rollcall_dot_v1_dot_explanation__service__pb2.ExplainStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainMany(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/rollcall.v1.ExplanationService/ExplainMany',
+            rollcall_dot_v1_dot_explanation__pb2.ExplainRequest.SerializeToString,
+            rollcall_dot_v1_dot_explanation__service__pb2.ExplainManyResponse.FromString,
             options,
             channel_credentials,
             insecure,

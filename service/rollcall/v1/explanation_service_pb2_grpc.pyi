@@ -53,6 +53,12 @@ class ExplanationServiceStub:
     those of Explain. How much attention a stream carries, and how many such streams there are at a time, are settings of the
     server: INVALID_ARGUMENT and UNAVAILABLE.
     """
+    ExplainMany: _grpc.StreamStreamMultiCallable[_explanation_pb2.ExplainRequest, _explanation_service_pb2.ExplainManyResponse]
+    """Explanations of many inputs, for backfills: requests go in, and results come out as they finish, each with its place among
+    the requests and its request's id. One bad request fails alone. A few are worked on at a time, and no more are read before
+    one of them is done, so that whoever sends many is held back, not refused: a server that is busy has them wait. Cancelling
+    the call, or its deadline, ends all of them. Attention is as limited as in Explain.
+    """
     ListModels: _grpc.UnaryUnaryMultiCallable[_explanation_service_pb2.ListModelsRequest, _explanation_service_pb2.ListModelsResponse]
     """The models that are being served."""
     GetModel: _grpc.UnaryUnaryMultiCallable[_explanation_service_pb2.GetModelRequest, _explanation_service_pb2.GetModelResponse]
@@ -81,6 +87,12 @@ class ExplanationServiceAsyncStub(ExplanationServiceStub):
     hears of fewer steps, never late of them, and gets chunks as fast as they are read. Cancelling, deadlines and errors are
     those of Explain. How much attention a stream carries, and how many such streams there are at a time, are settings of the
     server: INVALID_ARGUMENT and UNAVAILABLE.
+    """
+    ExplainMany: _aio.StreamStreamMultiCallable[_explanation_pb2.ExplainRequest, _explanation_service_pb2.ExplainManyResponse]  # type: ignore[assignment]
+    """Explanations of many inputs, for backfills: requests go in, and results come out as they finish, each with its place among
+    the requests and its request's id. One bad request fails alone. A few are worked on at a time, and no more are read before
+    one of them is done, so that whoever sends many is held back, not refused: a server that is busy has them wait. Cancelling
+    the call, or its deadline, ends all of them. Attention is as limited as in Explain.
     """
     ListModels: _aio.UnaryUnaryMultiCallable[_explanation_service_pb2.ListModelsRequest, _explanation_service_pb2.ListModelsResponse]  # type: ignore[assignment]
     """The models that are being served."""
@@ -125,6 +137,18 @@ class ExplanationServiceServicer(metaclass=_abc_1.ABCMeta):
         hears of fewer steps, never late of them, and gets chunks as fast as they are read. Cancelling, deadlines and errors are
         those of Explain. How much attention a stream carries, and how many such streams there are at a time, are settings of the
         server: INVALID_ARGUMENT and UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def ExplainMany(
+        self,
+        request_iterator: _MaybeAsyncIterator[_explanation_pb2.ExplainRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_explanation_service_pb2.ExplainManyResponse], _abc.AsyncIterator[_explanation_service_pb2.ExplainManyResponse]]:
+        """Explanations of many inputs, for backfills: requests go in, and results come out as they finish, each with its place among
+        the requests and its request's id. One bad request fails alone. A few are worked on at a time, and no more are read before
+        one of them is done, so that whoever sends many is held back, not refused: a server that is busy has them wait. Cancelling
+        the call, or its deadline, ends all of them. Attention is as limited as in Explain.
         """
 
     @_abc_1.abstractmethod

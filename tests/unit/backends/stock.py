@@ -189,7 +189,13 @@ _NAMES = {
     ),
 }
 _BERT_NAMES = ("attention.self.value", "attention.output.dense", "attention.output.LayerNorm", "output.LayerNorm")
-_PREFIXES = {"bert": "bert", "electra": "electra", "roberta": "roberta", "xlm-roberta": "roberta"}
+_PREFIXES = {
+    "bert": "bert",
+    "electra": "electra",
+    "roberta": "roberta",
+    "xlm-roberta": "roberta",
+    "camembert": "roberta",
+}
 
 
 def block_weights(tiny: Tiny, layer: int) -> BlockWeights:

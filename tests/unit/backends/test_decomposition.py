@@ -57,7 +57,7 @@ _NAMES = {
         ("classifier.dense", "tanh", "classifier.out_proj"),
     ),
 }
-_NAMES["xlm-roberta"] = _NAMES["roberta"]
+_NAMES["xlm-roberta"] = _NAMES["camembert"] = _NAMES["roberta"]
 
 
 @dataclass(slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from rollcall.edge.status import DETAILS_KEY
 from rollcall.edge.tls import server_credentials
 from rollcall.oip import open_inference_pb2_grpc
 from rollcall.settings import AuthSettings, GrpcSettings, TlsSettings
-from rollcall.telemetry.metrics import SERVICES, STREAMS, Metrics
+from rollcall.telemetry.metrics import SERVICES, Metrics, grpc_type
 from rollcall.v1 import explanation_service_pb2_grpc
 from tests.unit.edge import samples
 
@@ -133,8 +133,7 @@ class Door:
 
     def handled(self, method: str, code: str) -> float:
         """Read how many calls ended with a code, by grpc-prometheus name."""
-        kind = "server_stream" if method in STREAMS else "unary"
-        labels = {"grpc_type": kind, "grpc_service": SERVICES[method], "grpc_method": method}
+        labels = {"grpc_type": grpc_type(method), "grpc_service": SERVICES[method], "grpc_method": method}
         return self.sample("grpc_server_handled_total", **labels, grpc_code=code)
 
 

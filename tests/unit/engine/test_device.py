@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -208,6 +209,28 @@ async def test_who_leaves_between_two_batches_has_the_rest_dropped() -> None:
         assert on.ran == [["a", "b"], ["z"]]
         assert on.told.dropped == 3
         await on.settled()
+
+
+class Large(str):
+    """An answer that can be watched."""
+
+    __slots__ = ("__weakref__",)
+
+
+async def test_an_idle_device_keeps_no_results() -> None:
+    """What the last batch gave may be large: once handed over, it is its caller's alone."""
+    made: list[weakref.ref[Large]] = []
+
+    def answer(names: Sequence[str]) -> list[str]:
+        found = Large(names[0].upper())
+        made.append(weakref.ref(found))
+        return [found]
+
+    async with bench(answer=answer, hold=False) as device:
+        assert await device.ask("a") == ["A"]
+        async with asyncio.timeout(PATIENCE):
+            while made[0]() is not None:  # noqa: ASYNC110 - nobody announces it
+                await asyncio.sleep(0.01)
 
 
 async def test_what_waits_past_its_deadline_is_told_so() -> None:

@@ -141,7 +141,7 @@ def test_a_directory_that_is_not_there_is_rejected(tmp_path: Path) -> None:
 def test_what_is_supported_is_said(directory: Path) -> None:
     """Whoever brings another architecture reads which ones are served."""
     configured(model_type="gpt2")(directory)
-    with pytest.raises(ModelRejected, match="BERT, DistilBERT, RoBERTa, XLM-R, ELECTRA, ALBERT"):
+    with pytest.raises(ModelRejected, match="BERT, DistilBERT, RoBERTa, XLM-R, CamemBERT, ELECTRA, ALBERT"):
         load_model(directory)
     assert set(FAMILIES) == set(TINY_FAMILIES)
 
@@ -246,7 +246,7 @@ def test_limits_are_the_models(family: str, tmp_path: Path) -> None:
     """The longest input is what the model has positions for, and it runs; the tokenizer may ask for less."""
     directory = make_model(family, tmp_path, max_position_embeddings=32)
     backend = load_model(directory).backend
-    offset = 2 if family in {"roberta", "xlm-roberta"} else 0
+    offset = 2 if family in {"roberta", "xlm-roberta", "camembert"} else 0
     assert backend.shape.max_tokens == 32 - offset
     longest = backend.encode(TextInput(text=TEXT * 9))
     assert longest.length == 32 - offset

@@ -44,7 +44,7 @@ def served(directory: Path, model: LoadedModel) -> ServedModel:
     """How a server that was told nothing but the directory serves it."""
     where = Entry(place="test", key=("models", "m", "path"), value=directory)
     settings = Sources(config=None, environ={}, overrides=(where,)).load()
-    return make_entry(settings.models[0], model, settings)
+    return make_entry(settings.models[0], model, settings.limits)
 
 
 def test_the_file_lies_beside_the_model_and_the_server_finds_it(calibrated: Path) -> None:

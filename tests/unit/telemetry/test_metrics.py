@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from rollcall.domain.maps import DEFAULT_MAPS, MapKind
 from rollcall.domain.verdicts import Flag, Reason, Scope
-from rollcall.telemetry.metrics import CODES, METHODS, SERVICES, STREAMS, TIMED, Load, Metrics
+from rollcall.telemetry.metrics import CODES, METHODS, SERVICES, TIMED, Load, Metrics, grpc_type
 from rollcall.telemetry.versions import versions
 from tests.unit.edge import samples
 
@@ -44,8 +44,7 @@ def bench() -> Bench:
 def test_call_series_exist_from_the_start(bench: Bench) -> None:
     """Rates are right from the first call on, because each method and code starts at 0."""
     for method in METHODS:
-        kind = "server_stream" if method in STREAMS else "unary"
-        labels = {"grpc_service": SERVICES[method], "grpc_method": method, "grpc_type": kind}
+        labels = {"grpc_service": SERVICES[method], "grpc_method": method, "grpc_type": grpc_type(method)}
         assert bench.value("grpc_server_started_total", **labels) == 0
         assert bench.value("grpc_server_handled_total", **labels, grpc_code="Canceled") == 0
         assert bench.value("grpc_server_handling_seconds_count", **labels) == (0 if method in TIMED else None)

@@ -57,6 +57,7 @@ from rollcall_client.errors import (
     Unknown,
 )
 from rollcall_client.explanation import Explanation, Word
+from rollcall_client.many import Question, Result
 from rollcall_client.options import (
     AttentionSelection,
     ExplainOptions,
@@ -169,6 +170,7 @@ __all__ = [
     "Prediction",
     "Progress",
     "QuerySelection",
+    "Question",
     "QuotaExceeded",
     "RawAttentionOptions",
     "Reason",
@@ -183,6 +185,7 @@ __all__ = [
     "Replay",
     "ReplayDifference",
     "ReplayOutcome",
+    "Result",
     "RetentionResult",
     "RetentionRow",
     "Review",

@@ -99,4 +99,5 @@ LIST_MODELS: Method[tuple[Model, ...]] = Method(
 GET_MODEL: Method[Model] = Method(
     path=f"{_SERVICE}/GetModel", reply=explanation_service_pb2.GetModelResponse, read=_answers.model
 )
+EXPLAIN_MANY = f"{_SERVICE}/ExplainMany"
 METHODS: tuple[Method[Any], ...] = (EXPLAIN, EXPLAIN_STREAM, PREDICT, LIST_MODELS, GET_MODEL)

@@ -40,11 +40,21 @@ def failure_from(error: grpc.RpcError, *, request_id: str) -> errors.RollcallErr
     # Through an iterator: the metadata of older grpc.aio looks like a mapping to dict() but is none.
     trailers: dict[str, str | bytes] = dict(iter(pairs))
     trailer = trailers.get(_DETAILS_KEY)
-    details = read_details(trailer if isinstance(trailer, bytes) else None)
-    kind, wanted = _TABLE.get(error.code(), (errors.Unknown, ()))
-    return kind(
-        error.details() or "the service gave no message",
-        code=error.code().name,
+    return failure_of(
+        error.code(),
+        error.details() or "",
+        trailer if isinstance(trailer, bytes) else None,
         request_id=str(trailers.get(_REQUEST_ID_KEY, request_id)),
+    )
+
+
+def failure_of(code: grpc.StatusCode, message: str, status: bytes | None, *, request_id: str) -> errors.RollcallError:
+    """The typed error of a status: its code, its message, and the google.rpc.Status that says more, if there is one."""
+    details = read_details(status)
+    kind, wanted = _TABLE.get(code, (errors.Unknown, ()))
+    return kind(
+        message or "the service gave no message",
+        code=code.name,
+        request_id=request_id,
         **{name: getattr(details, name) for name in wanted},
     )

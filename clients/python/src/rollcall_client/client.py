@@ -16,6 +16,7 @@ import grpc.aio
 
 from rollcall_client._calls import (
     EXPLAIN,
+    EXPLAIN_MANY,
     EXPLAIN_STREAM,
     GET_MODEL,
     LIST_MODELS,
@@ -33,12 +34,14 @@ from rollcall_client._security import authorization, channel_credentials
 from rollcall_client._streams import Streamed
 from rollcall_client._v1 import common_pb2, explanation_service_pb2
 from rollcall_client.explanation import Explanation
+from rollcall_client.many import Asking, result
 from rollcall_client.types import Model, PredictResult
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
     from os import PathLike
 
+    from rollcall_client.many import Question, Result
     from rollcall_client.options import ExplainOptions, PredictOptions
     from rollcall_client.types import Progress
 
@@ -251,6 +254,7 @@ class Client(Surface[Explanation, PredictResult, tuple[Model, ...], Model]):
             else grpc.secure_channel(target, credentials, options=_CHANNEL_OPTIONS)
         )
         self._send = {method.path: _caller(self._channel, method) for method in (*METHODS, *RECORD_METHODS)}
+        self._many = _many_caller(self._channel)
 
     def _run(self, call: Call[Answer]) -> Answer:
         send, deadline = self._send[call.method.path], time.monotonic() + call.timeout
@@ -275,6 +279,27 @@ class Client(Surface[Explanation, PredictResult, tuple[Model, ...], Model]):
                 retries_done += 1
             else:
                 return call.answer(reply)
+
+    def explain_many(
+        self, questions: Iterable[str | Question], *, timeout: float | None = None, **options: Unpack[ExplainOptions]
+    ) -> Iterator[Result]:
+        """Explanations of many texts, for backfills: results as they finish, each with its place and its question's id.
+
+        Questions are read as the service takes them, a few ahead of the results. One that is bad fails alone, as
+        `Result.error`; a busy service has them wait. The call begins with the first result that is asked for, is never
+        made again by itself, and ends when the iterator is closed. `timeout` (seconds) is of the whole; none if None.
+        `questions` are read by a thread of their own. What they raise is raised behind the results of those before.
+        """
+        asking = Asking(options)
+        call = self._many(asking.requests(questions), timeout=timeout, metadata=self._say_who())
+        try:
+            for message in call:
+                yield result(message)
+        except grpc.RpcError as error:
+            raise failure_from(error, request_id="") from error
+        finally:
+            call.cancel()
+        asking.finish()
 
     def close(self) -> None:
         """Close the connection; calls under way end with Cancelled."""
@@ -341,6 +366,7 @@ class AsyncClient(
             else grpc.aio.secure_channel(target, credentials, options=_CHANNEL_OPTIONS)
         )
         self._send = {method.path: _caller(self._channel, method) for method in (*METHODS, *RECORD_METHODS)}
+        self._many = _many_caller(self._channel)
         self._streams: set[Any] = set()
 
     async def _run(self, call: Call[Answer]) -> Answer:
@@ -378,6 +404,33 @@ class AsyncClient(
             self._streams.discard(messages)
         return gathered
 
+    async def explain_many(
+        self,
+        questions: Iterable[str | Question] | AsyncIterable[str | Question],
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - the call's own deadline, which the service hears of
+        **options: Unpack[ExplainOptions],
+    ) -> AsyncIterator[Result]:
+        """Explanations of many texts, for backfills: results as they finish, each with its place and its question's id.
+
+        Questions are read as the service takes them, a few ahead of the results. One that is bad fails alone, as
+        `Result.error`; a busy service has them wait. The call begins with the first result that is asked for, is never
+        made again by itself, and ends when the iterator is closed. `timeout` (seconds) is of the whole; none if None.
+        What `questions` raises is raised behind the results of those before.
+        """
+        asking = Asking(options)
+        call = self._many(asking.requests_async(questions), timeout=timeout, metadata=self._say_who())
+        self._streams.add(call)
+        try:
+            async for message in call:
+                yield result(message)
+        except grpc.RpcError as error:
+            raise failure_from(error, request_id="") from error
+        finally:
+            call.cancel()
+            self._streams.discard(call)
+        asking.finish()
+
     async def close(self) -> None:
         """Close the connection; calls under way end with Cancelled."""
         for messages in tuple(self._streams):  # grpc.aio finds those of one reply by itself
@@ -389,6 +442,10 @@ class AsyncClient(
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+def _many_caller(channel: Any) -> Any:  # noqa: ANN401 - as below
+    return channel.stream_stream(EXPLAIN_MANY, _serialize, explanation_service_pb2.ExplainManyResponse.FromString)
 
 
 def _caller(channel: Any, method: Method[Any]) -> Any:  # noqa: ANN401 - a channel of either colour, and its callable

@@ -30,27 +30,23 @@ from rollcall.backends.edits import explicit_rows
 from rollcall.backends.encoding import Encoder
 from rollcall.backends.observers import CaptureObserver, Reducer
 from rollcall.backends.onnx.open_session import OpenSession
-from rollcall.backends.onnx.self_test import FOUND, NEUTRAL, OnnxSelfTester, padded_equals_alone
-from rollcall.backends.onnx.sessions import Session
+from rollcall.backends.onnx.plain import INPUTS, load_plain
+from rollcall.backends.onnx.self_test import FOUND, NEUTRAL, OnnxSelfTester, hidden_keys_are_hidden, padded_equals_alone
 from rollcall.backends.onnx.surgery import NotOpenedError
-from rollcall.backends.self_test import LENGTHS
+from rollcall.backends.self_test import LENGTHS, at_most
 from rollcall.backends.sharing import synthetic_input, try_company
 from rollcall.backends.staging import stage_rows
-from rollcall.backends.tensors import select_attention
+from rollcall.backends.tensors import TOLERANCES, select_attention
 from rollcall.domain.decision import Task
 from rollcall.domain.errors import ModelRejected
 from rollcall.domain.inputs import Encoding, ModelInput
 from rollcall.domain.maps import MEASURED_MAPS, MapKind, MissingMap
 from rollcall.domain.model import SelfTest
-from rollcall.domain.rows import AttentionEdit, Row
+from rollcall.domain.rows import AttentionEdit, RemovalOperator, Row
 from rollcall.domain.verdicts import Scope
 
 Tensor = torch.Tensor
 
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-"""What a graph may take, as exporters call it, in the order of staged rows."""
-NEEDED = frozenset(INPUTS[:2])
-LOGITS = "logits"
 NO_GRADIENTS, NO_LAYERS = "ONNX Runtime computes no gradients.", "An exported graph does not tell its layers' weights."
 LACKING = {
     MapKind.NORM_ROLLOUT: NO_LAYERS,
@@ -93,6 +89,8 @@ class OnnxBackend:
         except NotOpenedError as error:
             self._use(None, str(error))
         self.dtype = str(self._dtype).removeprefix("torch.")
+        self._hides = True
+        """Whether the file's own mask hides single tokens."""
         # The self-tests raise the one and may allow the other.
         self.noise = torch.finfo(self._dtype).eps
         self.batch_is_neutral = False
@@ -107,7 +105,7 @@ class OnnxBackend:
 
     def run(self, rows: Sequence[BatchRow]) -> BatchOutput:
         """Run rows: those that need attention to be open in the open session, the others in the plain one."""
-        opened = [i for i, each in enumerate(rows) if each.row.edit is not AttentionEdit.NONE or each.row.readout]
+        opened = [i for i, each in enumerate(rows) if self._needs_open(each.row)]
         plain = sorted(set(range(len(rows))).difference(opened))
         logits = torch.zeros(len(rows), self.shape.classes, device=self.device)
         states = torch.zeros(len(rows), self.shape.width, device=self.device)
@@ -180,7 +178,24 @@ class OnnxBackend:
         failed = next((test for test in tests if not test.passed), None)
         if failed is not None:
             self._use(None, f"self-test {failed.name}: {failed.detail}")
-        return (*tests, padded_equals_alone(self._predict, inputs), try_company(self, self.scope))
+        return (
+            *tests,
+            padded_equals_alone(self._predict, inputs),
+            self._hiding(inputs),
+            try_company(self, self.scope),
+        )
+
+    def _hiding(self, inputs: dict[str, Tensor]) -> SelfTest:
+        """Find a session whose mask hides single tokens; without one there is no second way to remove words."""
+        close = TOLERANCES[self._dtype].close
+        error = hidden_keys_are_hidden(self._predict, inputs)
+        if error > close and self._opened is not None:
+            opened = self._opened
+            self._hides = False
+            error = hidden_keys_are_hidden(lambda given: opened.see(given, weights=False).logits, inputs)
+        return at_most(
+            "hidden_keys_are_hidden", error, close, "The id of a hidden token changes logits, relatively, by"
+        )
 
     def _use(self, opened: OpenSession | None, problem: str) -> None:
         """Read and edit attention by this session; by none, for a `problem`."""
@@ -217,6 +232,10 @@ class OnnxBackend:
             permuted_rows=batch.permuted,
         )
 
+    def _needs_open(self, row: Row) -> bool:
+        hides = row.removed is not None and row.operator is RemovalOperator.HIDDEN_KEYS
+        return row.edit is not AttentionEdit.NONE or row.readout or (hides and not self._hides)
+
     def _parts(self, rows: Sequence[BatchRow], numbers: list[int]) -> Iterator[list[int]]:
         """Numbers of rows in parts whose attention, of all layers, has room in OBSERVED_BYTES."""
         length = max((rows[i].encoding.length for i in numbers), default=1)
@@ -237,24 +256,6 @@ class OnnxBackend:
     @staticmethod
     def _synthetic(length: int, encoder: Encoder, seed: int = 0) -> Encoding:
         return synthetic_input(length, encoder.vocabulary, encoder.special, seed)
-
-
-def load_plain(file: Path, device: str) -> tuple[Session, str]:
-    """A session of the file as it is, and the name of its logits; raises ModelRejected."""
-    try:
-        session = Session(file, folder=file.parent, device=device)
-    except Exception as error:
-        message = f"{file} cannot be loaded: {type(error).__name__}: {error}"
-        raise ModelRejected(message[:400]) from error
-    names = {port.name for port in session.inputs}
-    if not NEEDED <= names <= set(INPUTS):
-        message = f"{file} takes the inputs {', '.join(sorted(names))}; supported: {', '.join(INPUTS)}"
-        raise ModelRejected(message)
-    outputs = [port.name for port in session.outputs]
-    if LOGITS not in outputs and len(outputs) > 1:
-        message = f"{file} gives the outputs {', '.join(outputs)}; expected one named {LOGITS}"
-        raise ModelRejected(message)
-    return session, LOGITS if LOGITS in outputs else outputs[0]
 
 
 def _edited(each: BatchRow) -> BatchRow:

@@ -8,8 +8,8 @@ from pathlib import Path
 import onnx_ir as ir
 import torch
 
-from rollcall.backends.onnx.backend import INPUTS, load_plain
 from rollcall.backends.onnx.open_session import OpenSession
+from rollcall.backends.onnx.plain import INPUTS, load_plain
 from rollcall.backends.onnx.surgery import NotOpenedError, open_attention
 from rollcall.backends.self_test import LENGTHS
 from rollcall.backends.tensors import largest_gap

@@ -22,6 +22,8 @@ from rollcall.domain.model import SelfTest
 Tensor = torch.Tensor
 Inputs = dict[str, Tensor]
 
+HIDDEN = 2
+"""The token that tests hide."""
 FOUND = "attention_found"
 NEUTRAL = "neutral_is_original"
 EXACT = {torch.float32: 1e-5, torch.float64: 1e-5, torch.float16: 5e-3}
@@ -103,14 +105,15 @@ class OnnxSelfTester:
         return worst((largest_gap(moved, own.gather(3, order)), self._replaced(permuted, permuted)))
 
     def _knocked_out(self) -> float:
-        """Knock key 2 out of every row by a bias in all layers, and by the attention mask."""
+        """Hide a key from every row by a bias in all layers, and by the attention mask."""
         masked = dict(self.inputs)
         masked["attention_mask"] = self.inputs["attention_mask"].clone()
-        masked["attention_mask"][:, 2] = 0
+        masked["attention_mask"][:, HIDDEN] = 0
         bias = torch.zeros(1, 1, 1, LENGTHS[0], dtype=self.opened.dtype)
-        bias[..., 2] = torch.finfo(self.opened.dtype).min
+        bias[..., HIDDEN] = torch.finfo(self.opened.dtype).min
         operators = {bias_name(layer): bias for layer in range(self.opened.layers)}
-        return largest_gap(self.opened.run(self.inputs, operators).logits, self.plain(masked))
+        by_mask = self.opened.see(masked, weights=False).logits
+        return largest_gap(self.opened.run(self.inputs, operators).logits, by_mask)
 
 
 def padded_equals_alone(plain: Callable[[Inputs], Tensor], inputs: Inputs) -> SelfTest:
@@ -120,3 +123,16 @@ def padded_equals_alone(plain: Callable[[Inputs], Tensor], inputs: Inputs) -> Se
     error = largest_gap(together, alone) / max(1.0, float(alone.abs().max()))
     close = TOLERANCES[alone.dtype].close
     return at_most("padded_equals_alone", error, close, "A row alone and in a padded batch differ by")
+
+
+def hidden_keys_are_hidden(logits: Callable[[Inputs], Tensor], inputs: Inputs) -> float:
+    """By how much, relatively, the id of a token that the mask hides changes the answer.
+
+    A graph that only counts the mask's ones, as some fused ones do, hides the last token instead.
+    """
+    masked, other = ({name: each.clone() for name, each in inputs.items()} for _ in range(2))
+    for each in (masked, other):
+        each["attention_mask"][:, HIDDEN] = 0
+    other["input_ids"][:, HIDDEN] = inputs["input_ids"][:, HIDDEN + 1]
+    expected = logits(masked)
+    return largest_gap(logits(other), expected) / max(1.0, float(expected.abs().max()))

@@ -64,6 +64,7 @@ TABLE: dict[str, frozenset[Role] | None] = {
     "rollcall.v1.ExplanationService/Predict": CALLERS,
     "rollcall.v1.ExplanationService/Explain": CALLERS,
     "rollcall.v1.ExplanationService/ExplainStream": CALLERS,
+    "rollcall.v1.ExplanationService/ExplainMany": CALLERS,
     "rollcall.v1.ExplanationService/ListModels": ANY_ROLE,
     "rollcall.v1.ExplanationService/GetModel": ANY_ROLE,
 }

@@ -109,6 +109,21 @@ def header_message(answer: Explanation) -> explanation_service_pb2.ExplainStream
     return explanation_service_pb2.ExplainStreamResponse(header=explain_response(replace(answer, attention=None)))
 
 
+def many_response(
+    index: int, request_id: str, reply: explanation_pb2.ExplainResponse
+) -> explanation_service_pb2.ExplainManyResponse:
+    """Put an explanation at its place among many."""
+    return explanation_service_pb2.ExplainManyResponse(index=index, request_id=request_id, explanation=reply)
+
+
+def many_failure(
+    index: int, request_id: str, *, code: int, message: str, details: bytes
+) -> explanation_service_pb2.ExplainManyResponse:
+    """Put at its place among many why there is no explanation."""
+    failure = explanation_service_pb2.Failure(code=code, message=message, details=details)
+    return explanation_service_pb2.ExplainManyResponse(index=index, request_id=request_id, failure=failure)
+
+
 def model(
     card: ModelCard, *, limits: Limits, default_model: str | None, record: ModelRecord | None = None
 ) -> model_pb2.Model:

@@ -16,6 +16,8 @@ FORMS = {
     "bert": {"attention": "eager"},
     "distilbert": {"attention": "sdpa"},
     "roberta": {"attention": "sdpa"},
+    "xlm-roberta": {"attention": "eager"},
+    "camembert": {"attention": "sdpa"},
     "albert": {"attention": "eager"},
     "electra": {"attention": "sdpa"},
 }

@@ -9,6 +9,8 @@ import onnx
 import pytest
 import torch
 from onnxruntime.transformers.float16 import convert_float_to_float16
+from onnxruntime.transformers.fusion_options import FusionOptions
+from onnxruntime.transformers.optimizer import optimize_model
 
 from rollcall.backends.base import BatchOutput, CaptureRequest, variants
 from rollcall.backends.onnx import backend as module
@@ -18,6 +20,7 @@ from rollcall.domain.errors import ModelRejected
 from rollcall.domain.inputs import Encoding, TokensInput
 from rollcall.domain.maps import AttentionSelection, MapOptions
 from rollcall.domain.rows import AttentionEdit, QueryScope, RemovalOperator, Row
+from rollcall.domain.verdicts import Scope
 from rollcall.models.loading import load_model
 from tests.exports import export
 from tests.tiny import Tiny, Zoo
@@ -172,6 +175,43 @@ def test_half_precision_is_served_as_what_it_is(zoo: Zoo, tmp_path: Path) -> Non
     assert (half.logits - whole.logits).abs().max() <= 5e-3
     with pytest.raises(ModelRejected, match="exported in float16: it cannot be served in bfloat16"):
         load_model(file, dtype="bfloat16")
+
+
+@pytest.mark.parametrize("operator", ["Attention", "MultiHeadAttention"])
+def test_fused_attention_is_written_out(zoo: Zoo, tmp_path: Path, operator: str) -> None:
+    """What the runtime's own optimizer fused is edited as torch is, and hides the words that it should.
+
+    Its mask only knows how many tokens there are: hiding a word in the middle by it would hide the last one.
+    """
+    file = export(zoo["bert"].directory, tmp_path / "fused", attention="eager")
+    options = FusionOptions("bert")
+    options.use_multi_head_attention = operator == "MultiHeadAttention"
+    optimize_model(
+        str(file), model_type="bert", num_heads=4, hidden_size=32, optimization_options=options
+    ).save_model_to_file(str(file))
+    assert sum(node.op_type == operator for node in onnx.load(file).graph.node) == 3
+    loaded = load_model(file)
+    assert (loaded.failed, loaded.scope) == ((), Scope.ALL_LAYERS)
+    ids = stock.random_ids(zoo["bert"], LENGTH)
+    masks = np.random.default_rng(2).random((3, LENGTH - 2)) < 0.5
+    rows = [*EDITS.values(), *(Row(removed=mask, operator=RemovalOperator.HIDDEN_KEYS) for mask in masks)]
+    found = loaded.backend.run(variants(loaded.backend.encode(TokensInput(input_ids=ids)), rows))
+    torch_backend = zoo["bert"].backend
+    assert_equal(found, torch_backend.run(variants(torch_backend.encode(TokensInput(input_ids=ids)), rows)))
+
+
+def test_a_mask_that_only_counts_hides_nothing(zoo: Zoo, tmp_path: Path) -> None:
+    """Where nothing in the graph can hide a word, there is no second way to remove one: predictions only, and why."""
+    file = export(zoo["bert"].directory, tmp_path / "counting", attention="eager")
+    optimize_model(str(file), model_type="bert", num_heads=4, hidden_size=32).save_model_to_file(str(file))
+    model = onnx.load(file)
+    for node in model.graph.node:
+        if node.op_type == "Attention":  # with a layout that nobody here knows
+            node.attribute.append(onnx.helper.make_attribute("qkv_hidden_sizes", [32, 32, 32]))
+    onnx.save(model, file)
+    loaded = load_model(file)
+    assert loaded.scope is Scope.INPUT_ONLY
+    assert loaded.failed == ("hidden_keys_are_hidden",)
 
 
 def assert_equal(found: BatchOutput, expected: BatchOutput) -> None:

@@ -99,6 +99,17 @@ def test_exports_by_the_newer_exporter(zoo: Zoo, tmp_path: Path, attention: str,
         assert each[1, :, :, 7:].max() == 0
 
 
+@pytest.mark.parametrize("opset", [11, 14])
+def test_older_opsets_have_the_same_attention(zoo: Zoo, tmp_path: Path, opset: int) -> None:
+    """Layer norms in parts, as older exports and those of optimum have them, are no matter to attention."""
+    file = export(zoo["bert"].directory, tmp_path / "older", attention="eager", opset=opset)
+    session, feeds = opened(file), inputs(file)
+    original = onnxruntime.InferenceSession(file).run(["logits"], feeds)[0]
+    logits, *weights = session.run(["logits", *(weights_name(layer) for layer in range(LAYERS))], feeds)
+    assert np.abs(logits - original).max() <= 1e-6
+    assert all(np.abs(each.sum(axis=-1) - 1).max() <= 1e-6 for each in weights)
+
+
 def test_a_classifier_without_attention_is_said_to_have_none(tmp_path: Path) -> None:
     """A softmax that gives probabilities is no attention; the reason is in words."""
     nodes = [make_node("Gemm", ["input_ids", "weight"], ["scores"]), make_node("Softmax", ["scores"], ["logits"])]

@@ -27,7 +27,7 @@ from . import explanation_pb2 as rollcall_dot_v1_dot_explanation__pb2
 from . import model_pb2 as rollcall_dot_v1_dot_model__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%rollcall/v1/explanation_service.proto\x12\x0brollcall.v1\x1a\x18rollcall/v1/common.proto\x1a\x1drollcall/v1/explanation.proto\x1a\x17rollcall/v1/model.proto\"=\n\x08Progress\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x01(\x05\x12\x14\n\x0cplanned_rows\x18\x03 \x01(\x05\"\xdb\x01\n\x15\x45xplainStreamResponse\x12)\n\x08progress\x18\x01 \x01(\x0b\x32\x15.rollcall.v1.ProgressH\x00\x12.\n\x06header\x18\x02 \x01(\x0b\x32\x1c.rollcall.v1.ExplainResponseH\x00\x12\x31\n\tattention\x18\x03 \x01(\x0b\x32\x1c.rollcall.v1.AttentionTensorH\x00\x12)\n\x05\x63hunk\x18\x04 \x01(\x0b\x32\x18.rollcall.v1.TensorChunkH\x00\x42\t\n\x07\x63ontent\";\n\x0bTensorChunk\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0e\n\x06\x63rc32c\x18\x03 \x01(\x07\"\xfd\x02\n\x0ePredictRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\t\x12&\n\x04text\x18\x04 \x01(\x0b\x32\x16.rollcall.v1.TextInputH\x00\x12*\n\x06tokens\x18\x05 \x01(\x0b\x32\x18.rollcall.v1.TokensInputH\x00\x12#\n\x06target\x18\x06 \x01(\x0b\x32\x13.rollcall.v1.Target\x12)\n\tthreshold\x18\x07 \x01(\x0b\x32\x16.rollcall.v1.Threshold\x12\x14\n\x0c\x64\x65\x63ision_ref\x18\n \x01(\t\x12\x13\n\x0bsubject_ref\x18\x0b \x01(\t\x12\x1b\n\x0ereported_label\x18\x0c \x01(\tH\x01\x88\x01\x01\x12\x1b\n\x0ereported_score\x18\r \x01(\x01H\x02\x88\x01\x01\x42\x07\n\x05inputB\x11\n\x0f_reported_labelB\x11\n\x0f_reported_score\"\xa0\x02\n\x0fPredictResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12$\n\x05model\x18\x02 \x01(\x0b\x32\x15.rollcall.v1.ModelRef\x12+\n\nprediction\x18\x03 \x01(\x0b\x32\x17.rollcall.v1.Prediction\x12\x11\n\ttruncated\x18\x04 \x01(\x08\x12\x14\n\x0ctokens_total\x18\x05 \x01(\x05\x12\x13\n\x0btokens_used\x18\x06 \x01(\x05\x12#\n\x06timing\x18\x07 \x01(\x0b\x32\x13.rollcall.v1.Timing\x12\x19\n\x11reported_mismatch\x18\n \x01(\x08\x12(\n\x05\x61udit\x18\x0b \x01(\x0b\x32\x19.rollcall.v1.AuditReceipt\"\x13\n\x11ListModelsRequest\"8\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.rollcall.v1.Model\" \n\x0fGetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"5\n\x10GetModelResponse\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.rollcall.v1.Model2\xa5\x03\n\x12\x45xplanationService\x12I\n\x07Predict\x12\x1b.rollcall.v1.PredictRequest\x1a\x1c.rollcall.v1.PredictResponse\"\x03\x90\x02\x01\x12I\n\x07\x45xplain\x12\x1b.rollcall.v1.ExplainRequest\x1a\x1c.rollcall.v1.ExplainResponse\"\x03\x90\x02\x01\x12W\n\rExplainStream\x12\x1b.rollcall.v1.ExplainRequest\x1a\".rollcall.v1.ExplainStreamResponse\"\x03\x90\x02\x01\x30\x01\x12R\n\nListModels\x12\x1e.rollcall.v1.ListModelsRequest\x1a\x1f.rollcall.v1.ListModelsResponse\"\x03\x90\x02\x01\x12L\n\x08GetModel\x12\x1c.rollcall.v1.GetModelRequest\x1a\x1d.rollcall.v1.GetModelResponse\"\x03\x90\x02\x01\x42J\n\x0f\x64\x65v.rollcall.v1P\x01Z\'rollcall.dev/gen/rollcall/v1;rollcallv1\xaa\x02\x0bRollcall.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%rollcall/v1/explanation_service.proto\x12\x0brollcall.v1\x1a\x18rollcall/v1/common.proto\x1a\x1drollcall/v1/explanation.proto\x1a\x17rollcall/v1/model.proto\"=\n\x08Progress\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x01(\x05\x12\x14\n\x0cplanned_rows\x18\x03 \x01(\x05\"\xdb\x01\n\x15\x45xplainStreamResponse\x12)\n\x08progress\x18\x01 \x01(\x0b\x32\x15.rollcall.v1.ProgressH\x00\x12.\n\x06header\x18\x02 \x01(\x0b\x32\x1c.rollcall.v1.ExplainResponseH\x00\x12\x31\n\tattention\x18\x03 \x01(\x0b\x32\x1c.rollcall.v1.AttentionTensorH\x00\x12)\n\x05\x63hunk\x18\x04 \x01(\x0b\x32\x18.rollcall.v1.TensorChunkH\x00\x42\t\n\x07\x63ontent\";\n\x0bTensorChunk\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0e\n\x06\x63rc32c\x18\x03 \x01(\x07\"\xa0\x01\n\x13\x45xplainManyResponse\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x33\n\x0b\x65xplanation\x18\x03 \x01(\x0b\x32\x1c.rollcall.v1.ExplainResponseH\x00\x12\'\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x14.rollcall.v1.FailureH\x00\x42\x08\n\x06result\"9\n\x07\x46\x61ilure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x65tails\x18\x03 \x01(\x0c\"\xfd\x02\n\x0ePredictRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\t\x12&\n\x04text\x18\x04 \x01(\x0b\x32\x16.rollcall.v1.TextInputH\x00\x12*\n\x06tokens\x18\x05 \x01(\x0b\x32\x18.rollcall.v1.TokensInputH\x00\x12#\n\x06target\x18\x06 \x01(\x0b\x32\x13.rollcall.v1.Target\x12)\n\tthreshold\x18\x07 \x01(\x0b\x32\x16.rollcall.v1.Threshold\x12\x14\n\x0c\x64\x65\x63ision_ref\x18\n \x01(\t\x12\x13\n\x0bsubject_ref\x18\x0b \x01(\t\x12\x1b\n\x0ereported_label\x18\x0c \x01(\tH\x01\x88\x01\x01\x12\x1b\n\x0ereported_score\x18\r \x01(\x01H\x02\x88\x01\x01\x42\x07\n\x05inputB\x11\n\x0f_reported_labelB\x11\n\x0f_reported_score\"\xa0\x02\n\x0fPredictResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12$\n\x05model\x18\x02 \x01(\x0b\x32\x15.rollcall.v1.ModelRef\x12+\n\nprediction\x18\x03 \x01(\x0b\x32\x17.rollcall.v1.Prediction\x12\x11\n\ttruncated\x18\x04 \x01(\x08\x12\x14\n\x0ctokens_total\x18\x05 \x01(\x05\x12\x13\n\x0btokens_used\x18\x06 \x01(\x05\x12#\n\x06timing\x18\x07 \x01(\x0b\x32\x13.rollcall.v1.Timing\x12\x19\n\x11reported_mismatch\x18\n \x01(\x08\x12(\n\x05\x61udit\x18\x0b \x01(\x0b\x32\x19.rollcall.v1.AuditReceipt\"\x13\n\x11ListModelsRequest\"8\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.rollcall.v1.Model\" \n\x0fGetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"5\n\x10GetModelResponse\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.rollcall.v1.Model2\xfc\x03\n\x12\x45xplanationService\x12I\n\x07Predict\x12\x1b.rollcall.v1.PredictRequest\x1a\x1c.rollcall.v1.PredictResponse\"\x03\x90\x02\x01\x12I\n\x07\x45xplain\x12\x1b.rollcall.v1.ExplainRequest\x1a\x1c.rollcall.v1.ExplainResponse\"\x03\x90\x02\x01\x12W\n\rExplainStream\x12\x1b.rollcall.v1.ExplainRequest\x1a\".rollcall.v1.ExplainStreamResponse\"\x03\x90\x02\x01\x30\x01\x12U\n\x0b\x45xplainMany\x12\x1b.rollcall.v1.ExplainRequest\x1a .rollcall.v1.ExplainManyResponse\"\x03\x90\x02\x01(\x01\x30\x01\x12R\n\nListModels\x12\x1e.rollcall.v1.ListModelsRequest\x1a\x1f.rollcall.v1.ListModelsResponse\"\x03\x90\x02\x01\x12L\n\x08GetModel\x12\x1c.rollcall.v1.GetModelRequest\x1a\x1d.rollcall.v1.GetModelResponse\"\x03\x90\x02\x01\x42J\n\x0f\x64\x65v.rollcall.v1P\x01Z\'rollcall.dev/gen/rollcall/v1;rollcallv1\xaa\x02\x0bRollcall.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,6 +41,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPLANATIONSERVICE'].methods_by_name['Explain']._serialized_options = b'\220\002\001'
   _globals['_EXPLANATIONSERVICE'].methods_by_name['ExplainStream']._loaded_options = None
   _globals['_EXPLANATIONSERVICE'].methods_by_name['ExplainStream']._serialized_options = b'\220\002\001'
+  _globals['_EXPLANATIONSERVICE'].methods_by_name['ExplainMany']._loaded_options = None
+  _globals['_EXPLANATIONSERVICE'].methods_by_name['ExplainMany']._serialized_options = b'\220\002\001'
   _globals['_EXPLANATIONSERVICE'].methods_by_name['ListModels']._loaded_options = None
   _globals['_EXPLANATIONSERVICE'].methods_by_name['ListModels']._serialized_options = b'\220\002\001'
   _globals['_EXPLANATIONSERVICE'].methods_by_name['GetModel']._loaded_options = None
@@ -51,18 +53,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPLAINSTREAMRESPONSE']._serialized_end=419
   _globals['_TENSORCHUNK']._serialized_start=421
   _globals['_TENSORCHUNK']._serialized_end=480
-  _globals['_PREDICTREQUEST']._serialized_start=483
-  _globals['_PREDICTREQUEST']._serialized_end=864
-  _globals['_PREDICTRESPONSE']._serialized_start=867
-  _globals['_PREDICTRESPONSE']._serialized_end=1155
-  _globals['_LISTMODELSREQUEST']._serialized_start=1157
-  _globals['_LISTMODELSREQUEST']._serialized_end=1176
-  _globals['_LISTMODELSRESPONSE']._serialized_start=1178
-  _globals['_LISTMODELSRESPONSE']._serialized_end=1234
-  _globals['_GETMODELREQUEST']._serialized_start=1236
-  _globals['_GETMODELREQUEST']._serialized_end=1268
-  _globals['_GETMODELRESPONSE']._serialized_start=1270
-  _globals['_GETMODELRESPONSE']._serialized_end=1323
-  _globals['_EXPLANATIONSERVICE']._serialized_start=1326
-  _globals['_EXPLANATIONSERVICE']._serialized_end=1747
+  _globals['_EXPLAINMANYRESPONSE']._serialized_start=483
+  _globals['_EXPLAINMANYRESPONSE']._serialized_end=643
+  _globals['_FAILURE']._serialized_start=645
+  _globals['_FAILURE']._serialized_end=702
+  _globals['_PREDICTREQUEST']._serialized_start=705
+  _globals['_PREDICTREQUEST']._serialized_end=1086
+  _globals['_PREDICTRESPONSE']._serialized_start=1089
+  _globals['_PREDICTRESPONSE']._serialized_end=1377
+  _globals['_LISTMODELSREQUEST']._serialized_start=1379
+  _globals['_LISTMODELSREQUEST']._serialized_end=1398
+  _globals['_LISTMODELSRESPONSE']._serialized_start=1400
+  _globals['_LISTMODELSRESPONSE']._serialized_end=1456
+  _globals['_GETMODELREQUEST']._serialized_start=1458
+  _globals['_GETMODELREQUEST']._serialized_end=1490
+  _globals['_GETMODELRESPONSE']._serialized_start=1492
+  _globals['_GETMODELRESPONSE']._serialized_end=1545
+  _globals['_EXPLANATIONSERVICE']._serialized_start=1548
+  _globals['_EXPLANATIONSERVICE']._serialized_end=2056
 # @@protoc_insertion_point(module_scope)

@@ -6,7 +6,7 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { ModelRef, Prediction, Target, TextInput, Threshold, Timing, TokensInput } from "./common_pb.js";
 import { file_rollcall_v1_common } from "./common_pb.js";
-import type { AuditReceipt, ExplainRequestSchema, ExplainResponse, ExplainResponseSchema } from "./explanation_pb.js";
+import type { AttentionTensor, AuditReceipt, ExplainRequestSchema, ExplainResponse, ExplainResponseSchema } from "./explanation_pb.js";
 import { file_rollcall_v1_explanation } from "./explanation_pb.js";
 import type { Model } from "./model_pb.js";
 import { file_rollcall_v1_model } from "./model_pb.js";
@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file rollcall/v1/explanation_service.proto.
  */
 export const file_rollcall_v1_explanation_service: GenFile = /*@__PURE__*/
-  fileDesc("CiVyb2xsY2FsbC92MS9leHBsYW5hdGlvbl9zZXJ2aWNlLnByb3RvEgtyb2xsY2FsbC52MSI9CghQcm9ncmVzcxINCgVzdGFnZRgBIAEoCRIMCgRyb3dzGAIgASgFEhQKDHBsYW5uZWRfcm93cxgDIAEoBSJ9ChVFeHBsYWluU3RyZWFtUmVzcG9uc2USKQoIcHJvZ3Jlc3MYASABKAsyFS5yb2xsY2FsbC52MS5Qcm9ncmVzc0gAEi4KBmhlYWRlchgCIAEoCzIcLnJvbGxjYWxsLnYxLkV4cGxhaW5SZXNwb25zZUgAQgkKB2NvbnRlbnQi/QIKDlByZWRpY3RSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSDQoFbW9kZWwYAiABKAkSEAoIcmV2aXNpb24YAyABKAkSJgoEdGV4dBgEIAEoCzIWLnJvbGxjYWxsLnYxLlRleHRJbnB1dEgAEioKBnRva2VucxgFIAEoCzIYLnJvbGxjYWxsLnYxLlRva2Vuc0lucHV0SAASIwoGdGFyZ2V0GAYgASgLMhMucm9sbGNhbGwudjEuVGFyZ2V0EikKCXRocmVzaG9sZBgHIAEoCzIWLnJvbGxjYWxsLnYxLlRocmVzaG9sZBIUCgxkZWNpc2lvbl9yZWYYCiABKAkSEwoLc3ViamVjdF9yZWYYCyABKAkSGwoOcmVwb3J0ZWRfbGFiZWwYDCABKAlIAYgBARIbCg5yZXBvcnRlZF9zY29yZRgNIAEoAUgCiAEBQgcKBWlucHV0QhEKD19yZXBvcnRlZF9sYWJlbEIRCg9fcmVwb3J0ZWRfc2NvcmUioAIKD1ByZWRpY3RSZXNwb25zZRISCgpyZXF1ZXN0X2lkGAEgASgJEiQKBW1vZGVsGAIgASgLMhUucm9sbGNhbGwudjEuTW9kZWxSZWYSKwoKcHJlZGljdGlvbhgDIAEoCzIXLnJvbGxjYWxsLnYxLlByZWRpY3Rpb24SEQoJdHJ1bmNhdGVkGAQgASgIEhQKDHRva2Vuc190b3RhbBgFIAEoBRITCgt0b2tlbnNfdXNlZBgGIAEoBRIjCgZ0aW1pbmcYByABKAsyEy5yb2xsY2FsbC52MS5UaW1pbmcSGQoRcmVwb3J0ZWRfbWlzbWF0Y2gYCiABKAgSKAoFYXVkaXQYCyABKAsyGS5yb2xsY2FsbC52MS5BdWRpdFJlY2VpcHQiEwoRTGlzdE1vZGVsc1JlcXVlc3QiOAoSTGlzdE1vZGVsc1Jlc3BvbnNlEiIKBm1vZGVscxgBIAMoCzISLnJvbGxjYWxsLnYxLk1vZGVsIiAKD0dldE1vZGVsUmVxdWVzdBINCgVtb2RlbBgBIAEoCSI1ChBHZXRNb2RlbFJlc3BvbnNlEiEKBW1vZGVsGAEgASgLMhIucm9sbGNhbGwudjEuTW9kZWwypQMKEkV4cGxhbmF0aW9uU2VydmljZRJJCgdQcmVkaWN0Ehsucm9sbGNhbGwudjEuUHJlZGljdFJlcXVlc3QaHC5yb2xsY2FsbC52MS5QcmVkaWN0UmVzcG9uc2UiA5ACARJJCgdFeHBsYWluEhsucm9sbGNhbGwudjEuRXhwbGFpblJlcXVlc3QaHC5yb2xsY2FsbC52MS5FeHBsYWluUmVzcG9uc2UiA5ACARJXCg1FeHBsYWluU3RyZWFtEhsucm9sbGNhbGwudjEuRXhwbGFpblJlcXVlc3QaIi5yb2xsY2FsbC52MS5FeHBsYWluU3RyZWFtUmVzcG9uc2UiA5ACATABElIKCkxpc3RNb2RlbHMSHi5yb2xsY2FsbC52MS5MaXN0TW9kZWxzUmVxdWVzdBofLnJvbGxjYWxsLnYxLkxpc3RNb2RlbHNSZXNwb25zZSIDkAIBEkwKCEdldE1vZGVsEhwucm9sbGNhbGwudjEuR2V0TW9kZWxSZXF1ZXN0Gh0ucm9sbGNhbGwudjEuR2V0TW9kZWxSZXNwb25zZSIDkAIBQkoKD2Rldi5yb2xsY2FsbC52MVABWidyb2xsY2FsbC5kZXYvZ2VuL3JvbGxjYWxsL3YxO3JvbGxjYWxsdjGqAgtSb2xsY2FsbC5WMWIGcHJvdG8z", [file_rollcall_v1_common, file_rollcall_v1_explanation, file_rollcall_v1_model]);
+  fileDesc("CiVyb2xsY2FsbC92MS9leHBsYW5hdGlvbl9zZXJ2aWNlLnByb3RvEgtyb2xsY2FsbC52MSI9CghQcm9ncmVzcxINCgVzdGFnZRgBIAEoCRIMCgRyb3dzGAIgASgFEhQKDHBsYW5uZWRfcm93cxgDIAEoBSLbAQoVRXhwbGFpblN0cmVhbVJlc3BvbnNlEikKCHByb2dyZXNzGAEgASgLMhUucm9sbGNhbGwudjEuUHJvZ3Jlc3NIABIuCgZoZWFkZXIYAiABKAsyHC5yb2xsY2FsbC52MS5FeHBsYWluUmVzcG9uc2VIABIxCglhdHRlbnRpb24YAyABKAsyHC5yb2xsY2FsbC52MS5BdHRlbnRpb25UZW5zb3JIABIpCgVjaHVuaxgEIAEoCzIYLnJvbGxjYWxsLnYxLlRlbnNvckNodW5rSABCCQoHY29udGVudCI7CgtUZW5zb3JDaHVuaxIOCgZvZmZzZXQYASABKAQSDAoEZGF0YRgCIAEoDBIOCgZjcmMzMmMYAyABKAci/QIKDlByZWRpY3RSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSDQoFbW9kZWwYAiABKAkSEAoIcmV2aXNpb24YAyABKAkSJgoEdGV4dBgEIAEoCzIWLnJvbGxjYWxsLnYxLlRleHRJbnB1dEgAEioKBnRva2VucxgFIAEoCzIYLnJvbGxjYWxsLnYxLlRva2Vuc0lucHV0SAASIwoGdGFyZ2V0GAYgASgLMhMucm9sbGNhbGwudjEuVGFyZ2V0EikKCXRocmVzaG9sZBgHIAEoCzIWLnJvbGxjYWxsLnYxLlRocmVzaG9sZBIUCgxkZWNpc2lvbl9yZWYYCiABKAkSEwoLc3ViamVjdF9yZWYYCyABKAkSGwoOcmVwb3J0ZWRfbGFiZWwYDCABKAlIAYgBARIbCg5yZXBvcnRlZF9zY29yZRgNIAEoAUgCiAEBQgcKBWlucHV0QhEKD19yZXBvcnRlZF9sYWJlbEIRCg9fcmVwb3J0ZWRfc2NvcmUioAIKD1ByZWRpY3RSZXNwb25zZRISCgpyZXF1ZXN0X2lkGAEgASgJEiQKBW1vZGVsGAIgASgLMhUucm9sbGNhbGwudjEuTW9kZWxSZWYSKwoKcHJlZGljdGlvbhgDIAEoCzIXLnJvbGxjYWxsLnYxLlByZWRpY3Rpb24SEQoJdHJ1bmNhdGVkGAQgASgIEhQKDHRva2Vuc190b3RhbBgFIAEoBRITCgt0b2tlbnNfdXNlZBgGIAEoBRIjCgZ0aW1pbmcYByABKAsyEy5yb2xsY2FsbC52MS5UaW1pbmcSGQoRcmVwb3J0ZWRfbWlzbWF0Y2gYCiABKAgSKAoFYXVkaXQYCyABKAsyGS5yb2xsY2FsbC52MS5BdWRpdFJlY2VpcHQiEwoRTGlzdE1vZGVsc1JlcXVlc3QiOAoSTGlzdE1vZGVsc1Jlc3BvbnNlEiIKBm1vZGVscxgBIAMoCzISLnJvbGxjYWxsLnYxLk1vZGVsIiAKD0dldE1vZGVsUmVxdWVzdBINCgVtb2RlbBgBIAEoCSI1ChBHZXRNb2RlbFJlc3BvbnNlEiEKBW1vZGVsGAEgASgLMhIucm9sbGNhbGwudjEuTW9kZWwypQMKEkV4cGxhbmF0aW9uU2VydmljZRJJCgdQcmVkaWN0Ehsucm9sbGNhbGwudjEuUHJlZGljdFJlcXVlc3QaHC5yb2xsY2FsbC52MS5QcmVkaWN0UmVzcG9uc2UiA5ACARJJCgdFeHBsYWluEhsucm9sbGNhbGwudjEuRXhwbGFpblJlcXVlc3QaHC5yb2xsY2FsbC52MS5FeHBsYWluUmVzcG9uc2UiA5ACARJXCg1FeHBsYWluU3RyZWFtEhsucm9sbGNhbGwudjEuRXhwbGFpblJlcXVlc3QaIi5yb2xsY2FsbC52MS5FeHBsYWluU3RyZWFtUmVzcG9uc2UiA5ACATABElIKCkxpc3RNb2RlbHMSHi5yb2xsY2FsbC52MS5MaXN0TW9kZWxzUmVxdWVzdBofLnJvbGxjYWxsLnYxLkxpc3RNb2RlbHNSZXNwb25zZSIDkAIBEkwKCEdldE1vZGVsEhwucm9sbGNhbGwudjEuR2V0TW9kZWxSZXF1ZXN0Gh0ucm9sbGNhbGwudjEuR2V0TW9kZWxSZXNwb25zZSIDkAIBQkoKD2Rldi5yb2xsY2FsbC52MVABWidyb2xsY2FsbC5kZXYvZ2VuL3JvbGxjYWxsL3YxO3JvbGxjYWxsdjGqAgtSb2xsY2FsbC5WMWIGcHJvdG8z", [file_rollcall_v1_common, file_rollcall_v1_explanation, file_rollcall_v1_model]);
 
 /**
  * How far an explanation is.
@@ -74,12 +74,28 @@ export type ExplainStreamResponse = Message<"rollcall.v1.ExplainStreamResponse">
     case: "progress";
   } | {
     /**
-     * The explanation; exactly one, after all progress.
+     * The explanation; exactly one, after all progress. Its field attention is not set.
      *
      * @generated from field: rollcall.v1.ExplainResponse header = 2;
      */
     value: ExplainResponse;
     case: "header";
+  } | {
+    /**
+     * The attention that follows, behind the header: layers, heads, type and shape; data is empty, and comes in chunks.
+     *
+     * @generated from field: rollcall.v1.AttentionTensor attention = 3;
+     */
+    value: AttentionTensor;
+    case: "attention";
+  } | {
+    /**
+     * Part of the attention's values; the last chunk ends where the shape says.
+     *
+     * @generated from field: rollcall.v1.TensorChunk chunk = 4;
+     */
+    value: TensorChunk;
+    case: "chunk";
   } | { case: undefined; value?: undefined };
 };
 
@@ -89,6 +105,41 @@ export type ExplainStreamResponse = Message<"rollcall.v1.ExplainStreamResponse">
  */
 export const ExplainStreamResponseSchema: GenMessage<ExplainStreamResponse> = /*@__PURE__*/
   messageDesc(file_rollcall_v1_explanation_service, 1);
+
+/**
+ * Consecutive bytes of a tensor that is sent in parts, in order and without gaps.
+ *
+ * @generated from message rollcall.v1.TensorChunk
+ */
+export type TensorChunk = Message<"rollcall.v1.TensorChunk"> & {
+  /**
+   * Place of the first of these bytes in the tensor's data.
+   *
+   * @generated from field: uint64 offset = 1;
+   */
+  offset: bigint;
+
+  /**
+   * The bytes, at most about 512 KiB.
+   *
+   * @generated from field: bytes data = 2;
+   */
+  data: Uint8Array;
+
+  /**
+   * CRC-32C (Castagnoli) of data.
+   *
+   * @generated from field: fixed32 crc32c = 3;
+   */
+  crc32c: number;
+};
+
+/**
+ * Describes the message rollcall.v1.TensorChunk.
+ * Use `create(TensorChunkSchema)` to create a new message.
+ */
+export const TensorChunkSchema: GenMessage<TensorChunk> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_explanation_service, 2);
 
 /**
  * Asks for a prediction.
@@ -188,7 +239,7 @@ export type PredictRequest = Message<"rollcall.v1.PredictRequest"> & {
  * Use `create(PredictRequestSchema)` to create a new message.
  */
 export const PredictRequestSchema: GenMessage<PredictRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_explanation_service, 2);
+  messageDesc(file_rollcall_v1_explanation_service, 3);
 
 /**
  * The prediction.
@@ -265,7 +316,7 @@ export type PredictResponse = Message<"rollcall.v1.PredictResponse"> & {
  * Use `create(PredictResponseSchema)` to create a new message.
  */
 export const PredictResponseSchema: GenMessage<PredictResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_explanation_service, 3);
+  messageDesc(file_rollcall_v1_explanation_service, 4);
 
 /**
  * Asks for the list of models.
@@ -280,7 +331,7 @@ export type ListModelsRequest = Message<"rollcall.v1.ListModelsRequest"> & {
  * Use `create(ListModelsRequestSchema)` to create a new message.
  */
 export const ListModelsRequestSchema: GenMessage<ListModelsRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_explanation_service, 4);
+  messageDesc(file_rollcall_v1_explanation_service, 5);
 
 /**
  * The models that are being served, by name.
@@ -301,7 +352,7 @@ export type ListModelsResponse = Message<"rollcall.v1.ListModelsResponse"> & {
  * Use `create(ListModelsResponseSchema)` to create a new message.
  */
 export const ListModelsResponseSchema: GenMessage<ListModelsResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_explanation_service, 5);
+  messageDesc(file_rollcall_v1_explanation_service, 6);
 
 /**
  * Asks for one model.
@@ -322,7 +373,7 @@ export type GetModelRequest = Message<"rollcall.v1.GetModelRequest"> & {
  * Use `create(GetModelRequestSchema)` to create a new message.
  */
 export const GetModelRequestSchema: GenMessage<GetModelRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_explanation_service, 6);
+  messageDesc(file_rollcall_v1_explanation_service, 7);
 
 /**
  * One model.
@@ -343,7 +394,7 @@ export type GetModelResponse = Message<"rollcall.v1.GetModelResponse"> & {
  * Use `create(GetModelResponseSchema)` to create a new message.
  */
 export const GetModelResponseSchema: GenMessage<GetModelResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_explanation_service, 7);
+  messageDesc(file_rollcall_v1_explanation_service, 8);
 
 /**
  * Predictions, and explanations that say whether they may be relied on.
@@ -377,9 +428,12 @@ export const ExplanationService: GenService<{
     output: typeof ExplainResponseSchema;
   },
   /**
-   * The same, with progress while it is worked out: any number of progress messages, then the header, which is the
-   * explanation. Progress is told as it comes; who reads slowly hears of fewer steps, never late of them. Cancelling,
-   * deadlines and errors are those of Explain.
+   * The same, with progress while it is worked out, and with attention that would not fit into one reply: any number of
+   * progress messages, then the header, which is the explanation without its attention, as soon as the verdicts stand, then,
+   * if attention was asked for, its description and the chunks of its values. Progress is told as it comes; who reads slowly
+   * hears of fewer steps, never late of them, and gets chunks as fast as they are read. Cancelling, deadlines and errors are
+   * those of Explain. How much attention a stream carries, and how many such streams there are at a time, are settings of the
+   * server: INVALID_ARGUMENT and UNAVAILABLE.
    *
    * @generated from rpc rollcall.v1.ExplanationService.ExplainStream
    */

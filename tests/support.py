@@ -1,0 +1,69 @@
+"""The README's table of architectures, made from what a tiny random model of each family was found to do.
+
+`python -m tests.support` prints it anew.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from rollcall.domain.maps import MapKind
+from rollcall.domain.verdicts import Scope
+from rollcall.models.families import FAMILIES
+from rollcall.models.loading import LoadedModel, load_model
+from tests.exports import export
+from tests.tiny import make_model
+
+HEAD = (
+    "architecture",
+    "`model_type`",
+    "torch: maps",
+    "one query in the last layer",
+    "rows join late",
+    "exported: maps",
+)
+
+
+def lines(found: dict[str, tuple[LoadedModel, LoadedModel]]) -> Iterator[str]:
+    """The table; `found`, by model type, is the model as torch runs it and as it was exported."""
+    yield _row(*HEAD)
+    yield _row(*["---"] * len(HEAD))
+    for family in FAMILIES.values():
+        ours, exported = found[family.model_type]
+        shared = {test.name: "yes" if test.passed else "no" for test in ours.self_tests}
+        yield _row(
+            family.title,
+            f"`{family.model_type}`",
+            _maps(ours),
+            shared["readout_row_suffices"],
+            shared["rows_join_late"],
+            _maps(exported),
+        )
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _maps(model: LoadedModel) -> str:
+    """How many of the maps there are; nothing of them where the model only predicts."""
+    if model.failed:
+        return "predictions only"
+    scope = "" if model.scope is Scope.ALL_LAYERS else ", removals only"
+    return ("all" if set(model.maps) == set(MapKind) else f"{len(model.maps)} of {len(MapKind)}") + scope
+
+
+def made(root: Path) -> dict[str, tuple[LoadedModel, LoadedModel]]:
+    """A tiny model of every family, and its export by torch's older exporter."""
+    found = {}
+    for name in FAMILIES:
+        directory = make_model(name, root / name)
+        found[name] = load_model(directory), load_model(export(directory, root / f"{name}-exported"))
+    return found
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        print("\n".join(lines(made(Path(folder)))))
