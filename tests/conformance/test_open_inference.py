@@ -73,7 +73,7 @@ def test_tritonclient(server: ServerProcess, native: list[Explanation]) -> None:
     assert {name: refusal["status"] for name, refusal in refusals.items()} == {
         "input_ids": "StatusCode.INVALID_ARGUMENT",
         "pixels": "StatusCode.INVALID_ARGUMENT",
-        "load": "StatusCode.FAILED_PRECONDITION",
+        "load": "StatusCode.PERMISSION_DENIED",
     }
     assert "input_ids[0][0]" in refusals["input_ids"]["message"]
 

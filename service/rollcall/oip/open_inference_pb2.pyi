@@ -1238,7 +1238,7 @@ Global___RepositoryModelLoadRequest: _TypeAlias = RepositoryModelLoadRequest  # 
 
 @_typing.final
 class RepositoryModelLoadResponse(_message.Message):
-    """A model was loaded; never sent."""
+    """A model was loaded."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1308,7 +1308,7 @@ Global___RepositoryModelUnloadRequest: _TypeAlias = RepositoryModelUnloadRequest
 
 @_typing.final
 class RepositoryModelUnloadResponse(_message.Message):
-    """A model was unloaded; never sent."""
+    """A model was unloaded."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -170,14 +170,14 @@ class GRPCInferenceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RepositoryModelLoad(self, request, context):
-        """Refused with FAILED_PRECONDITION: models are named in the server's settings.
+        """Loads a revision of the server's repository; for admins, FAILED_PRECONDITION where the settings leave it to the server.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RepositoryModelUnload(self, request, context):
-        """Refused with FAILED_PRECONDITION: models are named in the server's settings.
+        """Unloads a model; for admins, FAILED_PRECONDITION where the settings leave it to the server.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

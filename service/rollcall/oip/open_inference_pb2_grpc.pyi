@@ -58,9 +58,9 @@ class GRPCInferenceServiceStub:
     RepositoryIndex: _grpc.UnaryUnaryMultiCallable[_open_inference_pb2.RepositoryIndexRequest, _open_inference_pb2.RepositoryIndexResponse]
     """The models that the server is configured with."""
     RepositoryModelLoad: _grpc.UnaryUnaryMultiCallable[_open_inference_pb2.RepositoryModelLoadRequest, _open_inference_pb2.RepositoryModelLoadResponse]
-    """Refused with FAILED_PRECONDITION: models are named in the server's settings."""
+    """Loads a revision of the server's repository; for admins, FAILED_PRECONDITION where the settings leave it to the server."""
     RepositoryModelUnload: _grpc.UnaryUnaryMultiCallable[_open_inference_pb2.RepositoryModelUnloadRequest, _open_inference_pb2.RepositoryModelUnloadResponse]
-    """Refused with FAILED_PRECONDITION: models are named in the server's settings."""
+    """Unloads a model; for admins, FAILED_PRECONDITION where the settings leave it to the server."""
 
 @_typing.type_check_only
 class GRPCInferenceServiceAsyncStub(GRPCInferenceServiceStub):
@@ -92,9 +92,9 @@ class GRPCInferenceServiceAsyncStub(GRPCInferenceServiceStub):
     RepositoryIndex: _aio.UnaryUnaryMultiCallable[_open_inference_pb2.RepositoryIndexRequest, _open_inference_pb2.RepositoryIndexResponse]  # type: ignore[assignment]
     """The models that the server is configured with."""
     RepositoryModelLoad: _aio.UnaryUnaryMultiCallable[_open_inference_pb2.RepositoryModelLoadRequest, _open_inference_pb2.RepositoryModelLoadResponse]  # type: ignore[assignment]
-    """Refused with FAILED_PRECONDITION: models are named in the server's settings."""
+    """Loads a revision of the server's repository; for admins, FAILED_PRECONDITION where the settings leave it to the server."""
     RepositoryModelUnload: _aio.UnaryUnaryMultiCallable[_open_inference_pb2.RepositoryModelUnloadRequest, _open_inference_pb2.RepositoryModelUnloadResponse]  # type: ignore[assignment]
-    """Refused with FAILED_PRECONDITION: models are named in the server's settings."""
+    """Unloads a model; for admins, FAILED_PRECONDITION where the settings leave it to the server."""
 
 class GRPCInferenceServiceServicer(metaclass=_abc_1.ABCMeta):
     """The Open Inference Protocol, version 2, as far as Rollcall serves it. Package, names and field numbers are those of the
@@ -183,7 +183,7 @@ class GRPCInferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _open_inference_pb2.RepositoryModelLoadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_open_inference_pb2.RepositoryModelLoadResponse, _abc.Awaitable[_open_inference_pb2.RepositoryModelLoadResponse]]:
-        """Refused with FAILED_PRECONDITION: models are named in the server's settings."""
+        """Loads a revision of the server's repository; for admins, FAILED_PRECONDITION where the settings leave it to the server."""
 
     @_abc_1.abstractmethod
     def RepositoryModelUnload(
@@ -191,6 +191,6 @@ class GRPCInferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _open_inference_pb2.RepositoryModelUnloadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_open_inference_pb2.RepositoryModelUnloadResponse, _abc.Awaitable[_open_inference_pb2.RepositoryModelUnloadResponse]]:
-        """Refused with FAILED_PRECONDITION: models are named in the server's settings."""
+        """Unloads a model; for admins, FAILED_PRECONDITION where the settings leave it to the server."""
 
 def add_GRPCInferenceServiceServicer_to_server(servicer: GRPCInferenceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
