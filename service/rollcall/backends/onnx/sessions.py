@@ -19,11 +19,11 @@ from rollcall.domain.errors import DeviceLost
 
 Tensor = torch.Tensor
 
-ERRORS_ONLY = 3
-"""Severity from which on the runtime may log: below it would tell of every input that has a default."""
+FATAL_ONLY = 4
+"""Severity from which on the runtime writes to stderr by itself. Its errors are raised: who catches them logs them."""
 UNUSABLE = (raised.EPFail, raised.Fail, raised.InvalidGraph, raised.NotImplemented, raised.RuntimeException)
 """What the runtime raises on a graph that it cannot run."""
-_OUT_OF_MEMORY = ("failed to allocate memory", "bad allocation", "out of memory")
+_OUT_OF_MEMORY = ("failed to allocate memory", "bad allocation", "bad_alloc", "out of memory")
 _LOST = ("cuda failure", "cuda error", "cudnn_status_execution_failed", "cublas_status_execution_failed")
 _DTYPES = {
     "tensor(int64)": torch.int64,
@@ -52,7 +52,7 @@ class Session:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.inter_op_num_threads = 1
-        options.log_severity_level = ERRORS_ONLY
+        options.log_severity_level = FATAL_ONLY
         options.enable_mem_pattern = False  # patterns are kept for every shape that was ever seen
         options.enable_cpu_mem_arena = False  # an arena never gives back what one long text took
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
