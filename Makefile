@@ -8,7 +8,7 @@ CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
 SHARED ?= ../shared
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types imports protos protos-check protos-node charts locks bench peers load soak fuzz wheels conformance study ci clean
+.PHONY: help setup demo test lint types imports protos protos-check protos-node charts locks image-test bench peers load soak fuzz wheels conformance study ci clean
 
 help:  ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -54,6 +54,9 @@ protos-check: setup  ## Check that the committed stubs are what protos/ says, an
 
 charts: setup  ## Generate the dashboards and the table of the chart's values
 	$(BIN)/python -m helm.generate
+
+image-test: setup  ## Run the image IMAGE (rollcall:cpu) as the chart would, and use it from outside (podman, runc)
+	$(BIN)/python -m tests.contract.container $(or $(IMAGE),rollcall:cpu)
 
 locks: setup  ## Write the image's requirements anew, by version and hash
 	$(CONSTRAINED) $(BIN)/python -m pip install --quiet --group locks

@@ -1,6 +1,6 @@
 """Write the image's requirements anew, by version and hash: `make locks`.
 
-From pyproject.toml and constraints.txt, resolved by uv for the image's Python and platform: requirements.txt is what
+From pyproject.toml and constraints.txt, resolved by uv for the image's Python and platform. requirements.txt is what
 both targets share; -gpu and -cpu hold the runtimes, torch and ONNX Runtime, and what comes with them; -build what only
 the build stage needs. Needs the registries; nothing else here does.
 """

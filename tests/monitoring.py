@@ -81,7 +81,7 @@ def monitoring(admin: str, scratch: Path) -> Iterator[Monitoring]:
     with ExitStack() as closing:
         heard: queue.Queue[dict[str, Any]] = queue.Queue()
         sink = closing.enter_context(_sink(heard))
-        alertmanager, prometheus = _free_port(), _free_port()
+        alertmanager, prometheus = free_port(), free_port()
         _write(scratch / "alertmanager.yaml", _alertmanager_settings(sink))
         _write(scratch / "prometheus.yaml", _prometheus_settings(urlsplit(admin).netloc, alertmanager))
         closing.enter_context(
@@ -133,7 +133,8 @@ def _write(path: Path, settings: dict[str, Any]) -> None:
     path.write_text(yaml.safe_dump(settings))
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Find a port that nobody listens on."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port: int = taken.getsockname()[1]

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file rollcall/v1/explanation_service.proto.
  */
 export const file_rollcall_v1_explanation_service: GenFile = /*@__PURE__*/
-  fileDesc("CiVyb2xsY2FsbC92MS9leHBsYW5hdGlvbl9zZXJ2aWNlLnByb3RvEgtyb2xsY2FsbC52MSI9CghQcm9ncmVzcxINCgVzdGFnZRgBIAEoCRIMCgRyb3dzGAIgASgFEhQKDHBsYW5uZWRfcm93cxgDIAEoBSLbAQoVRXhwbGFpblN0cmVhbVJlc3BvbnNlEikKCHByb2dyZXNzGAEgASgLMhUucm9sbGNhbGwudjEuUHJvZ3Jlc3NIABIuCgZoZWFkZXIYAiABKAsyHC5yb2xsY2FsbC52MS5FeHBsYWluUmVzcG9uc2VIABIxCglhdHRlbnRpb24YAyABKAsyHC5yb2xsY2FsbC52MS5BdHRlbnRpb25UZW5zb3JIABIpCgVjaHVuaxgEIAEoCzIYLnJvbGxjYWxsLnYxLlRlbnNvckNodW5rSABCCQoHY29udGVudCI7CgtUZW5zb3JDaHVuaxIOCgZvZmZzZXQYASABKAQSDAoEZGF0YRgCIAEoDBIOCgZjcmMzMmMYAyABKAci/QIKDlByZWRpY3RSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSDQoFbW9kZWwYAiABKAkSEAoIcmV2aXNpb24YAyABKAkSJgoEdGV4dBgEIAEoCzIWLnJvbGxjYWxsLnYxLlRleHRJbnB1dEgAEioKBnRva2VucxgFIAEoCzIYLnJvbGxjYWxsLnYxLlRva2Vuc0lucHV0SAASIwoGdGFyZ2V0GAYgASgLMhMucm9sbGNhbGwudjEuVGFyZ2V0EikKCXRocmVzaG9sZBgHIAEoCzIWLnJvbGxjYWxsLnYxLlRocmVzaG9sZBIUCgxkZWNpc2lvbl9yZWYYCiABKAkSEwoLc3ViamVjdF9yZWYYCyABKAkSGwoOcmVwb3J0ZWRfbGFiZWwYDCABKAlIAYgBARIbCg5yZXBvcnRlZF9zY29yZRgNIAEoAUgCiAEBQgcKBWlucHV0QhEKD19yZXBvcnRlZF9sYWJlbEIRCg9fcmVwb3J0ZWRfc2NvcmUioAIKD1ByZWRpY3RSZXNwb25zZRISCgpyZXF1ZXN0X2lkGAEgASgJEiQKBW1vZGVsGAIgASgLMhUucm9sbGNhbGwudjEuTW9kZWxSZWYSKwoKcHJlZGljdGlvbhgDIAEoCzIXLnJvbGxjYWxsLnYxLlByZWRpY3Rpb24SEQoJdHJ1bmNhdGVkGAQgASgIEhQKDHRva2Vuc190b3RhbBgFIAEoBRITCgt0b2tlbnNfdXNlZBgGIAEoBRIjCgZ0aW1pbmcYByABKAsyEy5yb2xsY2FsbC52MS5UaW1pbmcSGQoRcmVwb3J0ZWRfbWlzbWF0Y2gYCiABKAgSKAoFYXVkaXQYCyABKAsyGS5yb2xsY2FsbC52MS5BdWRpdFJlY2VpcHQiEwoRTGlzdE1vZGVsc1JlcXVlc3QiOAoSTGlzdE1vZGVsc1Jlc3BvbnNlEiIKBm1vZGVscxgBIAMoCzISLnJvbGxjYWxsLnYxLk1vZGVsIiAKD0dldE1vZGVsUmVxdWVzdBINCgVtb2RlbBgBIAEoCSI1ChBHZXRNb2RlbFJlc3BvbnNlEiEKBW1vZGVsGAEgASgLMhIucm9sbGNhbGwudjEuTW9kZWwypQMKEkV4cGxhbmF0aW9uU2VydmljZRJJCgdQcmVkaWN0Ehsucm9sbGNhbGwudjEuUHJlZGljdFJlcXVlc3QaHC5yb2xsY2FsbC52MS5QcmVkaWN0UmVzcG9uc2UiA5ACARJJCgdFeHBsYWluEhsucm9sbGNhbGwudjEuRXhwbGFpblJlcXVlc3QaHC5yb2xsY2FsbC52MS5FeHBsYWluUmVzcG9uc2UiA5ACARJXCg1FeHBsYWluU3RyZWFtEhsucm9sbGNhbGwudjEuRXhwbGFpblJlcXVlc3QaIi5yb2xsY2FsbC52MS5FeHBsYWluU3RyZWFtUmVzcG9uc2UiA5ACATABElIKCkxpc3RNb2RlbHMSHi5yb2xsY2FsbC52MS5MaXN0TW9kZWxzUmVxdWVzdBofLnJvbGxjYWxsLnYxLkxpc3RNb2RlbHNSZXNwb25zZSIDkAIBEkwKCEdldE1vZGVsEhwucm9sbGNhbGwudjEuR2V0TW9kZWxSZXF1ZXN0Gh0ucm9sbGNhbGwudjEuR2V0TW9kZWxSZXNwb25zZSIDkAIBQkoKD2Rldi5yb2xsY2FsbC52MVABWidyb2xsY2FsbC5kZXYvZ2VuL3JvbGxjYWxsL3YxO3JvbGxjYWxsdjGqAgtSb2xsY2FsbC5WMWIGcHJvdG8z", [file_rollcall_v1_common, file_rollcall_v1_explanation, file_rollcall_v1_model]);
+  fileDesc("CiVyb2xsY2FsbC92MS9leHBsYW5hdGlvbl9zZXJ2aWNlLnByb3RvEgtyb2xsY2FsbC52MSI9CghQcm9ncmVzcxINCgVzdGFnZRgBIAEoCRIMCgRyb3dzGAIgASgFEhQKDHBsYW5uZWRfcm93cxgDIAEoBSLbAQoVRXhwbGFpblN0cmVhbVJlc3BvbnNlEikKCHByb2dyZXNzGAEgASgLMhUucm9sbGNhbGwudjEuUHJvZ3Jlc3NIABIuCgZoZWFkZXIYAiABKAsyHC5yb2xsY2FsbC52MS5FeHBsYWluUmVzcG9uc2VIABIxCglhdHRlbnRpb24YAyABKAsyHC5yb2xsY2FsbC52MS5BdHRlbnRpb25UZW5zb3JIABIpCgVjaHVuaxgEIAEoCzIYLnJvbGxjYWxsLnYxLlRlbnNvckNodW5rSABCCQoHY29udGVudCI7CgtUZW5zb3JDaHVuaxIOCgZvZmZzZXQYASABKAQSDAoEZGF0YRgCIAEoDBIOCgZjcmMzMmMYAyABKAcioAEKE0V4cGxhaW5NYW55UmVzcG9uc2USDQoFaW5kZXgYASABKAQSEgoKcmVxdWVzdF9pZBgCIAEoCRIzCgtleHBsYW5hdGlvbhgDIAEoCzIcLnJvbGxjYWxsLnYxLkV4cGxhaW5SZXNwb25zZUgAEicKB2ZhaWx1cmUYBCABKAsyFC5yb2xsY2FsbC52MS5GYWlsdXJlSABCCAoGcmVzdWx0IjkKB0ZhaWx1cmUSDAoEY29kZRgBIAEoBRIPCgdtZXNzYWdlGAIgASgJEg8KB2RldGFpbHMYAyABKAwi/QIKDlByZWRpY3RSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSDQoFbW9kZWwYAiABKAkSEAoIcmV2aXNpb24YAyABKAkSJgoEdGV4dBgEIAEoCzIWLnJvbGxjYWxsLnYxLlRleHRJbnB1dEgAEioKBnRva2VucxgFIAEoCzIYLnJvbGxjYWxsLnYxLlRva2Vuc0lucHV0SAASIwoGdGFyZ2V0GAYgASgLMhMucm9sbGNhbGwudjEuVGFyZ2V0EikKCXRocmVzaG9sZBgHIAEoCzIWLnJvbGxjYWxsLnYxLlRocmVzaG9sZBIUCgxkZWNpc2lvbl9yZWYYCiABKAkSEwoLc3ViamVjdF9yZWYYCyABKAkSGwoOcmVwb3J0ZWRfbGFiZWwYDCABKAlIAYgBARIbCg5yZXBvcnRlZF9zY29yZRgNIAEoAUgCiAEBQgcKBWlucHV0QhEKD19yZXBvcnRlZF9sYWJlbEIRCg9fcmVwb3J0ZWRfc2NvcmUioAIKD1ByZWRpY3RSZXNwb25zZRISCgpyZXF1ZXN0X2lkGAEgASgJEiQKBW1vZGVsGAIgASgLMhUucm9sbGNhbGwudjEuTW9kZWxSZWYSKwoKcHJlZGljdGlvbhgDIAEoCzIXLnJvbGxjYWxsLnYxLlByZWRpY3Rpb24SEQoJdHJ1bmNhdGVkGAQgASgIEhQKDHRva2Vuc190b3RhbBgFIAEoBRITCgt0b2tlbnNfdXNlZBgGIAEoBRIjCgZ0aW1pbmcYByABKAsyEy5yb2xsY2FsbC52MS5UaW1pbmcSGQoRcmVwb3J0ZWRfbWlzbWF0Y2gYCiABKAgSKAoFYXVkaXQYCyABKAsyGS5yb2xsY2FsbC52MS5BdWRpdFJlY2VpcHQiEwoRTGlzdE1vZGVsc1JlcXVlc3QiOAoSTGlzdE1vZGVsc1Jlc3BvbnNlEiIKBm1vZGVscxgBIAMoCzISLnJvbGxjYWxsLnYxLk1vZGVsIiAKD0dldE1vZGVsUmVxdWVzdBINCgVtb2RlbBgBIAEoCSI1ChBHZXRNb2RlbFJlc3BvbnNlEiEKBW1vZGVsGAEgASgLMhIucm9sbGNhbGwudjEuTW9kZWwy/AMKEkV4cGxhbmF0aW9uU2VydmljZRJJCgdQcmVkaWN0Ehsucm9sbGNhbGwudjEuUHJlZGljdFJlcXVlc3QaHC5yb2xsY2FsbC52MS5QcmVkaWN0UmVzcG9uc2UiA5ACARJJCgdFeHBsYWluEhsucm9sbGNhbGwudjEuRXhwbGFpblJlcXVlc3QaHC5yb2xsY2FsbC52MS5FeHBsYWluUmVzcG9uc2UiA5ACARJXCg1FeHBsYWluU3RyZWFtEhsucm9sbGNhbGwudjEuRXhwbGFpblJlcXVlc3QaIi5yb2xsY2FsbC52MS5FeHBsYWluU3RyZWFtUmVzcG9uc2UiA5ACATABElUKC0V4cGxhaW5NYW55Ehsucm9sbGNhbGwudjEuRXhwbGFpblJlcXVlc3QaIC5yb2xsY2FsbC52MS5FeHBsYWluTWFueVJlc3BvbnNlIgOQAgEoATABElIKCkxpc3RNb2RlbHMSHi5yb2xsY2FsbC52MS5MaXN0TW9kZWxzUmVxdWVzdBofLnJvbGxjYWxsLnYxLkxpc3RNb2RlbHNSZXNwb25zZSIDkAIBEkwKCEdldE1vZGVsEhwucm9sbGNhbGwudjEuR2V0TW9kZWxSZXF1ZXN0Gh0ucm9sbGNhbGwudjEuR2V0TW9kZWxSZXNwb25zZSIDkAIBQkoKD2Rldi5yb2xsY2FsbC52MVABWidyb2xsY2FsbC5kZXYvZ2VuL3JvbGxjYWxsL3YxO3JvbGxjYWxsdjGqAgtSb2xsY2FsbC5WMWIGcHJvdG8z", [file_rollcall_v1_common, file_rollcall_v1_explanation, file_rollcall_v1_model]);
 
 /**
  * How far an explanation is.
@@ -142,6 +142,92 @@ export const TensorChunkSchema: GenMessage<TensorChunk> = /*@__PURE__*/
   messageDesc(file_rollcall_v1_explanation_service, 2);
 
 /**
+ * What became of one request of an ExplainMany.
+ *
+ * @generated from message rollcall.v1.ExplainManyResponse
+ */
+export type ExplainManyResponse = Message<"rollcall.v1.ExplainManyResponse"> & {
+  /**
+   * Place of the request among those that were sent, from 0.
+   *
+   * @generated from field: uint64 index = 1;
+   */
+  index: bigint;
+
+  /**
+   * The request's id; made up if it had none.
+   *
+   * @generated from field: string request_id = 2;
+   */
+  requestId: string;
+
+  /**
+   * The result.
+   *
+   * @generated from oneof rollcall.v1.ExplainManyResponse.result
+   */
+  result: {
+    /**
+     * The explanation.
+     *
+     * @generated from field: rollcall.v1.ExplainResponse explanation = 3;
+     */
+    value: ExplainResponse;
+    case: "explanation";
+  } | {
+    /**
+     * Why there is none.
+     *
+     * @generated from field: rollcall.v1.Failure failure = 4;
+     */
+    value: Failure;
+    case: "failure";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message rollcall.v1.ExplainManyResponse.
+ * Use `create(ExplainManyResponseSchema)` to create a new message.
+ */
+export const ExplainManyResponseSchema: GenMessage<ExplainManyResponse> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_explanation_service, 3);
+
+/**
+ * Why a request has no answer: what a call of its own would have ended with.
+ *
+ * @generated from message rollcall.v1.Failure
+ */
+export type Failure = Message<"rollcall.v1.Failure"> & {
+  /**
+   * The gRPC status code, e.g. 3 for INVALID_ARGUMENT.
+   *
+   * @generated from field: int32 code = 1;
+   */
+  code: number;
+
+  /**
+   * For people.
+   *
+   * @generated from field: string message = 2;
+   */
+  message: string;
+
+  /**
+   * google.rpc.Status with its details, serialized, as in the trailer grpc-status-details-bin.
+   *
+   * @generated from field: bytes details = 3;
+   */
+  details: Uint8Array;
+};
+
+/**
+ * Describes the message rollcall.v1.Failure.
+ * Use `create(FailureSchema)` to create a new message.
+ */
+export const FailureSchema: GenMessage<Failure> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_explanation_service, 4);
+
+/**
  * Asks for a prediction.
  *
  * @generated from message rollcall.v1.PredictRequest
@@ -239,7 +325,7 @@ export type PredictRequest = Message<"rollcall.v1.PredictRequest"> & {
  * Use `create(PredictRequestSchema)` to create a new message.
  */
 export const PredictRequestSchema: GenMessage<PredictRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_explanation_service, 3);
+  messageDesc(file_rollcall_v1_explanation_service, 5);
 
 /**
  * The prediction.
@@ -316,7 +402,7 @@ export type PredictResponse = Message<"rollcall.v1.PredictResponse"> & {
  * Use `create(PredictResponseSchema)` to create a new message.
  */
 export const PredictResponseSchema: GenMessage<PredictResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_explanation_service, 4);
+  messageDesc(file_rollcall_v1_explanation_service, 6);
 
 /**
  * Asks for the list of models.
@@ -331,7 +417,7 @@ export type ListModelsRequest = Message<"rollcall.v1.ListModelsRequest"> & {
  * Use `create(ListModelsRequestSchema)` to create a new message.
  */
 export const ListModelsRequestSchema: GenMessage<ListModelsRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_explanation_service, 5);
+  messageDesc(file_rollcall_v1_explanation_service, 7);
 
 /**
  * The models that are being served, by name.
@@ -352,7 +438,7 @@ export type ListModelsResponse = Message<"rollcall.v1.ListModelsResponse"> & {
  * Use `create(ListModelsResponseSchema)` to create a new message.
  */
 export const ListModelsResponseSchema: GenMessage<ListModelsResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_explanation_service, 6);
+  messageDesc(file_rollcall_v1_explanation_service, 8);
 
 /**
  * Asks for one model.
@@ -373,7 +459,7 @@ export type GetModelRequest = Message<"rollcall.v1.GetModelRequest"> & {
  * Use `create(GetModelRequestSchema)` to create a new message.
  */
 export const GetModelRequestSchema: GenMessage<GetModelRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_explanation_service, 7);
+  messageDesc(file_rollcall_v1_explanation_service, 9);
 
 /**
  * One model.
@@ -394,7 +480,7 @@ export type GetModelResponse = Message<"rollcall.v1.GetModelResponse"> & {
  * Use `create(GetModelResponseSchema)` to create a new message.
  */
 export const GetModelResponseSchema: GenMessage<GetModelResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_explanation_service, 8);
+  messageDesc(file_rollcall_v1_explanation_service, 10);
 
 /**
  * Predictions, and explanations that say whether they may be relied on.
@@ -441,6 +527,19 @@ export const ExplanationService: GenService<{
     methodKind: "server_streaming";
     input: typeof ExplainRequestSchema;
     output: typeof ExplainStreamResponseSchema;
+  },
+  /**
+   * Explanations of many inputs, for backfills: requests go in, and results come out as they finish, each with its place among
+   * the requests and its request's id. One bad request fails alone. A few are worked on at a time, and no more are read before
+   * one of them is done, so that whoever sends many is held back, not refused: a server that is busy has them wait. Cancelling
+   * the call, or its deadline, ends all of them. Attention is as limited as in Explain.
+   *
+   * @generated from rpc rollcall.v1.ExplanationService.ExplainMany
+   */
+  explainMany: {
+    methodKind: "bidi_streaming";
+    input: typeof ExplainRequestSchema;
+    output: typeof ExplainManyResponseSchema;
   },
   /**
    * The models that are being served.
