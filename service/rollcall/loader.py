@@ -76,13 +76,13 @@ class Loader:
                 raise ModelRejected(message)
 
     async def follow(self) -> None:
-        """Look at the repository again and again, for ever."""
+        """Look at the repository again and again, for ever; what goes wrong is logged."""
         while True:
             await asyncio.sleep(self.settings.repository.poll_seconds)
             try:
                 await self.look()
-            except OSError as error:
-                logs.event(_log, logging.ERROR, "repository_not_read", error=error)
+            except Exception as error:  # noqa: BLE001 - whatever went wrong in one look, the next may find it mended
+                logs.event(_log, logging.ERROR, "repository_not_followed", error=error)
 
     async def look(self) -> None:
         """Serve the newest revision of each model that has not been rejected, and no model that has gone.

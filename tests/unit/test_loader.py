@@ -1,0 +1,34 @@
+"""Following a repository: what one look meets, the next one does not inherit."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from rollcall.loader import Loader
+from rollcall.settings import RepositoryMode, RepositorySettings, Sources
+
+
+async def test_a_look_that_fails_is_not_the_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A directory that is away for a moment, as a network volume may be, is looked at again."""
+    environ = {"ROLLCALL_REPOSITORY_DIRECTORY": str(tmp_path), "ROLLCALL_REPOSITORY_POLL_SECONDS": "0.1"}
+    settings = Sources(environ=environ).load()
+    assert settings.repository == RepositorySettings(directory=tmp_path, mode=RepositoryMode.NONE, poll_seconds=0.1)
+    loader = Loader(settings=settings, **cast("Any", dict.fromkeys(("compute", "pipeline", "health", "metrics"))))
+    looked, failures = asyncio.Event(), [OSError("stale file handle"), KeyError("a mistake of ours")]
+
+    async def look(_: Loader) -> None:
+        if failures:
+            raise failures.pop(0)
+        looked.set()
+
+    monkeypatch.setattr(Loader, "look", look)
+    following = asyncio.create_task(loader.follow())
+    await asyncio.wait_for(looked.wait(), 10)
+    following.cancel()
+    assert [record.message for record in caplog.records] == ["repository_not_followed"] * 2
