@@ -172,7 +172,7 @@ def test_a_directory_that_is_no_supported_model_ends_the_start(tmp_path: Path) -
         timeout=120,
     )
     assert done.returncode == 1
-    assert "BERT, DistilBERT, RoBERTa, XLM-R, ELECTRA, ALBERT" in done.stderr
+    assert "BERT, DistilBERT, RoBERTa, XLM-R, CamemBERT, ELECTRA, ALBERT" in done.stderr
     assert "Traceback" not in done.stderr
 
 

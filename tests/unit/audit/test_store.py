@@ -10,14 +10,14 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import delete, func, inspect, select, update
+from sqlalchemy import delete, func, insert, inspect, select, update
 from sqlalchemy.exc import IntegrityError
 
 from rollcall.audit import merkle, queries
 from rollcall.audit.database import Database, open_database, reading, writing
 from rollcall.audit.notes import Signer, open_checkpoint
 from rollcall.audit.references import ReferenceKind, index_digest
-from rollcall.audit.schema import IMMUTABLE, LEAF, METADATA, RECORD, REFERENCE, SUBJECT_KEY
+from rollcall.audit.schema import EVENT, IMMUTABLE, LEAF, METADATA, RECORD, REFERENCE, SUBJECT_KEY
 from rollcall.audit.sealing import index_key
 from rollcall.audit.store import MIGRATIONS, LogMoved, Store, WrongLog
 from rollcall.audit.verify import verify
@@ -112,9 +112,12 @@ def test_two_stores_on_one_database_take_turns(store: Store) -> None:
 
 
 def test_rows_are_never_changed(store: Store) -> None:
-    """The database itself refuses to change or remove an entry, a record or a checkpoint."""
+    """The database itself refuses to change or remove an entry, a record, an event or a checkpoint."""
     store.append([samples.accepted(0)])
     store.checkpoint()
+    text = dict.fromkeys(("event_id", "type", "created_at", "actor", "about", "code"), "x")
+    with writing(store.opened) as connection:
+        connection.execute(insert(EVENT).values(leaf_index=0, body=b"{}", **text))
     for table in (METADATA.tables[name] for name in IMMUTABLE):
         column = list(table.columns)[1]
         for statement in (delete(table), update(table).values({column: b"x" if column.name == "entry" else "x"})):

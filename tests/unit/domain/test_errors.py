@@ -17,13 +17,22 @@ from rollcall.domain.errors import (
 )
 
 BLAME = {
-    CallerError: {"InvalidInput", "ModelNotFound", "NotAuthenticated", "NotPermitted", "Unsupported"},
+    CallerError: {
+        "InvalidInput",
+        "ModelNotFound",
+        "RecordNotFound",
+        "Blocked",
+        "NotAuthenticated",
+        "NotPermitted",
+        "Unsupported",
+    },
     CapacityError: {
         "Overloaded",
         "QuotaExceeded",
         "Draining",
         "ModelNotReady",
         "DeadlineTooShort",
+        "LogUnavailable",
         "RecordingFailed",
         "DeviceMemory",
         "DeviceLost",
@@ -43,7 +52,7 @@ def test_every_error_is_in_the_drawing() -> None:
     """The tree at the top of the file is the whole tree."""
     drawn = errors.__doc__ or ""
     kinds = [k for k in vars(errors).values() if isinstance(k, type) and issubclass(k, RollcallError)]
-    assert len(kinds) == 20
+    assert len(kinds) == 23
     assert all(kind.__name__ in drawn for kind in kinds)
 
 
