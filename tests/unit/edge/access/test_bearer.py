@@ -82,7 +82,7 @@ NOW = int(time.time())
 WRONG = {
     "expired": ISSUED_BY.token(exp=NOW - 60),
     "for ever": ISSUED_BY.token(exp=None),
-    "not yet": ISSUED_BY.token(nbf=NOW + 600),
+    "not yet": ISSUED_BY.token(nbf=NOW + 86_400, exp=NOW + 172_800),
     "of another issuer": ISSUED_BY.token(iss="https://evil.example"),
     "of no issuer": ISSUED_BY.token(iss=None),
     "for others": ISSUED_BY.token(aud="another service"),
