@@ -38,7 +38,7 @@ def search(found: Any) -> Iterator[str]:
             [f"{each.created_at:%Y-%m-%d %H:%M:%S}", each.record_id, f"{flag:12}", each.model, each.predicted, *marks]
             + ([f"review {each.review}"] if each.review else [])
         )
-    yield f"{len(found)} records"
+    yield _records(len(found))
 
 
 def read(record: Any) -> Iterator[str]:
@@ -64,13 +64,15 @@ def replay(replay: Any) -> Iterator[str]:
 
 def erase(certificate: Any) -> Iterator[str]:
     """What was erased."""
-    yield f"{certificate.records} records erased, for good; entry {certificate.log_index} of the log says so"
+    yield f"{_records(certificate.records)} erased, for good; entry {certificate.log_index} of the log says so"
     yield f"erasure {certificate.erasure_id}"
 
 
 def hold(held: Any) -> Iterator[str]:
     """What was held or released."""
-    yield f"{held.records} records changed" + ("" if held.log_index is None else f"; entry {held.log_index} of the log")
+    yield f"{_records(held.records)} changed" + (
+        "" if held.log_index is None else f"; entry {held.log_index} of the log"
+    )
 
 
 def retention(found: Any) -> Iterator[str]:
@@ -78,7 +80,7 @@ def retention(found: Any) -> Iterator[str]:
     for row in found.rows:
         kind = row.type.name.lower()
         yield f"{row.model} {kind}: {row.days} days, before {row.before:%Y-%m-%d}: {row.due} due, {row.held} more held"
-    yield f"{found.erased} records erased"
+    yield f"{_records(found.erased)} erased"
 
 
 def review(told: Any) -> Iterator[str]:
@@ -89,3 +91,7 @@ def review(told: Any) -> Iterator[str]:
         for step in review.steps if not isinstance(told, tuple) else ():
             why = "(erased)" if step.rationale is None else step.rationale
             yield f"  {step.log_index} {step.created_at:%Y-%m-%d %H:%M} {step.action.name} by {step.actor}: {why}"
+
+
+def _records(count: int) -> str:
+    return f"{count} record" if count == 1 else f"{count} records"

@@ -65,10 +65,10 @@ async def test_what_is_held_is_erased_when_it_is_released(tmp_path: Path, capsys
     certificate = tmp_path / "certificate.json"
     erase = ("erase", "--subject", samples.SUBJECT, "--ground", "person", *WHY, "--out", str(certificate))
     with open_archive(tmp_path / FILE, RECORD, DECIDED) as archive:
-        assert "1 records changed" in await told(archive, capsys, "hold", "case 7", "--record", "e-0", *WHY)
+        assert "1 record changed" in await told(archive, capsys, "hold", "case 7", "--record", "e-0", *WHY)
         assert await ask(archive, *erase) == 1
         assert "held for: case 7" in capsys.readouterr().err
-        assert "1 records changed" in await told(archive, capsys, "release", "case 7", *WHY)
+        assert "1 record changed" in await told(archive, capsys, "release", "case 7", *WHY)
         assert "2 records erased, for good" in await told(archive, capsys, *erase)
         assert json.loads(certificate.read_text())["records"] == 2
         assert "erased" in await told(archive, capsys, "search", "erased = true")
@@ -99,4 +99,4 @@ async def test_retention_says_what_is_due(tmp_path: Path, capsys: pytest.Capture
         assert "1 due, 0 more held\n0 records erased" in shown
         assert await ask(archive, "retention", "--apply") == 1
         assert "reason: required" in capsys.readouterr().err
-        assert "1 records erased" in await told(archive, capsys, "retention", "--apply", *WHY)
+        assert "1 record erased" in await told(archive, capsys, "retention", "--apply", *WHY)
