@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rollcall.audit.reviewing import Doing, ReviewAction, act, find_review, list_reviews
 from rollcall.edge.audit_desk import Desk
@@ -17,6 +16,15 @@ if TYPE_CHECKING:
     from rollcall.edge.audit_desk import Context
 
 
+class Step(Protocol):
+    """What every step of a review is asked with."""
+
+    @property
+    def record_id(self) -> str: ...  # noqa: D102 - as in the proto
+    @property
+    def rationale(self) -> str: ...  # noqa: D102 - as in the proto
+
+
 class Reviewing(Desk):
     """What reviewers and approvers do."""
 
@@ -25,16 +33,9 @@ class Reviewing(Desk):
     ) -> audit_service_pb2.OpenReviewResponse:
         """Opens a review of a record."""
         del context
-
-        def doing(actor: str) -> Doing:
-            return Doing(
-                action=ReviewAction.OPEN,
-                actor=actor,
-                rationale=request.rationale,
-                case_number=convert.case_number(request.case_number),
-            )
-
-        review = await self._step(request.record_id, doing)
+        review = await self._step(
+            request, ReviewAction.OPEN, lambda _: {"case_number": convert.case_number(request.case_number)}
+        )
         return audit_service_pb2.OpenReviewResponse(review=review)
 
     async def AssignReview(  # noqa: N802 - the proto's name
@@ -42,16 +43,9 @@ class Reviewing(Desk):
     ) -> audit_service_pb2.AssignReviewResponse:
         """Gives a review to somebody, or to somebody else."""
         del context
-
-        def doing(actor: str) -> Doing:
-            return Doing(
-                action=ReviewAction.ASSIGN,
-                actor=actor,
-                rationale=request.rationale,
-                assignee=convert.assignee(request.assignee, actor),
-            )
-
-        review = await self._step(request.record_id, doing)
+        review = await self._step(
+            request, ReviewAction.ASSIGN, lambda actor: {"assignee": convert.assignee(request.assignee, actor)}
+        )
         return audit_service_pb2.AssignReviewResponse(review=review)
 
     async def CommentReview(  # noqa: N802 - the proto's name
@@ -59,11 +53,7 @@ class Reviewing(Desk):
     ) -> audit_service_pb2.CommentReviewResponse:
         """Adds a remark."""
         del context
-
-        def doing(actor: str) -> Doing:
-            return Doing(action=ReviewAction.COMMENT, actor=actor, rationale=request.rationale)
-
-        review = await self._step(request.record_id, doing)
+        review = await self._step(request, ReviewAction.COMMENT)
         return audit_service_pb2.CommentReviewResponse(review=review)
 
     async def DecideReview(  # noqa: N802 - the proto's name
@@ -71,16 +61,9 @@ class Reviewing(Desk):
     ) -> audit_service_pb2.DecideReviewResponse:
         """Decides a review."""
         del context
-
-        def doing(actor: str) -> Doing:
-            return Doing(
-                action=ReviewAction.DECIDE,
-                actor=actor,
-                rationale=request.rationale,
-                disposition=convert.disposition(request.disposition),
-            )
-
-        review = await self._step(request.record_id, doing)
+        review = await self._step(
+            request, ReviewAction.DECIDE, lambda _: {"disposition": convert.disposition(request.disposition)}
+        )
         return audit_service_pb2.DecideReviewResponse(review=review)
 
     async def ApproveReview(  # noqa: N802 - the proto's name
@@ -88,11 +71,7 @@ class Reviewing(Desk):
     ) -> audit_service_pb2.ApproveReviewResponse:
         """Agrees with the decision, and closes the review."""
         del context
-
-        def doing(actor: str) -> Doing:
-            return Doing(action=ReviewAction.APPROVE, actor=actor, rationale=request.rationale)
-
-        review = await self._step(request.record_id, doing)
+        review = await self._step(request, ReviewAction.APPROVE)
         return audit_service_pb2.ApproveReviewResponse(review=review)
 
     async def ReturnReview(  # noqa: N802 - the proto's name
@@ -100,11 +79,7 @@ class Reviewing(Desk):
     ) -> audit_service_pb2.ReturnReviewResponse:
         """Does not agree with the decision: the review goes back."""
         del context
-
-        def doing(actor: str) -> Doing:
-            return Doing(action=ReviewAction.RETURN, actor=actor, rationale=request.rationale)
-
-        review = await self._step(request.record_id, doing)
+        review = await self._step(request, ReviewAction.RETURN)
         return audit_service_pb2.ReturnReviewResponse(review=review)
 
     async def ReopenReview(  # noqa: N802 - the proto's name
@@ -112,11 +87,7 @@ class Reviewing(Desk):
     ) -> audit_service_pb2.ReopenReviewResponse:
         """Opens a review again that is closed."""
         del context
-
-        def doing(actor: str) -> Doing:
-            return Doing(action=ReviewAction.REOPEN, actor=actor, rationale=request.rationale)
-
-        review = await self._step(request.record_id, doing)
+        review = await self._step(request, ReviewAction.REOPEN)
         return audit_service_pb2.ReopenReviewResponse(review=review)
 
     async def GetReview(  # noqa: N802 - the proto's name
@@ -144,13 +115,15 @@ class Reviewing(Desk):
 
         return await self._ask(work)
 
-    async def _step(self, record_id: str, doing: Callable[[str], Doing]) -> audit_service_pb2.Review:
-        """Do a step of a review."""
-        name = record_name(record_id)
+    async def _step(
+        self, request: Step, action: ReviewAction, further: Callable[[str], dict[str, Any]] = lambda _: {}
+    ) -> audit_service_pb2.Review:
+        """Do a step of a review; `further` reads what it takes beside a rationale, for an actor."""
+        name = record_name(request.record_id)
 
         def work(actor: str) -> audit_service_pb2.Review:
-            wanted = doing(actor)
-            wanted = replace(wanted, rationale=convert.rationale(wanted.rationale))
-            return convert.review(act(self._archive, name, wanted, four_eyes=self._archive.four_eyes))
+            told = further(actor)
+            doing = Doing(action=action, actor=actor, rationale=convert.rationale(request.rationale), **told)
+            return convert.review(act(self._archive, name, doing, four_eyes=self._archive.four_eyes))
 
         return await self._ask(work)
