@@ -8,7 +8,7 @@ CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
 SHARED ?= ../shared
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types imports protos protos-check protos-node charts locks image-test bench peers load soak fuzz wheels conformance study ci clean
+.PHONY: help setup demo test lint types imports protos protos-check protos-node charts locks image-test bench accelerator peers load soak fuzz wheels conformance study ci clean
 
 help:  ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -64,6 +64,9 @@ locks: setup  ## Write the image's requirements anew, by version and hash
 
 bench: setup  ## Measure explanations against their rows on the stock model, and how their cost grows (half an hour)
 	$(BIN)/python -m tests.bench.cost
+
+accelerator: setup  ## Measure explanations on a GPU, DEVICE (cuda:0): latency, throughput, share of its limit (minutes)
+	$(BIN)/python -m tests.bench.accelerator --device $(or $(DEVICE),cuda:0)
 
 peers: setup  ## Compare with Captum, ferret, shap, nnsight and MLServer on identical work (an hour, after a cut --resume)
 	$(BIN)/python -m tests.bench.peers --resume

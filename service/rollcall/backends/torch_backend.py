@@ -5,6 +5,7 @@ Shapes: B batch, L layer, H head, T token, C class, D width.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,16 +29,19 @@ from rollcall.backends.base import (
     Shape,
     variants,
 )
+from rollcall.backends.capturing import Capturing
 from rollcall.backends.decomposition import Decomposer, FeedForward
-from rollcall.backends.edits import explicit_rows
+from rollcall.backends.edits import edits_of
 from rollcall.backends.embedding_gradients import EmbeddingGradients
 from rollcall.backends.encoding import Encoder
-from rollcall.backends.observers import Block, CaptureObserver, Keeper, Reducer
+from rollcall.backends.observers import Block, Keeper, Reducer
 from rollcall.backends.plan import BatchPlan, ExplicitRows, Tail
+from rollcall.backends.replay_test import try_replays
+from rollcall.backends.replays import Call, Replays, replays_on
 from rollcall.backends.self_test import SelfTester
 from rollcall.backends.sharing import decomposition_error, synthetic_input, try_features
 from rollcall.backends.staging import stage_rows
-from rollcall.backends.tensors import Inputs, select_attention, to_device
+from rollcall.backends.tensors import Inputs, Packed
 from rollcall.domain.decision import Decision, Task
 from rollcall.domain.errors import ModelRejected
 from rollcall.domain.inputs import Encoding, ModelInput
@@ -46,6 +50,9 @@ from rollcall.domain.model import SelfTest
 from rollcall.domain.rows import Row
 
 Tensor = torch.Tensor
+
+STEPS = ((128, 16), (math.inf, 32))
+"""Tokens up to which rows of fixed shapes are padded to a multiple of so many."""
 
 
 class TorchBackend:
@@ -65,6 +72,9 @@ class TorchBackend:
         self.task = task
         self.device = device
         self.dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
+        # Few shapes, so that work is recorded once for each: where launching it takes longer than doing it.
+        self.fixed = device.startswith("cuda")
+        self.replays = Replays(device=device)
         model.set_attn_implementation(IMPLEMENTATION)
         self._blocks = self._probe(layout)
         config: Any = model.config
@@ -97,67 +107,86 @@ class TorchBackend:
             return self.forward(self._inputs(rows, max(row.encoding.length for row in rows)))
 
     def run(self, rows: Sequence[BatchRow]) -> BatchOutput:
-        """Run rows as one batch; rows that are permuted from the first layer on have their attention reduced."""
+        """Run rows as one batch; rows that are permuted from the first layer on have their attention reduced.
+
+        What it gives is good until the next call.
+        """
         batch = arrange(rows, late=self.rows_join_late)
-        reducer = Reducer(readout=self.readout, fusions=batch.fusions) if batch.fusions else None
-        plan = BatchPlan(
-            explicit=explicit_rows(
-                batch,
-                layers=self.shape.layers,
-                heads=self.shape.heads,
-                readout=self.readout,
-                device=self.device,
-            ),
-            observer=reducer,
-            joins={layer: self._index(sources) for layer, sources in batch.joins.items()},
-            tail=self._tail if self.readout_row_suffices else None,
+        length = self._length(batch.length)
+        edits = edits_of(batch, layers=self.shape.layers, heads=self.shape.heads, readout=self.readout, length=length)
+        joins = {f"join {layer}": np.array(sources, dtype=np.int64) for layer, sources in batch.joins.items()}
+        packed = Packed.of(
+            {
+                "inputs": stage_rows(batch.started, length, self._encoder),
+                "places": np.array(batch.places, dtype=np.int64),
+                **joins,
+                **(edits.arrays if edits else {}),
+            },
+            self.device,
         )
-        with torch.no_grad(), self._watching_readout() as states:
-            logits = self.forward(self._inputs(batch.started, batch.length), plan)
-        places = self._index(batch.places)
-        return BatchOutput(
-            logits=logits[places],
-            readouts=states[-1][places] if any(row.row.readout for row in rows) else None,
-            permuted=None if reducer is None else reducer.reductions(),
-            permuted_rows=batch.permuted,
-        )
+        wants_readout = any(row.row.readout for row in rows)
+
+        def compute(tensors: Mapping[str, Tensor]) -> BatchOutput:
+            reducer = Reducer(readout=self.readout, fusions=batch.fusions) if batch.fusions else None
+            plan = BatchPlan(
+                explicit=None if edits is None else edits.explicit(tensors),
+                observer=reducer,
+                joins={layer: tensors[f"join {layer}"] for layer in batch.joins},
+                tail=self._tail if self.readout_row_suffices else None,
+            )
+            with torch.no_grad(), self._watching_readout() as states:
+                logits = self.forward(Inputs.of(tensors["inputs"]), plan)
+            places = tensors["places"]
+            return BatchOutput(
+                logits=logits[places],
+                readouts=states[-1][places] if wants_readout else None,
+                permuted=None if reducer is None else reducer.reductions(),
+                permuted_rows=batch.permuted,
+            )
+
+        key = ("run", packed.layout, edits and edits.key, batch.fusions, batch.permuted, wants_readout)
+        return self.replays.run(key, packed, compute)
 
     def capture(self, encoding: Encoding, request: CaptureRequest) -> Capture:
         """Run the untouched input once, observing its attention, and backwards once if a gradient is wanted.
 
-        Its logits are bitwise those of the stock model on this input alone.
+        Where shapes are not `fixed` its logits are bitwise those of the stock model on this input alone. What it gives
+        is good until the next call.
         """
-        want_gradient = MapKind.GRADIENT_ROLLOUT in request.maps
-        observer = CaptureObserver(
-            reducer=Reducer(readout=self.readout, fusions=(request.options.rollout_fusion,)),
-            blocks=self._blocks if MapKind.NORM_ROLLOUT in request.maps else (),
-            keep_probabilities=want_gradient or request.attention is not None,
+        packed = self._packed(variants(encoding, [Row()]), self._length(encoding.length))
+        capturing = Capturing(
+            forward=self.forward,
+            watching_readout=self._watching_readout,
+            blocks=self._blocks,
+            readout=self.readout,
+            device=self.device,
+            request=request,
+            tokens=encoding.length,
+            padded=self.fixed,
         )
-        plan = BatchPlan(observer=observer, gradients=True)
-        untouched = BatchRow(encoding=encoding, row=Row(), options=request.options)
-        with torch.set_grad_enabled(want_gradient), observer.watching_inputs(), self._watching_readout() as states:
-            logits = self.forward(self._inputs([untouched], encoding.length), plan)
-            decision = request.decide(logits[0].detach().double().cpu().numpy())
-            gradients = self._gradients(logits, observer.probabilities, decision) if want_gradient else None
-        kept = [layer.detach()[0] for layer in observer.probabilities]
-        return Capture(
-            logits=logits[0].detach(),
-            state=states[-1][0].detach(),
-            decision=decision,
-            attention=observer.reducer.reductions(),
-            norms=torch.stack(observer.norms) if observer.norms else None,
-            gradients=gradients,
-            selected=None if request.attention is None else select_attention(kept, request.attention, self.readout),
-            uniform=observer.uniform,
-        )
+        if request.attention is not None:  # whole maps, of the size of the input
+            return capturing.run(Call(device=self.device), packed)
+        return self.replays.attempt(("capture", packed.layout, capturing.key), lambda call: capturing.run(call, packed))
 
     def path_gradients(self, encoding: Encoding, decision: Decision, points: Sequence[float]) -> PathGradients:
         """Differentiate the stock model at its word embeddings; special tokens are never masked."""
-        everything = np.ones(len(encoding.units), dtype=np.bool_)
-        inputs = self._inputs(variants(encoding, [Row()] * len(points)), encoding.length)
-        masked = self._inputs(variants(encoding, [Row(removed=everything)]), encoding.length).input_ids[0]
-        words = EmbeddingGradients(words=self._model.get_input_embeddings(), forward=self.forward)
-        return words.along(inputs, masked, decision, points)
+        length = self._length(encoding.length)
+        everything = Row(removed=np.ones(len(encoding.units), dtype=np.bool_))
+        packed = Packed.of(
+            {
+                "inputs": stage_rows(variants(encoding, [Row()] * len(points)), length, self._encoder),
+                "masked": stage_rows(variants(encoding, [everything]), length, self._encoder)[0, 0],
+                "points": np.array(points, dtype=np.float64),
+            },
+            self.device,
+        )
+        words = EmbeddingGradients(
+            words=self._model.get_input_embeddings(),
+            # A plan of nothing: the stock model, with its mask always given.
+            forward=lambda inputs: self.forward(inputs, BatchPlan() if self.fixed else None),
+            device=self.device,
+        )
+        return self.replays.attempt(("path", packed.layout), lambda call: words.run(call, packed, decision))
 
     def biased(self, encoding: Encoding, bias: Tensor) -> BiasedAttention:
         """Run the input under biases [B, L, H, K] with gradients; nothing is shared, and no parameter gets one."""
@@ -179,7 +208,14 @@ class TorchBackend:
         hooks = tester.run()
         if not all(test.passed for test in hooks):
             return hooks
-        return (*hooks, *try_features(self, tester.tolerances.close), *self._try_decomposition(tester.tolerances.close))
+        close = tester.tolerances.close
+        replays = replays_on(self.device)
+        return (
+            *hooks,
+            *try_features(self, close),
+            *self._try_decomposition(close),
+            *([try_replays(self, replays)] if replays.recorder else []),
+        )
 
     def synthetic(self, length: int, seed: int = 0) -> Encoding:
         """An input of random ids, to try things on; every token but the first and the last is a unit."""
@@ -191,7 +227,10 @@ class TorchBackend:
 
     def forward(self, inputs: Inputs, plan: BatchPlan | None = None) -> Tensor:
         """Logits [B, C] of a batch under a plan; without one, the stock model bitwise."""
-        arguments: dict[str, object] = {"input_ids": inputs.input_ids, "attention_mask": inputs.attention_mask}
+        mask = inputs.attention_mask
+        if self.fixed and plan is not None:  # a model that looks whether anything is padded waits for the device
+            mask = mask[:, None, None, :].bool().expand(-1, 1, mask.shape[1], -1)
+        arguments: dict[str, object] = {"input_ids": inputs.input_ids, "attention_mask": mask}
         if self._takes_type_ids:
             arguments["token_type_ids"] = inputs.type_ids
         if plan is not None:
@@ -199,25 +238,20 @@ class TorchBackend:
         logits: Tensor = self._model(**arguments).logits
         return logits
 
-    def _gradients(self, logits: Tensor, probabilities: list[Tensor], decision: Decision) -> Tensor:
-        """Mean over heads of relu(gradient of the margin * attention), [L, Q, K]."""
-        if not logits.requires_grad:  # the answer does not depend on attention at all
-            return torch.zeros_like(torch.stack([p.detach().mean(dim=1)[0] for p in probabilities]))
-        direction = decision.gradient(logits[0].detach().double().cpu().numpy())
-        seed = torch.as_tensor(direction, dtype=logits.dtype, device=logits.device).unsqueeze(0)
-        gradients = torch.autograd.grad(
-            logits, probabilities, grad_outputs=seed, allow_unused=True, materialize_grads=True
-        )
-        with torch.no_grad():
-            return torch.stack([(g * p).relu().mean(dim=1)[0] for g, p in zip(gradients, probabilities, strict=True)])
-
     def _inputs(self, rows: Sequence[BatchRow], length: int) -> Inputs:
         """Stage rows and copy them to the device at once."""
-        input_ids, attention_mask, type_ids = to_device(stage_rows(rows, length, self._encoder), self.device)
-        return Inputs(input_ids=input_ids, attention_mask=attention_mask, type_ids=type_ids)
+        packed = self._packed(rows, length)
+        return Inputs.of(packed.views(packed.to(self.device))["inputs"])
 
-    def _index(self, rows: Sequence[int]) -> Tensor:
-        return torch.tensor(rows, dtype=torch.long, device=self.device)
+    def _packed(self, rows: Sequence[BatchRow], length: int) -> Packed:
+        return Packed.of({"inputs": stage_rows(rows, length, self._encoder)}, self.device)
+
+    def _length(self, tokens: int) -> int:
+        """How long rows of so many tokens are made."""
+        if not self.fixed:
+            return tokens
+        step = next(step for most, step in STEPS if tokens <= most)
+        return min(-(-tokens // step) * step, self.shape.max_tokens)
 
     @contextmanager
     def _watching_readout(self) -> Iterator[list[Tensor]]:
