@@ -348,6 +348,11 @@ class Metrics:
         """Set how many revisions of the repository could not be loaded."""
         self._repository_rejects.set(revisions)
 
+    def watch_certificate(self, validity: Callable[[], tuple[float, float]]) -> None:
+        """Ask at each scrape from when to when the server's certificate is valid, in seconds since 1970."""
+        self._certificate_not_before.set_function(lambda: validity()[0])
+        self._certificate_not_after.set_function(lambda: validity()[1])
+
     def config_reloaded(self, timestamp: float) -> None:
         """Set the Unix time at which the settings in force were read."""
         self._config_reloaded.set(timestamp)
@@ -582,6 +587,16 @@ class Metrics:
         )
 
     def _declare_state(self) -> None:
+        self._certificate_not_before = Gauge(
+            "rollcall_certificate_not_before_timestamp_seconds",
+            "From when the server's certificate is valid; 0 without TLS.",
+            registry=self._registry,
+        )
+        self._certificate_not_after = Gauge(
+            "rollcall_certificate_not_after_timestamp_seconds",
+            "Until when the server's certificate is valid; 0 without TLS.",
+            registry=self._registry,
+        )
         self._info: dict[str, tuple[str, ...]] = {}
         """The labels under which each model is told of now."""
         labels = ("model", "revision", "digest", "backend", "device", "dtype", "scope")
