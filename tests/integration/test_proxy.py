@@ -1,4 +1,4 @@
-"""Two servers behind a real proxy under load: updates, new certificates, readers that do not read, and storms."""
+"""Two servers behind a real proxy: updates, new certificates, overload, readers that do not read, and storms."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ TEXT = "The story is dull, but the actors are charming and I loved the ending of
 CALLERS = 6
 THINKING_SECONDS = 0.1
 """Between a caller's calls: the processes that start beside them need the processor, too."""
+CROWD = 400
+"""Of explanations at once: more than both servers admit."""
 LONG = "the film is good but the music did not like me " * 60
 LARGE = AttentionSelection(queries=QuerySelection.ALL, data_type=DataType.UINT8)
 STREAMED_MIB = 5 * 12 * 512 * 512 / 2**20
@@ -58,6 +60,7 @@ def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Behind]:
         f"large={large}",
         ROLLCALL_DEFAULT_MODEL="demo",
         ROLLCALL_GRPC_MAX_CONNECTION_SECONDS="2",
+        ROLLCALL_LIMITS_MAX_QUEUE_SECONDS="5",
     ) as started:
         yield started
 
@@ -166,6 +169,34 @@ def serial(behind: Behind, port: int) -> int:
         shown = opened.getpeercert(binary_form=True)
     assert shown is not None
     return x509.load_der_x509_certificate(shown).serial_number
+
+
+@needs_envoy
+async def test_overload_is_refused_through_the_proxy_as_without_it(behind: Behind) -> None:
+    """Of many more explanations than fit, those that fit are answered and the others told when to come back.
+
+    The proxy does not take refusals for illness, and predictions get through all the while.
+    """
+
+    async def explain(number: int) -> float | None:
+        """None, or the advice of the refusal."""
+        try:
+            await client.explain(f"{TEXT} Crowd {number}.", timeout=120)
+        except Unavailable as refused:
+            return refused.retry_after or 0.0
+        return None
+
+    async with behind.client() as client:
+        crowd = [asyncio.create_task(explain(number)) for number in range(CROWD)]
+        await asyncio.wait(crowd, return_when=asyncio.FIRST_COMPLETED)
+        for number in range(10):
+            await client.predict(f"{TEXT} {number}.", timeout=30)
+        advice = await asyncio.gather(*crowd)
+        refused = [each for each in advice if each is not None]
+        assert 0 < len(refused) < CROWD
+        assert all(each > 0 for each in refused)
+        assert behind.healthy() == 2
+        await client.explain(TEXT)
 
 
 @needs_envoy
