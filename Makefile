@@ -8,7 +8,7 @@ CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
 SHARED ?= ../shared
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types imports protos protos-check protos-node charts locks image-test bench accelerator peers load soak fuzz wheels conformance study ci clean
+.PHONY: help setup demo test lint types imports protos protos-check protos-node charts locks image-test bench accelerator peers load soak fuzz wheels conformance study examples ci clean
 
 help:  ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -20,7 +20,7 @@ $(STAMP): constraints.txt pyproject.toml clients/python/pyproject.toml
 	$(CONSTRAINED) $(BIN)/python -m pip install --quiet pip
 	@# torch first: no resolver may pick another build of it
 	$(CONSTRAINED) $(BIN)/python -m pip install --quiet "$$(grep '^torch==' constraints.txt)"
-	$(CONSTRAINED) $(BIN)/python -m pip install --quiet --group dev --editable clients/python --editable ".[onnx]"
+	$(CONSTRAINED) $(BIN)/python -m pip install --quiet --group dev --editable clients/python --editable ".[onnx,otel]"
 	touch $@
 
 demo: setup  ## Serve the embedded model, explain four sentences, show flags, evidence and metrics
@@ -85,6 +85,9 @@ wheels: setup  ## Build the wheels of service and client, and try them in empty 
 
 conformance: setup  ## Try clients that others made: tritonclient, kserve, @grpc/grpc-js (minutes at first: downloads them)
 	CONFORMANCE=1 $(BIN)/python -m pytest tests/conformance
+
+examples: setup  ## Build the examples in Go and Java with Debian's packages, run them, and try buf curl
+	CONFORMANCE=1 $(BIN)/python -m pytest tests/conformance/test_examples.py
 
 study: setup  ## Hold the flag against models whose truth is known: the quick tier, and fail where it is worse than before
 	$(BIN)/rollcall study flag --quick --check --out out/study-flag

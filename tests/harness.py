@@ -34,6 +34,7 @@ from rollcall.models.loading import LoadedModel
 from rollcall.pipeline.catalog import Catalog, Entry
 from rollcall.pipeline.explain import Pipeline
 from rollcall.scheduling.queue import Limits, RowQueue
+from rollcall.telemetry.traces import OFF, Spans
 from rollcall.verdict.calibration import UNCALIBRATED, Calibration
 from rollcall.verdict.policies import POLICIES, THOROUGH
 
@@ -206,6 +207,7 @@ def serving(
     calibration: Calibration | None = None,
     clock: Clock | None = None,
     in_flight: int = 8,
+    spans: Spans = OFF,
 ) -> Iterator[Harness]:
     """Serve models under the names "0", "1", ...; the first takes requests without a model."""
     named = {str(number): model for number, model in enumerate(models)}
@@ -218,6 +220,7 @@ def serving(
         Quiet(),
         clock or time.monotonic,
         "compute",
+        spans=spans,
     )
     told = Told()
     compute: Compute = Meddler(compute=dispatcher, meddling=meddling) if meddling else dispatcher
@@ -239,6 +242,7 @@ def serving(
             most_rows=4096,
         ),
         telemetry=told,
+        spans=spans,
         clock=clock or time.monotonic,
     )
     dispatcher.device.start()

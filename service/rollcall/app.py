@@ -59,6 +59,7 @@ from rollcall.scheduling.queue import RowQueue
 from rollcall.settings import RepositoryMode, Settings, reread
 from rollcall.telemetry import logs
 from rollcall.telemetry.metrics import Metrics
+from rollcall.telemetry.traces import OFF, Attribute, Spans
 from rollcall.telemetry.versions import versions
 from rollcall.verdict.policies import POLICIES, THOROUGH
 from rollcall.workers import Worker
@@ -271,7 +272,8 @@ async def running(whole: Settings, worker: Worker | None = None) -> AsyncIterato
     """
     settings = worker.settings(whole) if worker else whole
     names = served_names(settings)
-    metrics = Metrics(CollectorRegistry(), models=names, default_model=settings.default_model)
+    spans = spans_of(settings, worker)
+    metrics = Metrics(CollectorRegistry(), models=names, default_model=settings.default_model, trace_id=spans.trace_id)
     metrics.config_reloaded(time.time())
     models: dict[str, LoadedModel] = {}
     texts = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rollcall-texts")
@@ -295,6 +297,7 @@ async def running(whole: Settings, worker: Worker | None = None) -> AsyncIterato
             bytes=settings.limits.max_batch_bytes,
             sharers=worker.sharers if worker else 1,
         ),
+        spans=spans,
     )
     device = compute.device
     metrics.watch_queue(
@@ -322,6 +325,7 @@ async def running(whole: Settings, worker: Worker | None = None) -> AsyncIterato
         telemetry=metrics,
         watch=watch,
         quotas=Quotas(of=quota_of(settings.quota), burst_seconds=settings.quota.burst_seconds),
+        spans=spans,
     )
     rechecker = Rechecker(
         compute=compute,
@@ -352,18 +356,21 @@ async def running(whole: Settings, worker: Worker | None = None) -> AsyncIterato
         alive=lambda: device.alive,
         batches=lambda: {name: asdict(compute.bounds(name)) for name in models},
         worker=worker.describe() if worker else None,
+        exemplars=spans is not OFF,
     )
     grpc = GrpcServer(
         settings=settings.grpc,
         authenticator=Authenticator(settings.auth),
-        credentials=server_credentials(settings.tls),
+        credentials=server_credentials(settings.tls, metrics.watch_certificate),
         port=service,
         health=health,
         metrics=metrics,
+        spans=spans,
         shared=worker is not None,
     )
     async with AsyncExitStack() as closing:
         _take_hold(settings, worker, metrics, loader, grpc, closing)
+        closing.push_async_callback(asyncio.to_thread, spans.close)
         closing.callback(texts.shutdown)
         closing.callback(compute.beside.shutdown)
         device.start()
@@ -466,6 +473,20 @@ def batch_limits(settings: Settings) -> BatchLimits:
     return BatchLimits(
         max_tokens=limits.max_batch_tokens, max_seconds=limits.max_batch_seconds, predict_share=limits.predict_share
     )
+
+
+def spans_of(settings: Settings, worker: Worker | None) -> Spans:
+    """Traces by the settings."""
+    traces = settings.traces
+    if not traces.endpoint:
+        return OFF
+    from rollcall.telemetry.otlp import OpenSpans  # noqa: PLC0415 - OpenTelemetry is an extra
+
+    version = versions()["rollcall"]
+    resource: dict[str, Attribute] = {"service.name": traces.service, "service.version": version}
+    if worker is not None:
+        resource["rollcall.worker"] = worker.index
+    return OpenSpans.to(traces.endpoint, share=traces.share, resource=resource)
 
 
 def _policy(policy: Policy, settings: Settings) -> Policy:

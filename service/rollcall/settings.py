@@ -15,6 +15,7 @@ A new key is one line: its type, its kind and its default give its variable, its
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import ipaddress
 import re
 import tomllib
@@ -48,6 +49,8 @@ SERVICE_LINK_NAME = re.compile(r"_SERVICE_(HOST|PORT\w*)$|_PORT_\d+_(TCP|UDP|SCT
 SERVICE_LINK_VALUE = re.compile(r"(tcp|udp|sctp)://")
 MOST_PORTS = 65_535
 MOST_DEVICES = 64
+OTLP = "opentelemetry.exporter.otlp.proto.grpc"
+"""What only rollcall[otel] brings."""
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -184,6 +187,7 @@ DAYS = whole(183, 36_500)
 """Of keeping records: six months at least, which is the least that anybody asks of such logs."""
 HOST = text("a host name or address")
 KEYS_URL = text("an https address", r"https://\S+|http://(localhost|127\.0\.0\.1|\[::1\])[:/]\S*")
+COLLECTOR = text("an address like http://HOST:4317 or https://HOST:4317", r"https?://[^\s/@]+")
 NAME = text("a model's name: letters, digits, dot, underscore, hyphen, at most 64", MODEL_NAME.pattern)
 DEVICE = text('"cpu" or "cuda:N"', r"cpu|cuda(:\d+)?")
 DEVICES = Kind(expected='a list of "cpu" or "cuda:N", or the same with commas between', parse=_devices)
@@ -334,6 +338,18 @@ class LogSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TraceSettings:
+    """Traces of calls, for a collector of OpenTelemetry's; needs rollcall[otel]."""
+
+    endpoint: Annotated[str, COLLECTOR] = ""
+    """Where the collector takes OTLP over gRPC; without it there are no traces."""
+    share: Annotated[float, SHARE_OR_NONE] = 0.05
+    """Of the calls whose callers do not say whether they are traced; a caller's own decision is followed."""
+    service: Annotated[str, text("a name")] = "rollcall"
+    """What this service is called in traces."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StateSettings:
     """What outlives the process."""
 
@@ -460,6 +476,7 @@ class Settings:
     limits: LimitSettings
     quota: QuotaSettings
     log: LogSettings
+    traces: TraceSettings
     state: StateSettings
     audit: AuditSettings
     repository: RepositorySettings
@@ -522,6 +539,7 @@ SECTIONS: dict[str, type[Any]] = {
     "limits": LimitSettings,
     "quota": QuotaSettings,
     "log": LogSettings,
+    "traces": TraceSettings,
     "state": StateSettings,
     "audit": AuditSettings,
     "repository": RepositorySettings,
@@ -788,7 +806,7 @@ def _unguarded(settings: Settings, at: Callable[..., str]) -> Iterator[Mistake]:
 
 
 def _incomplete(settings: Settings, at: Callable[..., str]) -> Iterator[Mistake]:
-    """Files that are not there, and halves of what belongs together."""
+    """Files and software that are not there, and halves of what belongs together."""
     auth = settings.auth
     files = {("tls", item.name): getattr(settings.tls, item.name) for item in fields(TlsSettings)}
     files |= {("auth", "callers"): auth.callers, ("auth", "jwt_keys_file"): auth.jwt_keys_file}
@@ -801,9 +819,18 @@ def _incomplete(settings: Settings, at: Callable[..., str]) -> Iterator[Mistake]
             yield Mistake(place=at("tls", other), problem=f"is missing: tls.{name} needs it")
     if auth.jwt_keys_file and auth.jwt_keys_url:
         yield Mistake(place=at("auth", "jwt_keys_url"), problem="expected nothing beside auth.jwt_keys_file")
+    if settings.traces.endpoint and not _is_installed(OTLP):
+        yield Mistake(place=at("traces", "endpoint"), problem="expected rollcall[otel] to be installed")
     for name in ("jwt_issuer", "jwt_audience"):
         if (auth.jwt_keys_file or auth.jwt_keys_url) and not getattr(auth, name):
             yield Mistake(place=at("auth", name), problem="is missing: without it tokens meant for others would do")
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def is_loopback(host: str) -> bool:

@@ -240,6 +240,8 @@ def test_metric_names_are_frozen(families: list[Metric]) -> None:
         "rollcall_build_info",
         "rollcall_check_results",
         "rollcall_coalesced",
+        "rollcall_certificate_not_after_timestamp_seconds",
+        "rollcall_certificate_not_before_timestamp_seconds",
         "rollcall_config_reload_timestamp_seconds",
         "rollcall_looks",
         "rollcall_looks_cut",

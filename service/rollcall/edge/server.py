@@ -21,6 +21,7 @@ from rollcall.edge.servicer import ExplanationServicer
 from rollcall.oip import open_inference_pb2_grpc
 from rollcall.settings import is_loopback
 from rollcall.telemetry import logs
+from rollcall.telemetry.traces import OFF
 from rollcall.v1 import audit_service_pb2_grpc, explanation_service_pb2_grpc
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from rollcall.edge.port import ServicePort
     from rollcall.settings import GrpcSettings
     from rollcall.telemetry.metrics import Metrics
+    from rollcall.telemetry.traces import Spans
 
 _log = logging.getLogger("rollcall.edge")
 
@@ -59,6 +61,7 @@ class GrpcServer:
         port: ServicePort,
         health: Health,
         metrics: Metrics,
+        spans: Spans = OFF,
         shared: bool = False,
     ) -> None:
         self._settings = settings
@@ -66,10 +69,10 @@ class GrpcServer:
         self._health = health
         self._port = port
         self._server = aio.server(
-            interceptors=(AccessInterceptor(authenticator, metrics), CallInterceptor(metrics)),
+            interceptors=(AccessInterceptor(authenticator, metrics), CallInterceptor(metrics, spans)),
             options=_options(settings, shared=shared),
         )
-        servicer = ExplanationServicer(port, metrics)
+        servicer = ExplanationServicer(port, metrics, spans)
         explanation_service_pb2_grpc.add_ExplanationServiceServicer_to_server(servicer, self._server)
         open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(
             InferenceServicer(port, health, metrics), self._server

@@ -25,6 +25,7 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.openmetrics import exposition as openmetrics
 
 from rollcall.domain.maps import DEFAULT_MAPS, MapKind
 from rollcall.domain.verdicts import CheckKind
@@ -75,6 +76,7 @@ THOROUGH: Final = "thorough"
 PREDICTIONS_ONLY: Final = "predictions_only"
 """The scope of a model that failed a required self-test; of the others, what their verdicts rest on."""
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
+CONTENT_TYPE_EXEMPLARS: Final = openmetrics.CONTENT_TYPE_LATEST
 
 RejectReason: TypeAlias = Literal["queue_full", "quota", "deadline", "draining", "not_ready", "memory"]
 
@@ -125,13 +127,24 @@ def check_label(kind: CheckKind) -> str:
 
 
 class Metrics:
-    """The service's metrics. `models` are the configured names; requests without a name count for `default_model`."""
+    """The service's metrics. `models` are the configured names; requests without a name count for `default_model`.
 
-    def __init__(self, registry: CollectorRegistry, *, models: Iterable[str], default_model: str | None) -> None:
+    What is measured while `trace_id` tells one is an exemplar of its bucket.
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        *,
+        models: Iterable[str],
+        default_model: str | None,
+        trace_id: Callable[[], str] = str,
+    ) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call] # upstream leaves it unannotated
         self._registry = registry
         self._models = frozenset(models)
         self._default_model = default_model or ""
+        self._trace_id = trace_id
         self._folded = Counter(
             "rollcall_series_folded_total",
             "Label sets counted under the model other for want of room.",
@@ -172,7 +185,7 @@ class Metrics:
             self._grpc_sent[method].inc()
         if method in TIMED:
             self._grpc_handling[method].observe(seconds)
-            self._request_seconds.child(model or self._default_model, method).observe(seconds)
+            self._request_seconds.child(model or self._default_model, method).observe(seconds, self._exemplar())
         if method not in MANY:
             self.request_handled(method, model=model, code=code)
 
@@ -224,7 +237,8 @@ class Metrics:
 
     def stage(self, model: str, stage: str, seconds: float) -> None:
         """Observe how long one step of a request took."""
-        self._stage_seconds.child(model, stage if stage in STAGES else OTHER_STAGE).observe(seconds)
+        child = self._stage_seconds.child(model, stage if stage in STAGES else OTHER_STAGE)
+        child.observe(seconds, self._exemplar())
 
     # --- many answers ------------------------------------------------------------------------------------------------
 
@@ -334,6 +348,11 @@ class Metrics:
         """Set how many revisions of the repository could not be loaded."""
         self._repository_rejects.set(revisions)
 
+    def watch_certificate(self, validity: Callable[[], tuple[float, float]]) -> None:
+        """Ask at each scrape from when to when the server's certificate is valid, in seconds since 1970."""
+        self._certificate_not_before.set_function(lambda: validity()[0])
+        self._certificate_not_after.set_function(lambda: validity()[1])
+
     def config_reloaded(self, timestamp: float) -> None:
         """Set the Unix time at which the settings in force were read."""
         self._config_reloaded.set(timestamp)
@@ -346,11 +365,18 @@ class Metrics:
         queued = self._registry.get_sample_value("rollcall_queue_depth")
         return Load(in_flight=int(sum(value or 0 for value in per_method)), queued=int(queued or 0))
 
-    def exposition(self) -> bytes:
-        """Write everything in the text format of CONTENT_TYPE. Takes tens of microseconds per line: not for a loop."""
-        return generate_latest(self._registry)
+    def exposition(self, *, exemplars: bool = False) -> bytes:
+        """Write everything in the format of CONTENT_TYPE, or, with exemplars, in that of CONTENT_TYPE_EXEMPLARS.
+
+        Takes tens of microseconds per line: not for a loop.
+        """
+        return (openmetrics.generate_latest if exemplars else generate_latest)(self._registry)
 
     # --- declarations ------------------------------------------------------------------------------------------------
+
+    def _exemplar(self) -> dict[str, str] | None:
+        trace_id = self._trace_id()
+        return {"trace_id": trace_id} if trace_id else None
 
     def _forget_info(self, model: str) -> None:
         before = self._info.pop(model, None)
@@ -561,6 +587,16 @@ class Metrics:
         )
 
     def _declare_state(self) -> None:
+        self._certificate_not_before = Gauge(
+            "rollcall_certificate_not_before_timestamp_seconds",
+            "From when the server's certificate is valid; 0 without TLS.",
+            registry=self._registry,
+        )
+        self._certificate_not_after = Gauge(
+            "rollcall_certificate_not_after_timestamp_seconds",
+            "Until when the server's certificate is valid; 0 without TLS.",
+            registry=self._registry,
+        )
         self._info: dict[str, tuple[str, ...]] = {}
         """The labels under which each model is told of now."""
         labels = ("model", "revision", "digest", "backend", "device", "dtype", "scope")
