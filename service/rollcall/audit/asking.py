@@ -24,7 +24,7 @@ GROUNDS = ("person", "obligation", "mistake")
 STATES = ("open", "assigned", "decided", "closed")
 DISPOSITIONS = ("upheld", "overturned", "explanation-unreliable", "model-defect", "data-defect", "no-action")
 STEPS = ("open", "assign", "comment", "decide", "approve", "return", "reopen")
-EVENTS = ("access", "erasure", "hold", "release", "replay", "review")
+EVENTS = ("access", "erasure", "hold", "release", "replay", "review", "export")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +66,22 @@ def _events(client: AuditClient, options: argparse.Namespace) -> Any:
 
     kind = EventType[options.type.upper()] if options.type else EventType.UNSPECIFIED
     return client.events(record_id=options.record, kind=kind)
+
+
+# --- bundle ----------------------------------------------------------------------------------------------------------
+
+
+def _bundle_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("filter", nargs="?", default="", help="records that this asks for; all if nothing is named")
+    parser.add_argument("--record", action="append", default=[], metavar="ID", help="this record; may be repeated")
+    parser.add_argument("--reason", required=True, help=f"why; {REASON}")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.zip", help="where the zip goes")
+
+
+def _bundle(client: AuditClient, options: argparse.Namespace) -> Any:
+    exported = client.export(options.reason, record_ids=options.record, text=options.filter, timeout=options.timeout)
+    options.out.write_bytes(exported.zip)
+    return exported.header
 
 
 # --- replay ----------------------------------------------------------------------------------------------------------
@@ -172,6 +188,13 @@ ASKED = (
         lines=telling.read,
     ),
     Asked(name="events", help="who did what", options=_events_options, question=_events, lines=telling.event),
+    Asked(
+        name="bundle",
+        help="export records of a running server, as one zip with proofs, pages and the verifier",
+        options=_bundle_options,
+        question=_bundle,
+        lines=telling.bundle,
+    ),
     Asked(
         name="replay",
         help="work a record out again, and compare",

@@ -35,6 +35,8 @@ class EventKind(Enum):
     """A record was worked out again and compared."""
     REVIEW = "review"
     """Somebody looked into a record."""
+    EXPORT = "export"
+    """Records were taken away, with their proofs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,11 +12,9 @@ from sqlalchemy import Connection, case, func, select
 
 from rollcall.audit.archive import Archive
 from rollcall.audit.events import EventKind
-from rollcall.audit.filtering import parse_filter
-from rollcall.audit.schema import EVENT, RECORD
-from rollcall.audit.sealing import index_key
-from rollcall.audit.searching import condition
-from rollcall.domain.errors import InvalidInput, RecordNotFound
+from rollcall.audit.schema import EVENT
+from rollcall.audit.searching import matching
+from rollcall.domain.errors import InvalidInput
 
 MOST = 10_000
 """Records that one call may hold or release."""
@@ -89,11 +87,4 @@ def _change(
 def _asked_for(archive: Archive, connection: Connection, text: str) -> list[str]:
     if not text:
         raise InvalidInput.of("filter", "required where no records are named")
-    wanted = condition(parse_filter(text), index_key(archive.operator))
-    rows = connection.execute(select(RECORD.c.record_id).where(wanted).limit(MOST + 1)).all()
-    if len(rows) > MOST:
-        raise InvalidInput.of("filter", f"must ask for at most {MOST} records at once")
-    if not rows:
-        message = "the filter asks for no record"
-        raise RecordNotFound(message)
-    return [str(record_id) for (record_id,) in rows]
+    return matching(archive, connection, text, MOST)

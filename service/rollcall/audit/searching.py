@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, case, exists, false, func, not_, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, exists, false, func, not_, or_, select, true
 
 from rollcall.audit import queries
 from rollcall.audit.archive import Archive
@@ -24,7 +24,7 @@ from rollcall.audit.filtering import Comparison, Every, Filter, Not, Some, parse
 from rollcall.audit.references import ReferenceKind, index_digest
 from rollcall.audit.schema import DATA_KEY, EVENT, LEAF, RECORD, REFERENCE
 from rollcall.audit.sealing import index_key
-from rollcall.domain.errors import InvalidInput
+from rollcall.domain.errors import InvalidInput, RecordNotFound
 
 MAX_PAGE = 1_000
 DEFAULT_PAGE = 50
@@ -121,6 +121,27 @@ def search(archive: Archive, text: str, page_size: int, token: str) -> Page:
     more = len(rows) > page_size
     following = _sealed(archive, text, size, found[-1].leaf_index) if more else ""
     return Page(records=found, next_token=following, size=size)
+
+
+def matching(archive: Archive, connection: Connection, text: str, most: int) -> list[str]:
+    """Ids of the records that a filter asks for, in the order of the log.
+
+    Raises InvalidInput where they are more than `most`, RecordNotFound where there is none.
+    """
+    wanted = condition(parse_filter(text), index_key(archive.operator))
+    rows = connection.execute(
+        select(RECORD.c.record_id)
+        .join(LEAF, LEAF.c.record_id == RECORD.c.record_id)
+        .where(wanted)
+        .order_by(LEAF.c.leaf_index)
+        .limit(most + 1)
+    ).all()
+    if len(rows) > most:
+        raise InvalidInput.of("filter", f"must ask for at most {most} records at once")
+    if not rows:
+        message = "the filter asks for no record"
+        raise RecordNotFound(message)
+    return [str(record_id) for (record_id,) in rows]
 
 
 def summary(archive: Archive, record_id: str) -> Summary:

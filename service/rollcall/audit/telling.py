@@ -62,6 +62,12 @@ def replay(replay: Any) -> Iterator[str]:
     yield from (f"  {each.what}: {each.recorded} -> {each.now}" for each in replay.differences)
 
 
+def bundle(header: Any) -> Iterator[str]:
+    """What was exported."""
+    yield f"{_records(header.records)} under the checkpoint over {header.log_size} entries"
+    yield f"manifest {header.manifest_sha256}; entry {header.log_index} of the log says so"
+
+
 def erase(certificate: Any) -> Iterator[str]:
     """What was erased."""
     yield f"{_records(certificate.records)} erased, for good; entry {certificate.log_index} of the log says so"

@@ -12,7 +12,7 @@ EXPLANATION, DECISION, GENESIS = "explanation", "decision", "genesis"
 RECORDS = (EXPLANATION, DECISION)
 """Types of entries that are a record's."""
 ERASURE = "erasure"
-EVENTS = ("access", ERASURE, "hold", "release", "replay", "review")
+EVENTS = ("access", ERASURE, "hold", "release", "replay", "review", "export")
 """Types of entries that are about something that was done."""
 _REFERENCE = b"rollcall-reference-1"
 

@@ -66,6 +66,8 @@ class _EventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventType.V
     """It was worked out again and compared."""
     EVENT_TYPE_REVIEW: _EventType.ValueType  # 6
     """Somebody looked into it."""
+    EVENT_TYPE_EXPORT: _EventType.ValueType  # 7
+    """Records were taken away, with their proofs."""
 
 class EventType(_EventType, metaclass=_EventTypeEnumTypeWrapper):
     """What was done with a record."""
@@ -84,6 +86,8 @@ EVENT_TYPE_REPLAY: EventType.ValueType  # 5
 """It was worked out again and compared."""
 EVENT_TYPE_REVIEW: EventType.ValueType  # 6
 """Somebody looked into it."""
+EVENT_TYPE_EXPORT: EventType.ValueType  # 7
+"""Records were taken away, with their proofs."""
 Global___EventType: _TypeAlias = EventType  # noqa: Y015
 
 class _ErasureGround:
@@ -1365,6 +1369,110 @@ class ExplainRecordResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExplainRecordResponse: _TypeAlias = ExplainRecordResponse  # noqa: Y015
+
+@_typing.final
+class ExportRecordsRequest(_message.Message):
+    """Asks for an export."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_IDS_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    filter: _builtins.str
+    """Where none is named: a filter as of SearchRecords. Everything if that is empty, too."""
+    reason: _builtins.str
+    """Why, at most 1,000 characters; required, kept sealed."""
+    @_builtins.property
+    def record_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of records or explanations, at most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        record_ids: _abc.Iterable[_builtins.str] | None = ...,
+        filter: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "reason", b"reason", "record_ids", b"record_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportRecordsRequest: _TypeAlias = ExportRecordsRequest  # noqa: Y015
+
+@_typing.final
+class ExportHeader(_message.Message):
+    """What an export is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_AS_UNSIGNED_FIELD_NUMBER: _builtins.int
+    LOG_SIZE_FIELD_NUMBER: _builtins.int
+    MANIFEST_SHA256_FIELD_NUMBER: _builtins.int
+    LOG_INDEX_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    records: _builtins.int
+    """How many records it has."""
+    left_out_as_unsigned: _builtins.int
+    """How many of those that were asked for no checkpoint covers yet."""
+    log_size: _builtins.int
+    """Entries under the checkpoint that it proves."""
+    manifest_sha256: _builtins.str
+    """SHA-256 of its signed manifest, 64 hexadecimal digits: the entry of the log names it."""
+    log_index: _builtins.int
+    """Index of the entry that tells of the export."""
+    size_bytes: _builtins.int
+    """Bytes of the zip."""
+    def __init__(
+        self,
+        *,
+        records: _builtins.int = ...,
+        left_out_as_unsigned: _builtins.int = ...,
+        log_size: _builtins.int = ...,
+        manifest_sha256: _builtins.str = ...,
+        log_index: _builtins.int = ...,
+        size_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["left_out_as_unsigned", b"left_out_as_unsigned", "log_index", b"log_index", "log_size", b"log_size", "manifest_sha256", b"manifest_sha256", "records", b"records", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportHeader: _TypeAlias = ExportHeader  # noqa: Y015
+
+@_typing.final
+class ExportRecordsResponse(_message.Message):
+    """A message of the stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    CHUNK_FIELD_NUMBER: _builtins.int
+    chunk: _builtins.bytes
+    """The next bytes of the zip."""
+    @_builtins.property
+    def header(self) -> Global___ExportHeader:
+        """Comes first, once."""
+
+    def __init__(
+        self,
+        *,
+        header: Global___ExportHeader | None = ...,
+        chunk: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "content", b"content", "header", b"header"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "content", b"content", "header", b"header"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["header", "chunk"]  # noqa: Y015
+    _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
+
+Global___ExportRecordsResponse: _TypeAlias = ExportRecordsResponse  # noqa: Y015
 
 @_typing.final
 class ReviewStep(_message.Message):

@@ -105,6 +105,11 @@ class AuditServiceStub:
                 request_serializer=rollcall_dot_v1_dot_audit__service__pb2.ApplyRetentionRequest.SerializeToString,
                 response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.ApplyRetentionResponse.FromString,
                 _registered_method=True)
+        self.ExportRecords = channel.unary_stream(
+                '/rollcall.v1.AuditService/ExportRecords',
+                request_serializer=rollcall_dot_v1_dot_audit__service__pb2.ExportRecordsRequest.SerializeToString,
+                response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.ExportRecordsResponse.FromString,
+                _registered_method=True)
         self.OpenReview = channel.unary_unary(
                 '/rollcall.v1.AuditService/OpenReview',
                 request_serializer=rollcall_dot_v1_dot_audit__service__pb2.OpenReviewRequest.SerializeToString,
@@ -254,6 +259,14 @@ class AuditServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportRecords(self, request, context):
+        """Records with their proofs, a page each, a table and the verifier, as one zip in chunks, its header first. Its manifest is
+        signed with the log's key; the export leaves an entry. No sealed part is in it. FAILED_PRECONDITION above 2,000 records.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def OpenReview(self, request, context):
         """Opens a review of a record.
         """
@@ -384,6 +397,11 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     servicer.ApplyRetention,
                     request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.ApplyRetentionRequest.FromString,
                     response_serializer=rollcall_dot_v1_dot_audit__service__pb2.ApplyRetentionResponse.SerializeToString,
+            ),
+            'ExportRecords': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportRecords,
+                    request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.ExportRecordsRequest.FromString,
+                    response_serializer=rollcall_dot_v1_dot_audit__service__pb2.ExportRecordsResponse.SerializeToString,
             ),
             'OpenReview': grpc.unary_unary_rpc_method_handler(
                     servicer.OpenReview,
@@ -788,6 +806,33 @@ class AuditService:
             '/rollcall.v1.AuditService/ApplyRetention',
             rollcall_dot_v1_dot_audit__service__pb2.ApplyRetentionRequest.SerializeToString,
             rollcall_dot_v1_dot_audit__service__pb2.ApplyRetentionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/rollcall.v1.AuditService/ExportRecords',
+            rollcall_dot_v1_dot_audit__service__pb2.ExportRecordsRequest.SerializeToString,
+            rollcall_dot_v1_dot_audit__service__pb2.ExportRecordsResponse.FromString,
             options,
             channel_credentials,
             insecure,

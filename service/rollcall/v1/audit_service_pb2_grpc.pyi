@@ -69,6 +69,10 @@ class AuditServiceStub:
     """Ends a matter's hold."""
     ApplyRetention: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ApplyRetentionRequest, _audit_service_pb2.ApplyRetentionResponse]
     """Erases what was kept as long as the server's settings say, but for what is held; or says what that would be."""
+    ExportRecords: _grpc.UnaryStreamMultiCallable[_audit_service_pb2.ExportRecordsRequest, _audit_service_pb2.ExportRecordsResponse]
+    """Records with their proofs, a page each, a table and the verifier, as one zip in chunks, its header first. Its manifest is
+    signed with the log's key; the export leaves an entry. No sealed part is in it. FAILED_PRECONDITION above 2,000 records.
+    """
     OpenReview: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.OpenReviewRequest, _audit_service_pb2.OpenReviewResponse]
     """Opens a review of a record."""
     AssignReview: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.AssignReviewRequest, _audit_service_pb2.AssignReviewResponse]
@@ -129,6 +133,10 @@ class AuditServiceAsyncStub(AuditServiceStub):
     """Ends a matter's hold."""
     ApplyRetention: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ApplyRetentionRequest, _audit_service_pb2.ApplyRetentionResponse]  # type: ignore[assignment]
     """Erases what was kept as long as the server's settings say, but for what is held; or says what that would be."""
+    ExportRecords: _aio.UnaryStreamMultiCallable[_audit_service_pb2.ExportRecordsRequest, _audit_service_pb2.ExportRecordsResponse]  # type: ignore[assignment]
+    """Records with their proofs, a page each, a table and the verifier, as one zip in chunks, its header first. Its manifest is
+    signed with the log's key; the export leaves an entry. No sealed part is in it. FAILED_PRECONDITION above 2,000 records.
+    """
     OpenReview: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.OpenReviewRequest, _audit_service_pb2.OpenReviewResponse]  # type: ignore[assignment]
     """Opens a review of a record."""
     AssignReview: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.AssignReviewRequest, _audit_service_pb2.AssignReviewResponse]  # type: ignore[assignment]
@@ -264,6 +272,16 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_audit_service_pb2.ApplyRetentionResponse, _abc.Awaitable[_audit_service_pb2.ApplyRetentionResponse]]:
         """Erases what was kept as long as the server's settings say, but for what is held; or says what that would be."""
+
+    @_abc_1.abstractmethod
+    def ExportRecords(
+        self,
+        request: _audit_service_pb2.ExportRecordsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_audit_service_pb2.ExportRecordsResponse], _abc.AsyncIterator[_audit_service_pb2.ExportRecordsResponse]]:
+        """Records with their proofs, a page each, a table and the verifier, as one zip in chunks, its header first. Its manifest is
+        signed with the log's key; the export leaves an entry. No sealed part is in it. FAILED_PRECONDITION above 2,000 records.
+        """
 
     @_abc_1.abstractmethod
     def OpenReview(

@@ -14,13 +14,19 @@ from typing import Any
 import pytest
 
 from rollcall.audit.accepted import Accepted
+from rollcall.audit.database import Database
+from rollcall.audit.events import EventKind
 from rollcall.audit.export import Bundle, export
+from rollcall.audit.exporting import export_records
 from rollcall.audit.pages import page, shown
 from rollcall.audit.queries import Kept
+from rollcall.audit.records import happened
 from rollcall.audit.spreadsheet import COLUMNS, table
 from rollcall.audit.verify import verify
+from rollcall.audit.verify_export import Manifest
+from rollcall.domain.errors import InvalidInput, RecordNotFound
 from tests.unit.audit import samples
-from tests.unit.audit.archives import SIGNER, open_archive
+from tests.unit.audit.archives import ANNA, SIGNER, check, open_archive
 
 
 def kept(record: Accepted, **changes: object) -> tuple[Kept, dict[str, Any]]:
@@ -68,8 +74,8 @@ def test_a_page_has_every_check_and_no_word_of_the_input() -> None:
     record = samples.accepted()
     told = page(*kept(record), 2)
     body = json.loads(record.envelope)
-    for check in body["explanation"]["maps"][0]["verdict"]["checks"]:
-        assert f"<td>{check['check']}</td><td>{check['outcome']}</td>" in told
+    for one in body["explanation"]["maps"][0]["verdict"]["checks"]:
+        assert f"<td>{one['check']}</td><td>{one['outcome']}</td>" in told
     assert record.envelope_sha256 in told
     assert "Xanthippe" not in told
     assert "another decision than this one" in told
@@ -113,3 +119,26 @@ def test_the_same_export_is_the_same_zip_and_verifies_unpacked(tmp_path: Path) -
     report = verify(tmp_path / "unpacked", key=SIGNER.verifier)
     assert (report.problems, report.entries) == ([], 2)
     assert "asked for: all; left out as unsigned then: 0" in report.remarks
+
+
+def test_what_leaves_a_log_is_an_entry_of_it(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who took which export away, by the digest of its manifest, and why; what is asked for is all there, signed."""
+    records = samples.accepted(), samples.recorded(samples.decided(), 1)
+    with open_archive(database, *records) as archive:
+        made = export_records(archive, [], 'type = "decision"', "case 17 of Xanthippe", ANNA)
+        manifest = Manifest.read(made.bundle.files["manifest.note"].decode(), SIGNER.verifier)
+        assert (manifest.facts["records"], manifest.facts["unsigned"]) == ("1", "0")
+        assert export_records(archive, ["e-0"], "", "again", ANNA).bundle.records == 1
+        assert export_records(archive, [], "", "all of it", ANNA).bundle.records == 2
+        with archive.reading() as connection:
+            *_, event = happened(connection, kind=EventKind.EXPORT)
+        body = json.loads(event.body)
+        assert (event.leaf_index, body["actor"], body["code"]) == (made.log_index, ANNA, "records")
+        assert body["details"] == {"records": 1, "manifest_sha256": made.bundle.digest}
+        assert b"Xanthippe" not in event.body
+        with pytest.raises(RecordNotFound):
+            export_records(archive, [], 'predicted = "nothing"', "why", ANNA)
+        monkeypatch.setattr("rollcall.audit.exporting.MOST", 1)
+        with pytest.raises(InvalidInput, match="at most 1 records"):
+            export_records(archive, [], "", "too many", ANNA)
+        assert check(archive).problems == []

@@ -70,6 +70,8 @@ from rollcall_client.options import (
 from rollcall_client.records import (
     ErasureCertificate,
     Event,
+    Export,
+    ExportHeader,
     HoldResult,
     LogCheckpoint,
     LogProof,
@@ -144,6 +146,8 @@ __all__ = [
     "EventType",
     "ExplainOptions",
     "Explanation",
+    "Export",
+    "ExportHeader",
     "FailedPrecondition",
     "Flag",
     "Head",

@@ -10,7 +10,7 @@ from rollcall_client import enums, records
 from rollcall_client._answers import explanation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from rollcall_client._v1 import audit_service_pb2
     from rollcall_client.explanation import Explanation
@@ -185,6 +185,30 @@ def summary(found: audit_service_pb2.RecordSummary) -> records.RecordSummary:
         held=found.held,
         review=found.review,
     )
+
+
+def export_part(reply: audit_service_pb2.ExportRecordsResponse) -> records.ExportHeader | bytes:
+    """A message of an export: what it is, or the next of its bytes."""
+    if reply.WhichOneof("content") != "header":
+        return reply.chunk
+    header = reply.header
+    return records.ExportHeader(
+        records=header.records,
+        left_out_as_unsigned=header.left_out_as_unsigned,
+        log_size=header.log_size,
+        manifest_sha256=header.manifest_sha256,
+        log_index=header.log_index,
+        size_bytes=header.size_bytes,
+    )
+
+
+def export(parts: Iterator[records.ExportHeader | bytes]) -> records.Export:
+    """An export out of its messages."""
+    header, chunks = next(parts, None), [part for part in parts if isinstance(part, bytes)]
+    if not isinstance(header, records.ExportHeader) or header.size_bytes != sum(map(len, chunks)):
+        message = "an export that is not whole"
+        raise ValueError(message)
+    return records.Export(header=header, zip=b"".join(chunks))
 
 
 def _events(found: Iterable[audit_service_pb2.Event]) -> tuple[records.Event, ...]:

@@ -46,6 +46,9 @@ RELEASE_HOLD: Method[records.HoldResult] = Method(
 APPLY_RETENTION: Method[records.RetentionResult] = Method(
     path=f"{_SERVICE}/ApplyRetention", reply=wire.ApplyRetentionResponse, read=answers.retention
 )
+EXPORT_RECORDS: Method[records.ExportHeader | bytes] = Method(
+    path=f"{_SERVICE}/ExportRecords", reply=wire.ExportRecordsResponse, read=answers.export_part, each=True
+)
 REPLAY_RECORD: Method[records.Replay] = Method(
     path=f"{_SERVICE}/ReplayRecord", reply=wire.ReplayRecordResponse, read=answers.replay
 )

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import grpc
+
 from rollcall_client import _record_calls as calls
 from rollcall_client._calls import Answer, Call, Method
+from rollcall_client._failures import failure_from
+from rollcall_client._record_answers import export
 from rollcall_client._requests import text_input
 from rollcall_client._v1 import audit_service_pb2 as wire
 from rollcall_client._v1 import explanation_pb2
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from rollcall_client.records import (
         ErasureCertificate,
         Event,
+        Export,
         HoldResult,
         LogCheckpoint,
         LogProof,
@@ -188,6 +193,28 @@ class AuditClient(Client):
     def apply_retention(self, reason: str = "", *, dry_run: bool) -> RetentionResult:
         """Erase what was kept as long as the service's settings say, or say what that would be."""
         return self._asked(calls.APPLY_RETENTION, wire.ApplyRetentionRequest(dry_run=dry_run, reason=reason))
+
+    def export(
+        self, reason: str, *, record_ids: Sequence[str] = (), text: str = "", timeout: float | None = None
+    ) -> Export:
+        """Records with their proofs, pages, a table and the verifier: those named, or those that a filter asks for."""
+        request = wire.ExportRecordsRequest(record_ids=record_ids, filter=text, reason=reason)
+        asked = Call(method=calls.EXPORT_RECORDS, request=request, request_id="", timeout=self._seconds(timeout))
+        try:
+            return export(self._each(calls.EXPORT_RECORDS, request, asked.timeout))
+        except ValueError as error:
+            raise asked.contradiction(error) from error
+
+    def _each(self, method: Method[Answer], request: Message, timeout: float | None) -> Iterator[Answer]:
+        """Answers of a stream as they come; the call is never made again by itself."""
+        call = self._send[method.path](request, timeout=timeout, metadata=self._say_who())
+        try:
+            for message in call:
+                yield method.read(message)
+        except grpc.RpcError as error:
+            raise failure_from(error, request_id="") from error
+        finally:
+            call.cancel()
 
     def _asked(self, method: Method[Answer], request: Message, timeout: float | None = None) -> Answer:
         return self._run(Call(method=method, request=request, request_id="", timeout=self._seconds(timeout)))

@@ -183,6 +183,7 @@ class EventType(WireEnum):
     RELEASE = 4
     REPLAY = 5
     REVIEW = 6
+    EXPORT = 7
 
 
 class ErasureGround(WireEnum):

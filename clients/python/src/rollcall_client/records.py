@@ -153,6 +153,29 @@ class RetentionResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExportHeader:
+    """What an export is: how many records it has and lacks, the log that it proves, and the entry that tells of it.
+
+    `manifest_sha256` is of its signed manifest, and the entry names it, too.
+    """
+
+    records: int
+    left_out_as_unsigned: int
+    log_size: int
+    manifest_sha256: str
+    log_index: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """An export: what it is, and the zip, to be unpacked and verified with what is in it and `cryptography`."""
+
+    header: ExportHeader
+    zip: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayDifference:
     """Something that is not as it was: where, what was recorded, and what there is now."""
 
