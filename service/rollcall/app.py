@@ -27,6 +27,7 @@ from rollcall.admission.plan import ServerDefaults
 from rollcall.admission.quota import Quotas
 from rollcall.audit.journal import Journal
 from rollcall.audit.replaying import Replayer
+from rollcall.audit.steward import Steward
 from rollcall.domain.errors import DeviceLost, FileRejected, ModelRejected, Unsupported
 from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
 from rollcall.domain.model import ModelCard
@@ -418,6 +419,10 @@ def _take_hold(
     pipeline.records = journal.open()
     loader.serves = journal.serves
     closing.push_async_callback(asyncio.to_thread, journal.close)
+    if journal.archive is not None:
+        steward = Steward(archive=journal.archive, telemetry=metrics)
+        steward.start()
+        closing.push_async_callback(steward.stop)
     if settings.serves_records and journal.archive is not None:
         replayer = Replayer(
             archive=journal.archive,

@@ -371,6 +371,18 @@ class AuditSettings:
     """Whether the records are served on the gRPC port; unset, on the loopback or where callers say who they are."""
     four_eyes: Annotated[bool, BOOLEAN] = True
     """Nobody approves the decision of a review that they decided themselves."""
+    review_unfaithful: Annotated[bool, BOOLEAN] = False
+    """A review is opened of each record that is UNFAITHFUL."""
+    review_mismatch: Annotated[bool, BOOLEAN] = False
+    """A review is opened of each record whose caller acted on something else."""
+    review_margin: Annotated[float | None, RATE] = None
+    """A review is opened of each record whose decision has log-odds closer to 0 than this."""
+    review_share: Annotated[float, SHARE_OR_NONE] = 0.0
+    """Share of all records, whatever their flag, of which a review is opened."""
+    review_second_share: Annotated[float, SHARE_OR_NONE] = 0.0
+    """Share of reviews that get a second opinion of somebody who does not know the first."""
+    review_days: Annotated[int, whole(1, 3650)] = 30
+    """A review that is open for longer is overdue."""
     explanation_days: Annotated[int | None, DAYS] = None
     """For how long the sealed parts of explanations are kept; for ever if unset. A model may have its own."""
     decision_days: Annotated[int | None, DAYS] = None

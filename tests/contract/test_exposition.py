@@ -45,6 +45,7 @@ UNITS = ("_seconds", "_bytes", "_total", "_info", "_tokens", "_rows", "_ratio")
 COUNTS_OF_NOW = {
     "rollcall_repository_rejected_revisions",
     "rollcall_audit_log_entries",
+    "rollcall_audit_reviews_overdue",
     "rollcall_requests_in_flight",
     "rollcall_queue_depth",
     "rollcall_model_ready",
@@ -229,6 +230,7 @@ def test_metric_names_are_frozen(families: list[Metric]) -> None:
         "rollcall_admission_rejected",
         "rollcall_audit_log_entries",
         "rollcall_audit_records",
+        "rollcall_audit_reviews_overdue",
         "rollcall_audit_spool_bytes",
         "rollcall_audit_spool_limit_bytes",
         "rollcall_repository_rejected_revisions",

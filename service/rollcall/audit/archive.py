@@ -21,6 +21,7 @@ from rollcall.audit.schema import DATA_KEY, SUBJECT_KEY
 from rollcall.audit.sealing import KeyEncryptionKey
 from rollcall.audit.store import Acting, LogMoved, Store
 from rollcall.audit.subjects import SubjectKeys
+from rollcall.audit.triggers import ReviewRules
 from rollcall.domain.errors import LogUnavailable, RecordNotFound
 
 
@@ -35,6 +36,10 @@ class Archive:
     """Days for which sealed parts are kept, by model and type of record; for ever where there is none."""
     four_eyes: bool = True
     """Whether it takes somebody else to approve what somebody has decided."""
+    rules: ReviewRules = field(default_factory=ReviewRules)
+    """What opens reviews, and which of them get a second opinion."""
+    review_days: int = 30
+    """For how long a review may be open."""
     published: Callable[[queries.Signed], None] = lambda _: None
     """Hears of a checkpoint that is signed out of turn."""
     now: Callable[[], float] = time.time

@@ -23,7 +23,7 @@ REASON = "kept, sealed, with who you are"
 GROUNDS = ("person", "obligation", "mistake")
 STATES = ("open", "assigned", "decided", "closed")
 DISPOSITIONS = ("upheld", "overturned", "explanation-unreliable", "model-defect", "data-defect", "no-action")
-STEPS = ("open", "assign", "comment", "decide", "approve", "return", "reopen")
+STEPS = ("open", "assign", "comment", "decide", "second", "approve", "return", "reopen")
 EVENTS = ("access", "erasure", "hold", "release", "replay", "review", "export")
 
 
@@ -139,13 +139,14 @@ def _retention_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _review_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("step", choices=("list", "show", *STEPS), help="what to do")
+    parser.add_argument("step", choices=("list", "statistics", "show", *STEPS), help="what to do")
     parser.add_argument("record", nargs="?", metavar="ID", help="id of a record, or of an explanation")
     parser.add_argument("--reason", default="", help=f"why; {REASON}")
     parser.add_argument("--case", default="", metavar="NUMBER", help="open: the matter as others number it")
     parser.add_argument("--to", default="", metavar="NAME", help="assign: to whom; to you, if left out")
-    parser.add_argument("--disposition", choices=DISPOSITIONS, help="decide: what it comes to")
+    parser.add_argument("--disposition", choices=DISPOSITIONS, help="decide, second: what it comes to")
     parser.add_argument("--state", choices=STATES, help="list: those in this state only")
+    parser.add_argument("--overdue", action="store_true", help="list: those that should be closed by now only")
 
 
 def _review(client: AuditClient, options: argparse.Namespace) -> Any:
@@ -154,7 +155,9 @@ def _review(client: AuditClient, options: argparse.Namespace) -> Any:
     name, why = options.record, options.reason
     if options.step == "list":
         state = ReviewState[options.state.upper()] if options.state else ReviewState.UNSPECIFIED
-        return client.reviews(state)
+        return client.reviews(state, overdue_only=options.overdue)
+    if options.step == "statistics":
+        return client.review_statistics()
     if not name:
         message = f"review {options.step} needs the ID of a record"
         raise ValueError(message)
@@ -165,6 +168,7 @@ def _review(client: AuditClient, options: argparse.Namespace) -> Any:
         "assign": lambda: client.assign_review(name, options.to, why),
         "comment": lambda: client.comment_review(name, why),
         "decide": lambda: client.decide_review(name, decision, why),
+        "second": lambda: client.second_review(name, decision, why),
         "approve": lambda: client.approve_review(name, why),
         "return": lambda: client.return_review(name, why),
         "reopen": lambda: client.reopen_review(name, why),

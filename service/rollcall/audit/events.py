@@ -18,6 +18,8 @@ from rollcall.audit.sealing import KEY_BYTES, KeyEncryptionKey, Sealed, seal, un
 
 SCHEMA = "rollcall-event-1"
 NOTE = "note"
+SERVER = "\u00a7 server"
+"""What the log calls the server where it does something by its settings. Names of callers are ASCII."""
 
 
 class EventKind(Enum):

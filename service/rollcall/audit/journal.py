@@ -25,11 +25,12 @@ from rollcall.audit.notes import NoteError
 from rollcall.audit.queries import Signed
 from rollcall.audit.recorder import Recorder, Rule
 from rollcall.audit.retaining import days_of
-from rollcall.audit.sealing import SealError
+from rollcall.audit.sealing import SealError, index_key
 from rollcall.audit.sequencer import AuditTelemetry, Sequencer
 from rollcall.audit.spool import Spool
 from rollcall.audit.store import Store, WrongLog
 from rollcall.audit.subjects import SubjectKeys
+from rollcall.audit.triggers import ReviewRules, opening
 from rollcall.settings import AuditSettings, ModelSpec
 from rollcall.telemetry import logs
 
@@ -90,7 +91,12 @@ class Journal:
         try:
             signer = signing_key(self.directory, settings.signing_key, settings.origin)
             key = encryption_key(self.directory, settings.encryption_key)
-            store = Store(database=database_of(self.directory, settings.database), signer=signer)
+            rules = _rules(settings, index_key(key))
+            store = Store(
+                database=database_of(self.directory, settings.database),
+                signer=signer,
+                follow=lambda body: opening(body, rules, self.now()),
+            )
             self._closing.callback(store.close)
             store.open(self.now())
             copies = Copies(directory=settings.checkpoint_directory or self.directory / CHECKPOINTS)
@@ -116,6 +122,8 @@ class Journal:
             verifier=signer.verifier,
             retention=self.retention,
             four_eyes=settings.four_eyes,
+            rules=rules,
+            review_days=settings.review_days,
             published=lambda signed: _publish(signed, copies),
             now=self.now,
         )
@@ -141,6 +149,17 @@ class Journal:
             _log, level, "audit_log_opened", key=signer.verifier.line(), encryption_key=key.id, torn_segments=spool.torn
         )
         return recorder
+
+
+def _rules(settings: AuditSettings, key: bytes) -> ReviewRules:
+    return ReviewRules(
+        unfaithful=settings.review_unfaithful,
+        mismatch=settings.review_mismatch,
+        margin=settings.review_margin,
+        share=settings.review_share,
+        second_share=settings.review_second_share,
+        key=key,
+    )
 
 
 def _publish(signed: Signed, copies: Copies) -> None:

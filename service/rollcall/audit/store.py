@@ -8,7 +8,7 @@ not taken again.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,6 +60,8 @@ class Store:
 
     database: Database
     signer: Signer = field(repr=False)
+    follow: Callable[[Mapping[str, Any]], Event | None] = lambda _: None
+    """What the log says of a new record by itself, in the same transaction: its envelope in, an event or none out."""
     _engine: Engine | None = field(default=None, repr=False)
 
     def open(self, now: float) -> None:
@@ -153,6 +155,10 @@ class Store:
             if rows:
                 connection.execute(insert(table), rows)
         self._grow(connection, size, [leaf["leaf_hash"] for leaf in leaves])
+        followed = (self.follow(each.body) for each in numbered)
+        acting = Acting(connection=connection, size=size + len(records), events=[e for e in followed if e is not None])
+        if acting.events:
+            self._insert_events(connection, acting)
 
     def _insert_events(self, connection: Connection, acting: Acting) -> None:
         leaves: list[dict[str, Any]] = []

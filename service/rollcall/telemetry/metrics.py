@@ -273,6 +273,10 @@ class Metrics:
         """Set the entries in the log."""
         self._audit_log_entries.set(size)
 
+    def audit_reviews_overdue(self, count: int) -> None:
+        """Tell how many reviews should be closed by now."""
+        self._audit_reviews_overdue.set(count)
+
     def watch_audit_spool(self, used_bytes: Callable[[], int], most_bytes: int) -> None:
         """Ask at each scrape how many bytes are in the spool, which has room for `most_bytes`."""
         self._audit_spool_bytes.set_function(used_bytes)
@@ -548,6 +552,9 @@ class Metrics:
         )
         self._audit_log_entries = Gauge(
             "rollcall_audit_log_entries", "Entries in the log, as last seen here.", registry=self._registry
+        )
+        self._audit_reviews_overdue = Gauge(
+            "rollcall_audit_reviews_overdue", "Reviews that should be closed by now.", registry=self._registry
         )
         self._audit_spool_bytes = Gauge(
             "rollcall_audit_spool_bytes",

@@ -130,6 +130,11 @@ class AuditServiceStub:
                 request_serializer=rollcall_dot_v1_dot_audit__service__pb2.DecideReviewRequest.SerializeToString,
                 response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.DecideReviewResponse.FromString,
                 _registered_method=True)
+        self.SecondReview = channel.unary_unary(
+                '/rollcall.v1.AuditService/SecondReview',
+                request_serializer=rollcall_dot_v1_dot_audit__service__pb2.SecondReviewRequest.SerializeToString,
+                response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.SecondReviewResponse.FromString,
+                _registered_method=True)
         self.ApproveReview = channel.unary_unary(
                 '/rollcall.v1.AuditService/ApproveReview',
                 request_serializer=rollcall_dot_v1_dot_audit__service__pb2.ApproveReviewRequest.SerializeToString,
@@ -154,6 +159,11 @@ class AuditServiceStub:
                 '/rollcall.v1.AuditService/ListReviews',
                 request_serializer=rollcall_dot_v1_dot_audit__service__pb2.ListReviewsRequest.SerializeToString,
                 response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.ListReviewsResponse.FromString,
+                _registered_method=True)
+        self.GetReviewStatistics = channel.unary_unary(
+                '/rollcall.v1.AuditService/GetReviewStatistics',
+                request_serializer=rollcall_dot_v1_dot_audit__service__pb2.GetReviewStatisticsRequest.SerializeToString,
+                response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.GetReviewStatisticsResponse.FromString,
                 _registered_method=True)
 
 
@@ -295,6 +305,14 @@ class AuditServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SecondReview(self, request, context):
+        """Says what a review comes to, too, where a second opinion is asked for, of somebody who has not decided it. Until then the
+        first disposition and its rationale are told to nobody.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ApproveReview(self, request, context):
         """Agrees with the decision, and closes the review. Whoever has decided it may not, unless the server says so.
         """
@@ -325,6 +343,13 @@ class AuditServiceServicer:
 
     def ListReviews(self, request, context):
         """Reviews, those of the newest records first; at most 200.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetReviewStatistics(self, request, context):
+        """How many reviews there are, how many are late, and whether first and second opinions agree.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -423,6 +448,11 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.DecideReviewRequest.FromString,
                     response_serializer=rollcall_dot_v1_dot_audit__service__pb2.DecideReviewResponse.SerializeToString,
             ),
+            'SecondReview': grpc.unary_unary_rpc_method_handler(
+                    servicer.SecondReview,
+                    request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.SecondReviewRequest.FromString,
+                    response_serializer=rollcall_dot_v1_dot_audit__service__pb2.SecondReviewResponse.SerializeToString,
+            ),
             'ApproveReview': grpc.unary_unary_rpc_method_handler(
                     servicer.ApproveReview,
                     request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.ApproveReviewRequest.FromString,
@@ -447,6 +477,11 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     servicer.ListReviews,
                     request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.ListReviewsRequest.FromString,
                     response_serializer=rollcall_dot_v1_dot_audit__service__pb2.ListReviewsResponse.SerializeToString,
+            ),
+            'GetReviewStatistics': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReviewStatistics,
+                    request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.GetReviewStatisticsRequest.FromString,
+                    response_serializer=rollcall_dot_v1_dot_audit__service__pb2.GetReviewStatisticsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -952,6 +987,33 @@ class AuditService:
             _registered_method=True)
 
     @staticmethod
+    def SecondReview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rollcall.v1.AuditService/SecondReview',
+            rollcall_dot_v1_dot_audit__service__pb2.SecondReviewRequest.SerializeToString,
+            rollcall_dot_v1_dot_audit__service__pb2.SecondReviewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ApproveReview(request,
             target,
             options=(),
@@ -1076,6 +1138,33 @@ class AuditService:
             '/rollcall.v1.AuditService/ListReviews',
             rollcall_dot_v1_dot_audit__service__pb2.ListReviewsRequest.SerializeToString,
             rollcall_dot_v1_dot_audit__service__pb2.ListReviewsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReviewStatistics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rollcall.v1.AuditService/GetReviewStatistics',
+            rollcall_dot_v1_dot_audit__service__pb2.GetReviewStatisticsRequest.SerializeToString,
+            rollcall_dot_v1_dot_audit__service__pb2.GetReviewStatisticsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -81,6 +81,10 @@ class AuditServiceStub:
     """Adds a remark."""
     DecideReview: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.DecideReviewRequest, _audit_service_pb2.DecideReviewResponse]
     """Decides a review. Whoever it is assigned to may."""
+    SecondReview: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.SecondReviewRequest, _audit_service_pb2.SecondReviewResponse]
+    """Says what a review comes to, too, where a second opinion is asked for, of somebody who has not decided it. Until then the
+    first disposition and its rationale are told to nobody.
+    """
     ApproveReview: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ApproveReviewRequest, _audit_service_pb2.ApproveReviewResponse]
     """Agrees with the decision, and closes the review. Whoever has decided it may not, unless the server says so."""
     ReturnReview: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ReturnReviewRequest, _audit_service_pb2.ReturnReviewResponse]
@@ -91,6 +95,8 @@ class AuditServiceStub:
     """One review, with every step of it."""
     ListReviews: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ListReviewsRequest, _audit_service_pb2.ListReviewsResponse]
     """Reviews, those of the newest records first; at most 200."""
+    GetReviewStatistics: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.GetReviewStatisticsRequest, _audit_service_pb2.GetReviewStatisticsResponse]
+    """How many reviews there are, how many are late, and whether first and second opinions agree."""
 
 @_typing.type_check_only
 class AuditServiceAsyncStub(AuditServiceStub):
@@ -145,6 +151,10 @@ class AuditServiceAsyncStub(AuditServiceStub):
     """Adds a remark."""
     DecideReview: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.DecideReviewRequest, _audit_service_pb2.DecideReviewResponse]  # type: ignore[assignment]
     """Decides a review. Whoever it is assigned to may."""
+    SecondReview: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.SecondReviewRequest, _audit_service_pb2.SecondReviewResponse]  # type: ignore[assignment]
+    """Says what a review comes to, too, where a second opinion is asked for, of somebody who has not decided it. Until then the
+    first disposition and its rationale are told to nobody.
+    """
     ApproveReview: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ApproveReviewRequest, _audit_service_pb2.ApproveReviewResponse]  # type: ignore[assignment]
     """Agrees with the decision, and closes the review. Whoever has decided it may not, unless the server says so."""
     ReturnReview: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ReturnReviewRequest, _audit_service_pb2.ReturnReviewResponse]  # type: ignore[assignment]
@@ -155,6 +165,8 @@ class AuditServiceAsyncStub(AuditServiceStub):
     """One review, with every step of it."""
     ListReviews: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ListReviewsRequest, _audit_service_pb2.ListReviewsResponse]  # type: ignore[assignment]
     """Reviews, those of the newest records first; at most 200."""
+    GetReviewStatistics: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.GetReviewStatisticsRequest, _audit_service_pb2.GetReviewStatisticsResponse]  # type: ignore[assignment]
+    """How many reviews there are, how many are late, and whether first and second opinions agree."""
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
     """What auditors, reviewers and data protection officers ask of the records. Whatever reads sealed parts or changes
@@ -316,6 +328,16 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         """Decides a review. Whoever it is assigned to may."""
 
     @_abc_1.abstractmethod
+    def SecondReview(
+        self,
+        request: _audit_service_pb2.SecondReviewRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.SecondReviewResponse, _abc.Awaitable[_audit_service_pb2.SecondReviewResponse]]:
+        """Says what a review comes to, too, where a second opinion is asked for, of somebody who has not decided it. Until then the
+        first disposition and its rationale are told to nobody.
+        """
+
+    @_abc_1.abstractmethod
     def ApproveReview(
         self,
         request: _audit_service_pb2.ApproveReviewRequest,
@@ -354,5 +376,13 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_audit_service_pb2.ListReviewsResponse, _abc.Awaitable[_audit_service_pb2.ListReviewsResponse]]:
         """Reviews, those of the newest records first; at most 200."""
+
+    @_abc_1.abstractmethod
+    def GetReviewStatistics(
+        self,
+        request: _audit_service_pb2.GetReviewStatisticsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.GetReviewStatisticsResponse, _abc.Awaitable[_audit_service_pb2.GetReviewStatisticsResponse]]:
+        """How many reviews there are, how many are late, and whether first and second opinions agree."""
 
 def add_AuditServiceServicer_to_server(servicer: AuditServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -84,6 +84,7 @@ from rollcall_client.records import (
     RetentionResult,
     RetentionRow,
     Review,
+    ReviewStatistics,
     ReviewStep,
 )
 from rollcall_client.tensors import AttentionTensor
@@ -195,6 +196,7 @@ __all__ = [
     "Review",
     "ReviewAction",
     "ReviewState",
+    "ReviewStatistics",
     "ReviewStep",
     "RollcallError",
     "RolloutOptions",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         | audit_service_pb2.AssignReviewResponse
         | audit_service_pb2.CommentReviewResponse
         | audit_service_pb2.DecideReviewResponse
+        | audit_service_pb2.SecondReviewResponse
         | audit_service_pb2.ApproveReviewResponse
         | audit_service_pb2.ReturnReviewResponse
         | audit_service_pb2.ReopenReviewResponse
@@ -142,6 +143,17 @@ def reviews(reply: audit_service_pb2.ListReviewsResponse) -> tuple[records.Revie
     return tuple(_review(found) for found in reply.reviews)
 
 
+def review_statistics(reply: audit_service_pb2.GetReviewStatisticsResponse) -> records.ReviewStatistics:
+    """How reviewers do."""
+    return records.ReviewStatistics(
+        states={enums.ReviewState(each.state): each.reviews for each in reply.states},
+        overdue=reply.overdue,
+        second_opinions=reply.second_opinions,
+        agreed=reply.agreed,
+        kappa=reply.kappa if reply.HasField("kappa") else None,
+    )
+
+
 def _review(found: audit_service_pb2.Review) -> records.Review:
     return records.Review(
         record_id=found.record_id,
@@ -162,6 +174,11 @@ def _review(found: audit_service_pb2.Review) -> records.Review:
             )
             for step in found.steps
         ),
+        rules=tuple(found.rules),
+        due_at=found.due_at.ToDatetime(tzinfo=UTC) if found.HasField("due_at") else None,
+        second_due=found.second_due,
+        second_by=found.second_by,
+        second_disposition=enums.Disposition(found.second_disposition) if found.second_by else None,
     )
 
 

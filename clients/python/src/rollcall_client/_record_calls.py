@@ -76,6 +76,12 @@ RETURN_REVIEW: Method[records.Review] = Method(
 REOPEN_REVIEW: Method[records.Review] = Method(
     path=f"{_SERVICE}/ReopenReview", reply=wire.ReopenReviewResponse, read=answers.review
 )
+SECOND_REVIEW: Method[records.Review] = Method(
+    path=f"{_SERVICE}/SecondReview", reply=wire.SecondReviewResponse, read=answers.review
+)
+GET_REVIEW_STATISTICS: Method[records.ReviewStatistics] = Method(
+    path=f"{_SERVICE}/GetReviewStatistics", reply=wire.GetReviewStatisticsResponse, read=answers.review_statistics
+)
 GET_REVIEW: Method[records.Review] = Method(
     path=f"{_SERVICE}/GetReview", reply=wire.GetReviewResponse, read=answers.review
 )

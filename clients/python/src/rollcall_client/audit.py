@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         Replay,
         RetentionResult,
         Review,
+        ReviewStatistics,
     )
 
 _Level = explanation_pb2.CheckLevel.ValueType
@@ -150,6 +151,17 @@ class AuditClient(Client):
         )
         return self._asked(calls.DECIDE_REVIEW, request)
 
+    def second_review(self, record_id: str, disposition: Disposition, rationale: str) -> Review:
+        """Give a second opinion, where one is asked for; until then nobody is told the first."""
+        request = wire.SecondReviewRequest(
+            record_id=record_id, rationale=rationale, disposition=_Disposition(disposition.value)
+        )
+        return self._asked(calls.SECOND_REVIEW, request)
+
+    def review_statistics(self) -> ReviewStatistics:
+        """How many reviews there are, how many are late, and whether two who do not know each other agree."""
+        return self._asked(calls.GET_REVIEW_STATISTICS, wire.GetReviewStatisticsRequest())
+
     def approve_review(self, record_id: str, rationale: str = "") -> Review:
         """Agree with a decision, and close the review: the second pair of eyes."""
         return self._asked(calls.APPROVE_REVIEW, wire.ApproveReviewRequest(record_id=record_id, rationale=rationale))
@@ -166,9 +178,12 @@ class AuditClient(Client):
         """The review of a record, with every step."""
         return self._asked(calls.GET_REVIEW, wire.GetReviewRequest(record_id=record_id))
 
-    def reviews(self, state: ReviewState = ReviewState.UNSPECIFIED) -> tuple[Review, ...]:
-        """Reviews, those of the newest records first: in one state, or in any."""
-        return self._asked(calls.LIST_REVIEWS, wire.ListReviewsRequest(state=_State(state.value)))
+    def reviews(
+        self, state: ReviewState = ReviewState.UNSPECIFIED, *, overdue_only: bool = False
+    ) -> tuple[Review, ...]:
+        """Reviews, those of the newest records first: in one state, or in any; all, or those that are late."""
+        request = wire.ListReviewsRequest(state=_State(state.value), overdue_only=overdue_only)
+        return self._asked(calls.LIST_REVIEWS, request)
 
     def erase_record(self, record_id: str, ground: ErasureGround, reason: str) -> ErasureCertificate:
         """Erase one record for good; FailedPrecondition where a matter holds it."""

@@ -228,6 +228,7 @@ class ReviewAction(WireEnum):
     APPROVE = 5
     RETURN = 6
     REOPEN = 7
+    SECOND = 8
 
 
 class Disposition(WireEnum):

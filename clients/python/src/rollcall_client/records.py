@@ -195,7 +195,7 @@ class Replay:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewStep:
-    """One step of a review; `rationale` is None where it was erased with the record."""
+    """One step of a review; `rationale` is None where it is erased, or withheld until a second opinion is there."""
 
     log_index: int
     created_at: datetime
@@ -207,7 +207,11 @@ class ReviewStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
-    """A review of a record, with every step of it, oldest first."""
+    """A review of a record, with every step of it, oldest first.
+
+    `rules`: those of the server that have opened it. `due_at`: until when it should be closed. While it is `second_due`
+    the disposition is UNSPECIFIED: whoever gives the second opinion must not know the first.
+    """
 
     record_id: str
     state: ReviewState
@@ -217,3 +221,22 @@ class Review:
     decided_by: str
     approved_by: str
     steps: tuple[ReviewStep, ...]
+    rules: tuple[str, ...] = ()
+    due_at: datetime | None = None
+    second_due: bool = False
+    second_by: str = ""
+    second_disposition: Disposition | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewStatistics:
+    """Reviews by state, those that are overdue, second opinions and how many of them agree with the first.
+
+    `kappa` is Cohen's, None where it is not defined.
+    """
+
+    states: Mapping[ReviewState, int]
+    overdue: int
+    second_opinions: int
+    agreed: int
+    kappa: float | None

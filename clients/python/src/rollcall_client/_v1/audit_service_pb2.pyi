@@ -212,6 +212,8 @@ class _ReviewActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReviewAc
     """Did not agree."""
     REVIEW_ACTION_REOPEN: _ReviewAction.ValueType  # 7
     """Opened it again."""
+    REVIEW_ACTION_SECOND: _ReviewAction.ValueType  # 8
+    """Gave a second opinion."""
 
 class ReviewAction(_ReviewAction, metaclass=_ReviewActionEnumTypeWrapper):
     """What somebody did to a review."""
@@ -232,6 +234,8 @@ REVIEW_ACTION_RETURN: ReviewAction.ValueType  # 6
 """Did not agree."""
 REVIEW_ACTION_REOPEN: ReviewAction.ValueType  # 7
 """Opened it again."""
+REVIEW_ACTION_SECOND: ReviewAction.ValueType  # 8
+"""Gave a second opinion."""
 Global___ReviewAction: _TypeAlias = ReviewAction  # noqa: Y015
 
 class _Disposition:
@@ -1495,7 +1499,7 @@ class ReviewStep(_message.Message):
     state: Global___ReviewState.ValueType
     """How far the review was afterwards."""
     rationale: _builtins.str
-    """Why; absent where it was erased with the record."""
+    """Why; absent where it was erased with the record, or is withheld until a second opinion is there."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When."""
@@ -1534,6 +1538,11 @@ class Review(_message.Message):
     DECIDED_BY_FIELD_NUMBER: _builtins.int
     APPROVED_BY_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
+    DUE_AT_FIELD_NUMBER: _builtins.int
+    SECOND_DUE_FIELD_NUMBER: _builtins.int
+    SECOND_BY_FIELD_NUMBER: _builtins.int
+    SECOND_DISPOSITION_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
     """The record that it is of."""
     state: Global___ReviewState.ValueType
@@ -1543,14 +1552,28 @@ class Review(_message.Message):
     assignee: _builtins.str
     """Who works on it."""
     disposition: Global___Disposition.ValueType
-    """What it came to."""
+    """What it came to; unspecified while a second opinion is due."""
     decided_by: _builtins.str
     """Who decided."""
     approved_by: _builtins.str
     """Who agreed."""
+    second_due: _builtins.bool
+    """Whether it is decided, and waits for a second opinion."""
+    second_by: _builtins.str
+    """Who gave the second opinion."""
+    second_disposition: Global___Disposition.ValueType
+    """What it came to by the second opinion."""
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReviewStep]:
         """Every step, oldest first."""
+
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Rules of the server's settings that have opened it: unfaithful, mismatch, low_margin, sample. None if somebody did."""
+
+    @_builtins.property
+    def due_at(self) -> _timestamp_pb2.Timestamp:
+        """Until when it should be closed."""
 
     def __init__(
         self,
@@ -1563,10 +1586,15 @@ class Review(_message.Message):
         decided_by: _builtins.str = ...,
         approved_by: _builtins.str = ...,
         steps: _abc.Iterable[Global___ReviewStep] | None = ...,
+        rules: _abc.Iterable[_builtins.str] | None = ...,
+        due_at: _timestamp_pb2.Timestamp | None = ...,
+        second_due: _builtins.bool = ...,
+        second_by: _builtins.str = ...,
+        second_disposition: Global___Disposition.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_at", b"due_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved_by", b"approved_by", "assignee", b"assignee", "case_number", b"case_number", "decided_by", b"decided_by", "disposition", b"disposition", "record_id", b"record_id", "state", b"state", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved_by", b"approved_by", "assignee", b"assignee", "case_number", b"case_number", "decided_by", b"decided_by", "disposition", b"disposition", "due_at", b"due_at", "record_id", b"record_id", "rules", b"rules", "second_by", b"second_by", "second_disposition", b"second_disposition", "second_due", b"second_due", "state", b"state", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1785,6 +1813,60 @@ class DecideReviewResponse(_message.Message):
 Global___DecideReviewResponse: _TypeAlias = DecideReviewResponse  # noqa: Y015
 
 @_typing.final
+class SecondReviewRequest(_message.Message):
+    """Asks for a step of a review."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    RATIONALE_FIELD_NUMBER: _builtins.int
+    DISPOSITION_FIELD_NUMBER: _builtins.int
+    record_id: _builtins.str
+    """Id of the record, or of its explanation."""
+    rationale: _builtins.str
+    """Why, at most 1,000 characters; required, kept sealed."""
+    disposition: Global___Disposition.ValueType
+    """What it comes to."""
+    def __init__(
+        self,
+        *,
+        record_id: _builtins.str = ...,
+        rationale: _builtins.str = ...,
+        disposition: Global___Disposition.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disposition", b"disposition", "rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SecondReviewRequest: _TypeAlias = SecondReviewRequest  # noqa: Y015
+
+@_typing.final
+class SecondReviewResponse(_message.Message):
+    """The review after the step."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVIEW_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def review(self) -> Global___Review:
+        """The review."""
+
+    def __init__(
+        self,
+        *,
+        review: Global___Review | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["review", b"review"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["review", b"review"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SecondReviewResponse: _TypeAlias = SecondReviewResponse  # noqa: Y015
+
+@_typing.final
 class ApproveReviewRequest(_message.Message):
     """Asks for a step of a review."""
 
@@ -1987,16 +2069,20 @@ class ListReviewsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     STATE_FIELD_NUMBER: _builtins.int
+    OVERDUE_ONLY_FIELD_NUMBER: _builtins.int
     state: Global___ReviewState.ValueType
     """In this state only."""
+    overdue_only: _builtins.bool
+    """Those that should be closed by now only."""
     def __init__(
         self,
         *,
         state: Global___ReviewState.ValueType = ...,
+        overdue_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["overdue_only", b"overdue_only", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2025,3 +2111,88 @@ class ListReviewsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListReviewsResponse: _TypeAlias = ListReviewsResponse  # noqa: Y015
+
+@_typing.final
+class GetReviewStatisticsRequest(_message.Message):
+    """Asks how reviewers do."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetReviewStatisticsRequest: _TypeAlias = GetReviewStatisticsRequest  # noqa: Y015
+
+@_typing.final
+class ReviewCount(_message.Message):
+    """Reviews in one state."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    REVIEWS_FIELD_NUMBER: _builtins.int
+    state: Global___ReviewState.ValueType
+    """The state."""
+    reviews: _builtins.int
+    """How many."""
+    def __init__(
+        self,
+        *,
+        state: Global___ReviewState.ValueType = ...,
+        reviews: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reviews", b"reviews", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReviewCount: _TypeAlias = ReviewCount  # noqa: Y015
+
+@_typing.final
+class GetReviewStatisticsResponse(_message.Message):
+    """How reviewers do."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATES_FIELD_NUMBER: _builtins.int
+    OVERDUE_FIELD_NUMBER: _builtins.int
+    SECOND_OPINIONS_FIELD_NUMBER: _builtins.int
+    AGREED_FIELD_NUMBER: _builtins.int
+    KAPPA_FIELD_NUMBER: _builtins.int
+    overdue: _builtins.int
+    """Reviews that should be closed by now."""
+    second_opinions: _builtins.int
+    """Second opinions of somebody who did not know the first."""
+    agreed: _builtins.int
+    """How many of them came to the same."""
+    kappa: _builtins.float
+    """Cohen's kappa of them; absent where it is not defined."""
+    @_builtins.property
+    def states(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReviewCount]:
+        """Every state, in their order."""
+
+    def __init__(
+        self,
+        *,
+        states: _abc.Iterable[Global___ReviewCount] | None = ...,
+        overdue: _builtins.int = ...,
+        second_opinions: _builtins.int = ...,
+        agreed: _builtins.int = ...,
+        kappa: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_kappa", b"_kappa", "kappa", b"kappa"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_kappa", b"_kappa", "agreed", b"agreed", "kappa", b"kappa", "overdue", b"overdue", "second_opinions", b"second_opinions", "states", b"states"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__kappa: _TypeAlias = _typing.Literal["kappa"]  # noqa: Y015
+    _WhichOneofArgType__kappa: _TypeAlias = _typing.Literal["_kappa", b"_kappa"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kappa) -> _WhichOneofReturnType__kappa | None: ...
+
+Global___GetReviewStatisticsResponse: _TypeAlias = GetReviewStatisticsResponse  # noqa: Y015
