@@ -387,6 +387,10 @@ class AuditSettings:
     """For how long the sealed parts of explanations are kept; for ever if unset. A model may have its own."""
     decision_days: Annotated[int | None, DAYS] = None
     """The same of decisions that were not explained."""
+    retention_hours: Annotated[float | None, RATE] = None
+    """Between two times that the server erases what was kept long enough; only when it is asked to, if unset."""
+    replays_per_hour: Annotated[float | None, RATE] = None
+    """How many records of those held in full each process draws and works out again while nobody waits."""
     max_spool_bytes: Annotated[int, whole(1 << 20, 2**63 - 1)] = 1 << 30
     """Room for records that the database has not taken yet."""
 

@@ -49,6 +49,8 @@ class Replayer:
     explain: Callable[[ExplainRequest], Awaitable[Explanation]]
     policies: Mapping[str, str]
     software: Mapping[str, str]
+    told: Callable[[str], None] = lambda _: None
+    """Hears what each replay came to."""
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
     async def replay(self, name: str, given: ModelInput | None, reason: str, actor: str) -> Replayed:
@@ -69,6 +71,7 @@ class Replayer:
                 around = surroundings(body, card, self.software)
                 compared = compare({name: body[name] for name in now}, now, around)
             index = await asyncio.to_thread(self._log, record_id, compared, reason, actor)
+        self.told(compared.outcome.value)
         return Replayed(compared=compared, log_index=index)
 
     async def explain_decision(

@@ -1,14 +1,20 @@
-"""What a server does with its records by itself, now and then, as its settings say. What fails is tried again later."""
+"""What a server does with its records by itself, now and then, as its settings say: each thing is a Chore.
+
+What fails is logged and done again at its next time.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from rollcall.audit.agreement import count_overdue
 from rollcall.audit.archive import Archive
+from rollcall.audit.events import SERVER
+from rollcall.audit.retaining import apply
 from rollcall.domain.errors import RollcallError
 from rollcall.telemetry import logs
 
@@ -18,46 +24,59 @@ LOOK_SECONDS = 60.0
 """Between two looks for reviews that are late."""
 
 
-class StewardTelemetry(Protocol):
-    """What the steward tells."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chore:
+    """Something that is done at the start, and then again so many seconds after it was done."""
 
-    def audit_reviews_overdue(self, count: int) -> None:
-        """So many reviews should be closed by now."""
-        ...
+    name: str
+    every_seconds: float
+    do: Callable[[], Awaitable[None]]
 
 
 @dataclass(slots=True, kw_only=True)
 class Steward:
-    """Looks after the records of an open log, from one event loop, beside it."""
+    """Does chores, each in its own time, from one event loop."""
 
-    archive: Archive
-    telemetry: StewardTelemetry
-    look_seconds: float = LOOK_SECONDS
+    chores: tuple[Chore, ...]
     _stopping: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
-    _task: asyncio.Task[None] | None = None
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list, repr=False)
 
     def start(self) -> None:
         """Begin."""
-        self._task = asyncio.create_task(self._run())
+        self._tasks = [asyncio.create_task(self._keep(chore)) for chore in self.chores]
 
     async def stop(self) -> None:
         """End what is being done, and nothing further."""
         self._stopping.set()
-        if self._task is not None:
-            await self._task
+        await asyncio.gather(*self._tasks)
 
-    async def _run(self) -> None:
+    async def _keep(self, chore: Chore) -> None:
         while not self._stopping.is_set():
-            await self.turn()
             try:
-                async with asyncio.timeout(self.look_seconds):
+                await chore.do()
+            except RollcallError as error:
+                logs.event(_log, logging.WARNING, "audit_chore_failed", chore=chore.name, problem=str(error))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(chore.every_seconds):
                     await self._stopping.wait()
-            except TimeoutError:
-                continue
 
-    async def turn(self) -> None:
-        """Do what is to be done now; what goes wrong is logged."""
-        try:
-            self.telemetry.audit_reviews_overdue(await asyncio.to_thread(count_overdue, self.archive))
-        except RollcallError as error:
-            logs.event(_log, logging.WARNING, "audit_steward_failed", problem=str(error))
+
+def looking_for_late_reviews(archive: Archive, tell: Callable[[int], None]) -> Chore:
+    """Tell how many reviews are overdue."""
+
+    async def do() -> None:
+        tell(await asyncio.to_thread(count_overdue, archive))
+
+    return Chore(name="overdue", every_seconds=LOOK_SECONDS, do=do)
+
+
+def keeping_to_retention(archive: Archive, every_seconds: float) -> Chore:
+    """Erase what was kept long enough."""
+
+    async def do() -> None:
+        erased = await asyncio.to_thread(apply, archive, "", SERVER)
+        if erased:
+            records = sum(len(each.records) for each in erased)
+            logs.event(_log, logging.INFO, "audit_retention_applied", records=records)
+
+    return Chore(name="retention", every_seconds=every_seconds, do=do)
