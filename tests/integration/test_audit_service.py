@@ -188,7 +188,13 @@ def test_a_person_is_erased_unless_held(desk: Desk) -> None:
     assert desk.client.release_hold("case 12", "settled").records == 1
     with pytest.raises(InvalidArgument, match="reason"):
         desk.client.erase_subject(PERSON, ErasureGround.PERSON, "")
-    certificate = desk.client.erase_subject(PERSON, ErasureGround.PERSON, "a letter")
+    certificate = desk.client.erase_subject(PERSON, ErasureGround.PERSON, "a letter", idempotency_key="letter 17")
+    again = desk.client.erase_subject(PERSON, ErasureGround.PERSON, "the same letter", idempotency_key="letter 17")
+    assert (again.erasure_id, again.records, again.event) == (certificate.erasure_id, 3, certificate.event)
+    with pytest.raises(FailedPrecondition, match="used for another request"):
+        desk.client.erase_subject(PERSON, ErasureGround.MISTAKE, "another", idempotency_key="letter 17")
+    with pytest.raises(NotFound):
+        desk.client.erase_subject(PERSON, ErasureGround.PERSON, "a letter")
     assert certificate.records == 3
     key = Verifier.parse(certificate.verifier_key)
     assert json.loads(certificate.entry)["event_sha256"] == sha256(certificate.event.encode()).hexdigest()

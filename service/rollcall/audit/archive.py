@@ -15,14 +15,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from rollcall.audit import queries
 from rollcall.audit.canonical import ID_RANDOM_BYTES, new_id, timestamp
 from rollcall.audit.database import scrub, snapshot
-from rollcall.audit.events import Event, EventKind, seal_note
+from rollcall.audit.events import Event, EventKind, Once, seal_note
 from rollcall.audit.notes import Verifier
 from rollcall.audit.schema import DATA_KEY, SUBJECT_KEY
 from rollcall.audit.sealing import KeyEncryptionKey
 from rollcall.audit.store import Acting, LogMoved, Store
 from rollcall.audit.subjects import SubjectKeys
 from rollcall.audit.triggers import ReviewRules
-from rollcall.domain.errors import LogUnavailable, RecordNotFound
+from rollcall.domain.errors import Blocked, LogUnavailable, RecordNotFound
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,9 +56,14 @@ class Archive:
             yield connection
 
     @contextmanager
-    def acting(self) -> Iterator[Acting]:
-        """Do something and log it, in one transaction."""
-        with _answering(), self.store.acting() as acting:
+    def acting(self, once: Once | None = None) -> Iterator[Acting]:
+        """Do something and log it, in one transaction; `once`: unless `Acting.before` says that it was done before.
+
+        Raises Blocked where that was another request.
+        """
+        with _answering(), self.store.acting(once) as acting:
+            if once and acting.before and acting.before.body["request"] != once.request:
+                raise Blocked("idempotency_key", "this key was used for another request")
             yield acting
 
     def sign(self) -> queries.Signed:

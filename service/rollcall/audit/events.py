@@ -51,6 +51,17 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Once:
+    """That something is done once: what stands for the caller's idempotency key, and for the request, 64 digits each.
+
+    Both are HMACs under a key of the operator's; the request's is over what the event tells in the clear anyway.
+    """
+
+    key: str
+    request: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """Something that was done. `about` names what it belongs to (an erasure, a matter, a review), `code` its result."""
 
@@ -63,6 +74,7 @@ class Event:
     code: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
     note: Note | None = None
+    once: Once | None = None
 
     def body(self) -> bytes:
         """Write it as canonical bytes, which the entry names the digest of."""
@@ -85,6 +97,7 @@ class Event:
                     "wrapped_key_sha256": sha256(note.wrapped),
                     "sealed_sha256": note.sealed.digest,
                 },
+                **({} if self.once is None else {"idempotency": self.once.key, "request": self.once.request}),
             }
         )
 

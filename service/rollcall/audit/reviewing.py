@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, exists, select
 
 from rollcall.audit.archive import Archive
 from rollcall.audit.canonical import timestamp
-from rollcall.audit.events import EventKind, Note, open_note
+from rollcall.audit.events import Event, EventKind, Note, Once, open_note
 from rollcall.audit.reviews import (
     TRANSITIONS,
     UNEXPLAINED,
@@ -52,7 +52,7 @@ class Doing:
     case_number: str = ""
 
 
-def act(archive: Archive, name: str, doing: Doing, *, four_eyes: bool) -> Review:
+def act(archive: Archive, name: str, doing: Doing, *, four_eyes: bool, once: Once | None = None) -> Review:
     """Do a step. With `four_eyes` nobody approves what they decided themselves.
 
     Raises RecordNotFound, InvalidInput without a rationale, Blocked where the table, the assignment or the second pair
@@ -60,28 +60,11 @@ def act(archive: Archive, name: str, doing: Doing, *, four_eyes: bool) -> Review
     """
     if not doing.rationale and doing.action not in UNEXPLAINED:
         raise InvalidInput.of("rationale", "required: it is kept, sealed, with who did this")
-    with archive.acting() as acting:
-        connection = acting.connection
-        record_id = archive.find(connection, name)
-        review = read_review(archive, connection, record_id)
-        state = TRANSITIONS.get((review.state, doing.action))
-        if state is None:
-            now = review.state.value if review.state else "not open"
-            raise Blocked("state", f"the review is {now}: {possible(review.state)}")
-        _check_who(review, doing, four_eyes=four_eyes)
-        details, note = _told(archive, connection, review, doing)
-        acting.log(
-            archive.event(
-                connection,
-                EventKind.REVIEW,
-                doing.actor,
-                record_id=record_id,
-                about=SECOND if doing.action is ReviewAction.SECOND else "",
-                code=state.value,
-                details=details,
-                note=note,
-            )
-        )
+    with archive.acting(once) as acting:
+        record_id = archive.find(acting.connection, name)
+        if acting.before is None:
+            review = read_review(archive, acting.connection, record_id)
+            acting.log(_step(archive, acting.connection, review, doing, four_eyes=four_eyes))
     with archive.reading() as connection:
         return read_review(archive, connection, record_id)
 
@@ -154,6 +137,26 @@ def read_review(archive: Archive, connection: Connection, record_id: str) -> Rev
         )
         review = after(review, step, details)
     return review
+
+
+def _step(archive: Archive, connection: Connection, review: Review, doing: Doing, *, four_eyes: bool) -> Event:
+    """Make the event of a step; raises Blocked where it may not be done."""
+    state = TRANSITIONS.get((review.state, doing.action))
+    if state is None:
+        now = review.state.value if review.state else "not open"
+        raise Blocked("state", f"the review is {now}: {possible(review.state)}")
+    _check_who(review, doing, four_eyes=four_eyes)
+    details, note = _told(archive, connection, review, doing)
+    return archive.event(
+        connection,
+        EventKind.REVIEW,
+        doing.actor,
+        record_id=review.record_id,
+        about=SECOND if doing.action is ReviewAction.SECOND else "",
+        code=state.value,
+        details=details,
+        note=note,
+    )
 
 
 def _told(archive: Archive, connection: Connection, review: Review, doing: Doing) -> tuple[dict[str, Any], str]:

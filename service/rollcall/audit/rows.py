@@ -93,6 +93,7 @@ def event_row(index: int, event: Event) -> dict[str, Any]:
         "about": event.about,
         "code": event.code,
         "body": event.body(),
+        "idempotency": event.once.key if event.once else None,
     }
 
 

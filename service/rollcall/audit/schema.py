@@ -122,6 +122,8 @@ EVENT = Table(
     Column("about", Text, nullable=False),
     Column("code", String(24), nullable=False),
     Column("body", LargeBinary, nullable=False),
+    Column("idempotency", String(64)),
+    Index("event_idempotency", "idempotency", unique=True),
     Index("event_record_id", "record_id"),
     Index("event_about", "about"),
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import alembic.command
@@ -22,7 +22,7 @@ from rollcall.audit.accepted import Accepted
 from rollcall.audit.canonical import timestamp
 from rollcall.audit.database import Database, open_database, writing
 from rollcall.audit.entries import GENESIS, genesis_entry
-from rollcall.audit.events import Event
+from rollcall.audit.events import Event, Once
 from rollcall.audit.merkle import leaf_hash, root
 from rollcall.audit.notes import Checkpoint, Signer
 from rollcall.audit.rows import Numbered, event_row, leaf_of, note_rows, rows_of
@@ -40,6 +40,14 @@ class WrongLog(Exception):
     """The database is the log of another origin."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Before:
+    """An event that was logged before: its index, and its body, read."""
+
+    leaf_index: int
+    body: Mapping[str, Any] = field(repr=False)
+
+
 @dataclass(slots=True, kw_only=True)
 class Acting:
     """A transaction in which something is done, and the events that tell of it."""
@@ -47,10 +55,14 @@ class Acting:
     connection: Connection
     size: int
     events: list[Event] = field(default_factory=list)
+    once: Once | None = None
+    """For which idempotency key it is done; the first event says so."""
+    before: Before | None = None
+    """What was done for this key before: then nothing is to be done."""
 
     def log(self, event: Event) -> int:
         """Have an event logged when the transaction ends; return the index that it gets."""
-        self.events.append(event)
+        self.events.append(event if self.events or self.once is None else replace(event, once=self.once))
         return self.size + len(self.events) - 1
 
 
@@ -98,10 +110,11 @@ class Store:
         return indices
 
     @contextmanager
-    def acting(self) -> Iterator[Acting]:
+    def acting(self, once: Once | None = None) -> Iterator[Acting]:
         """Change something and log it, in one transaction: neither is there without the other. Raises LogMoved."""
         with writing(self.opened) as connection:
-            acting = Acting(connection=connection, size=queries.size(connection))
+            before = _before(connection, once) if once else None
+            acting = Acting(connection=connection, size=queries.size(connection), once=once, before=before)
             yield acting
             if acting.events:
                 self._insert_events(connection, acting)
@@ -211,6 +224,14 @@ class Store:
         )
         if moved.rowcount != 1:
             raise LogMoved
+
+
+def _before(connection: Connection, once: Once) -> Before | None:
+    """Find what was done for an idempotency key."""
+    row = connection.execute(
+        select(EVENT.c.leaf_index, EVENT.c.body).where(EVENT.c.idempotency == once.key)
+    ).one_or_none()
+    return None if row is None else Before(leaf_index=int(row.leaf_index), body=json.loads(row.body))
 
 
 def upgrade(database: Database) -> None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from rollcall.audit.sealing import index_key
 from rollcall.edge.access.identity import current
+from rollcall.edge.converters.once import once
 from rollcall.v1 import audit_service_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from google.protobuf.message import Message
     from grpc import aio
 
+    from rollcall.audit.events import Once
     from rollcall.audit.replaying import Replayer
     from rollcall.edge.port import ServicePort
 
@@ -35,6 +39,10 @@ class Desk(audit_service_pb2_grpc.AuditServiceServicer):
     def _actor(self) -> str:
         """Name of whoever makes the call that is being answered."""
         return current().name or ANYONE
+
+    def _once(self, request: Message) -> Once | None:
+        """For which idempotency key a request is made. Raises InvalidInput."""
+        return once(request, self._actor, index_key(self._archive.operator))
 
     async def _ask(self, work: Callable[[str], Reply]) -> Reply:
         """Do what was asked by an actor, beside the event loop."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from rollcall.audit.agreement import statistics
 from rollcall.audit.reviewing import Doing, act, find_review, list_reviews
@@ -14,6 +14,8 @@ from rollcall.v1 import audit_service_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from google.protobuf.message import Message
 
     from rollcall.audit.reviews import Review
     from rollcall.edge.audit_desk import Context
@@ -142,11 +144,11 @@ class Reviewing(Desk):
         self, request: Step, action: ReviewAction, further: Callable[[str], dict[str, Any]] = lambda _: {}
     ) -> audit_service_pb2.Review:
         """Do a step of a review; `further` reads what it takes beside a rationale, for an actor."""
-        name = record_name(request.record_id)
+        name, key = record_name(request.record_id), self._once(cast("Message", request))
 
         def work(actor: str) -> audit_service_pb2.Review:
             told = further(actor)
             doing = Doing(action=action, actor=actor, rationale=convert.rationale(request.rationale), **told)
-            return self._written(act(self._archive, name, doing, four_eyes=self._archive.four_eyes))
+            return self._written(act(self._archive, name, doing, four_eyes=self._archive.four_eyes, once=key))
 
         return await self._ask(work)

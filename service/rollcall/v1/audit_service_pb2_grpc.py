@@ -32,6 +32,9 @@ class AuditServiceStub:
     Errors: INVALID_ARGUMENT names the field; NOT_FOUND for what the log does not have; PERMISSION_DENIED for a role that
     is missing; FAILED_PRECONDITION names what stands in the way; UNAVAILABLE where the log's database does not answer;
     UNIMPLEMENTED where the server keeps no records.
+
+    What changes something takes an idempotency key. A request that comes again with the same key from the same caller is
+    answered from what was done; another request with that key is FAILED_PRECONDITION (idempotency_key).
     """
 
     def __init__(self, channel):
@@ -174,6 +177,9 @@ class AuditServiceServicer:
     Errors: INVALID_ARGUMENT names the field; NOT_FOUND for what the log does not have; PERMISSION_DENIED for a role that
     is missing; FAILED_PRECONDITION names what stands in the way; UNAVAILABLE where the log's database does not answer;
     UNIMPLEMENTED where the server keeps no records.
+
+    What changes something takes an idempotency key. A request that comes again with the same key from the same caller is
+    answered from what was done; another request with that key is FAILED_PRECONDITION (idempotency_key).
     """
 
     def GetRecord(self, request, context):
@@ -498,6 +504,9 @@ class AuditService:
     Errors: INVALID_ARGUMENT names the field; NOT_FOUND for what the log does not have; PERMISSION_DENIED for a role that
     is missing; FAILED_PRECONDITION names what stands in the way; UNAVAILABLE where the log's database does not answer;
     UNIMPLEMENTED where the server keeps no records.
+
+    What changes something takes an idempotency key. A request that comes again with the same key from the same caller is
+    answered from what was done; another request with that key is FAILED_PRECONDITION (idempotency_key).
     """
 
     @staticmethod

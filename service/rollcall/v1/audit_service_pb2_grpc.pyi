@@ -33,6 +33,9 @@ class AuditServiceStub:
     Errors: INVALID_ARGUMENT names the field; NOT_FOUND for what the log does not have; PERMISSION_DENIED for a role that
     is missing; FAILED_PRECONDITION names what stands in the way; UNAVAILABLE where the log's database does not answer;
     UNIMPLEMENTED where the server keeps no records.
+
+    What changes something takes an idempotency key. A request that comes again with the same key from the same caller is
+    answered from what was done; another request with that key is FAILED_PRECONDITION (idempotency_key).
     """
 
     @_typing.overload
@@ -106,6 +109,9 @@ class AuditServiceAsyncStub(AuditServiceStub):
     Errors: INVALID_ARGUMENT names the field; NOT_FOUND for what the log does not have; PERMISSION_DENIED for a role that
     is missing; FAILED_PRECONDITION names what stands in the way; UNAVAILABLE where the log's database does not answer;
     UNIMPLEMENTED where the server keeps no records.
+
+    What changes something takes an idempotency key. A request that comes again with the same key from the same caller is
+    answered from what was done; another request with that key is FAILED_PRECONDITION (idempotency_key).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -175,6 +181,9 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
     Errors: INVALID_ARGUMENT names the field; NOT_FOUND for what the log does not have; PERMISSION_DENIED for a role that
     is missing; FAILED_PRECONDITION names what stands in the way; UNAVAILABLE where the log's database does not answer;
     UNIMPLEMENTED where the server keeps no records.
+
+    What changes something takes an idempotency key. A request that comes again with the same key from the same caller is
+    answered from what was done; another request with that key is FAILED_PRECONDITION (idempotency_key).
     """
 
     @_abc_1.abstractmethod

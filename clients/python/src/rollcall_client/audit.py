@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING
 
 import grpc
@@ -50,7 +51,9 @@ _State = wire.ReviewState.ValueType
 class AuditClient(Client):
     """A Client that also asks of the records. Errors are those of Client; NotFound for what the log does not have.
 
-    What opens sealed parts or changes anything takes a `reason`, which is logged (sealed) with whoever asked.
+    What opens sealed parts or changes anything takes a `reason`, which is logged (sealed) with whoever asked. What
+    changes anything is done once for each `idempotency_key`: each call makes one of its own, so that its retries are
+    safe; give one that outlives your process where that may die and ask again.
     """
 
     def record(self, record_id: str, *, parts: Sequence[str] = (), reason: str = "") -> Record:
@@ -130,31 +133,52 @@ class AuditClient(Client):
         )
         return self._asked(calls.EXPLAIN_RECORD, request, timeout)
 
-    def open_review(self, record_id: str, rationale: str, *, case_number: str = "") -> Review:
+    def open_review(
+        self, record_id: str, rationale: str, *, case_number: str = "", idempotency_key: str = ""
+    ) -> Review:
         """Open a review of a record."""
-        request = wire.OpenReviewRequest(record_id=record_id, rationale=rationale, case_number=case_number)
+        request = wire.OpenReviewRequest(
+            record_id=record_id, rationale=rationale, case_number=case_number, idempotency_key=idempotency_key
+        )
         return self._asked(calls.OPEN_REVIEW, request)
 
-    def assign_review(self, record_id: str, assignee: str = "", rationale: str = "") -> Review:
+    def assign_review(
+        self, record_id: str, assignee: str = "", rationale: str = "", *, idempotency_key: str = ""
+    ) -> Review:
         """Give a review to somebody, to oneself if nobody is named."""
-        request = wire.AssignReviewRequest(record_id=record_id, rationale=rationale, assignee=assignee)
+        request = wire.AssignReviewRequest(
+            record_id=record_id, rationale=rationale, assignee=assignee, idempotency_key=idempotency_key
+        )
         return self._asked(calls.ASSIGN_REVIEW, request)
 
-    def comment_review(self, record_id: str, rationale: str) -> Review:
+    def comment_review(self, record_id: str, rationale: str, *, idempotency_key: str = "") -> Review:
         """Add a remark."""
-        return self._asked(calls.COMMENT_REVIEW, wire.CommentReviewRequest(record_id=record_id, rationale=rationale))
+        return self._asked(
+            calls.COMMENT_REVIEW,
+            wire.CommentReviewRequest(record_id=record_id, rationale=rationale, idempotency_key=idempotency_key),
+        )
 
-    def decide_review(self, record_id: str, disposition: Disposition, rationale: str) -> Review:
+    def decide_review(
+        self, record_id: str, disposition: Disposition, rationale: str, *, idempotency_key: str = ""
+    ) -> Review:
         """Decide a review that is assigned to whoever asks."""
         request = wire.DecideReviewRequest(
-            record_id=record_id, rationale=rationale, disposition=_Disposition(disposition.value)
+            record_id=record_id,
+            rationale=rationale,
+            disposition=_Disposition(disposition.value),
+            idempotency_key=idempotency_key,
         )
         return self._asked(calls.DECIDE_REVIEW, request)
 
-    def second_review(self, record_id: str, disposition: Disposition, rationale: str) -> Review:
+    def second_review(
+        self, record_id: str, disposition: Disposition, rationale: str, *, idempotency_key: str = ""
+    ) -> Review:
         """Give a second opinion, where one is asked for; until then nobody is told the first."""
         request = wire.SecondReviewRequest(
-            record_id=record_id, rationale=rationale, disposition=_Disposition(disposition.value)
+            record_id=record_id,
+            rationale=rationale,
+            disposition=_Disposition(disposition.value),
+            idempotency_key=idempotency_key,
         )
         return self._asked(calls.SECOND_REVIEW, request)
 
@@ -162,17 +186,26 @@ class AuditClient(Client):
         """How many reviews there are, how many are late, and whether two who do not know each other agree."""
         return self._asked(calls.GET_REVIEW_STATISTICS, wire.GetReviewStatisticsRequest())
 
-    def approve_review(self, record_id: str, rationale: str = "") -> Review:
+    def approve_review(self, record_id: str, rationale: str = "", *, idempotency_key: str = "") -> Review:
         """Agree with a decision, and close the review: the second pair of eyes."""
-        return self._asked(calls.APPROVE_REVIEW, wire.ApproveReviewRequest(record_id=record_id, rationale=rationale))
+        return self._asked(
+            calls.APPROVE_REVIEW,
+            wire.ApproveReviewRequest(record_id=record_id, rationale=rationale, idempotency_key=idempotency_key),
+        )
 
-    def return_review(self, record_id: str, rationale: str) -> Review:
+    def return_review(self, record_id: str, rationale: str, *, idempotency_key: str = "") -> Review:
         """Do not agree with a decision: the review goes back."""
-        return self._asked(calls.RETURN_REVIEW, wire.ReturnReviewRequest(record_id=record_id, rationale=rationale))
+        return self._asked(
+            calls.RETURN_REVIEW,
+            wire.ReturnReviewRequest(record_id=record_id, rationale=rationale, idempotency_key=idempotency_key),
+        )
 
-    def reopen_review(self, record_id: str, rationale: str) -> Review:
+    def reopen_review(self, record_id: str, rationale: str, *, idempotency_key: str = "") -> Review:
         """Open a review again that is closed."""
-        return self._asked(calls.REOPEN_REVIEW, wire.ReopenReviewRequest(record_id=record_id, rationale=rationale))
+        return self._asked(
+            calls.REOPEN_REVIEW,
+            wire.ReopenReviewRequest(record_id=record_id, rationale=rationale, idempotency_key=idempotency_key),
+        )
 
     def review(self, record_id: str) -> Review:
         """The review of a record, with every step."""
@@ -185,24 +218,40 @@ class AuditClient(Client):
         request = wire.ListReviewsRequest(state=_State(state.value), overdue_only=overdue_only)
         return self._asked(calls.LIST_REVIEWS, request)
 
-    def erase_record(self, record_id: str, ground: ErasureGround, reason: str) -> ErasureCertificate:
+    def erase_record(
+        self, record_id: str, ground: ErasureGround, reason: str, *, idempotency_key: str = ""
+    ) -> ErasureCertificate:
         """Erase one record for good; FailedPrecondition where a matter holds it."""
-        request = wire.EraseRecordRequest(record_id=record_id, ground=_Ground(ground.value), reason=reason)
+        request = wire.EraseRecordRequest(
+            record_id=record_id, ground=_Ground(ground.value), reason=reason, idempotency_key=idempotency_key
+        )
         return self._asked(calls.ERASE_RECORD, request)
 
-    def erase_subject(self, subject_ref: str, ground: ErasureGround, reason: str) -> ErasureCertificate:
+    def erase_subject(
+        self, subject_ref: str, ground: ErasureGround, reason: str, *, idempotency_key: str = ""
+    ) -> ErasureCertificate:
         """Erase every record about a person for good, or none; FailedPrecondition where a matter holds one."""
-        request = wire.EraseSubjectRequest(subject_ref=subject_ref, ground=_Ground(ground.value), reason=reason)
+        request = wire.EraseSubjectRequest(
+            subject_ref=subject_ref, ground=_Ground(ground.value), reason=reason, idempotency_key=idempotency_key
+        )
         return self._asked(calls.ERASE_SUBJECT, request)
 
-    def place_hold(self, matter: str, reason: str, *, record_ids: Sequence[str] = (), text: str = "") -> HoldResult:
+    def place_hold(
+        self, matter: str, reason: str, *, record_ids: Sequence[str] = (), text: str = "", idempotency_key: str = ""
+    ) -> HoldResult:
         """Hold records for a matter: those named, or those that a filter asks for now."""
-        request = wire.PlaceHoldRequest(matter=matter, record_ids=record_ids, filter=text, reason=reason)
+        request = wire.PlaceHoldRequest(
+            matter=matter, record_ids=record_ids, filter=text, reason=reason, idempotency_key=idempotency_key
+        )
         return self._asked(calls.PLACE_HOLD, request)
 
-    def release_hold(self, matter: str, reason: str, *, record_ids: Sequence[str] = ()) -> HoldResult:
+    def release_hold(
+        self, matter: str, reason: str, *, record_ids: Sequence[str] = (), idempotency_key: str = ""
+    ) -> HoldResult:
         """End a matter's hold of records, of all that it holds if none is named."""
-        request = wire.ReleaseHoldRequest(matter=matter, record_ids=record_ids, reason=reason)
+        request = wire.ReleaseHoldRequest(
+            matter=matter, record_ids=record_ids, reason=reason, idempotency_key=idempotency_key
+        )
         return self._asked(calls.RELEASE_HOLD, request)
 
     def apply_retention(self, reason: str = "", *, dry_run: bool) -> RetentionResult:
@@ -232,4 +281,6 @@ class AuditClient(Client):
             call.cancel()
 
     def _asked(self, method: Method[Answer], request: Message, timeout: float | None = None) -> Answer:
+        if not getattr(request, "idempotency_key", "?"):
+            request.idempotency_key = uuid.uuid4().hex  # type: ignore[attr-defined] # it has the field
         return self._run(Call(method=method, request=request, request_id="", timeout=self._seconds(timeout)))

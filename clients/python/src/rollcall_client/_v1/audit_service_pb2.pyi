@@ -877,22 +877,26 @@ class EraseRecordRequest(_message.Message):
     RECORD_ID_FIELD_NUMBER: _builtins.int
     GROUND_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
     """Id of the record, or of its explanation."""
     ground: Global___ErasureGround.ValueType
     """Why."""
     reason: _builtins.str
     """The same in words, at most 1,000 characters; required, kept sealed."""
+    idempotency_key: _builtins.str
+    """Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none."""
     def __init__(
         self,
         *,
         record_id: _builtins.str = ...,
         ground: Global___ErasureGround.ValueType = ...,
         reason: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ground", b"ground", "reason", b"reason", "record_id", b"record_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ground", b"ground", "idempotency_key", b"idempotency_key", "reason", b"reason", "record_id", b"record_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -931,22 +935,26 @@ class EraseSubjectRequest(_message.Message):
     SUBJECT_REF_FIELD_NUMBER: _builtins.int
     GROUND_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     subject_ref: _builtins.str
     """What callers call the person; neither logged nor kept."""
     ground: Global___ErasureGround.ValueType
     """Why."""
     reason: _builtins.str
     """The same in words, at most 1,000 characters; required, kept sealed."""
+    idempotency_key: _builtins.str
+    """Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none."""
     def __init__(
         self,
         *,
         subject_ref: _builtins.str = ...,
         ground: Global___ErasureGround.ValueType = ...,
         reason: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ground", b"ground", "reason", b"reason", "subject_ref", b"subject_ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ground", b"ground", "idempotency_key", b"idempotency_key", "reason", b"reason", "subject_ref", b"subject_ref"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -986,12 +994,15 @@ class PlaceHoldRequest(_message.Message):
     RECORD_IDS_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     matter: _builtins.str
     """The matter, e.g. a case number: at most 64 printable characters, in the clear in the log for ever, so nobody's name."""
     filter: _builtins.str
     """Where none is named: a filter as of SearchRecords, of which what is there now is held."""
     reason: _builtins.str
     """Why, at most 1,000 characters; required, kept sealed."""
+    idempotency_key: _builtins.str
+    """Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none."""
     @_builtins.property
     def record_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of records or explanations."""
@@ -1003,10 +1014,11 @@ class PlaceHoldRequest(_message.Message):
         record_ids: _abc.Iterable[_builtins.str] | None = ...,
         filter: _builtins.str = ...,
         reason: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "matter", b"matter", "reason", b"reason", "record_ids", b"record_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "idempotency_key", b"idempotency_key", "matter", b"matter", "reason", b"reason", "record_ids", b"record_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1049,10 +1061,13 @@ class ReleaseHoldRequest(_message.Message):
     MATTER_FIELD_NUMBER: _builtins.int
     RECORD_IDS_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     matter: _builtins.str
     """The matter."""
     reason: _builtins.str
     """Why, at most 1,000 characters; required, kept sealed."""
+    idempotency_key: _builtins.str
+    """Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none."""
     @_builtins.property
     def record_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of records or explanations; all that the matter holds if empty."""
@@ -1063,10 +1078,11 @@ class ReleaseHoldRequest(_message.Message):
         matter: _builtins.str = ...,
         record_ids: _abc.Iterable[_builtins.str] | None = ...,
         reason: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["matter", b"matter", "reason", b"reason", "record_ids", b"record_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "matter", b"matter", "reason", b"reason", "record_ids", b"record_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1609,22 +1625,26 @@ class OpenReviewRequest(_message.Message):
     RECORD_ID_FIELD_NUMBER: _builtins.int
     RATIONALE_FIELD_NUMBER: _builtins.int
     CASE_NUMBER_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
     """Id of the record, or of its explanation."""
     rationale: _builtins.str
     """Why, at most 1,000 characters; required, kept sealed."""
     case_number: _builtins.str
     """The matter as others number it, at most 64 printable characters, in the clear for ever; may be empty."""
+    idempotency_key: _builtins.str
+    """Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none."""
     def __init__(
         self,
         *,
         record_id: _builtins.str = ...,
         rationale: _builtins.str = ...,
         case_number: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_number", b"case_number", "rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_number", b"case_number", "idempotency_key", b"idempotency_key", "rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1663,22 +1683,26 @@ class AssignReviewRequest(_message.Message):
     RECORD_ID_FIELD_NUMBER: _builtins.int
     RATIONALE_FIELD_NUMBER: _builtins.int
     ASSIGNEE_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
     """Id of the record, or of its explanation."""
     rationale: _builtins.str
     """Why, at most 1,000 characters; may be empty, kept sealed."""
     assignee: _builtins.str
     """Who is to work on it, by the name that the log has for them; whoever asks if empty."""
+    idempotency_key: _builtins.str
+    """Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none."""
     def __init__(
         self,
         *,
         record_id: _builtins.str = ...,
         rationale: _builtins.str = ...,
         assignee: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignee", b"assignee", "rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignee", b"assignee", "idempotency_key", b"idempotency_key", "rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1716,19 +1740,23 @@ class CommentReviewRequest(_message.Message):
 
     RECORD_ID_FIELD_NUMBER: _builtins.int
     RATIONALE_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
     """Id of the record, or of its explanation."""
     rationale: _builtins.str
     """Why, at most 1,000 characters; required, kept sealed."""
+    idempotency_key: _builtins.str
+    """Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none."""
     def __init__(
         self,
         *,
         record_id: _builtins.str = ...,
         rationale: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1767,22 +1795,26 @@ class DecideReviewRequest(_message.Message):
     RECORD_ID_FIELD_NUMBER: _builtins.int
     RATIONALE_FIELD_NUMBER: _builtins.int
     DISPOSITION_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
     """Id of the record, or of its explanation."""
     rationale: _builtins.str
     """Why, at most 1,000 characters; required, kept sealed."""
     disposition: Global___Disposition.ValueType
     """What it comes to."""
+    idempotency_key: _builtins.str
+    """Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none."""
     def __init__(
         self,
         *,
         record_id: _builtins.str = ...,
         rationale: _builtins.str = ...,
         disposition: Global___Disposition.ValueType = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["disposition", b"disposition", "rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disposition", b"disposition", "idempotency_key", b"idempotency_key", "rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1821,22 +1853,26 @@ class SecondReviewRequest(_message.Message):
     RECORD_ID_FIELD_NUMBER: _builtins.int
     RATIONALE_FIELD_NUMBER: _builtins.int
     DISPOSITION_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
     """Id of the record, or of its explanation."""
     rationale: _builtins.str
     """Why, at most 1,000 characters; required, kept sealed."""
     disposition: Global___Disposition.ValueType
     """What it comes to."""
+    idempotency_key: _builtins.str
+    """Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none."""
     def __init__(
         self,
         *,
         record_id: _builtins.str = ...,
         rationale: _builtins.str = ...,
         disposition: Global___Disposition.ValueType = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["disposition", b"disposition", "rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disposition", b"disposition", "idempotency_key", b"idempotency_key", "rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1874,19 +1910,23 @@ class ApproveReviewRequest(_message.Message):
 
     RECORD_ID_FIELD_NUMBER: _builtins.int
     RATIONALE_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
     """Id of the record, or of its explanation."""
     rationale: _builtins.str
     """Why, at most 1,000 characters; may be empty, kept sealed."""
+    idempotency_key: _builtins.str
+    """Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none."""
     def __init__(
         self,
         *,
         record_id: _builtins.str = ...,
         rationale: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1924,19 +1964,23 @@ class ReturnReviewRequest(_message.Message):
 
     RECORD_ID_FIELD_NUMBER: _builtins.int
     RATIONALE_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
     """Id of the record, or of its explanation."""
     rationale: _builtins.str
     """Why, at most 1,000 characters; required, kept sealed."""
+    idempotency_key: _builtins.str
+    """Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none."""
     def __init__(
         self,
         *,
         record_id: _builtins.str = ...,
         rationale: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1974,19 +2018,23 @@ class ReopenReviewRequest(_message.Message):
 
     RECORD_ID_FIELD_NUMBER: _builtins.int
     RATIONALE_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
     """Id of the record, or of its explanation."""
     rationale: _builtins.str
     """Why, at most 1,000 characters; required, kept sealed."""
+    idempotency_key: _builtins.str
+    """Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none."""
     def __init__(
         self,
         *,
         record_id: _builtins.str = ...,
         rationale: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
