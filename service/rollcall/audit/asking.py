@@ -29,13 +29,15 @@ EVENTS = ("access", "erasure", "hold", "release", "replay", "review", "export")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """One command; `question` returns what the server told, `lines` how it reads."""
+    """One command; `question` returns what the server told, `lines` says how it reads."""
 
     name: str
     help: str
     options: Callable[[argparse.ArgumentParser], None]
     question: Callable[[AuditClient, argparse.Namespace], Any]
     lines: Callable[[Any], Iterator[str]]
+    each: bool = False
+    """The question returns an iterator, and `lines` reads one of what it brings, as soon as it comes."""
 
 
 # --- search, read, events --------------------------------------------------------------------------------------------
@@ -66,6 +68,12 @@ def _events(client: AuditClient, options: argparse.Namespace) -> Any:
 
     kind = EventType[options.type.upper()] if options.type else EventType.UNSPECIFIED
     return client.events(record_id=options.record, kind=kind)
+
+
+def _stream_options(parser: argparse.ArgumentParser) -> None:
+    text = "index of the first entry; the one behind the last that was kept, to go on"
+    parser.add_argument("--from", type=int, default=0, dest="first", metavar="INDEX", help=text)
+    parser.add_argument("--follow", action="store_true", help="wait for further ones, until the server stops")
 
 
 # --- bundle ----------------------------------------------------------------------------------------------------------
@@ -192,6 +200,14 @@ ASKED = (
         lines=telling.read,
     ),
     Asked(name="events", help="who did what", options=_events_options, question=_events, lines=telling.event),
+    Asked(
+        name="stream",
+        help="write entries of the log with what they name, a line of JSON each",
+        options=_stream_options,
+        question=lambda client, o: client.entries(o.first, follow=o.follow),
+        lines=telling.entry,
+        each=True,
+    ),
     Asked(
         name="bundle",
         help="export records of a running server, as one zip with proofs, pages and the verifier",

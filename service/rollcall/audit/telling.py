@@ -56,6 +56,15 @@ def event(events: Any) -> Iterator[str]:
         yield f"  {event.log_index} {what['created_at']} {what['type']} by {what['actor']} {about}".rstrip()
 
 
+def entry(entry: Any) -> Iterator[str]:
+    """An entry with what it names, as one line of JSON whose names stay."""
+    told: dict[str, Any] = {"log_index": entry.log_index, "entry": json.loads(entry.entry)}
+    for name, text in (("record", entry.envelope), ("event", entry.event)):
+        if text:
+            told[name] = json.loads(text)
+    yield json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+
+
 def replay(replay: Any) -> Iterator[str]:
     """What a replay came to, and what differs."""
     yield f"{replay.outcome.name} (entry {replay.log_index} of the log)"

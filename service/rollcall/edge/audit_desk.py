@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rollcall.audit.sealing import index_key
 from rollcall.edge.access.identity import current
 from rollcall.edge.converters.once import once
+from rollcall.edge.places import Places
 from rollcall.v1 import audit_service_pb2_grpc
 
 if TYPE_CHECKING:
@@ -28,12 +29,17 @@ ANYONE = "anyone"
 
 
 class Desk(audit_service_pb2_grpc.AuditServiceServicer):
-    """An open log, and whoever comes to it. Whether they may is decided before (`access.table`)."""
+    """An open log, and whoever comes to it. Whether they may is decided before (`access.table`).
 
-    def __init__(self, replayer: Replayer, port: ServicePort) -> None:
+    `closing` is set when the server is about to stop.
+    """
+
+    def __init__(self, replayer: Replayer, port: ServicePort, closing: asyncio.Event) -> None:
         self._archive = replayer.archive
         self._replayer = replayer
         self._port = port
+        self._closing = closing
+        self._followers = Places("streams of the log")
 
     @property
     def _actor(self) -> str:

@@ -36,7 +36,7 @@ class ExplanationServicer(explanation_service_pb2_grpc.ExplanationServiceService
     def __init__(self, port: ServicePort, metrics: Metrics) -> None:
         self._port = port
         self._metrics = metrics
-        self._places = Places()
+        self._places = Places("streams with attention")
 
     async def Predict(  # noqa: N802 - the proto's name
         self, request: explanation_service_pb2.PredictRequest, context: Context

@@ -1495,6 +1495,66 @@ class ExportRecordsResponse(_message.Message):
 Global___ExportRecordsResponse: _TypeAlias = ExportRecordsResponse  # noqa: Y015
 
 @_typing.final
+class StreamRecordsRequest(_message.Message):
+    """Asks for entries."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_LOG_INDEX_FIELD_NUMBER: _builtins.int
+    FOLLOW_FIELD_NUMBER: _builtins.int
+    from_log_index: _builtins.int
+    """Index of the first; the one behind the last that was kept, to go on."""
+    follow: _builtins.bool
+    """Wait for further ones at the end, until the call is cancelled or the server stops."""
+    def __init__(
+        self,
+        *,
+        from_log_index: _builtins.int = ...,
+        follow: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "from_log_index", b"from_log_index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamRecordsRequest: _TypeAlias = StreamRecordsRequest  # noqa: Y015
+
+@_typing.final
+class StreamRecordsResponse(_message.Message):
+    """An entry."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOG_INDEX_FIELD_NUMBER: _builtins.int
+    ENTRY_FIELD_NUMBER: _builtins.int
+    ENVELOPE_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    log_index: _builtins.int
+    """Its index."""
+    entry: _builtins.str
+    """The entry exactly as it was logged: canonical JSON with its type."""
+    envelope: _builtins.str
+    """Of a record: its envelope exactly as it was logged."""
+    event: _builtins.str
+    """Of what was done: the event exactly as it was logged."""
+    def __init__(
+        self,
+        *,
+        log_index: _builtins.int = ...,
+        entry: _builtins.str = ...,
+        envelope: _builtins.str = ...,
+        event: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "envelope", b"envelope", "event", b"event", "log_index", b"log_index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamRecordsResponse: _TypeAlias = StreamRecordsResponse  # noqa: Y015
+
+@_typing.final
 class ReviewStep(_message.Message):
     """One step of a review."""
 

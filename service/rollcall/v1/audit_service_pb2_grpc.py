@@ -113,6 +113,11 @@ class AuditServiceStub:
                 request_serializer=rollcall_dot_v1_dot_audit__service__pb2.ExportRecordsRequest.SerializeToString,
                 response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.ExportRecordsResponse.FromString,
                 _registered_method=True)
+        self.StreamRecords = channel.unary_stream(
+                '/rollcall.v1.AuditService/StreamRecords',
+                request_serializer=rollcall_dot_v1_dot_audit__service__pb2.StreamRecordsRequest.SerializeToString,
+                response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.StreamRecordsResponse.FromString,
+                _registered_method=True)
         self.OpenReview = channel.unary_unary(
                 '/rollcall.v1.AuditService/OpenReview',
                 request_serializer=rollcall_dot_v1_dot_audit__service__pb2.OpenReviewRequest.SerializeToString,
@@ -283,6 +288,14 @@ class AuditServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StreamRecords(self, request, context):
+        """Entries of the log in their order, each with its record's envelope or its event, from an index on: for whoever watches
+        (a SIEM). Going on behind the last index that was kept, nothing is missed; nothing sealed is told. At most 16 follow.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def OpenReview(self, request, context):
         """Opens a review of a record.
         """
@@ -433,6 +446,11 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     servicer.ExportRecords,
                     request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.ExportRecordsRequest.FromString,
                     response_serializer=rollcall_dot_v1_dot_audit__service__pb2.ExportRecordsResponse.SerializeToString,
+            ),
+            'StreamRecords': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamRecords,
+                    request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.StreamRecordsRequest.FromString,
+                    response_serializer=rollcall_dot_v1_dot_audit__service__pb2.StreamRecordsResponse.SerializeToString,
             ),
             'OpenReview': grpc.unary_unary_rpc_method_handler(
                     servicer.OpenReview,
@@ -877,6 +895,33 @@ class AuditService:
             '/rollcall.v1.AuditService/ExportRecords',
             rollcall_dot_v1_dot_audit__service__pb2.ExportRecordsRequest.SerializeToString,
             rollcall_dot_v1_dot_audit__service__pb2.ExportRecordsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/rollcall.v1.AuditService/StreamRecords',
+            rollcall_dot_v1_dot_audit__service__pb2.StreamRecordsRequest.SerializeToString,
+            rollcall_dot_v1_dot_audit__service__pb2.StreamRecordsResponse.FromString,
             options,
             channel_credentials,
             insecure,

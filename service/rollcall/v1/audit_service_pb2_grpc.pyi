@@ -76,6 +76,10 @@ class AuditServiceStub:
     """Records with their proofs, a page each, a table and the verifier, as one zip in chunks, its header first. Its manifest is
     signed with the log's key; the export leaves an entry. No sealed part is in it. FAILED_PRECONDITION above 2,000 records.
     """
+    StreamRecords: _grpc.UnaryStreamMultiCallable[_audit_service_pb2.StreamRecordsRequest, _audit_service_pb2.StreamRecordsResponse]
+    """Entries of the log in their order, each with its record's envelope or its event, from an index on: for whoever watches
+    (a SIEM). Going on behind the last index that was kept, nothing is missed; nothing sealed is told. At most 16 follow.
+    """
     OpenReview: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.OpenReviewRequest, _audit_service_pb2.OpenReviewResponse]
     """Opens a review of a record."""
     AssignReview: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.AssignReviewRequest, _audit_service_pb2.AssignReviewResponse]
@@ -148,6 +152,10 @@ class AuditServiceAsyncStub(AuditServiceStub):
     ExportRecords: _aio.UnaryStreamMultiCallable[_audit_service_pb2.ExportRecordsRequest, _audit_service_pb2.ExportRecordsResponse]  # type: ignore[assignment]
     """Records with their proofs, a page each, a table and the verifier, as one zip in chunks, its header first. Its manifest is
     signed with the log's key; the export leaves an entry. No sealed part is in it. FAILED_PRECONDITION above 2,000 records.
+    """
+    StreamRecords: _aio.UnaryStreamMultiCallable[_audit_service_pb2.StreamRecordsRequest, _audit_service_pb2.StreamRecordsResponse]  # type: ignore[assignment]
+    """Entries of the log in their order, each with its record's envelope or its event, from an index on: for whoever watches
+    (a SIEM). Going on behind the last index that was kept, nothing is missed; nothing sealed is told. At most 16 follow.
     """
     OpenReview: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.OpenReviewRequest, _audit_service_pb2.OpenReviewResponse]  # type: ignore[assignment]
     """Opens a review of a record."""
@@ -302,6 +310,16 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_audit_service_pb2.ExportRecordsResponse], _abc.AsyncIterator[_audit_service_pb2.ExportRecordsResponse]]:
         """Records with their proofs, a page each, a table and the verifier, as one zip in chunks, its header first. Its manifest is
         signed with the log's key; the export leaves an entry. No sealed part is in it. FAILED_PRECONDITION above 2,000 records.
+        """
+
+    @_abc_1.abstractmethod
+    def StreamRecords(
+        self,
+        request: _audit_service_pb2.StreamRecordsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_audit_service_pb2.StreamRecordsResponse], _abc.AsyncIterator[_audit_service_pb2.StreamRecordsResponse]]:
+        """Entries of the log in their order, each with its record's envelope or its event, from an index on: for whoever watches
+        (a SIEM). Going on behind the last index that was kept, nothing is missed; nothing sealed is told. At most 16 follow.
         """
 
     @_abc_1.abstractmethod

@@ -204,6 +204,11 @@ def summary(found: audit_service_pb2.RecordSummary) -> records.RecordSummary:
     )
 
 
+def entry(reply: audit_service_pb2.StreamRecordsResponse) -> records.LogEntry:
+    """An entry of the log."""
+    return records.LogEntry(log_index=reply.log_index, entry=reply.entry, envelope=reply.envelope, event=reply.event)
+
+
 def export_part(reply: audit_service_pb2.ExportRecordsResponse) -> records.ExportHeader | bytes:
     """A message of an export: what it is, or the next of its bytes."""
     if reply.WhichOneof("content") != "header":

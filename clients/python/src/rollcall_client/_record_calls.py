@@ -46,6 +46,9 @@ RELEASE_HOLD: Method[records.HoldResult] = Method(
 APPLY_RETENTION: Method[records.RetentionResult] = Method(
     path=f"{_SERVICE}/ApplyRetention", reply=wire.ApplyRetentionResponse, read=answers.retention
 )
+STREAM_RECORDS: Method[records.LogEntry] = Method(
+    path=f"{_SERVICE}/StreamRecords", reply=wire.StreamRecordsResponse, read=answers.entry, each=True
+)
 EXPORT_RECORDS: Method[records.ExportHeader | bytes] = Method(
     path=f"{_SERVICE}/ExportRecords", reply=wire.ExportRecordsResponse, read=answers.export_part, each=True
 )

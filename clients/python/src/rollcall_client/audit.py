@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Export,
         HoldResult,
         LogCheckpoint,
+        LogEntry,
         LogProof,
         LogReport,
         Record,
@@ -268,6 +269,14 @@ class AuditClient(Client):
             return export(self._each(calls.EXPORT_RECORDS, request, asked.timeout))
         except ValueError as error:
             raise asked.contradiction(error) from error
+
+    def entries(self, from_log_index: int = 0, *, follow: bool = False) -> Iterator[LogEntry]:
+        """Entries of the log in their order, from an index on; `follow`: wait for further ones, until the server stops.
+
+        Whoever keeps the last index that was handled, and goes on behind it, misses nothing and may see one twice.
+        """
+        request = wire.StreamRecordsRequest(from_log_index=from_log_index, follow=follow)
+        return self._each(calls.STREAM_RECORDS, request, None)
 
     def _each(self, method: Method[Answer], request: Message, timeout: float | None) -> Iterator[Answer]:
         """Answers of a stream as they come; the call is never made again by itself."""

@@ -153,6 +153,16 @@ class RetentionResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogEntry:
+    """An entry of the log exactly as it was logged, with the envelope of its record, or its event; "" where not."""
+
+    log_index: int
+    entry: str
+    envelope: str = field(repr=False)
+    event: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExportHeader:
     """What an export is: how many records it has and lacks, the log that it proves, and the entry that tells of it.
 

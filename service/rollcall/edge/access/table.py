@@ -48,6 +48,7 @@ TABLE: dict[str, frozenset[Role] | None] = {
     "rollcall.v1.AuditService/ReplayRecord": AUDITORS,
     "rollcall.v1.AuditService/ExplainRecord": AUDITORS | REVIEWERS,
     "rollcall.v1.AuditService/ExportRecords": AUDITORS,
+    "rollcall.v1.AuditService/StreamRecords": AUDITORS,
     "rollcall.v1.AuditService/OpenReview": AUDITORS | REVIEWERS,
     "rollcall.v1.AuditService/AssignReview": REVIEWERS,
     "rollcall.v1.AuditService/CommentReview": REVIEWERS | APPROVERS,

@@ -20,6 +20,7 @@ from rollcall.v1 import audit_service_pb2, explanation_pb2
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from rollcall.audit.following import Entry
     from rollcall.audit.records import Happened, Read
     from rollcall.audit.searching import Page, Summary
     from rollcall.audit.verifying import Report
@@ -149,6 +150,23 @@ def summary(found: Summary) -> audit_service_pb2.RecordSummary:
 def events(found: Iterable[Happened]) -> list[audit_service_pb2.Event]:
     """Write events."""
     return [audit_service_pb2.Event(log_index=each.leaf_index, body=each.body.decode()) for each in found]
+
+
+def first_index(message: audit_service_pb2.StreamRecordsRequest) -> int:
+    """Read from which index on entries are asked for. Raises InvalidInput."""
+    if message.from_log_index < 0:
+        raise InvalidInput.of("from_log_index", "must not be negative")
+    return message.from_log_index
+
+
+def entry(found: Entry) -> audit_service_pb2.StreamRecordsResponse:
+    """Write an entry with what it names."""
+    return audit_service_pb2.StreamRecordsResponse(
+        log_index=found.leaf_index,
+        entry=found.entry.decode(),
+        envelope=found.envelope.decode(),
+        event=found.event.decode(),
+    )
 
 
 def report_reply(report: Report) -> audit_service_pb2.VerifyLogResponse:
