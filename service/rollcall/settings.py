@@ -371,6 +371,10 @@ class AuditSettings:
     """Whether the records are served on the gRPC port; unset, on the loopback or where callers say who they are."""
     four_eyes: Annotated[bool, BOOLEAN] = True
     """Nobody approves the decision of a review that they decided themselves."""
+    unmasked: Annotated[bool, BOOLEAN] = True
+    """Whether sealed texts may be shown without masks, too."""
+    patterns: Annotated[Path | None, PATH] = None
+    """File of further patterns to mask, TOML with NAME = 'REGULAR EXPRESSION': customer numbers, say."""
     review_unfaithful: Annotated[bool, BOOLEAN] = False
     """A review is opened of each record that is UNFAITHFUL."""
     review_mismatch: Annotated[bool, BOOLEAN] = False

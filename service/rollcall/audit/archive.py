@@ -17,6 +17,7 @@ from rollcall.audit.canonical import ID_RANDOM_BYTES, new_id, timestamp
 from rollcall.audit.database import scrub, snapshot
 from rollcall.audit.events import Event, EventKind, Once, seal_note
 from rollcall.audit.notes import Verifier
+from rollcall.audit.redacting import NONE_OF_ITS_OWN, Recognisers
 from rollcall.audit.schema import DATA_KEY, SUBJECT_KEY
 from rollcall.audit.sealing import KeyEncryptionKey
 from rollcall.audit.store import Acting, LogMoved, Store
@@ -40,6 +41,10 @@ class Archive:
     """What opens reviews, and which of them get a second opinion."""
     review_days: int = 30
     """For how long a review may be open."""
+    recognisers: Recognisers = NONE_OF_ITS_OWN
+    """What is masked in texts."""
+    unmasked: bool = True
+    """Whether texts may be shown as they are, too."""
     published: Callable[[queries.Signed], None] = lambda _: None
     """Hears of a checkpoint that is signed out of turn."""
     now: Callable[[], float] = time.time

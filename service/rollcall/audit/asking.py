@@ -56,6 +56,7 @@ def _read_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("record", metavar="ID", help="id of a record, or of an explanation")
     parser.add_argument("--part", action="append", default=[], metavar="KIND", help="open this sealed part: input, ...")
     parser.add_argument("--reason", default="", help=f"why it is opened; {REASON}")
+    parser.add_argument("--masked", action="store_true", help="hide what identifies people in texts")
 
 
 def _events_options(parser: argparse.ArgumentParser) -> None:
@@ -83,11 +84,18 @@ def _bundle_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("filter", nargs="?", default="", help="records that this asks for; all if nothing is named")
     parser.add_argument("--record", action="append", default=[], metavar="ID", help="this record; may be repeated")
     parser.add_argument("--reason", required=True, help=f"why; {REASON}")
+    parser.add_argument("--texts", action="store_true", help="show the words of inputs in pages, masked")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.zip", help="where the zip goes")
 
 
 def _bundle(client: AuditClient, options: argparse.Namespace) -> Any:
-    exported = client.export(options.reason, record_ids=options.record, text=options.filter, timeout=options.timeout)
+    exported = client.export(
+        options.reason,
+        record_ids=options.record,
+        text=options.filter,
+        texts=options.texts,
+        timeout=options.timeout,
+    )
     options.out.write_bytes(exported.zip)
     return exported.header
 
@@ -196,7 +204,7 @@ ASKED = (
         name="read",
         help="read a record of a running server, sealed parts for a reason",
         options=_read_options,
-        question=lambda client, o: client.record(o.record, parts=o.part, reason=o.reason),
+        question=lambda client, o: client.record(o.record, parts=o.part, reason=o.reason, masked=o.masked),
         lines=telling.read,
     ),
     Asked(name="events", help="who did what", options=_events_options, question=_events, lines=telling.event),

@@ -3,7 +3,8 @@
 `records.jsonl` holds one record a line, entry and envelope exactly as they were logged; `proofs` a C2SP tlog-proof for
 each; `records.csv` the same as a table; `pages` a printable page of each; `rollcall` the verifier's own source.
 `manifest.note` lists every file with its SHA-256, and is signed with the log's key. Payloads stay where they are: an
-export holds no personal data. The same records under the same checkpoint give the same bytes.
+export holds no personal data, unless it is asked to show masked words in its pages. The same records under the same
+checkpoint give the same bytes.
 """
 
 from __future__ import annotations
@@ -97,8 +98,16 @@ class Bundle:
         return out.getvalue()
 
 
-def export(connection: Connection, signer: Signer, wanted: Sequence[str] | None = None) -> Bundle:
-    """Export the records with these ids, or all of the log. Raises NothingSigned."""
+def export(
+    connection: Connection,
+    signer: Signer,
+    wanted: Sequence[str] | None = None,
+    words: Mapping[str, Sequence[str]] | None = None,
+) -> Bundle:
+    """Export the records with these ids, or all of the log. Raises NothingSigned.
+
+    `words` by id: what pages may show of inputs, masked; with None the export has no personal data.
+    """
     signed = queries.last_checkpoint(connection)
     if signed is None:
         message = "the log has no checkpoint yet"
@@ -116,23 +125,26 @@ def export(connection: Connection, signer: Signer, wanted: Sequence[str] | None 
         **{f"rollcall/{name}": (package / name).read_bytes() for name in VERIFIER},
     }
     for kept, body in records:
-        files |= _of_record(connection, kept, body, signed)
+        files |= _of_record(connection, kept, body, signed, (words or {}).get(kept.record_id))
     head = {
         "origin": signer.name,
         "checkpoint": signed.size,
         "scope": ALL if wanted is None else f"{len(ids)} asked for",
         "records": len(records),
         "unsigned": len(found) - len(records),
+        "texts": "none" if words is None else "masked, in pages",
     }
     files[MANIFEST] = signer.sign("".join(_manifest(head, files))).encode()
     return Bundle(files=files, records=len(records), unsigned=len(found) - len(records), size=signed.size)
 
 
-def _of_record(connection: Connection, kept: Kept, body: Mapping[str, Any], signed: Signed) -> dict[str, bytes]:
+def _of_record(
+    connection: Connection, kept: Kept, body: Mapping[str, Any], signed: Signed, words: Sequence[str] | None
+) -> dict[str, bytes]:
     proof = queries.proof(connection, kept.leaf_index, signed)
     return {
         f"{PROOFS}/{kept.record_id}.tlog-proof": proof.text().encode(),
-        f"{PAGES}/{kept.record_id}.html": page(kept, body, signed.size).encode(),
+        f"{PAGES}/{kept.record_id}.html": page(kept, body, signed.size, words).encode(),
     }
 
 

@@ -24,6 +24,7 @@ from rollcall.audit.keys import encryption_key, signing_key
 from rollcall.audit.notes import NoteError
 from rollcall.audit.queries import Signed
 from rollcall.audit.recorder import Recorder, Rule
+from rollcall.audit.redacting import NONE_OF_ITS_OWN, Recognisers
 from rollcall.audit.retaining import days_of
 from rollcall.audit.sealing import SealError, index_key
 from rollcall.audit.sequencer import AuditTelemetry, Sequencer
@@ -99,6 +100,7 @@ class Journal:
             )
             self._closing.callback(store.close)
             store.open(self.now())
+            recognisers = _recognisers(settings.patterns)
             copies = Copies(directory=settings.checkpoint_directory or self.directory / CHECKPOINTS)
             last = copies.last()
             if last is not None:
@@ -123,6 +125,8 @@ class Journal:
             retention=self.retention,
             four_eyes=settings.four_eyes,
             rules=rules,
+            recognisers=recognisers,
+            unmasked=settings.unmasked,
             review_days=settings.review_days,
             published=lambda signed: _publish(signed, copies),
             now=self.now,
@@ -160,6 +164,17 @@ def _rules(settings: AuditSettings, key: bytes) -> ReviewRules:
         second_share=settings.review_second_share,
         key=key,
     )
+
+
+def _recognisers(patterns: Path | None) -> Recognisers:
+    """Read the operator's own patterns. Raises OSError, LogUnusable."""
+    if patterns is None:
+        return NONE_OF_ITS_OWN
+    try:
+        return Recognisers.parse(patterns.read_text(encoding="utf-8"))
+    except ValueError as error:
+        message = f"audit.patterns: {patterns}: {error}"
+        raise LogUnusable(message) from error
 
 
 def _publish(signed: Signed, copies: Copies) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 from rollcall.audit import queries
 from rollcall.audit.archive import Archive
 from rollcall.audit.events import EventKind
+from rollcall.audit.masking import Masked, Redaction, masked
 from rollcall.audit.merkle import consistency_proof
 from rollcall.audit.parts import SALT
 from rollcall.audit.queries import Kept, Signed
@@ -37,29 +38,37 @@ class Read:
     summary: Summary
     events: tuple[Happened, ...]
     parts: dict[str, bytes] = field(repr=False)
+    redactions: tuple[Redaction, ...]
     access: int | None
 
 
-def read_record(archive: Archive, name: str, wanted: Sequence[str], reason: str, actor: str) -> Read:
+def read_record(
+    archive: Archive, name: str, wanted: Sequence[str], reason: str, actor: str, *, hide: bool = False
+) -> Read:
     """Read a record by its id or its explanation's. Parts that are `wanted` need a reason, and their reading is logged.
 
-    Raises RecordNotFound, InvalidInput, Blocked where the record is erased or has no such part, LogUnavailable.
+    `hide`: their texts are masked. Raises RecordNotFound, InvalidInput, Blocked where the record is erased, has no such
+    part, or one cannot be shown like this, LogUnavailable.
     """
     if wanted and not reason:
         raise InvalidInput.of("reason", "required to read sealed parts: it is logged with who read them")
     with archive.reading() as connection:
         record_id = archive.find(connection, name)
-    found: dict[str, bytes] = {}
+    if wanted and not hide and not archive.unmasked:
+        raise Blocked("masked", "here sealed parts are shown masked only: ask for them masked")
+    opened = Masked(parts={}, redactions=())
     access = None
     if wanted:
         with archive.acting() as acting:
             found = open_parts(archive, acting.connection, record_id, wanted)
+            opened = masked(found, archive.recognisers) if hide else Masked(parts=found, redactions=())
             access = acting.log(
                 archive.event(
                     acting.connection,
                     EventKind.ACCESS,
                     actor,
                     record_id=record_id,
+                    code="masked" if hide else "",
                     details={"parts": sorted(found)},
                     note=reason,
                 )
@@ -67,7 +76,14 @@ def read_record(archive: Archive, name: str, wanted: Sequence[str], reason: str,
     with archive.reading() as connection:
         kept = queries.kept(connection, record_id)
         events = happened(connection, record_id=record_id)
-    return Read(kept=kept, summary=summary(archive, record_id), events=events, parts=found, access=access)
+    return Read(
+        kept=kept,
+        summary=summary(archive, record_id),
+        events=events,
+        parts=opened.parts,
+        redactions=opened.redactions,
+        access=access,
+    )
 
 
 def open_parts(archive: Archive, connection: Connection, record_id: str, wanted: Sequence[str]) -> dict[str, bytes]:

@@ -92,6 +92,10 @@ class Replayer:
         if found is None:
             message = "the record does not hold the input, or is erased: give the input"
             raise Blocked("input", message)
+        if given is None and not self.archive.unmasked:
+            raise Blocked(
+                "masked", "here texts are shown masked only, and an explanation quotes its input: give the input"
+            )
         await asyncio.to_thread(self._log_access, record_id, reason, actor)
         return await self.explain(
             ExplainRequest(

@@ -28,7 +28,7 @@ class Exporting(Desk):
         names, reason = convert.record_names(request.record_ids), convert.reason(request.reason)
 
         def work(actor: str) -> tuple[Exported, bytes]:
-            exported = export_records(self._archive, names, request.filter, reason, actor)
+            exported = export_records(self._archive, names, request.filter, reason, actor, texts=request.texts)
             return exported, exported.bundle.zipped()
 
         exported, data = await self._ask(work)

@@ -26,7 +26,7 @@ class Reading(Desk):
         asked = convert.record_request(request)
         return await self._ask(
             lambda actor: convert.record_reply(
-                records.read_record(self._archive, asked.name, asked.parts, asked.reason, actor)
+                records.read_record(self._archive, asked.name, asked.parts, asked.reason, actor, hide=asked.masked)
             ),
         )
 

@@ -37,6 +37,10 @@ def record(reply: audit_service_pb2.GetRecordResponse) -> records.Record:
         events=_events(reply.events),
         parts={part.kind: part.content for part in reply.parts},
         access_log_index=reply.access_log_index if reply.HasField("access_log_index") else None,
+        redactions=tuple(
+            records.Redaction(part=each.part, field=each.field, start=each.start, end=each.end, what=each.what)
+            for each in reply.redactions
+        ),
     )
 
 

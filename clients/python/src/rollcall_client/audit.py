@@ -57,9 +57,12 @@ class AuditClient(Client):
     safe; give one that outlives your process where that may die and ask again.
     """
 
-    def record(self, record_id: str, *, parts: Sequence[str] = (), reason: str = "") -> Record:
-        """One record, by its id or its explanation's; sealed `parts` are opened for a reason only."""
-        request = wire.GetRecordRequest(record_id=record_id, parts=parts, reason=reason)
+    def record(self, record_id: str, *, parts: Sequence[str] = (), reason: str = "", masked: bool = False) -> Record:
+        """One record, by its id or its explanation's; sealed `parts` are opened for a reason only.
+
+        `masked`: what identifies people is hidden in their texts, whose offsets stay.
+        """
+        request = wire.GetRecordRequest(record_id=record_id, parts=parts, reason=reason, masked=masked)
         return self._asked(calls.GET_RECORD, request)
 
     def search(self, text: str = "", *, page_size: int = 0, page_token: str = "") -> RecordPage:
@@ -260,10 +263,19 @@ class AuditClient(Client):
         return self._asked(calls.APPLY_RETENTION, wire.ApplyRetentionRequest(dry_run=dry_run, reason=reason))
 
     def export(
-        self, reason: str, *, record_ids: Sequence[str] = (), text: str = "", timeout: float | None = None
+        self,
+        reason: str,
+        *,
+        record_ids: Sequence[str] = (),
+        text: str = "",
+        texts: bool = False,
+        timeout: float | None = None,
     ) -> Export:
-        """Records with their proofs, pages, a table and the verifier: those named, or those that a filter asks for."""
-        request = wire.ExportRecordsRequest(record_ids=record_ids, filter=text, reason=reason)
+        """Records with their proofs, pages, a table and the verifier: those named, or those that a filter asks for.
+
+        `texts`: pages show the words of inputs, masked.
+        """
+        request = wire.ExportRecordsRequest(record_ids=record_ids, filter=text, reason=reason, texts=texts)
         asked = Call(method=calls.EXPORT_RECORDS, request=request, request_id="", timeout=self._seconds(timeout))
         try:
             return export(self._each(calls.EXPORT_RECORDS, request, asked.timeout))

@@ -57,10 +57,22 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Redaction:
+    """A piece of a text that was hidden, in code points: in which field of which part, and what it was taken for."""
+
+    part: str
+    field: str
+    start: int
+    end: int
+    what: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """A record: its envelope and entry exactly as they were logged, what was done with it, and parts that were opened.
 
-    `access_log_index`: the entry that tells of the opening, None where nothing was opened.
+    `access_log_index`: the entry that tells of the opening, None where nothing was opened. `redactions`: what was
+    hidden in masked parts, whose texts keep their length.
     """
 
     summary: RecordSummary
@@ -69,6 +81,7 @@ class Record:
     events: tuple[Event, ...]
     parts: Mapping[str, bytes] = field(repr=False)
     access_log_index: int | None
+    redactions: tuple[Redaction, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

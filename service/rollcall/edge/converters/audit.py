@@ -39,6 +39,7 @@ class RecordAsked:
     name: str
     parts: tuple[str, ...]
     reason: str
+    masked: bool
 
 
 def record_request(message: audit_service_pb2.GetRecordRequest) -> RecordAsked:
@@ -50,6 +51,7 @@ def record_request(message: audit_service_pb2.GetRecordRequest) -> RecordAsked:
         name=record_name(message.record_id),
         parts=tuple(dict.fromkeys(message.parts)),
         reason=reason(message.reason),
+        masked=message.masked,
     )
 
 
@@ -112,6 +114,12 @@ def record_reply(read: Read) -> audit_service_pb2.GetRecordResponse:
             audit_service_pb2.RecordPart(kind=kind, content=content) for kind, content in sorted(read.parts.items())
         ],
         access_log_index=read.access,
+        redactions=[
+            audit_service_pb2.Redaction(
+                part=each.part, field=each.name, start=each.span.start, end=each.span.end, what=each.span.what
+            )
+            for each in read.redactions
+        ],
     )
 
 

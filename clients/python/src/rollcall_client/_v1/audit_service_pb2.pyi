@@ -423,10 +423,15 @@ class GetRecordRequest(_message.Message):
     RECORD_ID_FIELD_NUMBER: _builtins.int
     PARTS_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    MASKED_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
     """Id of the record, or of its explanation."""
     reason: _builtins.str
     """Why they are opened, at most 1,000 characters; required with parts, kept sealed beside the entry of the log."""
+    masked: _builtins.bool
+    """Hide what identifies people in texts, character by character: mail, phone, iban, card, ip, and the operator's own. Parts
+    input, request, scores and attention only. FAILED_PRECONDITION (masked) without it where the server shows no others.
+    """
     @_builtins.property
     def parts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Sealed parts to open: input, request, references, tokens, scores, attention, salt. None if empty."""
@@ -437,14 +442,53 @@ class GetRecordRequest(_message.Message):
         record_id: _builtins.str = ...,
         parts: _abc.Iterable[_builtins.str] | None = ...,
         reason: _builtins.str = ...,
+        masked: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts", "reason", b"reason", "record_id", b"record_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["masked", b"masked", "parts", b"parts", "reason", b"reason", "record_id", b"record_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetRecordRequest: _TypeAlias = GetRecordRequest  # noqa: Y015
+
+@_typing.final
+class Redaction(_message.Message):
+    """A piece of a text that was hidden: offsets stay."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PART_FIELD_NUMBER: _builtins.int
+    FIELD_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    WHAT_FIELD_NUMBER: _builtins.int
+    part: _builtins.str
+    """In which part."""
+    field: _builtins.str
+    """In which of its fields."""
+    start: _builtins.int
+    """First character, in code points."""
+    end: _builtins.int
+    """Behind the last."""
+    what: _builtins.str
+    """What it was taken for."""
+    def __init__(
+        self,
+        *,
+        part: _builtins.str = ...,
+        field: _builtins.str = ...,
+        start: _builtins.int = ...,
+        end: _builtins.int = ...,
+        what: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "field", b"field", "part", b"part", "start", b"start", "what", b"what"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Redaction: _TypeAlias = Redaction  # noqa: Y015
 
 @_typing.final
 class GetRecordResponse(_message.Message):
@@ -458,6 +502,7 @@ class GetRecordResponse(_message.Message):
     EVENTS_FIELD_NUMBER: _builtins.int
     PARTS_FIELD_NUMBER: _builtins.int
     ACCESS_LOG_INDEX_FIELD_NUMBER: _builtins.int
+    REDACTIONS_FIELD_NUMBER: _builtins.int
     envelope: _builtins.str
     """The envelope exactly as it was logged: canonical JSON (RFC 8785)."""
     entry: _builtins.str
@@ -476,6 +521,10 @@ class GetRecordResponse(_message.Message):
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecordPart]:
         """What was opened."""
 
+    @_builtins.property
+    def redactions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Redaction]:
+        """What was hidden, where masked parts were asked for."""
+
     def __init__(
         self,
         *,
@@ -485,10 +534,11 @@ class GetRecordResponse(_message.Message):
         events: _abc.Iterable[Global___Event] | None = ...,
         parts: _abc.Iterable[Global___RecordPart] | None = ...,
         access_log_index: _builtins.int | None = ...,
+        redactions: _abc.Iterable[Global___Redaction] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_access_log_index", b"_access_log_index", "access_log_index", b"access_log_index", "summary", b"summary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_access_log_index", b"_access_log_index", "access_log_index", b"access_log_index", "entry", b"entry", "envelope", b"envelope", "events", b"events", "parts", b"parts", "summary", b"summary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_access_log_index", b"_access_log_index", "access_log_index", b"access_log_index", "entry", b"entry", "envelope", b"envelope", "events", b"events", "parts", b"parts", "redactions", b"redactions", "summary", b"summary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__access_log_index: _TypeAlias = _typing.Literal["access_log_index"]  # noqa: Y015
     _WhichOneofArgType__access_log_index: _TypeAlias = _typing.Literal["_access_log_index", b"_access_log_index"]  # noqa: Y015
@@ -1399,10 +1449,13 @@ class ExportRecordsRequest(_message.Message):
     RECORD_IDS_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    TEXTS_FIELD_NUMBER: _builtins.int
     filter: _builtins.str
     """Where none is named: a filter as of SearchRecords. Everything if that is empty, too."""
     reason: _builtins.str
     """Why, at most 1,000 characters; required, kept sealed."""
+    texts: _builtins.bool
+    """Show the words of inputs in pages, masked; each record that is opened for it gets an entry."""
     @_builtins.property
     def record_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of records or explanations, at most 1,000."""
@@ -1413,10 +1466,11 @@ class ExportRecordsRequest(_message.Message):
         record_ids: _abc.Iterable[_builtins.str] | None = ...,
         filter: _builtins.str = ...,
         reason: _builtins.str = ...,
+        texts: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "reason", b"reason", "record_ids", b"record_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "reason", b"reason", "record_ids", b"record_ids", "texts", b"texts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
