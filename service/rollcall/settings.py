@@ -233,6 +233,8 @@ class AuthSettings:
     jwt_roles_claim: Annotated[str, text("the name of a claim")] = "roles"
     """Where a token has roles; a dot leads into an object."""
     jwt_tenant_claim: Annotated[str, text("the name of a claim")] = "tenant"
+    jwt_sees_claim: Annotated[str | None, text("the name of a claim")] = None
+    """Claim with the tenants whose records somebody may ask of; unset, everybody may ask of all."""
     """Where a token has its tenant; without one its subject is the tenant."""
     dangerously_serve_anyone: Annotated[bool, BOOLEAN] = False
     """Nobody has to say who they are, also beyond the loopback."""

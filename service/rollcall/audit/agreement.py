@@ -35,19 +35,20 @@ def statistics(archive: Archive) -> Statistics:
     """Count. Raises LogUnavailable."""
     state = review_state().label("state")
     with archive.reading() as connection:
-        reached = select(state).select_from(RECORD).subquery()
+        reached = select(state).select_from(RECORD).where(archive.seen()).subquery()
         rows = connection.execute(
             select(reached.c.state, func.count()).where(reached.c.state.is_not(None)).group_by(reached.c.state)
         ).all()
-        late = connection.execute(select(func.count()).select_from(RECORD).where(overdue(archive))).scalar_one()
         seconds = connection.execute(
-            select(EVENT.c.body).where(EVENT.c.about == SECOND, EVENT.c.type == EventKind.REVIEW.value)
+            select(EVENT.c.body).where(
+                EVENT.c.about == SECOND, EVENT.c.type == EventKind.REVIEW.value, archive.told(EVENT.c.record_id)
+            )
         )
         told = [json.loads(body)["details"] for (body,) in seconds]
     pairs = [(each["first"], each["disposition"]) for each in told if each["first"] is not None]
     return Statistics(
         states={ReviewState(name): int(count) for name, count in rows},
-        overdue=int(late),
+        overdue=count_overdue(archive),
         pairs=len(pairs),
         agreed=sum(first == second for first, second in pairs),
         kappa=cohens_kappa(pairs),
@@ -57,7 +58,8 @@ def statistics(archive: Archive) -> Statistics:
 def count_overdue(archive: Archive) -> int:
     """Count the reviews that are overdue. Raises LogUnavailable."""
     with archive.reading() as connection:
-        return int(connection.execute(select(func.count()).select_from(RECORD).where(overdue(archive))).scalar_one())
+        late = select(func.count()).select_from(RECORD).where(archive.seen(), overdue(archive))
+        return int(connection.execute(late).scalar_one())
 
 
 def cohens_kappa(pairs: Sequence[tuple[str, str]]) -> float | None:

@@ -117,6 +117,9 @@ def _erase_options(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--record", metavar="ID", help="one record")
     what.add_argument("--subject", metavar="REF", help="every record about a person, by what callers call them")
+    parser.add_argument(
+        "--tenant", help="with --subject, whose: where several tenants have records about such a person"
+    )
     parser.add_argument("--ground", choices=GROUNDS, required=True, help="why, in one word")
     parser.add_argument("--reason", required=True, help=f"why, in your words; {REASON}")
     parser.add_argument("--out", type=Path, metavar="FILE", help="where the certificate goes")
@@ -129,7 +132,7 @@ def _erase(client: AuditClient, options: argparse.Namespace) -> Any:
     if options.record:
         certificate = client.erase_record(options.record, ground, options.reason)
     else:
-        certificate = client.erase_subject(options.subject, ground, options.reason)
+        certificate = client.erase_subject(options.subject, ground, options.reason, tenant=options.tenant)
     if options.out is not None:
         options.out.write_text(telling.written(certificate) + "\n", encoding="utf-8")
     return certificate

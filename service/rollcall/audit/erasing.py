@@ -63,16 +63,33 @@ def erase_record(
 
 
 def erase_subject(
-    archive: Archive, subject_ref: str, ground: Ground, reason: str, actor: str, once: Once | None = None
+    archive: Archive,
+    subject_ref: str,
+    ground: Ground,
+    reason: str,
+    actor: str,
+    once: Once | None = None,
+    tenant: str | None = None,
 ) -> Erased:
     """Erase every record about a person, and the person's keys. All of them, or none.
 
+    The same name is another person's with another `tenant`: which one must be said where there are several.
     What was done `once` is about this person if nothing is left about them: nothing else says whom it was about.
     Raises RecordNotFound where nothing is left about this person, Blocked where a record is held, LogUnavailable.
     """
-    digest = index_digest(index_key(archive.operator), ReferenceKind.SUBJECT, subject_ref)
+    key = index_key(archive.operator)
     with archive.acting(once) as acting:
-        record_ids = queries.named(acting.connection, ReferenceKind.SUBJECT, digest)
+        found = {
+            each: queries.named(
+                acting.connection, ReferenceKind.SUBJECT, index_digest(key, ReferenceKind.SUBJECT, subject_ref, each)
+            )
+            for each in archive.tenants(acting.connection)
+            if tenant is None or each == tenant
+        }
+        about = {each: ids for each, ids in found.items() if ids}
+        if len(about) > 1:
+            raise Blocked("tenant", f"several tenants have records about this subject: {', '.join(about)[:200]}")
+        record_ids = next(iter(about.values()), [])
         if acting.before is not None:
             if record_ids:
                 raise Blocked("idempotency_key", "this key was used before, and there are records about this subject")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from rollcall.audit.archive import Archive
 from rollcall.audit.schema import EVENT, LEAF, RECORD
@@ -30,7 +30,7 @@ def entries(archive: Archive, start: int) -> list[Entry]:
             select(LEAF.c.leaf_index, LEAF.c.entry, RECORD.c.envelope, EVENT.c.body)
             .outerjoin(RECORD, RECORD.c.record_id == LEAF.c.record_id)
             .outerjoin(EVENT, EVENT.c.leaf_index == LEAF.c.leaf_index)
-            .where(LEAF.c.leaf_index >= start)
+            .where(LEAF.c.leaf_index >= start, archive.told(func.coalesce(LEAF.c.record_id, EVENT.c.record_id)))
             .order_by(LEAF.c.leaf_index)
             .limit(BATCH)
         ).all()

@@ -68,7 +68,7 @@ def release(
     """End a matter's hold of records, of all that it holds if none is named. Raises RecordNotFound, LogUnavailable."""
 
     def wanted(connection: Connection) -> list[str]:
-        return [archive.find(connection, name) for name in names] or _about(connection, matter)
+        return [archive.find(connection, name) for name in names] or _about(archive, connection, matter)
 
     return _change(archive, EventKind.RELEASE, matter, wanted, reason, actor, once)
 
@@ -113,10 +113,12 @@ def _changed_before(connection: Connection, before: Before) -> Held:
     return Held(records=tuple(str(record_id) for (record_id,) in rows), log_index=last)
 
 
-def _about(connection: Connection, matter: str) -> list[str]:
+def _about(archive: Archive, connection: Connection, matter: str) -> list[str]:
     kinds = (EventKind.HOLD.value, EventKind.RELEASE.value)
     rows = connection.execute(
-        select(EVENT.c.record_id).where(EVENT.c.about == matter, EVENT.c.type.in_(kinds)).distinct()
+        select(EVENT.c.record_id)
+        .where(EVENT.c.about == matter, EVENT.c.type.in_(kinds), archive.told(EVENT.c.record_id))
+        .distinct()
     )
     return [str(record_id) for (record_id,) in rows if record_id is not None]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from rollcall.audit import queries
 from rollcall.audit.archive import Archive
@@ -14,10 +14,10 @@ from rollcall.audit.masking import Masked, Redaction, masked
 from rollcall.audit.merkle import consistency_proof
 from rollcall.audit.parts import SALT
 from rollcall.audit.queries import Kept, Signed
-from rollcall.audit.schema import EVENT
+from rollcall.audit.schema import EVENT, LEAF
 from rollcall.audit.sealing import SealError, unseal
 from rollcall.audit.searching import Summary, summary
-from rollcall.domain.errors import Blocked, InvalidInput
+from rollcall.domain.errors import Blocked, InvalidInput, RecordNotFound
 
 MAX_EVENTS = 1_000
 
@@ -108,15 +108,18 @@ def open_parts(archive: Archive, connection: Connection, record_id: str, wanted:
 def happened(
     connection: Connection,
     *,
+    told: ColumnElement[bool] | None = None,
     record_id: str | None = None,
     kind: EventKind | None = None,
     before: int | None = None,
     most: int = MAX_EVENTS,
 ) -> tuple[Happened, ...]:
-    """Give events, newest first: of a record, of a kind, before an index."""
+    """Give events, newest first: those that are `told`, of a record, of a kind, before an index."""
     rows = select(EVENT.c.leaf_index, EVENT.c.body).order_by(EVENT.c.leaf_index.desc()).limit(most)
     if record_id is not None:
         rows = rows.where(EVENT.c.record_id == record_id)
+    if told is not None:
+        rows = rows.where(told)
     if kind is not None:
         rows = rows.where(EVENT.c.type == kind.value)
     if before is not None:
@@ -131,7 +134,16 @@ def prove(archive: Archive, index: int) -> tuple[bytes, str]:
         if signed is None or index >= signed.size:
             message = "the entry is not under a checkpoint yet; try again in a few seconds"
             raise Blocked("checkpoint", message)
+        if archive.sees is not None and not _told(archive, connection, index):
+            raise RecordNotFound
         return queries.entry(connection, index), queries.proof(connection, index, signed).text()
+
+
+def _told(archive: Archive, connection: Connection, index: int) -> bool:
+    """Whether an entry is about a record that is here for whoever asks."""
+    found = select(LEAF.c.leaf_index).outerjoin(EVENT, EVENT.c.leaf_index == LEAF.c.leaf_index)
+    record_id = func.coalesce(LEAF.c.record_id, EVENT.c.record_id)
+    return connection.execute(found.where(LEAF.c.leaf_index == index, archive.told(record_id))).first() is not None
 
 
 def index_of(archive: Archive, name: str) -> int:

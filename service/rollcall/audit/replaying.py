@@ -23,6 +23,7 @@ from rollcall.audit.records import open_parts
 from rollcall.audit.sealing import commitment
 from rollcall.domain.errors import Blocked, InvalidInput
 from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
+from rollcall.domain.identity import Identity
 from rollcall.domain.inputs import ModelInput, Target, TextInput, Threshold, TokensInput
 from rollcall.domain.maps import HeadFusion, MapKind, MapOptions
 from rollcall.domain.model import ModelCard
@@ -106,6 +107,7 @@ class Replayer:
                 reported_score=_number(body["request"]["reported"]["score"]),
                 check_level=level,
                 retrospective_of=record_id,
+                caller=Identity(name="", tenant=body["governance"].get("tenant", ""), roles=frozenset()),
             )
         )
 

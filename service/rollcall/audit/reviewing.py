@@ -87,6 +87,7 @@ def list_reviews(archive: Archive, state: ReviewState | None, *, late: bool = Fa
             select(RECORD.c.record_id)
             .join(LEAF, LEAF.c.record_id == RECORD.c.record_id)
             .where(
+                archive.seen(),
                 reached.is_not(None) if state is None else reached == state.value,
                 *([overdue(archive)] if late else []),
             )

@@ -37,6 +37,7 @@ COLUMNS: dict[str, Callable[[Kept, Mapping[str, Any]], object]] = {
     "mode": lambda _, body: body["governance"]["mode"],
     "erased": lambda kept, _: kept.wrapped_key is None,
     "envelope_sha256": lambda kept, _: kept.envelope_sha256,
+    "tenant": lambda _, body: body["governance"].get("tenant"),
 }
 """The table's columns, in their order; new ones come at the end."""
 

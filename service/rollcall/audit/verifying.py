@@ -60,6 +60,11 @@ def blob(value: object) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode()
 
 
+def column_of(row: Mapping[str, Any], name: str) -> object:
+    """A column's value; None where the database is of a version that did not have it yet."""
+    return row[name] if name in row.keys() else None  # noqa: SIM118 - sqlite3.Row is no container of its names
+
+
 def parse_object(data: bytes) -> dict[str, Any] | None:
     """Read a JSON object; None where there is none."""
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rollcall.audit.sealing import index_key
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
     from grpc import aio
 
+    from rollcall.audit.archive import Archive
     from rollcall.audit.events import Once
     from rollcall.audit.replaying import Replayer
     from rollcall.edge.port import ServicePort
@@ -35,11 +37,20 @@ class Desk(audit_service_pb2_grpc.AuditServiceServicer):
     """
 
     def __init__(self, replayer: Replayer, port: ServicePort, closing: asyncio.Event) -> None:
-        self._archive = replayer.archive
-        self._replayer = replayer
+        self._whole = replayer
         self._port = port
         self._closing = closing
         self._followers = Places("streams of the log")
+
+    @property
+    def _archive(self) -> Archive:
+        """The log as whoever makes the call that is being answered sees it."""
+        return self._whole.archive.seen_by(current().sees)
+
+    @property
+    def _replayer(self) -> Replayer:
+        """The same for what is answered by the models."""
+        return replace(self._whole, archive=self._archive)
 
     @property
     def _actor(self) -> str:

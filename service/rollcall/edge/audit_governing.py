@@ -38,10 +38,11 @@ class Governing(Desk):
         """Erase what is about a person."""
         del context
         subject, ground = convert.subject(request.subject_ref), convert.ground(request.ground)
+        tenant = request.tenant if request.HasField("tenant") else None
         reason, once = convert.reason(request.reason), self._once(request)
 
         def work(actor: str) -> audit_service_pb2.EraseSubjectResponse:
-            erased = erasing.erase_subject(self._archive, subject, ground, reason, actor, once)
+            erased = erasing.erase_subject(self._archive, subject, ground, reason, actor, once, tenant)
             return audit_service_pb2.EraseSubjectResponse(certificate=self._certificate(erased))
 
         return await self._ask(work)
@@ -89,9 +90,10 @@ class Governing(Desk):
         return await self._ask(work)
 
     def _certificate(self, erased: Erased) -> audit_service_pb2.ErasureCertificate:
-        """Sign the log, so that the erasure can be proved at once."""
-        self._archive.sign()
-        entry, proof = records.prove(self._archive, erased.log_index)
-        with self._archive.reading() as connection:
+        """Sign the log, so that the erasure can be proved at once, also to whoever does not see all of it."""
+        whole = self._whole.archive
+        whole.sign()
+        entry, proof = records.prove(whole, erased.log_index)
+        with whole.reading() as connection:
             (event,) = records.happened(connection, before=erased.log_index + 1, most=1)
-        return convert.certificate(erased, event.body, entry, proof, self._archive.verifier.line())
+        return convert.certificate(erased, event.body, entry, proof, whole.verifier.line())

@@ -33,6 +33,9 @@ class AuditServiceStub:
     is missing; FAILED_PRECONDITION names what stands in the way; UNAVAILABLE where the log's database does not answer;
     UNIMPLEMENTED where the server keeps no records.
 
+    Records of tenants whom somebody may not see are not there for them: NOT_FOUND, and in no list. VerifyLog and ApplyRetention
+    are about all, and PERMISSION_DENIED to whoever does not see all.
+
     What changes something takes an idempotency key. A request that comes again with the same key from the same caller is
     answered from what was done; another request with that key is FAILED_PRECONDITION (idempotency_key).
     """
@@ -182,6 +185,9 @@ class AuditServiceServicer:
     Errors: INVALID_ARGUMENT names the field; NOT_FOUND for what the log does not have; PERMISSION_DENIED for a role that
     is missing; FAILED_PRECONDITION names what stands in the way; UNAVAILABLE where the log's database does not answer;
     UNIMPLEMENTED where the server keeps no records.
+
+    Records of tenants whom somebody may not see are not there for them: NOT_FOUND, and in no list. VerifyLog and ApplyRetention
+    are about all, and PERMISSION_DENIED to whoever does not see all.
 
     What changes something takes an idempotency key. A request that comes again with the same key from the same caller is
     answered from what was done; another request with that key is FAILED_PRECONDITION (idempotency_key).
@@ -522,6 +528,9 @@ class AuditService:
     Errors: INVALID_ARGUMENT names the field; NOT_FOUND for what the log does not have; PERMISSION_DENIED for a role that
     is missing; FAILED_PRECONDITION names what stands in the way; UNAVAILABLE where the log's database does not answer;
     UNIMPLEMENTED where the server keeps no records.
+
+    Records of tenants whom somebody may not see are not there for them: NOT_FOUND, and in no list. VerifyLog and ApplyRetention
+    are about all, and PERMISSION_DENIED to whoever does not see all.
 
     What changes something takes an idempotency key. A request that comes again with the same key from the same caller is
     answered from what was done; another request with that key is FAILED_PRECONDITION (idempotency_key).

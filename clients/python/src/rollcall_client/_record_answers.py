@@ -205,6 +205,7 @@ def summary(found: audit_service_pb2.RecordSummary) -> records.RecordSummary:
         erased=found.erased,
         held=found.held,
         review=found.review,
+        tenant=found.tenant,
     )
 
 

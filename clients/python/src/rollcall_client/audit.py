@@ -232,11 +232,24 @@ class AuditClient(Client):
         return self._asked(calls.ERASE_RECORD, request)
 
     def erase_subject(
-        self, subject_ref: str, ground: ErasureGround, reason: str, *, idempotency_key: str = ""
+        self,
+        subject_ref: str,
+        ground: ErasureGround,
+        reason: str,
+        *,
+        tenant: str | None = None,
+        idempotency_key: str = "",
     ) -> ErasureCertificate:
-        """Erase every record about a person for good, or none; FailedPrecondition where a matter holds one."""
+        """Erase every record about a person for good, or none; FailedPrecondition where a matter holds one.
+
+        The same name is another person's with another `tenant`: say whose, where several have records about it.
+        """
         request = wire.EraseSubjectRequest(
-            subject_ref=subject_ref, ground=_Ground(ground.value), reason=reason, idempotency_key=idempotency_key
+            subject_ref=subject_ref,
+            ground=_Ground(ground.value),
+            reason=reason,
+            tenant=tenant,
+            idempotency_key=idempotency_key,
         )
         return self._asked(calls.ERASE_SUBJECT, request)
 

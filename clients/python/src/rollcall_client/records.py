@@ -44,6 +44,7 @@ class RecordSummary:
     erased: bool
     held: bool
     review: str
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

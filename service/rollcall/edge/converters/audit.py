@@ -152,6 +152,7 @@ def summary(found: Summary) -> audit_service_pb2.RecordSummary:
         erased=found.erased,
         held=found.held,
         review=found.review or "",
+        tenant=columns["tenant"] or "",
     )
 
 

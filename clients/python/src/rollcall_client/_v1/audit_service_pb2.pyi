@@ -300,6 +300,7 @@ class RecordSummary(_message.Message):
     ERASED_FIELD_NUMBER: _builtins.int
     HELD_FIELD_NUMBER: _builtins.int
     REVIEW_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
     """Its id."""
     log_index: _builtins.int
@@ -330,6 +331,8 @@ class RecordSummary(_message.Message):
     """Whether a matter holds it."""
     review: _builtins.str
     """State of its review; empty where nobody has looked into it."""
+    tenant: _builtins.str
+    """Whose it is: the tenant of whoever asked for the answer; empty where nobody had to say who they are."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When it was made."""
@@ -353,10 +356,11 @@ class RecordSummary(_message.Message):
         erased: _builtins.bool = ...,
         held: _builtins.bool = ...,
         review: _builtins.str = ...,
+        tenant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "erased", b"erased", "explanation_id", b"explanation_id", "flag", b"flag", "held", b"held", "log_index", b"log_index", "mismatch", b"mismatch", "mode", b"mode", "model", b"model", "model_digest", b"model_digest", "predicted", b"predicted", "reason", b"reason", "record_id", b"record_id", "review", b"review", "type", b"type", "usable_for_notice", b"usable_for_notice"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "erased", b"erased", "explanation_id", b"explanation_id", "flag", b"flag", "held", b"held", "log_index", b"log_index", "mismatch", b"mismatch", "mode", b"mode", "model", b"model", "model_digest", b"model_digest", "predicted", b"predicted", "reason", b"reason", "record_id", b"record_id", "review", b"review", "tenant", b"tenant", "type", b"type", "usable_for_notice", b"usable_for_notice"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -556,7 +560,7 @@ class SearchRecordsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     filter: _builtins.str
-    """Comparisons with AND, OR, NOT and parentheses, e.g. flag = unfaithful AND time >= 2026-01-01. Fields: record, explanation, type, time, model, digest, policy, predicted, flag, reason, mode, notice, mismatch, erased, held, review, subject, decision. Everything if empty."""
+    """Comparisons with AND, OR, NOT and parentheses, e.g. flag = unfaithful AND time >= 2026-01-01. Fields: record, explanation, type, time, model, digest, policy, predicted, flag, reason, mode, notice, mismatch, tenant, erased, held, review, subject, decision. Everything if empty."""
     page_size: _builtins.int
     """Most records of a page, at most 1,000; 50 if 0."""
     page_token: _builtins.str
@@ -986,6 +990,7 @@ class EraseSubjectRequest(_message.Message):
     GROUND_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
     subject_ref: _builtins.str
     """What callers call the person; neither logged nor kept."""
     ground: Global___ErasureGround.ValueType
@@ -994,6 +999,8 @@ class EraseSubjectRequest(_message.Message):
     """The same in words, at most 1,000 characters; required, kept sealed."""
     idempotency_key: _builtins.str
     """Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none."""
+    tenant: _builtins.str
+    """Of which tenant, where several have such a subject: their names are their own."""
     def __init__(
         self,
         *,
@@ -1001,12 +1008,15 @@ class EraseSubjectRequest(_message.Message):
         ground: Global___ErasureGround.ValueType = ...,
         reason: _builtins.str = ...,
         idempotency_key: _builtins.str = ...,
+        tenant: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_tenant", b"_tenant", "tenant", b"tenant"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ground", b"ground", "idempotency_key", b"idempotency_key", "reason", b"reason", "subject_ref", b"subject_ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_tenant", b"_tenant", "ground", b"ground", "idempotency_key", b"idempotency_key", "reason", b"reason", "subject_ref", b"subject_ref", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__tenant: _TypeAlias = _typing.Literal["tenant"]  # noqa: Y015
+    _WhichOneofArgType__tenant: _TypeAlias = _typing.Literal["_tenant", b"_tenant"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tenant) -> _WhichOneofReturnType__tenant | None: ...
 
 Global___EraseSubjectRequest: _TypeAlias = EraseSubjectRequest  # noqa: Y015
 
