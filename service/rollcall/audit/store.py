@@ -158,6 +158,7 @@ class Store:
         numbered = [
             Numbered(
                 record=record,
+                body=json.loads(record.envelope),
                 index=size + offset,
                 dead=record.subject_key is not None and record.subject_key.key_id in destroyed,
             )
