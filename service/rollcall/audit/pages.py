@@ -26,7 +26,7 @@ body{font:15px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding
 h1{font-size:1.1rem;margin:0}h2{font-size:1rem;margin:1.4rem 0 .3rem;border-bottom:1px solid #999}
 .verdict{border:3px solid #111;padding:.8rem 1rem;margin:0 0 1rem}
 .verdict p{margin:.2rem 0}.flag{font-size:1.7rem;font-weight:700}
-.doubtful{background:repeating-linear-gradient(135deg,#fff 0 9px,#e4e4e4 9px 12px)}
+.doubtful{print-color-adjust:exact;background:repeating-linear-gradient(135deg,#fff 0 9px,#e4e4e4 9px 12px)}
 table{border-collapse:collapse;width:100%;font-size:.85rem}th,td{border:1px solid #999;padding:.2rem .4rem;
 text-align:left;vertical-align:top;overflow-wrap:anywhere}th{background:#eee}
 dl{display:grid;grid-template-columns:11rem 1fr;gap:.1rem .8rem;margin:0}dd{margin:0;overflow-wrap:anywhere}
@@ -151,7 +151,7 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator
 
 def _alignment(told: Mapping[str, Any]) -> str:
     found = told["verdict"]["alignment"]
-    return "none" if found is None else f"{found['value']} +- {found['width']}"
+    return "none" if found is None else f"{found['value']} \u00b1 {found['width']}"
 
 
 def _top(heaviest: Sequence[Mapping[str, Any]], words: Sequence[str] | None) -> str:
