@@ -36,8 +36,9 @@ class AuditServiceStub:
     Records of tenants whom somebody may not see are not there for them: NOT_FOUND, and in no list. VerifyLog and ApplyRetention
     are about all, and PERMISSION_DENIED to whoever does not see all.
 
-    What changes something takes an idempotency key. A request that comes again with the same key from the same caller is
-    answered from what was done; another request with that key is FAILED_PRECONDITION (idempotency_key).
+    Reviews, holds and erasures take an idempotency key. A request that comes again with the same key from the same caller is
+    answered from what was done; another request with that key is FAILED_PRECONDITION (idempotency_key). ApplyRetention erases
+    nothing twice by itself; replays, explanations and exports are made anew, and logged each time.
     """
 
     def __init__(self, channel):
@@ -189,8 +190,9 @@ class AuditServiceServicer:
     Records of tenants whom somebody may not see are not there for them: NOT_FOUND, and in no list. VerifyLog and ApplyRetention
     are about all, and PERMISSION_DENIED to whoever does not see all.
 
-    What changes something takes an idempotency key. A request that comes again with the same key from the same caller is
-    answered from what was done; another request with that key is FAILED_PRECONDITION (idempotency_key).
+    Reviews, holds and erasures take an idempotency key. A request that comes again with the same key from the same caller is
+    answered from what was done; another request with that key is FAILED_PRECONDITION (idempotency_key). ApplyRetention erases
+    nothing twice by itself; replays, explanations and exports are made anew, and logged each time.
     """
 
     def GetRecord(self, request, context):
@@ -532,8 +534,9 @@ class AuditService:
     Records of tenants whom somebody may not see are not there for them: NOT_FOUND, and in no list. VerifyLog and ApplyRetention
     are about all, and PERMISSION_DENIED to whoever does not see all.
 
-    What changes something takes an idempotency key. A request that comes again with the same key from the same caller is
-    answered from what was done; another request with that key is FAILED_PRECONDITION (idempotency_key).
+    Reviews, holds and erasures take an idempotency key. A request that comes again with the same key from the same caller is
+    answered from what was done; another request with that key is FAILED_PRECONDITION (idempotency_key). ApplyRetention erases
+    nothing twice by itself; replays, explanations and exports are made anew, and logged each time.
     """
 
     @staticmethod

@@ -37,8 +37,9 @@ class AuditServiceStub:
     Records of tenants whom somebody may not see are not there for them: NOT_FOUND, and in no list. VerifyLog and ApplyRetention
     are about all, and PERMISSION_DENIED to whoever does not see all.
 
-    What changes something takes an idempotency key. A request that comes again with the same key from the same caller is
-    answered from what was done; another request with that key is FAILED_PRECONDITION (idempotency_key).
+    Reviews, holds and erasures take an idempotency key. A request that comes again with the same key from the same caller is
+    answered from what was done; another request with that key is FAILED_PRECONDITION (idempotency_key). ApplyRetention erases
+    nothing twice by itself; replays, explanations and exports are made anew, and logged each time.
     """
 
     @_typing.overload
@@ -120,8 +121,9 @@ class AuditServiceAsyncStub(AuditServiceStub):
     Records of tenants whom somebody may not see are not there for them: NOT_FOUND, and in no list. VerifyLog and ApplyRetention
     are about all, and PERMISSION_DENIED to whoever does not see all.
 
-    What changes something takes an idempotency key. A request that comes again with the same key from the same caller is
-    answered from what was done; another request with that key is FAILED_PRECONDITION (idempotency_key).
+    Reviews, holds and erasures take an idempotency key. A request that comes again with the same key from the same caller is
+    answered from what was done; another request with that key is FAILED_PRECONDITION (idempotency_key). ApplyRetention erases
+    nothing twice by itself; replays, explanations and exports are made anew, and logged each time.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -199,8 +201,9 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
     Records of tenants whom somebody may not see are not there for them: NOT_FOUND, and in no list. VerifyLog and ApplyRetention
     are about all, and PERMISSION_DENIED to whoever does not see all.
 
-    What changes something takes an idempotency key. A request that comes again with the same key from the same caller is
-    answered from what was done; another request with that key is FAILED_PRECONDITION (idempotency_key).
+    Reviews, holds and erasures take an idempotency key. A request that comes again with the same key from the same caller is
+    answered from what was done; another request with that key is FAILED_PRECONDITION (idempotency_key). ApplyRetention erases
+    nothing twice by itself; replays, explanations and exports are made anew, and logged each time.
     """
 
     @_abc_1.abstractmethod

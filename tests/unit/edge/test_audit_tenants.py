@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,20 +14,17 @@ import grpc
 import pytest
 from grpc import aio
 
-from rollcall.audit.accepted import Accepted
 from rollcall.audit.database import FILE
-from rollcall.audit.erasing import Ground, erase_subject
 from rollcall.audit.reviewing import Doing, act
 from rollcall.audit.reviews import ReviewAction
-from rollcall.audit.searching import search
-from rollcall.domain.errors import Blocked, RecordNotFound
-from rollcall.domain.identity import Identity, Role
+from rollcall.domain.identity import Role
 from rollcall.edge.access.callers import parse_callers, token_digest
 from rollcall.settings import AuthSettings, GrpcSettings
 from rollcall.v1 import audit_service_pb2, audit_service_pb2_grpc
 from tests.unit.audit import samples
 from tests.unit.audit.archives import ANNA, check, open_archive
 from tests.unit.audit.test_replaying import House, replayer
+from tests.unit.audit.test_tenants import OUR_RECORD, OURS, THEIR_RECORD
 from tests.unit.edge.fakes import FakeHouse, open_door
 
 if TYPE_CHECKING:
@@ -41,24 +37,10 @@ if TYPE_CHECKING:
 
 SERVICE = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]
 METHODS = {method.name: method for method in SERVICE.methods}
-OURS, THEIRS = "ours", "theirs"
 WHOLE = {"VerifyLog", "ApplyRetention"}
 """About all records, or none."""
 OPEN = {"GetCheckpoint"}
 """Tells nothing of any record but how many entries there are."""
-
-
-def of(tenant: str, number: int) -> Accepted:
-    """Record a decision about a person whom both tenants call alike."""
-    told = samples.explained(decision_ref=samples.DECISION, subject_ref=samples.SUBJECT)
-    caller = Identity(name="backend", tenant=tenant, roles=frozenset())
-    request = replace(told.request, caller=caller)
-    return samples.recorded(
-        replace(told, request=request, explanation=replace(told.explanation, explanation_id=f"e-{number}")), number
-    )
-
-
-OUR_RECORD, THEIR_RECORD = of(OURS, 0), of(THEIRS, 1)
 
 
 @asynccontextmanager
@@ -150,25 +132,6 @@ async def test_nothing_of_others_is_in_a_list_or_stream(tmp_path: Path) -> None:
             else:
                 with pytest.raises(aio.AioRpcError, match="no such record"):
                     await call
-
-
-def test_the_same_name_is_another_persons_with_another_tenant(tmp_path: Path) -> None:
-    """Searching finds those of whom one sees; erasing one tenant's person leaves the other's, key and all."""
-    asked_for = f'subject = "{samples.SUBJECT}"'
-    with open_archive(tmp_path / FILE, OUR_RECORD, THEIR_RECORD) as archive:
-        ours = archive.seen_by(frozenset({OURS}))
-        nobodys = archive.seen_by(frozenset())
-        assert [len(search(seen, asked_for, 9, "").records) for seen in (archive, ours, nobodys)] == [2, 1, 0]
-        assert [len(search(archive, f"tenant = {tenant}", 9, "").records) for tenant in (OURS, "none")] == [1, 0]
-        with pytest.raises(Blocked, match="several tenants have records about this subject: ours, theirs"):
-            erase_subject(archive, samples.SUBJECT, Ground.PERSON, "why", ANNA)
-        with pytest.raises(RecordNotFound):
-            erase_subject(nobodys, samples.SUBJECT, Ground.PERSON, "why", ANNA)
-        with pytest.raises(RecordNotFound):
-            erase_subject(ours, samples.SUBJECT, Ground.PERSON, "why", ANNA, tenant=THEIRS)
-        assert erase_subject(ours, samples.SUBJECT, Ground.PERSON, "why", ANNA).records == (OUR_RECORD.record_id,)
-        assert [found.erased for found in search(archive, "", 9, "").records] == [False, True]
-        assert check(archive).problems == []
 
 
 def test_whom_one_sees_is_in_the_file_of_callers() -> None:
