@@ -156,8 +156,11 @@ Digest: TypeAlias = Callable[[ReferenceKind, str], Sequence[bytes]]
 
 
 def _asked(archive: Archive, connection: Connection, wanted: Filter) -> ColumnElement[bool]:
-    key, tenants = index_key(archive.operator), archive.tenants(connection)
-    return condition(wanted, lambda kind, name: [index_digest(key, kind, name, tenant) for tenant in tenants])
+    """Write a filter as SQL; tenants are only looked up for names."""
+    key = index_key(archive.operator)
+    return condition(
+        wanted, lambda kind, name: [index_digest(key, kind, name, tenant) for tenant in archive.tenants(connection)]
+    )
 
 
 def condition(wanted: Filter, digests: Digest) -> ColumnElement[bool]:
