@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Self, TextIO
 
-    from rollcall_client import Client, Explanation, MapRecord, Model, ModelRecord, Progress
+    from rollcall_client import AuditClient, Client, Explanation, MapRecord, Model, ModelRecord, Progress
     from rollcall_client import RollcallError as CallFailed
 
 Answer = TypeVar("Answer")
@@ -661,8 +661,16 @@ def _audit_options(parser: argparse.ArgumentParser) -> None:
 def _ask_of_records(asked: Asked, options: argparse.Namespace) -> int:
     from rollcall_client import AuditClient
 
+    if asked.each:
+        return _ask(options, lambda client: _tell_each(asked, client, options), AuditClient)
     told = _ask(options, lambda client: asked.question(client, options), AuditClient)
     print(telling.written(told) if options.json else "\n".join(asked.lines(told)))
+    return DONE
+
+
+def _tell_each(asked: Asked, client: AuditClient, options: argparse.Namespace) -> int:
+    for each in asked.question(client, options):
+        print(*asked.lines(each), sep="\n", flush=True)
     return DONE
 
 

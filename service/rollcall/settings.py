@@ -237,6 +237,8 @@ class AuthSettings:
     jwt_roles_claim: Annotated[str, text("the name of a claim")] = "roles"
     """Where a token has roles; a dot leads into an object."""
     jwt_tenant_claim: Annotated[str, text("the name of a claim")] = "tenant"
+    jwt_sees_claim: Annotated[str | None, text("the name of a claim")] = None
+    """Claim with the tenants whose records somebody may ask of; unset, everybody may ask of all."""
     """Where a token has its tenant; without one its subject is the tenant."""
     dangerously_serve_anyone: Annotated[bool, BOOLEAN] = False
     """Nobody has to say who they are, also beyond the loopback."""
@@ -387,10 +389,30 @@ class AuditSettings:
     """Whether the records are served on the gRPC port; unset, on the loopback or where callers say who they are."""
     four_eyes: Annotated[bool, BOOLEAN] = True
     """Nobody approves the decision of a review that they decided themselves."""
+    unmasked: Annotated[bool, BOOLEAN] = True
+    """Whether sealed texts may be shown without masks, too."""
+    patterns: Annotated[Path | None, PATH] = None
+    """File of further patterns to mask, TOML with NAME = 'REGULAR EXPRESSION': customer numbers, say."""
+    review_unfaithful: Annotated[bool, BOOLEAN] = False
+    """A review is opened of each record that is UNFAITHFUL."""
+    review_mismatch: Annotated[bool, BOOLEAN] = False
+    """A review is opened of each record whose caller acted on something else."""
+    review_margin: Annotated[float | None, RATE] = None
+    """A review is opened of each record whose decision has log-odds closer to 0 than this."""
+    review_share: Annotated[float, SHARE_OR_NONE] = 0.0
+    """Share of all records, whatever their flag, of which a review is opened."""
+    review_second_share: Annotated[float, SHARE_OR_NONE] = 0.0
+    """Share of reviews that get a second opinion of somebody who does not know the first."""
+    review_days: Annotated[int, whole(1, 3650)] = 30
+    """A review that is open for longer is overdue."""
     explanation_days: Annotated[int | None, DAYS] = None
     """For how long the sealed parts of explanations are kept; for ever if unset. A model may have its own."""
     decision_days: Annotated[int | None, DAYS] = None
     """The same of decisions that were not explained."""
+    retention_hours: Annotated[float | None, RATE] = None
+    """Between two times that the server erases what was kept long enough; only when it is asked to, if unset."""
+    replays_per_hour: Annotated[float | None, RATE] = None
+    """How many records of those held in full each process draws and works out again while nobody waits."""
     max_spool_bytes: Annotated[int, whole(1 << 20, 2**63 - 1)] = 1 << 30
     """Room for records that the database has not taken yet."""
 

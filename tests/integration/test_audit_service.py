@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from rollcall.__main__ import main
 from rollcall.audit.merkle import leaf_hash
 from rollcall.audit.notes import Proof, Verifier
 from rollcall.demo.server import ServerProcess, server_process
@@ -185,7 +188,13 @@ def test_a_person_is_erased_unless_held(desk: Desk) -> None:
     assert desk.client.release_hold("case 12", "settled").records == 1
     with pytest.raises(InvalidArgument, match="reason"):
         desk.client.erase_subject(PERSON, ErasureGround.PERSON, "")
-    certificate = desk.client.erase_subject(PERSON, ErasureGround.PERSON, "a letter")
+    certificate = desk.client.erase_subject(PERSON, ErasureGround.PERSON, "a letter", idempotency_key="letter 17")
+    again = desk.client.erase_subject(PERSON, ErasureGround.PERSON, "the same letter", idempotency_key="letter 17")
+    assert (again.erasure_id, again.records, again.event) == (certificate.erasure_id, 3, certificate.event)
+    with pytest.raises(FailedPrecondition, match="used for another request"):
+        desk.client.erase_subject(PERSON, ErasureGround.MISTAKE, "another", idempotency_key="letter 17")
+    with pytest.raises(NotFound):
+        desk.client.erase_subject(PERSON, ErasureGround.PERSON, "a letter")
     assert certificate.records == 3
     key = Verifier.parse(certificate.verifier_key)
     assert json.loads(certificate.entry)["event_sha256"] == sha256(certificate.event.encode()).hexdigest()
@@ -213,3 +222,29 @@ def test_the_servers_log_tells_calls_and_no_names(desk: Desk) -> None:
     assert "SearchRecords" in {line.get("method") for line in lines}
     assert PERSON not in desk.server.log.read_text()
     assert "a complaint" not in desk.server.log.read_text()
+
+
+def test_records_are_taken_away_and_verified_elsewhere(
+    desk: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One zip, whose manifest the log names; it verifies where only cryptography is installed, and quotes nobody."""
+    exported = desk.client.export("an inquiry", record_ids=[desk.explained, desk.decided])
+    (event,) = desk.client.events(kind=EventType.EXPORT)
+    assert (event.log_index, event.what["details"]["manifest_sha256"]) == (
+        exported.header.log_index,
+        exported.header.manifest_sha256,
+    )
+    with zipfile.ZipFile(io.BytesIO(exported.zip)) as archive:
+        archive.extractall(tmp_path / "evidence")
+    files = [path.read_bytes() for path in (tmp_path / "evidence").rglob("*") if path.is_file()]
+    assert sha256((tmp_path / "evidence" / "manifest.note").read_bytes()).hexdigest() == exported.header.manifest_sha256
+    assert not any(word in data for data in files for word in (b"Zarathustra", PERSON.encode(), DECISION.encode()))
+    key = (desk.directory / "log.vkey").read_text().strip()
+    assert main(["audit", "verify", str(tmp_path / "evidence"), "--key", key]) == 0
+    assert "2 records" in capsys.readouterr().out
+    asked = ["audit", "bundle", "--record", desk.other, "--reason", "a check", "--out", str(tmp_path / "one.zip")]
+    assert main([*asked, "--target", desk.server.target]) == 0
+    assert "1 record under the checkpoint" in capsys.readouterr().out
+    assert zipfile.is_zipfile(tmp_path / "one.zip")
+    with pytest.raises(InvalidArgument, match="reason"):
+        desk.client.export("")

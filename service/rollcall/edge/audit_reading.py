@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rollcall.audit import records
+from rollcall.audit.schema import EVENT
 from rollcall.audit.searching import search
 from rollcall.audit.verifying_here import verify_here
 from rollcall.edge.audit_desk import Desk
@@ -26,7 +27,7 @@ class Reading(Desk):
         asked = convert.record_request(request)
         return await self._ask(
             lambda actor: convert.record_reply(
-                records.read_record(self._archive, asked.name, asked.parts, asked.reason, actor)
+                records.read_record(self._archive, asked.name, asked.parts, asked.reason, actor, hide=asked.masked)
             ),
         )
 
@@ -51,6 +52,7 @@ class Reading(Desk):
             with self._archive.reading() as connection:
                 found = records.happened(
                     connection,
+                    told=self._archive.told(EVENT.c.record_id),
                     record_id=request.record_id or None,
                     kind=kind,
                     before=request.before_log_index or None,

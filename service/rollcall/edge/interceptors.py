@@ -137,7 +137,8 @@ class CallInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # generi
                 async for message in messages:
                     last = message if describe(message) else last
                     yield message
-                    self._metrics.rpc_sent(opened.method)
+                    if opened.counted:
+                        self._metrics.rpc_sent(opened.method)
             outcome = Outcome(code=grpc.StatusCode.OK, reply=last)
         except Exception as error:  # noqa: BLE001 - the edge, as in _answer
             outcome = refused(error)

@@ -68,6 +68,7 @@ class GrpcServer:
         self._credentials = credentials
         self._health = health
         self._port = port
+        self._closing = asyncio.Event()
         self._server = aio.server(
             interceptors=(AccessInterceptor(authenticator, metrics), CallInterceptor(metrics, spans)),
             options=_options(settings, shared=shared),
@@ -82,7 +83,8 @@ class GrpcServer:
 
     def serve_records(self, replayer: Replayer) -> None:
         """Answer what is asked of the records, too; call before `start`."""
-        audit_service_pb2_grpc.add_AuditServiceServicer_to_server(AuditServicer(replayer, self._port), self._server)
+        servicer = AuditServicer(replayer, self._port, self._closing)
+        audit_service_pb2_grpc.add_AuditServiceServicer_to_server(servicer, self._server)
         self._services.append(AUDIT_SERVICE.full_name)
 
     async def start(self) -> int:
@@ -112,6 +114,7 @@ class GrpcServer:
         await self._health.drain()
         await asyncio.sleep(self._settings.propagation_seconds)
         on_closing()
+        self._closing.set()
         await self._server.stop(self._settings.drain_seconds)
 
 

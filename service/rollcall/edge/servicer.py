@@ -39,7 +39,7 @@ class ExplanationServicer(explanation_service_pb2_grpc.ExplanationServiceService
         self._port = port
         self._metrics = metrics
         self._spans = spans
-        self._places = Places()
+        self._places = Places("streams with attention")
 
     async def Predict(  # noqa: N802 - the proto's name
         self, request: explanation_service_pb2.PredictRequest, context: Context

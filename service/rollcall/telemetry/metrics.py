@@ -96,6 +96,7 @@ BATCH_SECONDS: Final = (0.002, 0.005, 0.01, 0.025, 0.1, 0.5)
 ESTIMATE_RATIOS: Final = (0.25, 0.5, 0.8, 1.25, 2, 4)
 
 AUDIT_OUTCOMES: Final = ("recorded", "not_recorded", "failed")
+REPLAY_OUTCOMES: Final = ("exact", "within_tolerance", "different", "verdict_changed", "not_replayable")
 RECHECK_OUTCOMES: Final = ("done", "dropped", "failed")
 POOLED_MAPS: Final = 12
 """Maps of models whose record is exposed; GetModel tells all of it."""
@@ -286,6 +287,14 @@ class Metrics:
     def audit_log_grew(self, size: int) -> None:
         """Set the entries in the log."""
         self._audit_log_entries.set(size)
+
+    def audit_reviews_overdue(self, count: int) -> None:
+        """Tell how many reviews should be closed by now."""
+        self._audit_reviews_overdue.set(count)
+
+    def audit_replayed(self, outcome: str) -> None:
+        """Count a record that was worked out again, by what that came to."""
+        self._audit_replays.labels(outcome).inc()
 
     def watch_audit_spool(self, used_bytes: Callable[[], int], most_bytes: int) -> None:
         """Ask at each scrape how many bytes are in the spool, which has room for `most_bytes`."""
@@ -574,6 +583,17 @@ class Metrics:
         )
         self._audit_log_entries = Gauge(
             "rollcall_audit_log_entries", "Entries in the log, as last seen here.", registry=self._registry
+        )
+        self._audit_replays = Counter(
+            "rollcall_audit_replays_total",
+            "Records that were worked out again, by what that came to.",
+            ("outcome",),
+            registry=self._registry,
+        )
+        for outcome in REPLAY_OUTCOMES:
+            self._audit_replays.labels(outcome)
+        self._audit_reviews_overdue = Gauge(
+            "rollcall_audit_reviews_overdue", "Reviews that should be closed by now.", registry=self._registry
         )
         self._audit_spool_bytes = Gauge(
             "rollcall_audit_spool_bytes",

@@ -473,7 +473,7 @@ def _many_caller(channel: Any) -> Any:  # noqa: ANN401 - as below
 
 
 def _caller(channel: Any, method: Method[Any]) -> Any:  # noqa: ANN401 - a channel of either colour, and its callable
-    make = channel.unary_stream if method.streams else channel.unary_unary
+    make = channel.unary_stream if method.streams or method.each else channel.unary_unary
     return make(method.path, _serialize, method.reply.FromString)
 
 

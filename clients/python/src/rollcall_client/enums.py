@@ -183,6 +183,7 @@ class EventType(WireEnum):
     RELEASE = 4
     REPLAY = 5
     REVIEW = 6
+    EXPORT = 7
 
 
 class ErasureGround(WireEnum):
@@ -227,6 +228,7 @@ class ReviewAction(WireEnum):
     APPROVE = 5
     RETURN = 6
     REOPEN = 7
+    SECOND = 8
 
 
 class Disposition(WireEnum):

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file rollcall/v1/audit_service.proto.
  */
 export const file_rollcall_v1_audit_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch9yb2xsY2FsbC92MS9hdWRpdF9zZXJ2aWNlLnByb3RvEgtyb2xsY2FsbC52MSKkAwoNUmVjb3JkU3VtbWFyeRIRCglyZWNvcmRfaWQYASABKAkSEQoJbG9nX2luZGV4GAIgASgDEiUKBHR5cGUYAyABKA4yFy5yb2xsY2FsbC52MS5SZWNvcmRUeXBlEi4KCmNyZWF0ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDmV4cGxhbmF0aW9uX2lkGAUgASgJEg0KBW1vZGVsGAYgASgJEhQKDG1vZGVsX2RpZ2VzdBgHIAEoCRIRCglwcmVkaWN0ZWQYCCABKAkSHwoEZmxhZxgJIAEoDjIRLnJvbGxjYWxsLnYxLkZsYWcSIwoGcmVhc29uGAogASgOMhMucm9sbGNhbGwudjEuUmVhc29uEhkKEXVzYWJsZV9mb3Jfbm90aWNlGAsgASgIEhAKCG1pc21hdGNoGAwgASgIEiUKBG1vZGUYDSABKA4yFy5yb2xsY2FsbC52MS5SZWNvcmRNb2RlEg4KBmVyYXNlZBgOIAEoCBIMCgRoZWxkGA8gASgIEg4KBnJldmlldxgQIAEoCSIrCgpSZWNvcmRQYXJ0EgwKBGtpbmQYASABKAkSDwoHY29udGVudBgCIAEoDCIoCgVFdmVudBIRCglsb2dfaW5kZXgYASABKAMSDAoEYm9keRgCIAEoCSJEChBHZXRSZWNvcmRSZXF1ZXN0EhEKCXJlY29yZF9pZBgBIAEoCRINCgVwYXJ0cxgCIAMoCRIOCgZyZWFzb24YAyABKAki4QEKEUdldFJlY29yZFJlc3BvbnNlEisKB3N1bW1hcnkYASABKAsyGi5yb2xsY2FsbC52MS5SZWNvcmRTdW1tYXJ5EhAKCGVudmVsb3BlGAIgASgJEg0KBWVudHJ5GAMgASgJEiIKBmV2ZW50cxgEIAMoCzISLnJvbGxjYWxsLnYxLkV2ZW50EiYKBXBhcnRzGAUgAygLMhcucm9sbGNhbGwudjEuUmVjb3JkUGFydBIdChBhY2Nlc3NfbG9nX2luZGV4GAYgASgDSACIAQFCEwoRX2FjY2Vzc19sb2dfaW5kZXgiTQoUU2VhcmNoUmVjb3Jkc1JlcXVlc3QSDgoGZmlsdGVyGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJIm8KFVNlYXJjaFJlY29yZHNSZXNwb25zZRIrCgdyZWNvcmRzGAEgAygLMhoucm9sbGNhbGwudjEuUmVjb3JkU3VtbWFyeRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSEAoIbG9nX3NpemUYAyABKAMiZgoRTGlzdEV2ZW50c1JlcXVlc3QSEQoJcmVjb3JkX2lkGAEgASgJEiQKBHR5cGUYAiABKA4yFi5yb2xsY2FsbC52MS5FdmVudFR5cGUSGAoQYmVmb3JlX2xvZ19pbmRleBgDIAEoAyI4ChJMaXN0RXZlbnRzUmVzcG9uc2USIgoGZXZlbnRzGAEgAygLMhIucm9sbGNhbGwudjEuRXZlbnQiQQoPR2V0UHJvb2ZSZXF1ZXN0EhMKCXJlY29yZF9pZBgBIAEoCUgAEhMKCWxvZ19pbmRleBgCIAEoA0gAQgQKAm9mIkYKEEdldFByb29mUmVzcG9uc2USDQoFZW50cnkYASABKAkSDQoFcHJvb2YYAiABKAkSFAoMdmVyaWZpZXJfa2V5GAMgASgJIjoKFEdldENoZWNrcG9pbnRSZXF1ZXN0EhUKCG9sZF9zaXplGAEgASgDSACIAQFCCwoJX29sZF9zaXplIl4KFUdldENoZWNrcG9pbnRSZXNwb25zZRIMCgRub3RlGAEgASgJEgwKBHNpemUYAiABKAMSFAoMdmVyaWZpZXJfa2V5GAMgASgJEhMKC2NvbnNpc3RlbmN5GAQgAygMIicKEFZlcmlmeUxvZ1JlcXVlc3QSEwoLY2hlY2twb2ludHMYASADKAkiLAoKTG9nUHJvYmxlbRINCgVwbGFjZRgBIAEoCRIPCgdwcm9ibGVtGAIgASgJIoYBChFWZXJpZnlMb2dSZXNwb25zZRINCgVob2xkcxgBIAEoCBIPCgdlbnRyaWVzGAIgASgDEikKCHByb2JsZW1zGAMgAygLMhcucm9sbGNhbGwudjEuTG9nUHJvYmxlbRIVCg1wcm9ibGVtX2NvdW50GAQgASgDEg8KB3JlbWFya3MYBSADKAkijwEKEkVyYXN1cmVDZXJ0aWZpY2F0ZRISCgplcmFzdXJlX2lkGAEgASgJEg8KB3JlY29yZHMYAiABKAMSEQoJbG9nX2luZGV4GAMgASgDEg0KBWV2ZW50GAQgASgJEg0KBWVudHJ5GAUgASgJEg0KBXByb29mGAYgASgJEhQKDHZlcmlmaWVyX2tleRgHIAEoCSJjChJFcmFzZVJlY29yZFJlcXVlc3QSEQoJcmVjb3JkX2lkGAEgASgJEioKBmdyb3VuZBgCIAEoDjIaLnJvbGxjYWxsLnYxLkVyYXN1cmVHcm91bmQSDgoGcmVhc29uGAMgASgJIksKE0VyYXNlUmVjb3JkUmVzcG9uc2USNAoLY2VydGlmaWNhdGUYASABKAsyHy5yb2xsY2FsbC52MS5FcmFzdXJlQ2VydGlmaWNhdGUiZgoTRXJhc2VTdWJqZWN0UmVxdWVzdBITCgtzdWJqZWN0X3JlZhgBIAEoCRIqCgZncm91bmQYAiABKA4yGi5yb2xsY2FsbC52MS5FcmFzdXJlR3JvdW5kEg4KBnJlYXNvbhgDIAEoCSJMChRFcmFzZVN1YmplY3RSZXNwb25zZRI0CgtjZXJ0aWZpY2F0ZRgBIAEoCzIfLnJvbGxjYWxsLnYxLkVyYXN1cmVDZXJ0aWZpY2F0ZSJWChBQbGFjZUhvbGRSZXF1ZXN0Eg4KBm1hdHRlchgBIAEoCRISCgpyZWNvcmRfaWRzGAIgAygJEg4KBmZpbHRlchgDIAEoCRIOCgZyZWFzb24YBCABKAkiSgoRUGxhY2VIb2xkUmVzcG9uc2USDwoHcmVjb3JkcxgBIAEoAxIWCglsb2dfaW5kZXgYAiABKANIAIgBAUIMCgpfbG9nX2luZGV4IkgKElJlbGVhc2VIb2xkUmVxdWVzdBIOCgZtYXR0ZXIYASABKAkSEgoKcmVjb3JkX2lkcxgCIAMoCRIOCgZyZWFzb24YAyABKAkiTAoTUmVsZWFzZUhvbGRSZXNwb25zZRIPCgdyZWNvcmRzGAEgASgDEhYKCWxvZ19pbmRleBgCIAEoA0gAiAEBQgwKCl9sb2dfaW5kZXgiOAoVQXBwbHlSZXRlbnRpb25SZXF1ZXN0Eg8KB2RyeV9ydW4YASABKAgSDgoGcmVhc29uGAIgASgJIpkBCgxSZXRlbnRpb25Sb3cSDQoFbW9kZWwYASABKAkSJQoEdHlwZRgCIAEoDjIXLnJvbGxjYWxsLnYxLlJlY29yZFR5cGUSDAoEZGF5cxgDIAEoBRIqCgZiZWZvcmUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgsKA2R1ZRgFIAEoAxIMCgRoZWxkGAYgASgDIncKFkFwcGx5UmV0ZW50aW9uUmVzcG9uc2USJwoEcm93cxgBIAMoCzIZLnJvbGxjYWxsLnYxLlJldGVudGlvblJvdxIOCgZlcmFzZWQYAiABKAMSFgoJbG9nX2luZGV4GAMgASgDSACIAQFCDAoKX2xvZ19pbmRleCI/ChBSZXBsYXlEaWZmZXJlbmNlEgwKBHdoYXQYASABKAkSEAoIcmVjb3JkZWQYAiABKAkSCwoDbm93GAMgASgJIpUBChNSZXBsYXlSZWNvcmRSZXF1ZXN0EhEKCXJlY29yZF9pZBgBIAEoCRImCgR0ZXh0GAIgASgLMhYucm9sbGNhbGwudjEuVGV4dElucHV0SAASKgoGdG9rZW5zGAMgASgLMhgucm9sbGNhbGwudjEuVG9rZW5zSW5wdXRIABIOCgZyZWFzb24YBCABKAlCBwoFaW5wdXQiigEKFFJlcGxheVJlY29yZFJlc3BvbnNlEisKB291dGNvbWUYASABKA4yGi5yb2xsY2FsbC52MS5SZXBsYXlPdXRjb21lEjIKC2RpZmZlcmVuY2VzGAIgAygLMh0ucm9sbGNhbGwudjEuUmVwbGF5RGlmZmVyZW5jZRIRCglsb2dfaW5kZXgYAyABKAMixAEKFEV4cGxhaW5SZWNvcmRSZXF1ZXN0EhEKCXJlY29yZF9pZBgBIAEoCRImCgR0ZXh0GAIgASgLMhYucm9sbGNhbGwudjEuVGV4dElucHV0SAASKgoGdG9rZW5zGAMgASgLMhgucm9sbGNhbGwudjEuVG9rZW5zSW5wdXRIABIsCgtjaGVja19sZXZlbBgEIAEoDjIXLnJvbGxjYWxsLnYxLkNoZWNrTGV2ZWwSDgoGcmVhc29uGAUgASgJQgcKBWlucHV0IkoKFUV4cGxhaW5SZWNvcmRSZXNwb25zZRIxCgtleHBsYW5hdGlvbhgBIAEoCzIcLnJvbGxjYWxsLnYxLkV4cGxhaW5SZXNwb25zZSLYAQoKUmV2aWV3U3RlcBIRCglsb2dfaW5kZXgYASABKAMSLgoKY3JlYXRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFYWN0b3IYAyABKAkSKQoGYWN0aW9uGAQgASgOMhkucm9sbGNhbGwudjEuUmV2aWV3QWN0aW9uEicKBXN0YXRlGAUgASgOMhgucm9sbGNhbGwudjEuUmV2aWV3U3RhdGUSFgoJcmF0aW9uYWxlGAYgASgJSACIAQFCDAoKX3JhdGlvbmFsZSLrAQoGUmV2aWV3EhEKCXJlY29yZF9pZBgBIAEoCRInCgVzdGF0ZRgCIAEoDjIYLnJvbGxjYWxsLnYxLlJldmlld1N0YXRlEhMKC2Nhc2VfbnVtYmVyGAMgASgJEhAKCGFzc2lnbmVlGAQgASgJEi0KC2Rpc3Bvc2l0aW9uGAUgASgOMhgucm9sbGNhbGwudjEuRGlzcG9zaXRpb24SEgoKZGVjaWRlZF9ieRgGIAEoCRITCgthcHByb3ZlZF9ieRgHIAEoCRImCgVzdGVwcxgIIAMoCzIXLnJvbGxjYWxsLnYxLlJldmlld1N0ZXAiTgoRT3BlblJldmlld1JlcXVlc3QSEQoJcmVjb3JkX2lkGAEgASgJEhEKCXJhdGlvbmFsZRgCIAEoCRITCgtjYXNlX251bWJlchgDIAEoCSI5ChJPcGVuUmV2aWV3UmVzcG9uc2USIwoGcmV2aWV3GAEgASgLMhMucm9sbGNhbGwudjEuUmV2aWV3Ik0KE0Fzc2lnblJldmlld1JlcXVlc3QSEQoJcmVjb3JkX2lkGAEgASgJEhEKCXJhdGlvbmFsZRgCIAEoCRIQCghhc3NpZ25lZRgDIAEoCSI7ChRBc3NpZ25SZXZpZXdSZXNwb25zZRIjCgZyZXZpZXcYASABKAsyEy5yb2xsY2FsbC52MS5SZXZpZXciPAoUQ29tbWVudFJldmlld1JlcXVlc3QSEQoJcmVjb3JkX2lkGAEgASgJEhEKCXJhdGlvbmFsZRgCIAEoCSI8ChVDb21tZW50UmV2aWV3UmVzcG9uc2USIwoGcmV2aWV3GAEgASgLMhMucm9sbGNhbGwudjEuUmV2aWV3ImoKE0RlY2lkZVJldmlld1JlcXVlc3QSEQoJcmVjb3JkX2lkGAEgASgJEhEKCXJhdGlvbmFsZRgCIAEoCRItCgtkaXNwb3NpdGlvbhgDIAEoDjIYLnJvbGxjYWxsLnYxLkRpc3Bvc2l0aW9uIjsKFERlY2lkZVJldmlld1Jlc3BvbnNlEiMKBnJldmlldxgBIAEoCzITLnJvbGxjYWxsLnYxLlJldmlldyI8ChRBcHByb3ZlUmV2aWV3UmVxdWVzdBIRCglyZWNvcmRfaWQYASABKAkSEQoJcmF0aW9uYWxlGAIgASgJIjwKFUFwcHJvdmVSZXZpZXdSZXNwb25zZRIjCgZyZXZpZXcYASABKAsyEy5yb2xsY2FsbC52MS5SZXZpZXciOwoTUmV0dXJuUmV2aWV3UmVxdWVzdBIRCglyZWNvcmRfaWQYASABKAkSEQoJcmF0aW9uYWxlGAIgASgJIjsKFFJldHVyblJldmlld1Jlc3BvbnNlEiMKBnJldmlldxgBIAEoCzITLnJvbGxjYWxsLnYxLlJldmlldyI7ChNSZW9wZW5SZXZpZXdSZXF1ZXN0EhEKCXJlY29yZF9pZBgBIAEoCRIRCglyYXRpb25hbGUYAiABKAkiOwoUUmVvcGVuUmV2aWV3UmVzcG9uc2USIwoGcmV2aWV3GAEgASgLMhMucm9sbGNhbGwudjEuUmV2aWV3IiUKEEdldFJldmlld1JlcXVlc3QSEQoJcmVjb3JkX2lkGAEgASgJIjgKEUdldFJldmlld1Jlc3BvbnNlEiMKBnJldmlldxgBIAEoCzITLnJvbGxjYWxsLnYxLlJldmlldyI9ChJMaXN0UmV2aWV3c1JlcXVlc3QSJwoFc3RhdGUYASABKA4yGC5yb2xsY2FsbC52MS5SZXZpZXdTdGF0ZSI7ChNMaXN0UmV2aWV3c1Jlc3BvbnNlEiQKB3Jldmlld3MYASADKAsyEy5yb2xsY2FsbC52MS5SZXZpZXcqYAoKUmVjb3JkVHlwZRIbChdSRUNPUkRfVFlQRV9VTlNQRUNJRklFRBAAEhsKF1JFQ09SRF9UWVBFX0VYUExBTkFUSU9OEAESGAoUUkVDT1JEX1RZUEVfREVDSVNJT04QAiqxAQoJRXZlbnRUeXBlEhoKFkVWRU5UX1RZUEVfVU5TUEVDSUZJRUQQABIVChFFVkVOVF9UWVBFX0FDQ0VTUxABEhYKEkVWRU5UX1RZUEVfRVJBU1VSRRACEhMKD0VWRU5UX1RZUEVfSE9MRBADEhYKEkVWRU5UX1RZUEVfUkVMRUFTRRAEEhUKEUVWRU5UX1RZUEVfUkVQTEFZEAUSFQoRRVZFTlRfVFlQRV9SRVZJRVcQBiqjAQoNRXJhc3VyZUdyb3VuZBIeChpFUkFTVVJFX0dST1VORF9VTlNQRUNJRklFRBAAEhkKFUVSQVNVUkVfR1JPVU5EX1BFUlNPThABEh0KGUVSQVNVUkVfR1JPVU5EX09CTElHQVRJT04QAhIaChZFUkFTVVJFX0dST1VORF9NSVNUQUtFEAMSHAoYRVJBU1VSRV9HUk9VTkRfUkVURU5USU9OEAQq0wEKDVJlcGxheU91dGNvbWUSHgoaUkVQTEFZX09VVENPTUVfVU5TUEVDSUZJRUQQABIYChRSRVBMQVlfT1VUQ09NRV9FWEFDVBABEiMKH1JFUExBWV9PVVRDT01FX1dJVEhJTl9UT0xFUkFOQ0UQAhIcChhSRVBMQVlfT1VUQ09NRV9ESUZGRVJFTlQQAxIiCh5SRVBMQVlfT1VUQ09NRV9WRVJESUNUX0NIQU5HRUQQBBIhCh1SRVBMQVlfT1VUQ09NRV9OT1RfUkVQTEFZQUJMRRAFKpABCgtSZXZpZXdTdGF0ZRIcChhSRVZJRVdfU1RBVEVfVU5TUEVDSUZJRUQQABIVChFSRVZJRVdfU1RBVEVfT1BFThABEhkKFVJFVklFV19TVEFURV9BU1NJR05FRBACEhgKFFJFVklFV19TVEFURV9ERUNJREVEEAMSFwoTUkVWSUVXX1NUQVRFX0NMT1NFRBAEKuMBCgxSZXZpZXdBY3Rpb24SHQoZUkVWSUVXX0FDVElPTl9VTlNQRUNJRklFRBAAEhYKElJFVklFV19BQ1RJT05fT1BFThABEhgKFFJFVklFV19BQ1RJT05fQVNTSUdOEAISGQoVUkVWSUVXX0FDVElPTl9DT01NRU5UEAMSGAoUUkVWSUVXX0FDVElPTl9ERUNJREUQBBIZChVSRVZJRVdfQUNUSU9OX0FQUFJPVkUQBRIYChRSRVZJRVdfQUNUSU9OX1JFVFVSThAGEhgKFFJFVklFV19BQ1RJT05fUkVPUEVOEAcq3AEKC0Rpc3Bvc2l0aW9uEhsKF0RJU1BPU0lUSU9OX1VOU1BFQ0lGSUVEEAASFgoSRElTUE9TSVRJT05fVVBIRUxEEAESGgoWRElTUE9TSVRJT05fT1ZFUlRVUk5FRBACEiYKIkRJU1BPU0lUSU9OX0VYUExBTkFUSU9OX1VOUkVMSUFCTEUQAxIcChhESVNQT1NJVElPTl9NT0RFTF9ERUZFQ1QQBBIbChdESVNQT1NJVElPTl9EQVRBX0RFRkVDVBAFEhkKFURJU1BPU0lUSU9OX05PX0FDVElPThAGMs8OCgxBdWRpdFNlcnZpY2USSgoJR2V0UmVjb3JkEh0ucm9sbGNhbGwudjEuR2V0UmVjb3JkUmVxdWVzdBoeLnJvbGxjYWxsLnYxLkdldFJlY29yZFJlc3BvbnNlElsKDVNlYXJjaFJlY29yZHMSIS5yb2xsY2FsbC52MS5TZWFyY2hSZWNvcmRzUmVxdWVzdBoiLnJvbGxjYWxsLnYxLlNlYXJjaFJlY29yZHNSZXNwb25zZSIDkAIBElIKCkxpc3RFdmVudHMSHi5yb2xsY2FsbC52MS5MaXN0RXZlbnRzUmVxdWVzdBofLnJvbGxjYWxsLnYxLkxpc3RFdmVudHNSZXNwb25zZSIDkAIBEkwKCEdldFByb29mEhwucm9sbGNhbGwudjEuR2V0UHJvb2ZSZXF1ZXN0Gh0ucm9sbGNhbGwudjEuR2V0UHJvb2ZSZXNwb25zZSIDkAIBElsKDUdldENoZWNrcG9pbnQSIS5yb2xsY2FsbC52MS5HZXRDaGVja3BvaW50UmVxdWVzdBoiLnJvbGxjYWxsLnYxLkdldENoZWNrcG9pbnRSZXNwb25zZSIDkAIBEk8KCVZlcmlmeUxvZxIdLnJvbGxjYWxsLnYxLlZlcmlmeUxvZ1JlcXVlc3QaHi5yb2xsY2FsbC52MS5WZXJpZnlMb2dSZXNwb25zZSIDkAIBElMKDFJlcGxheVJlY29yZBIgLnJvbGxjYWxsLnYxLlJlcGxheVJlY29yZFJlcXVlc3QaIS5yb2xsY2FsbC52MS5SZXBsYXlSZWNvcmRSZXNwb25zZRJWCg1FeHBsYWluUmVjb3JkEiEucm9sbGNhbGwudjEuRXhwbGFpblJlY29yZFJlcXVlc3QaIi5yb2xsY2FsbC52MS5FeHBsYWluUmVjb3JkUmVzcG9uc2USUAoLRXJhc2VSZWNvcmQSHy5yb2xsY2FsbC52MS5FcmFzZVJlY29yZFJlcXVlc3QaIC5yb2xsY2FsbC52MS5FcmFzZVJlY29yZFJlc3BvbnNlElMKDEVyYXNlU3ViamVjdBIgLnJvbGxjYWxsLnYxLkVyYXNlU3ViamVjdFJlcXVlc3QaIS5yb2xsY2FsbC52MS5FcmFzZVN1YmplY3RSZXNwb25zZRJKCglQbGFjZUhvbGQSHS5yb2xsY2FsbC52MS5QbGFjZUhvbGRSZXF1ZXN0Gh4ucm9sbGNhbGwudjEuUGxhY2VIb2xkUmVzcG9uc2USUAoLUmVsZWFzZUhvbGQSHy5yb2xsY2FsbC52MS5SZWxlYXNlSG9sZFJlcXVlc3QaIC5yb2xsY2FsbC52MS5SZWxlYXNlSG9sZFJlc3BvbnNlElkKDkFwcGx5UmV0ZW50aW9uEiIucm9sbGNhbGwudjEuQXBwbHlSZXRlbnRpb25SZXF1ZXN0GiMucm9sbGNhbGwudjEuQXBwbHlSZXRlbnRpb25SZXNwb25zZRJNCgpPcGVuUmV2aWV3Eh4ucm9sbGNhbGwudjEuT3BlblJldmlld1JlcXVlc3QaHy5yb2xsY2FsbC52MS5PcGVuUmV2aWV3UmVzcG9uc2USUwoMQXNzaWduUmV2aWV3EiAucm9sbGNhbGwudjEuQXNzaWduUmV2aWV3UmVxdWVzdBohLnJvbGxjYWxsLnYxLkFzc2lnblJldmlld1Jlc3BvbnNlElYKDUNvbW1lbnRSZXZpZXcSIS5yb2xsY2FsbC52MS5Db21tZW50UmV2aWV3UmVxdWVzdBoiLnJvbGxjYWxsLnYxLkNvbW1lbnRSZXZpZXdSZXNwb25zZRJTCgxEZWNpZGVSZXZpZXcSIC5yb2xsY2FsbC52MS5EZWNpZGVSZXZpZXdSZXF1ZXN0GiEucm9sbGNhbGwudjEuRGVjaWRlUmV2aWV3UmVzcG9uc2USVgoNQXBwcm92ZVJldmlldxIhLnJvbGxjYWxsLnYxLkFwcHJvdmVSZXZpZXdSZXF1ZXN0GiIucm9sbGNhbGwudjEuQXBwcm92ZVJldmlld1Jlc3BvbnNlElMKDFJldHVyblJldmlldxIgLnJvbGxjYWxsLnYxLlJldHVyblJldmlld1JlcXVlc3QaIS5yb2xsY2FsbC52MS5SZXR1cm5SZXZpZXdSZXNwb25zZRJTCgxSZW9wZW5SZXZpZXcSIC5yb2xsY2FsbC52MS5SZW9wZW5SZXZpZXdSZXF1ZXN0GiEucm9sbGNhbGwudjEuUmVvcGVuUmV2aWV3UmVzcG9uc2USTwoJR2V0UmV2aWV3Eh0ucm9sbGNhbGwudjEuR2V0UmV2aWV3UmVxdWVzdBoeLnJvbGxjYWxsLnYxLkdldFJldmlld1Jlc3BvbnNlIgOQAgESVQoLTGlzdFJldmlld3MSHy5yb2xsY2FsbC52MS5MaXN0UmV2aWV3c1JlcXVlc3QaIC5yb2xsY2FsbC52MS5MaXN0UmV2aWV3c1Jlc3BvbnNlIgOQAgFCSgoPZGV2LnJvbGxjYWxsLnYxUAFaJ3JvbGxjYWxsLmRldi9nZW4vcm9sbGNhbGwvdjE7cm9sbGNhbGx2MaoCC1JvbGxjYWxsLlYxYgZwcm90bzM", [file_google_protobuf_timestamp, file_rollcall_v1_common, file_rollcall_v1_explanation]);
+  fileDesc("Ch9yb2xsY2FsbC92MS9hdWRpdF9zZXJ2aWNlLnByb3RvEgtyb2xsY2FsbC52MSK0AwoNUmVjb3JkU3VtbWFyeRIRCglyZWNvcmRfaWQYASABKAkSEQoJbG9nX2luZGV4GAIgASgDEiUKBHR5cGUYAyABKA4yFy5yb2xsY2FsbC52MS5SZWNvcmRUeXBlEi4KCmNyZWF0ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDmV4cGxhbmF0aW9uX2lkGAUgASgJEg0KBW1vZGVsGAYgASgJEhQKDG1vZGVsX2RpZ2VzdBgHIAEoCRIRCglwcmVkaWN0ZWQYCCABKAkSHwoEZmxhZxgJIAEoDjIRLnJvbGxjYWxsLnYxLkZsYWcSIwoGcmVhc29uGAogASgOMhMucm9sbGNhbGwudjEuUmVhc29uEhkKEXVzYWJsZV9mb3Jfbm90aWNlGAsgASgIEhAKCG1pc21hdGNoGAwgASgIEiUKBG1vZGUYDSABKA4yFy5yb2xsY2FsbC52MS5SZWNvcmRNb2RlEg4KBmVyYXNlZBgOIAEoCBIMCgRoZWxkGA8gASgIEg4KBnJldmlldxgQIAEoCRIOCgZ0ZW5hbnQYESABKAkiKwoKUmVjb3JkUGFydBIMCgRraW5kGAEgASgJEg8KB2NvbnRlbnQYAiABKAwiKAoFRXZlbnQSEQoJbG9nX2luZGV4GAEgASgDEgwKBGJvZHkYAiABKAkiVAoQR2V0UmVjb3JkUmVxdWVzdBIRCglyZWNvcmRfaWQYASABKAkSDQoFcGFydHMYAiADKAkSDgoGcmVhc29uGAMgASgJEg4KBm1hc2tlZBgEIAEoCCJSCglSZWRhY3Rpb24SDAoEcGFydBgBIAEoCRINCgVmaWVsZBgCIAEoCRINCgVzdGFydBgDIAEoBRILCgNlbmQYBCABKAUSDAoEd2hhdBgFIAEoCSKNAgoRR2V0UmVjb3JkUmVzcG9uc2USKwoHc3VtbWFyeRgBIAEoCzIaLnJvbGxjYWxsLnYxLlJlY29yZFN1bW1hcnkSEAoIZW52ZWxvcGUYAiABKAkSDQoFZW50cnkYAyABKAkSIgoGZXZlbnRzGAQgAygLMhIucm9sbGNhbGwudjEuRXZlbnQSJgoFcGFydHMYBSADKAsyFy5yb2xsY2FsbC52MS5SZWNvcmRQYXJ0Eh0KEGFjY2Vzc19sb2dfaW5kZXgYBiABKANIAIgBARIqCgpyZWRhY3Rpb25zGAcgAygLMhYucm9sbGNhbGwudjEuUmVkYWN0aW9uQhMKEV9hY2Nlc3NfbG9nX2luZGV4Ik0KFFNlYXJjaFJlY29yZHNSZXF1ZXN0Eg4KBmZpbHRlchgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCSJvChVTZWFyY2hSZWNvcmRzUmVzcG9uc2USKwoHcmVjb3JkcxgBIAMoCzIaLnJvbGxjYWxsLnYxLlJlY29yZFN1bW1hcnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhAKCGxvZ19zaXplGAMgASgDImYKEUxpc3RFdmVudHNSZXF1ZXN0EhEKCXJlY29yZF9pZBgBIAEoCRIkCgR0eXBlGAIgASgOMhYucm9sbGNhbGwudjEuRXZlbnRUeXBlEhgKEGJlZm9yZV9sb2dfaW5kZXgYAyABKAMiOAoSTGlzdEV2ZW50c1Jlc3BvbnNlEiIKBmV2ZW50cxgBIAMoCzISLnJvbGxjYWxsLnYxLkV2ZW50IkEKD0dldFByb29mUmVxdWVzdBITCglyZWNvcmRfaWQYASABKAlIABITCglsb2dfaW5kZXgYAiABKANIAEIECgJvZiJGChBHZXRQcm9vZlJlc3BvbnNlEg0KBWVudHJ5GAEgASgJEg0KBXByb29mGAIgASgJEhQKDHZlcmlmaWVyX2tleRgDIAEoCSI6ChRHZXRDaGVja3BvaW50UmVxdWVzdBIVCghvbGRfc2l6ZRgBIAEoA0gAiAEBQgsKCV9vbGRfc2l6ZSJeChVHZXRDaGVja3BvaW50UmVzcG9uc2USDAoEbm90ZRgBIAEoCRIMCgRzaXplGAIgASgDEhQKDHZlcmlmaWVyX2tleRgDIAEoCRITCgtjb25zaXN0ZW5jeRgEIAMoDCInChBWZXJpZnlMb2dSZXF1ZXN0EhMKC2NoZWNrcG9pbnRzGAEgAygJIiwKCkxvZ1Byb2JsZW0SDQoFcGxhY2UYASABKAkSDwoHcHJvYmxlbRgCIAEoCSKGAQoRVmVyaWZ5TG9nUmVzcG9uc2USDQoFaG9sZHMYASABKAgSDwoHZW50cmllcxgCIAEoAxIpCghwcm9ibGVtcxgDIAMoCzIXLnJvbGxjYWxsLnYxLkxvZ1Byb2JsZW0SFQoNcHJvYmxlbV9jb3VudBgEIAEoAxIPCgdyZW1hcmtzGAUgAygJIo8BChJFcmFzdXJlQ2VydGlmaWNhdGUSEgoKZXJhc3VyZV9pZBgBIAEoCRIPCgdyZWNvcmRzGAIgASgDEhEKCWxvZ19pbmRleBgDIAEoAxINCgVldmVudBgEIAEoCRINCgVlbnRyeRgFIAEoCRINCgVwcm9vZhgGIAEoCRIUCgx2ZXJpZmllcl9rZXkYByABKAkifAoSRXJhc2VSZWNvcmRSZXF1ZXN0EhEKCXJlY29yZF9pZBgBIAEoCRIqCgZncm91bmQYAiABKA4yGi5yb2xsY2FsbC52MS5FcmFzdXJlR3JvdW5kEg4KBnJlYXNvbhgDIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYBCABKAkiSwoTRXJhc2VSZWNvcmRSZXNwb25zZRI0CgtjZXJ0aWZpY2F0ZRgBIAEoCzIfLnJvbGxjYWxsLnYxLkVyYXN1cmVDZXJ0aWZpY2F0ZSKfAQoTRXJhc2VTdWJqZWN0UmVxdWVzdBITCgtzdWJqZWN0X3JlZhgBIAEoCRIqCgZncm91bmQYAiABKA4yGi5yb2xsY2FsbC52MS5FcmFzdXJlR3JvdW5kEg4KBnJlYXNvbhgDIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYBCABKAkSEwoGdGVuYW50GAUgASgJSACIAQFCCQoHX3RlbmFudCJMChRFcmFzZVN1YmplY3RSZXNwb25zZRI0CgtjZXJ0aWZpY2F0ZRgBIAEoCzIfLnJvbGxjYWxsLnYxLkVyYXN1cmVDZXJ0aWZpY2F0ZSJvChBQbGFjZUhvbGRSZXF1ZXN0Eg4KBm1hdHRlchgBIAEoCRISCgpyZWNvcmRfaWRzGAIgAygJEg4KBmZpbHRlchgDIAEoCRIOCgZyZWFzb24YBCABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAUgASgJIkoKEVBsYWNlSG9sZFJlc3BvbnNlEg8KB3JlY29yZHMYASABKAMSFgoJbG9nX2luZGV4GAIgASgDSACIAQFCDAoKX2xvZ19pbmRleCJhChJSZWxlYXNlSG9sZFJlcXVlc3QSDgoGbWF0dGVyGAEgASgJEhIKCnJlY29yZF9pZHMYAiADKAkSDgoGcmVhc29uGAMgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgEIAEoCSJMChNSZWxlYXNlSG9sZFJlc3BvbnNlEg8KB3JlY29yZHMYASABKAMSFgoJbG9nX2luZGV4GAIgASgDSACIAQFCDAoKX2xvZ19pbmRleCI4ChVBcHBseVJldGVudGlvblJlcXVlc3QSDwoHZHJ5X3J1bhgBIAEoCBIOCgZyZWFzb24YAiABKAkimQEKDFJldGVudGlvblJvdxINCgVtb2RlbBgBIAEoCRIlCgR0eXBlGAIgASgOMhcucm9sbGNhbGwudjEuUmVjb3JkVHlwZRIMCgRkYXlzGAMgASgFEioKBmJlZm9yZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASCwoDZHVlGAUgASgDEgwKBGhlbGQYBiABKAMidwoWQXBwbHlSZXRlbnRpb25SZXNwb25zZRInCgRyb3dzGAEgAygLMhkucm9sbGNhbGwudjEuUmV0ZW50aW9uUm93Eg4KBmVyYXNlZBgCIAEoAxIWCglsb2dfaW5kZXgYAyABKANIAIgBAUIMCgpfbG9nX2luZGV4Ij8KEFJlcGxheURpZmZlcmVuY2USDAoEd2hhdBgBIAEoCRIQCghyZWNvcmRlZBgCIAEoCRILCgNub3cYAyABKAkilQEKE1JlcGxheVJlY29yZFJlcXVlc3QSEQoJcmVjb3JkX2lkGAEgASgJEiYKBHRleHQYAiABKAsyFi5yb2xsY2FsbC52MS5UZXh0SW5wdXRIABIqCgZ0b2tlbnMYAyABKAsyGC5yb2xsY2FsbC52MS5Ub2tlbnNJbnB1dEgAEg4KBnJlYXNvbhgEIAEoCUIHCgVpbnB1dCKKAQoUUmVwbGF5UmVjb3JkUmVzcG9uc2USKwoHb3V0Y29tZRgBIAEoDjIaLnJvbGxjYWxsLnYxLlJlcGxheU91dGNvbWUSMgoLZGlmZmVyZW5jZXMYAiADKAsyHS5yb2xsY2FsbC52MS5SZXBsYXlEaWZmZXJlbmNlEhEKCWxvZ19pbmRleBgDIAEoAyLEAQoURXhwbGFpblJlY29yZFJlcXVlc3QSEQoJcmVjb3JkX2lkGAEgASgJEiYKBHRleHQYAiABKAsyFi5yb2xsY2FsbC52MS5UZXh0SW5wdXRIABIqCgZ0b2tlbnMYAyABKAsyGC5yb2xsY2FsbC52MS5Ub2tlbnNJbnB1dEgAEiwKC2NoZWNrX2xldmVsGAQgASgOMhcucm9sbGNhbGwudjEuQ2hlY2tMZXZlbBIOCgZyZWFzb24YBSABKAlCBwoFaW5wdXQiSgoVRXhwbGFpblJlY29yZFJlc3BvbnNlEjEKC2V4cGxhbmF0aW9uGAEgASgLMhwucm9sbGNhbGwudjEuRXhwbGFpblJlc3BvbnNlIlkKFEV4cG9ydFJlY29yZHNSZXF1ZXN0EhIKCnJlY29yZF9pZHMYASADKAkSDgoGZmlsdGVyGAIgASgJEg4KBnJlYXNvbhgDIAEoCRINCgV0ZXh0cxgEIAEoCCKPAQoMRXhwb3J0SGVhZGVyEg8KB3JlY29yZHMYASABKAMSHAoUbGVmdF9vdXRfYXNfdW5zaWduZWQYAiABKAMSEAoIbG9nX3NpemUYAyABKAMSFwoPbWFuaWZlc3Rfc2hhMjU2GAQgASgJEhEKCWxvZ19pbmRleBgFIAEoAxISCgpzaXplX2J5dGVzGAYgASgDImAKFUV4cG9ydFJlY29yZHNSZXNwb25zZRIrCgZoZWFkZXIYASABKAsyGS5yb2xsY2FsbC52MS5FeHBvcnRIZWFkZXJIABIPCgVjaHVuaxgCIAEoDEgAQgkKB2NvbnRlbnQiPgoUU3RyZWFtUmVjb3Jkc1JlcXVlc3QSFgoOZnJvbV9sb2dfaW5kZXgYASABKAMSDgoGZm9sbG93GAIgASgIIloKFVN0cmVhbVJlY29yZHNSZXNwb25zZRIRCglsb2dfaW5kZXgYASABKAMSDQoFZW50cnkYAiABKAkSEAoIZW52ZWxvcGUYAyABKAkSDQoFZXZlbnQYBCABKAki2AEKClJldmlld1N0ZXASEQoJbG9nX2luZGV4GAEgASgDEi4KCmNyZWF0ZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBWFjdG9yGAMgASgJEikKBmFjdGlvbhgEIAEoDjIZLnJvbGxjYWxsLnYxLlJldmlld0FjdGlvbhInCgVzdGF0ZRgFIAEoDjIYLnJvbGxjYWxsLnYxLlJldmlld1N0YXRlEhYKCXJhdGlvbmFsZRgGIAEoCUgAiAEBQgwKCl9yYXRpb25hbGUigwMKBlJldmlldxIRCglyZWNvcmRfaWQYASABKAkSJwoFc3RhdGUYAiABKA4yGC5yb2xsY2FsbC52MS5SZXZpZXdTdGF0ZRITCgtjYXNlX251bWJlchgDIAEoCRIQCghhc3NpZ25lZRgEIAEoCRItCgtkaXNwb3NpdGlvbhgFIAEoDjIYLnJvbGxjYWxsLnYxLkRpc3Bvc2l0aW9uEhIKCmRlY2lkZWRfYnkYBiABKAkSEwoLYXBwcm92ZWRfYnkYByABKAkSJgoFc3RlcHMYCCADKAsyFy5yb2xsY2FsbC52MS5SZXZpZXdTdGVwEg0KBXJ1bGVzGAkgAygJEioKBmR1ZV9hdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKc2Vjb25kX2R1ZRgLIAEoCBIRCglzZWNvbmRfYnkYDCABKAkSNAoSc2Vjb25kX2Rpc3Bvc2l0aW9uGA0gASgOMhgucm9sbGNhbGwudjEuRGlzcG9zaXRpb24iZwoRT3BlblJldmlld1JlcXVlc3QSEQoJcmVjb3JkX2lkGAEgASgJEhEKCXJhdGlvbmFsZRgCIAEoCRITCgtjYXNlX251bWJlchgDIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYBCABKAkiOQoST3BlblJldmlld1Jlc3BvbnNlEiMKBnJldmlldxgBIAEoCzITLnJvbGxjYWxsLnYxLlJldmlldyJmChNBc3NpZ25SZXZpZXdSZXF1ZXN0EhEKCXJlY29yZF9pZBgBIAEoCRIRCglyYXRpb25hbGUYAiABKAkSEAoIYXNzaWduZWUYAyABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAQgASgJIjsKFEFzc2lnblJldmlld1Jlc3BvbnNlEiMKBnJldmlldxgBIAEoCzITLnJvbGxjYWxsLnYxLlJldmlldyJVChRDb21tZW50UmV2aWV3UmVxdWVzdBIRCglyZWNvcmRfaWQYASABKAkSEQoJcmF0aW9uYWxlGAIgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgDIAEoCSI8ChVDb21tZW50UmV2aWV3UmVzcG9uc2USIwoGcmV2aWV3GAEgASgLMhMucm9sbGNhbGwudjEuUmV2aWV3IoMBChNEZWNpZGVSZXZpZXdSZXF1ZXN0EhEKCXJlY29yZF9pZBgBIAEoCRIRCglyYXRpb25hbGUYAiABKAkSLQoLZGlzcG9zaXRpb24YAyABKA4yGC5yb2xsY2FsbC52MS5EaXNwb3NpdGlvbhIXCg9pZGVtcG90ZW5jeV9rZXkYBCABKAkiOwoURGVjaWRlUmV2aWV3UmVzcG9uc2USIwoGcmV2aWV3GAEgASgLMhMucm9sbGNhbGwudjEuUmV2aWV3IoMBChNTZWNvbmRSZXZpZXdSZXF1ZXN0EhEKCXJlY29yZF9pZBgBIAEoCRIRCglyYXRpb25hbGUYAiABKAkSLQoLZGlzcG9zaXRpb24YAyABKA4yGC5yb2xsY2FsbC52MS5EaXNwb3NpdGlvbhIXCg9pZGVtcG90ZW5jeV9rZXkYBCABKAkiOwoUU2Vjb25kUmV2aWV3UmVzcG9uc2USIwoGcmV2aWV3GAEgASgLMhMucm9sbGNhbGwudjEuUmV2aWV3IlUKFEFwcHJvdmVSZXZpZXdSZXF1ZXN0EhEKCXJlY29yZF9pZBgBIAEoCRIRCglyYXRpb25hbGUYAiABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAMgASgJIjwKFUFwcHJvdmVSZXZpZXdSZXNwb25zZRIjCgZyZXZpZXcYASABKAsyEy5yb2xsY2FsbC52MS5SZXZpZXciVAoTUmV0dXJuUmV2aWV3UmVxdWVzdBIRCglyZWNvcmRfaWQYASABKAkSEQoJcmF0aW9uYWxlGAIgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgDIAEoCSI7ChRSZXR1cm5SZXZpZXdSZXNwb25zZRIjCgZyZXZpZXcYASABKAsyEy5yb2xsY2FsbC52MS5SZXZpZXciVAoTUmVvcGVuUmV2aWV3UmVxdWVzdBIRCglyZWNvcmRfaWQYASABKAkSEQoJcmF0aW9uYWxlGAIgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgDIAEoCSI7ChRSZW9wZW5SZXZpZXdSZXNwb25zZRIjCgZyZXZpZXcYASABKAsyEy5yb2xsY2FsbC52MS5SZXZpZXciJQoQR2V0UmV2aWV3UmVxdWVzdBIRCglyZWNvcmRfaWQYASABKAkiOAoRR2V0UmV2aWV3UmVzcG9uc2USIwoGcmV2aWV3GAEgASgLMhMucm9sbGNhbGwudjEuUmV2aWV3IlMKEkxpc3RSZXZpZXdzUmVxdWVzdBInCgVzdGF0ZRgBIAEoDjIYLnJvbGxjYWxsLnYxLlJldmlld1N0YXRlEhQKDG92ZXJkdWVfb25seRgCIAEoCCI7ChNMaXN0UmV2aWV3c1Jlc3BvbnNlEiQKB3Jldmlld3MYASADKAsyEy5yb2xsY2FsbC52MS5SZXZpZXciHAoaR2V0UmV2aWV3U3RhdGlzdGljc1JlcXVlc3QiRwoLUmV2aWV3Q291bnQSJwoFc3RhdGUYASABKA4yGC5yb2xsY2FsbC52MS5SZXZpZXdTdGF0ZRIPCgdyZXZpZXdzGAIgASgDIp8BChtHZXRSZXZpZXdTdGF0aXN0aWNzUmVzcG9uc2USKAoGc3RhdGVzGAEgAygLMhgucm9sbGNhbGwudjEuUmV2aWV3Q291bnQSDwoHb3ZlcmR1ZRgCIAEoAxIXCg9zZWNvbmRfb3BpbmlvbnMYAyABKAMSDgoGYWdyZWVkGAQgASgDEhIKBWthcHBhGAUgASgBSACIAQFCCAoGX2thcHBhKmAKClJlY29yZFR5cGUSGwoXUkVDT1JEX1RZUEVfVU5TUEVDSUZJRUQQABIbChdSRUNPUkRfVFlQRV9FWFBMQU5BVElPThABEhgKFFJFQ09SRF9UWVBFX0RFQ0lTSU9OEAIqyAEKCUV2ZW50VHlwZRIaChZFVkVOVF9UWVBFX1VOU1BFQ0lGSUVEEAASFQoRRVZFTlRfVFlQRV9BQ0NFU1MQARIWChJFVkVOVF9UWVBFX0VSQVNVUkUQAhITCg9FVkVOVF9UWVBFX0hPTEQQAxIWChJFVkVOVF9UWVBFX1JFTEVBU0UQBBIVChFFVkVOVF9UWVBFX1JFUExBWRAFEhUKEUVWRU5UX1RZUEVfUkVWSUVXEAYSFQoRRVZFTlRfVFlQRV9FWFBPUlQQByqjAQoNRXJhc3VyZUdyb3VuZBIeChpFUkFTVVJFX0dST1VORF9VTlNQRUNJRklFRBAAEhkKFUVSQVNVUkVfR1JPVU5EX1BFUlNPThABEh0KGUVSQVNVUkVfR1JPVU5EX09CTElHQVRJT04QAhIaChZFUkFTVVJFX0dST1VORF9NSVNUQUtFEAMSHAoYRVJBU1VSRV9HUk9VTkRfUkVURU5USU9OEAQq0wEKDVJlcGxheU91dGNvbWUSHgoaUkVQTEFZX09VVENPTUVfVU5TUEVDSUZJRUQQABIYChRSRVBMQVlfT1VUQ09NRV9FWEFDVBABEiMKH1JFUExBWV9PVVRDT01FX1dJVEhJTl9UT0xFUkFOQ0UQAhIcChhSRVBMQVlfT1VUQ09NRV9ESUZGRVJFTlQQAxIiCh5SRVBMQVlfT1VUQ09NRV9WRVJESUNUX0NIQU5HRUQQBBIhCh1SRVBMQVlfT1VUQ09NRV9OT1RfUkVQTEFZQUJMRRAFKpABCgtSZXZpZXdTdGF0ZRIcChhSRVZJRVdfU1RBVEVfVU5TUEVDSUZJRUQQABIVChFSRVZJRVdfU1RBVEVfT1BFThABEhkKFVJFVklFV19TVEFURV9BU1NJR05FRBACEhgKFFJFVklFV19TVEFURV9ERUNJREVEEAMSFwoTUkVWSUVXX1NUQVRFX0NMT1NFRBAEKv0BCgxSZXZpZXdBY3Rpb24SHQoZUkVWSUVXX0FDVElPTl9VTlNQRUNJRklFRBAAEhYKElJFVklFV19BQ1RJT05fT1BFThABEhgKFFJFVklFV19BQ1RJT05fQVNTSUdOEAISGQoVUkVWSUVXX0FDVElPTl9DT01NRU5UEAMSGAoUUkVWSUVXX0FDVElPTl9ERUNJREUQBBIZChVSRVZJRVdfQUNUSU9OX0FQUFJPVkUQBRIYChRSRVZJRVdfQUNUSU9OX1JFVFVSThAGEhgKFFJFVklFV19BQ1RJT05fUkVPUEVOEAcSGAoUUkVWSUVXX0FDVElPTl9TRUNPTkQQCCrcAQoLRGlzcG9zaXRpb24SGwoXRElTUE9TSVRJT05fVU5TUEVDSUZJRUQQABIWChJESVNQT1NJVElPTl9VUEhFTEQQARIaChZESVNQT1NJVElPTl9PVkVSVFVSTkVEEAISJgoiRElTUE9TSVRJT05fRVhQTEFOQVRJT05fVU5SRUxJQUJMRRADEhwKGERJU1BPU0lUSU9OX01PREVMX0RFRkVDVBAEEhsKF0RJU1BPU0lUSU9OX0RBVEFfREVGRUNUEAUSGQoVRElTUE9TSVRJT05fTk9fQUNUSU9OEAYyxxEKDEF1ZGl0U2VydmljZRJKCglHZXRSZWNvcmQSHS5yb2xsY2FsbC52MS5HZXRSZWNvcmRSZXF1ZXN0Gh4ucm9sbGNhbGwudjEuR2V0UmVjb3JkUmVzcG9uc2USWwoNU2VhcmNoUmVjb3JkcxIhLnJvbGxjYWxsLnYxLlNlYXJjaFJlY29yZHNSZXF1ZXN0GiIucm9sbGNhbGwudjEuU2VhcmNoUmVjb3Jkc1Jlc3BvbnNlIgOQAgESUgoKTGlzdEV2ZW50cxIeLnJvbGxjYWxsLnYxLkxpc3RFdmVudHNSZXF1ZXN0Gh8ucm9sbGNhbGwudjEuTGlzdEV2ZW50c1Jlc3BvbnNlIgOQAgESTAoIR2V0UHJvb2YSHC5yb2xsY2FsbC52MS5HZXRQcm9vZlJlcXVlc3QaHS5yb2xsY2FsbC52MS5HZXRQcm9vZlJlc3BvbnNlIgOQAgESWwoNR2V0Q2hlY2twb2ludBIhLnJvbGxjYWxsLnYxLkdldENoZWNrcG9pbnRSZXF1ZXN0GiIucm9sbGNhbGwudjEuR2V0Q2hlY2twb2ludFJlc3BvbnNlIgOQAgESTwoJVmVyaWZ5TG9nEh0ucm9sbGNhbGwudjEuVmVyaWZ5TG9nUmVxdWVzdBoeLnJvbGxjYWxsLnYxLlZlcmlmeUxvZ1Jlc3BvbnNlIgOQAgESUwoMUmVwbGF5UmVjb3JkEiAucm9sbGNhbGwudjEuUmVwbGF5UmVjb3JkUmVxdWVzdBohLnJvbGxjYWxsLnYxLlJlcGxheVJlY29yZFJlc3BvbnNlElYKDUV4cGxhaW5SZWNvcmQSIS5yb2xsY2FsbC52MS5FeHBsYWluUmVjb3JkUmVxdWVzdBoiLnJvbGxjYWxsLnYxLkV4cGxhaW5SZWNvcmRSZXNwb25zZRJQCgtFcmFzZVJlY29yZBIfLnJvbGxjYWxsLnYxLkVyYXNlUmVjb3JkUmVxdWVzdBogLnJvbGxjYWxsLnYxLkVyYXNlUmVjb3JkUmVzcG9uc2USUwoMRXJhc2VTdWJqZWN0EiAucm9sbGNhbGwudjEuRXJhc2VTdWJqZWN0UmVxdWVzdBohLnJvbGxjYWxsLnYxLkVyYXNlU3ViamVjdFJlc3BvbnNlEkoKCVBsYWNlSG9sZBIdLnJvbGxjYWxsLnYxLlBsYWNlSG9sZFJlcXVlc3QaHi5yb2xsY2FsbC52MS5QbGFjZUhvbGRSZXNwb25zZRJQCgtSZWxlYXNlSG9sZBIfLnJvbGxjYWxsLnYxLlJlbGVhc2VIb2xkUmVxdWVzdBogLnJvbGxjYWxsLnYxLlJlbGVhc2VIb2xkUmVzcG9uc2USWQoOQXBwbHlSZXRlbnRpb24SIi5yb2xsY2FsbC52MS5BcHBseVJldGVudGlvblJlcXVlc3QaIy5yb2xsY2FsbC52MS5BcHBseVJldGVudGlvblJlc3BvbnNlElgKDUV4cG9ydFJlY29yZHMSIS5yb2xsY2FsbC52MS5FeHBvcnRSZWNvcmRzUmVxdWVzdBoiLnJvbGxjYWxsLnYxLkV4cG9ydFJlY29yZHNSZXNwb25zZTABElgKDVN0cmVhbVJlY29yZHMSIS5yb2xsY2FsbC52MS5TdHJlYW1SZWNvcmRzUmVxdWVzdBoiLnJvbGxjYWxsLnYxLlN0cmVhbVJlY29yZHNSZXNwb25zZTABEk0KCk9wZW5SZXZpZXcSHi5yb2xsY2FsbC52MS5PcGVuUmV2aWV3UmVxdWVzdBofLnJvbGxjYWxsLnYxLk9wZW5SZXZpZXdSZXNwb25zZRJTCgxBc3NpZ25SZXZpZXcSIC5yb2xsY2FsbC52MS5Bc3NpZ25SZXZpZXdSZXF1ZXN0GiEucm9sbGNhbGwudjEuQXNzaWduUmV2aWV3UmVzcG9uc2USVgoNQ29tbWVudFJldmlldxIhLnJvbGxjYWxsLnYxLkNvbW1lbnRSZXZpZXdSZXF1ZXN0GiIucm9sbGNhbGwudjEuQ29tbWVudFJldmlld1Jlc3BvbnNlElMKDERlY2lkZVJldmlldxIgLnJvbGxjYWxsLnYxLkRlY2lkZVJldmlld1JlcXVlc3QaIS5yb2xsY2FsbC52MS5EZWNpZGVSZXZpZXdSZXNwb25zZRJTCgxTZWNvbmRSZXZpZXcSIC5yb2xsY2FsbC52MS5TZWNvbmRSZXZpZXdSZXF1ZXN0GiEucm9sbGNhbGwudjEuU2Vjb25kUmV2aWV3UmVzcG9uc2USVgoNQXBwcm92ZVJldmlldxIhLnJvbGxjYWxsLnYxLkFwcHJvdmVSZXZpZXdSZXF1ZXN0GiIucm9sbGNhbGwudjEuQXBwcm92ZVJldmlld1Jlc3BvbnNlElMKDFJldHVyblJldmlldxIgLnJvbGxjYWxsLnYxLlJldHVyblJldmlld1JlcXVlc3QaIS5yb2xsY2FsbC52MS5SZXR1cm5SZXZpZXdSZXNwb25zZRJTCgxSZW9wZW5SZXZpZXcSIC5yb2xsY2FsbC52MS5SZW9wZW5SZXZpZXdSZXF1ZXN0GiEucm9sbGNhbGwudjEuUmVvcGVuUmV2aWV3UmVzcG9uc2USTwoJR2V0UmV2aWV3Eh0ucm9sbGNhbGwudjEuR2V0UmV2aWV3UmVxdWVzdBoeLnJvbGxjYWxsLnYxLkdldFJldmlld1Jlc3BvbnNlIgOQAgESVQoLTGlzdFJldmlld3MSHy5yb2xsY2FsbC52MS5MaXN0UmV2aWV3c1JlcXVlc3QaIC5yb2xsY2FsbC52MS5MaXN0UmV2aWV3c1Jlc3BvbnNlIgOQAgESbQoTR2V0UmV2aWV3U3RhdGlzdGljcxInLnJvbGxjYWxsLnYxLkdldFJldmlld1N0YXRpc3RpY3NSZXF1ZXN0Gigucm9sbGNhbGwudjEuR2V0UmV2aWV3U3RhdGlzdGljc1Jlc3BvbnNlIgOQAgFCSgoPZGV2LnJvbGxjYWxsLnYxUAFaJ3JvbGxjYWxsLmRldi9nZW4vcm9sbGNhbGwvdjE7cm9sbGNhbGx2MaoCC1JvbGxjYWxsLlYxYgZwcm90bzM", [file_google_protobuf_timestamp, file_rollcall_v1_common, file_rollcall_v1_explanation]);
 
 /**
  * A record as a list shows it.
@@ -135,6 +135,13 @@ export type RecordSummary = Message<"rollcall.v1.RecordSummary"> & {
    * @generated from field: string review = 16;
    */
   review: string;
+
+  /**
+   * Whose it is: the tenant of whoever asked for the answer; empty where nobody had to say who they are.
+   *
+   * @generated from field: string tenant = 17;
+   */
+  tenant: string;
 };
 
 /**
@@ -226,6 +233,14 @@ export type GetRecordRequest = Message<"rollcall.v1.GetRecordRequest"> & {
    * @generated from field: string reason = 3;
    */
   reason: string;
+
+  /**
+   * Hide what identifies people in texts, character by character: mail, phone, iban, card, ip, and the operator's own. Parts
+   * input, request, scores and attention only. FAILED_PRECONDITION (masked) without it where the server shows no others.
+   *
+   * @generated from field: bool masked = 4;
+   */
+  masked: boolean;
 };
 
 /**
@@ -234,6 +249,55 @@ export type GetRecordRequest = Message<"rollcall.v1.GetRecordRequest"> & {
  */
 export const GetRecordRequestSchema: GenMessage<GetRecordRequest> = /*@__PURE__*/
   messageDesc(file_rollcall_v1_audit_service, 3);
+
+/**
+ * A piece of a text that was hidden: offsets stay.
+ *
+ * @generated from message rollcall.v1.Redaction
+ */
+export type Redaction = Message<"rollcall.v1.Redaction"> & {
+  /**
+   * In which part.
+   *
+   * @generated from field: string part = 1;
+   */
+  part: string;
+
+  /**
+   * In which of its fields.
+   *
+   * @generated from field: string field = 2;
+   */
+  field: string;
+
+  /**
+   * First character, in code points.
+   *
+   * @generated from field: int32 start = 3;
+   */
+  start: number;
+
+  /**
+   * Behind the last.
+   *
+   * @generated from field: int32 end = 4;
+   */
+  end: number;
+
+  /**
+   * What it was taken for.
+   *
+   * @generated from field: string what = 5;
+   */
+  what: string;
+};
+
+/**
+ * Describes the message rollcall.v1.Redaction.
+ * Use `create(RedactionSchema)` to create a new message.
+ */
+export const RedactionSchema: GenMessage<Redaction> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_audit_service, 4);
 
 /**
  * A record.
@@ -282,6 +346,13 @@ export type GetRecordResponse = Message<"rollcall.v1.GetRecordResponse"> & {
    * @generated from field: optional int64 access_log_index = 6;
    */
   accessLogIndex?: bigint | undefined;
+
+  /**
+   * What was hidden, where masked parts were asked for.
+   *
+   * @generated from field: repeated rollcall.v1.Redaction redactions = 7;
+   */
+  redactions: Redaction[];
 };
 
 /**
@@ -289,7 +360,7 @@ export type GetRecordResponse = Message<"rollcall.v1.GetRecordResponse"> & {
  * Use `create(GetRecordResponseSchema)` to create a new message.
  */
 export const GetRecordResponseSchema: GenMessage<GetRecordResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 4);
+  messageDesc(file_rollcall_v1_audit_service, 5);
 
 /**
  * Asks for records.
@@ -298,7 +369,7 @@ export const GetRecordResponseSchema: GenMessage<GetRecordResponse> = /*@__PURE_
  */
 export type SearchRecordsRequest = Message<"rollcall.v1.SearchRecordsRequest"> & {
   /**
-   * Comparisons with AND, OR, NOT and parentheses, e.g. flag = unfaithful AND time >= 2026-01-01. Fields: record, explanation, type, time, model, digest, policy, predicted, flag, reason, mode, notice, mismatch, erased, held, review, subject, decision. Everything if empty.
+   * Comparisons with AND, OR, NOT and parentheses, e.g. flag = unfaithful AND time >= 2026-01-01. Fields: record, explanation, type, time, model, digest, policy, predicted, flag, reason, mode, notice, mismatch, tenant, erased, held, review, subject, decision. Everything if empty.
    *
    * @generated from field: string filter = 1;
    */
@@ -324,7 +395,7 @@ export type SearchRecordsRequest = Message<"rollcall.v1.SearchRecordsRequest"> &
  * Use `create(SearchRecordsRequestSchema)` to create a new message.
  */
 export const SearchRecordsRequestSchema: GenMessage<SearchRecordsRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 5);
+  messageDesc(file_rollcall_v1_audit_service, 6);
 
 /**
  * Some records.
@@ -359,7 +430,7 @@ export type SearchRecordsResponse = Message<"rollcall.v1.SearchRecordsResponse">
  * Use `create(SearchRecordsResponseSchema)` to create a new message.
  */
 export const SearchRecordsResponseSchema: GenMessage<SearchRecordsResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 6);
+  messageDesc(file_rollcall_v1_audit_service, 7);
 
 /**
  * Asks for events.
@@ -394,7 +465,7 @@ export type ListEventsRequest = Message<"rollcall.v1.ListEventsRequest"> & {
  * Use `create(ListEventsRequestSchema)` to create a new message.
  */
 export const ListEventsRequestSchema: GenMessage<ListEventsRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 7);
+  messageDesc(file_rollcall_v1_audit_service, 8);
 
 /**
  * Some events.
@@ -415,7 +486,7 @@ export type ListEventsResponse = Message<"rollcall.v1.ListEventsResponse"> & {
  * Use `create(ListEventsResponseSchema)` to create a new message.
  */
 export const ListEventsResponseSchema: GenMessage<ListEventsResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 8);
+  messageDesc(file_rollcall_v1_audit_service, 9);
 
 /**
  * Asks for a proof.
@@ -452,7 +523,7 @@ export type GetProofRequest = Message<"rollcall.v1.GetProofRequest"> & {
  * Use `create(GetProofRequestSchema)` to create a new message.
  */
 export const GetProofRequestSchema: GenMessage<GetProofRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 9);
+  messageDesc(file_rollcall_v1_audit_service, 10);
 
 /**
  * A proof.
@@ -487,7 +558,7 @@ export type GetProofResponse = Message<"rollcall.v1.GetProofResponse"> & {
  * Use `create(GetProofResponseSchema)` to create a new message.
  */
 export const GetProofResponseSchema: GenMessage<GetProofResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 10);
+  messageDesc(file_rollcall_v1_audit_service, 11);
 
 /**
  * Asks for the newest checkpoint.
@@ -508,7 +579,7 @@ export type GetCheckpointRequest = Message<"rollcall.v1.GetCheckpointRequest"> &
  * Use `create(GetCheckpointRequestSchema)` to create a new message.
  */
 export const GetCheckpointRequestSchema: GenMessage<GetCheckpointRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 11);
+  messageDesc(file_rollcall_v1_audit_service, 12);
 
 /**
  * The newest checkpoint.
@@ -550,7 +621,7 @@ export type GetCheckpointResponse = Message<"rollcall.v1.GetCheckpointResponse">
  * Use `create(GetCheckpointResponseSchema)` to create a new message.
  */
 export const GetCheckpointResponseSchema: GenMessage<GetCheckpointResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 12);
+  messageDesc(file_rollcall_v1_audit_service, 13);
 
 /**
  * Asks for a verification.
@@ -571,7 +642,7 @@ export type VerifyLogRequest = Message<"rollcall.v1.VerifyLogRequest"> & {
  * Use `create(VerifyLogRequestSchema)` to create a new message.
  */
 export const VerifyLogRequestSchema: GenMessage<VerifyLogRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 13);
+  messageDesc(file_rollcall_v1_audit_service, 14);
 
 /**
  * Something that does not hold.
@@ -599,7 +670,7 @@ export type LogProblem = Message<"rollcall.v1.LogProblem"> & {
  * Use `create(LogProblemSchema)` to create a new message.
  */
 export const LogProblemSchema: GenMessage<LogProblem> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 14);
+  messageDesc(file_rollcall_v1_audit_service, 15);
 
 /**
  * What was found.
@@ -648,7 +719,7 @@ export type VerifyLogResponse = Message<"rollcall.v1.VerifyLogResponse"> & {
  * Use `create(VerifyLogResponseSchema)` to create a new message.
  */
 export const VerifyLogResponseSchema: GenMessage<VerifyLogResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 15);
+  messageDesc(file_rollcall_v1_audit_service, 16);
 
 /**
  * That something was erased: to be kept by whoever asked for it. It verifies without this server.
@@ -711,7 +782,7 @@ export type ErasureCertificate = Message<"rollcall.v1.ErasureCertificate"> & {
  * Use `create(ErasureCertificateSchema)` to create a new message.
  */
 export const ErasureCertificateSchema: GenMessage<ErasureCertificate> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 16);
+  messageDesc(file_rollcall_v1_audit_service, 17);
 
 /**
  * Asks to erase a record.
@@ -739,6 +810,13 @@ export type EraseRecordRequest = Message<"rollcall.v1.EraseRecordRequest"> & {
    * @generated from field: string reason = 3;
    */
   reason: string;
+
+  /**
+   * Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none.
+   *
+   * @generated from field: string idempotency_key = 4;
+   */
+  idempotencyKey: string;
 };
 
 /**
@@ -746,7 +824,7 @@ export type EraseRecordRequest = Message<"rollcall.v1.EraseRecordRequest"> & {
  * Use `create(EraseRecordRequestSchema)` to create a new message.
  */
 export const EraseRecordRequestSchema: GenMessage<EraseRecordRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 17);
+  messageDesc(file_rollcall_v1_audit_service, 18);
 
 /**
  * A record that was erased.
@@ -767,7 +845,7 @@ export type EraseRecordResponse = Message<"rollcall.v1.EraseRecordResponse"> & {
  * Use `create(EraseRecordResponseSchema)` to create a new message.
  */
 export const EraseRecordResponseSchema: GenMessage<EraseRecordResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 18);
+  messageDesc(file_rollcall_v1_audit_service, 19);
 
 /**
  * Asks to erase whatever is about a person.
@@ -795,6 +873,20 @@ export type EraseSubjectRequest = Message<"rollcall.v1.EraseSubjectRequest"> & {
    * @generated from field: string reason = 3;
    */
   reason: string;
+
+  /**
+   * Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none.
+   *
+   * @generated from field: string idempotency_key = 4;
+   */
+  idempotencyKey: string;
+
+  /**
+   * Of which tenant, where several have such a subject: their names are their own.
+   *
+   * @generated from field: optional string tenant = 5;
+   */
+  tenant?: string | undefined;
 };
 
 /**
@@ -802,7 +894,7 @@ export type EraseSubjectRequest = Message<"rollcall.v1.EraseSubjectRequest"> & {
  * Use `create(EraseSubjectRequestSchema)` to create a new message.
  */
 export const EraseSubjectRequestSchema: GenMessage<EraseSubjectRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 19);
+  messageDesc(file_rollcall_v1_audit_service, 20);
 
 /**
  * A person whose records were erased.
@@ -823,7 +915,7 @@ export type EraseSubjectResponse = Message<"rollcall.v1.EraseSubjectResponse"> &
  * Use `create(EraseSubjectResponseSchema)` to create a new message.
  */
 export const EraseSubjectResponseSchema: GenMessage<EraseSubjectResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 20);
+  messageDesc(file_rollcall_v1_audit_service, 21);
 
 /**
  * Asks to hold records.
@@ -858,6 +950,13 @@ export type PlaceHoldRequest = Message<"rollcall.v1.PlaceHoldRequest"> & {
    * @generated from field: string reason = 4;
    */
   reason: string;
+
+  /**
+   * Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none.
+   *
+   * @generated from field: string idempotency_key = 5;
+   */
+  idempotencyKey: string;
 };
 
 /**
@@ -865,7 +964,7 @@ export type PlaceHoldRequest = Message<"rollcall.v1.PlaceHoldRequest"> & {
  * Use `create(PlaceHoldRequestSchema)` to create a new message.
  */
 export const PlaceHoldRequestSchema: GenMessage<PlaceHoldRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 21);
+  messageDesc(file_rollcall_v1_audit_service, 22);
 
 /**
  * Records that are held.
@@ -893,7 +992,7 @@ export type PlaceHoldResponse = Message<"rollcall.v1.PlaceHoldResponse"> & {
  * Use `create(PlaceHoldResponseSchema)` to create a new message.
  */
 export const PlaceHoldResponseSchema: GenMessage<PlaceHoldResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 22);
+  messageDesc(file_rollcall_v1_audit_service, 23);
 
 /**
  * Asks to end a hold.
@@ -921,6 +1020,13 @@ export type ReleaseHoldRequest = Message<"rollcall.v1.ReleaseHoldRequest"> & {
    * @generated from field: string reason = 3;
    */
   reason: string;
+
+  /**
+   * Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none.
+   *
+   * @generated from field: string idempotency_key = 4;
+   */
+  idempotencyKey: string;
 };
 
 /**
@@ -928,7 +1034,7 @@ export type ReleaseHoldRequest = Message<"rollcall.v1.ReleaseHoldRequest"> & {
  * Use `create(ReleaseHoldRequestSchema)` to create a new message.
  */
 export const ReleaseHoldRequestSchema: GenMessage<ReleaseHoldRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 23);
+  messageDesc(file_rollcall_v1_audit_service, 24);
 
 /**
  * Records that are no longer held for the matter.
@@ -956,7 +1062,7 @@ export type ReleaseHoldResponse = Message<"rollcall.v1.ReleaseHoldResponse"> & {
  * Use `create(ReleaseHoldResponseSchema)` to create a new message.
  */
 export const ReleaseHoldResponseSchema: GenMessage<ReleaseHoldResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 24);
+  messageDesc(file_rollcall_v1_audit_service, 25);
 
 /**
  * Asks to keep to the settings.
@@ -984,7 +1090,7 @@ export type ApplyRetentionRequest = Message<"rollcall.v1.ApplyRetentionRequest">
  * Use `create(ApplyRetentionRequestSchema)` to create a new message.
  */
 export const ApplyRetentionRequestSchema: GenMessage<ApplyRetentionRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 25);
+  messageDesc(file_rollcall_v1_audit_service, 26);
 
 /**
  * What is due of one model and type of record.
@@ -1040,7 +1146,7 @@ export type RetentionRow = Message<"rollcall.v1.RetentionRow"> & {
  * Use `create(RetentionRowSchema)` to create a new message.
  */
 export const RetentionRowSchema: GenMessage<RetentionRow> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 26);
+  messageDesc(file_rollcall_v1_audit_service, 27);
 
 /**
  * What was due, and erased unless it was a dry run.
@@ -1075,7 +1181,7 @@ export type ApplyRetentionResponse = Message<"rollcall.v1.ApplyRetentionResponse
  * Use `create(ApplyRetentionResponseSchema)` to create a new message.
  */
 export const ApplyRetentionResponseSchema: GenMessage<ApplyRetentionResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 27);
+  messageDesc(file_rollcall_v1_audit_service, 28);
 
 /**
  * Something that is not as it was.
@@ -1110,7 +1216,7 @@ export type ReplayDifference = Message<"rollcall.v1.ReplayDifference"> & {
  * Use `create(ReplayDifferenceSchema)` to create a new message.
  */
 export const ReplayDifferenceSchema: GenMessage<ReplayDifference> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 28);
+  messageDesc(file_rollcall_v1_audit_service, 29);
 
 /**
  * Asks to work a record out again.
@@ -1161,7 +1267,7 @@ export type ReplayRecordRequest = Message<"rollcall.v1.ReplayRecordRequest"> & {
  * Use `create(ReplayRecordRequestSchema)` to create a new message.
  */
 export const ReplayRecordRequestSchema: GenMessage<ReplayRecordRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 29);
+  messageDesc(file_rollcall_v1_audit_service, 30);
 
 /**
  * A record that was worked out again.
@@ -1196,7 +1302,7 @@ export type ReplayRecordResponse = Message<"rollcall.v1.ReplayRecordResponse"> &
  * Use `create(ReplayRecordResponseSchema)` to create a new message.
  */
 export const ReplayRecordResponseSchema: GenMessage<ReplayRecordResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 30);
+  messageDesc(file_rollcall_v1_audit_service, 31);
 
 /**
  * Asks to explain a decision.
@@ -1254,7 +1360,7 @@ export type ExplainRecordRequest = Message<"rollcall.v1.ExplainRecordRequest"> &
  * Use `create(ExplainRecordRequestSchema)` to create a new message.
  */
 export const ExplainRecordRequestSchema: GenMessage<ExplainRecordRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 31);
+  messageDesc(file_rollcall_v1_audit_service, 32);
 
 /**
  * A decision that was explained.
@@ -1275,7 +1381,212 @@ export type ExplainRecordResponse = Message<"rollcall.v1.ExplainRecordResponse">
  * Use `create(ExplainRecordResponseSchema)` to create a new message.
  */
 export const ExplainRecordResponseSchema: GenMessage<ExplainRecordResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 32);
+  messageDesc(file_rollcall_v1_audit_service, 33);
+
+/**
+ * Asks for an export.
+ *
+ * @generated from message rollcall.v1.ExportRecordsRequest
+ */
+export type ExportRecordsRequest = Message<"rollcall.v1.ExportRecordsRequest"> & {
+  /**
+   * Ids of records or explanations, at most 1,000.
+   *
+   * @generated from field: repeated string record_ids = 1;
+   */
+  recordIds: string[];
+
+  /**
+   * Where none is named: a filter as of SearchRecords. Everything if that is empty, too.
+   *
+   * @generated from field: string filter = 2;
+   */
+  filter: string;
+
+  /**
+   * Why, at most 1,000 characters; required, kept sealed.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * Show the words of inputs in pages, masked; each record that is opened for it gets an entry.
+   *
+   * @generated from field: bool texts = 4;
+   */
+  texts: boolean;
+};
+
+/**
+ * Describes the message rollcall.v1.ExportRecordsRequest.
+ * Use `create(ExportRecordsRequestSchema)` to create a new message.
+ */
+export const ExportRecordsRequestSchema: GenMessage<ExportRecordsRequest> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_audit_service, 34);
+
+/**
+ * What an export is.
+ *
+ * @generated from message rollcall.v1.ExportHeader
+ */
+export type ExportHeader = Message<"rollcall.v1.ExportHeader"> & {
+  /**
+   * How many records it has.
+   *
+   * @generated from field: int64 records = 1;
+   */
+  records: bigint;
+
+  /**
+   * How many of those that were asked for no checkpoint covers yet.
+   *
+   * @generated from field: int64 left_out_as_unsigned = 2;
+   */
+  leftOutAsUnsigned: bigint;
+
+  /**
+   * Entries under the checkpoint that it proves.
+   *
+   * @generated from field: int64 log_size = 3;
+   */
+  logSize: bigint;
+
+  /**
+   * SHA-256 of its signed manifest, 64 hexadecimal digits: the entry of the log names it.
+   *
+   * @generated from field: string manifest_sha256 = 4;
+   */
+  manifestSha256: string;
+
+  /**
+   * Index of the entry that tells of the export.
+   *
+   * @generated from field: int64 log_index = 5;
+   */
+  logIndex: bigint;
+
+  /**
+   * Bytes of the zip.
+   *
+   * @generated from field: int64 size_bytes = 6;
+   */
+  sizeBytes: bigint;
+};
+
+/**
+ * Describes the message rollcall.v1.ExportHeader.
+ * Use `create(ExportHeaderSchema)` to create a new message.
+ */
+export const ExportHeaderSchema: GenMessage<ExportHeader> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_audit_service, 35);
+
+/**
+ * A message of the stream.
+ *
+ * @generated from message rollcall.v1.ExportRecordsResponse
+ */
+export type ExportRecordsResponse = Message<"rollcall.v1.ExportRecordsResponse"> & {
+  /**
+   * What it brings.
+   *
+   * @generated from oneof rollcall.v1.ExportRecordsResponse.content
+   */
+  content: {
+    /**
+     * Comes first, once.
+     *
+     * @generated from field: rollcall.v1.ExportHeader header = 1;
+     */
+    value: ExportHeader;
+    case: "header";
+  } | {
+    /**
+     * The next bytes of the zip.
+     *
+     * @generated from field: bytes chunk = 2;
+     */
+    value: Uint8Array;
+    case: "chunk";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message rollcall.v1.ExportRecordsResponse.
+ * Use `create(ExportRecordsResponseSchema)` to create a new message.
+ */
+export const ExportRecordsResponseSchema: GenMessage<ExportRecordsResponse> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_audit_service, 36);
+
+/**
+ * Asks for entries.
+ *
+ * @generated from message rollcall.v1.StreamRecordsRequest
+ */
+export type StreamRecordsRequest = Message<"rollcall.v1.StreamRecordsRequest"> & {
+  /**
+   * Index of the first; the one behind the last that was kept, to go on.
+   *
+   * @generated from field: int64 from_log_index = 1;
+   */
+  fromLogIndex: bigint;
+
+  /**
+   * Wait for further ones at the end, until the call is cancelled or the server stops.
+   *
+   * @generated from field: bool follow = 2;
+   */
+  follow: boolean;
+};
+
+/**
+ * Describes the message rollcall.v1.StreamRecordsRequest.
+ * Use `create(StreamRecordsRequestSchema)` to create a new message.
+ */
+export const StreamRecordsRequestSchema: GenMessage<StreamRecordsRequest> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_audit_service, 37);
+
+/**
+ * An entry.
+ *
+ * @generated from message rollcall.v1.StreamRecordsResponse
+ */
+export type StreamRecordsResponse = Message<"rollcall.v1.StreamRecordsResponse"> & {
+  /**
+   * Its index.
+   *
+   * @generated from field: int64 log_index = 1;
+   */
+  logIndex: bigint;
+
+  /**
+   * The entry exactly as it was logged: canonical JSON with its type.
+   *
+   * @generated from field: string entry = 2;
+   */
+  entry: string;
+
+  /**
+   * Of a record: its envelope exactly as it was logged.
+   *
+   * @generated from field: string envelope = 3;
+   */
+  envelope: string;
+
+  /**
+   * Of what was done: the event exactly as it was logged.
+   *
+   * @generated from field: string event = 4;
+   */
+  event: string;
+};
+
+/**
+ * Describes the message rollcall.v1.StreamRecordsResponse.
+ * Use `create(StreamRecordsResponseSchema)` to create a new message.
+ */
+export const StreamRecordsResponseSchema: GenMessage<StreamRecordsResponse> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_audit_service, 38);
 
 /**
  * One step of a review.
@@ -1319,7 +1630,7 @@ export type ReviewStep = Message<"rollcall.v1.ReviewStep"> & {
   state: ReviewState;
 
   /**
-   * Why; absent where it was erased with the record.
+   * Why; absent where it was erased with the record, or is withheld until a second opinion is there.
    *
    * @generated from field: optional string rationale = 6;
    */
@@ -1331,7 +1642,7 @@ export type ReviewStep = Message<"rollcall.v1.ReviewStep"> & {
  * Use `create(ReviewStepSchema)` to create a new message.
  */
 export const ReviewStepSchema: GenMessage<ReviewStep> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 33);
+  messageDesc(file_rollcall_v1_audit_service, 39);
 
 /**
  * A review.
@@ -1368,7 +1679,7 @@ export type Review = Message<"rollcall.v1.Review"> & {
   assignee: string;
 
   /**
-   * What it came to.
+   * What it came to; unspecified while a second opinion is due.
    *
    * @generated from field: rollcall.v1.Disposition disposition = 5;
    */
@@ -1394,6 +1705,41 @@ export type Review = Message<"rollcall.v1.Review"> & {
    * @generated from field: repeated rollcall.v1.ReviewStep steps = 8;
    */
   steps: ReviewStep[];
+
+  /**
+   * Rules of the server's settings that have opened it: unfaithful, mismatch, low_margin, sample. None if somebody did.
+   *
+   * @generated from field: repeated string rules = 9;
+   */
+  rules: string[];
+
+  /**
+   * Until when it should be closed.
+   *
+   * @generated from field: google.protobuf.Timestamp due_at = 10;
+   */
+  dueAt?: Timestamp | undefined;
+
+  /**
+   * Whether it is decided, and waits for a second opinion.
+   *
+   * @generated from field: bool second_due = 11;
+   */
+  secondDue: boolean;
+
+  /**
+   * Who gave the second opinion.
+   *
+   * @generated from field: string second_by = 12;
+   */
+  secondBy: string;
+
+  /**
+   * What it came to by the second opinion.
+   *
+   * @generated from field: rollcall.v1.Disposition second_disposition = 13;
+   */
+  secondDisposition: Disposition;
 };
 
 /**
@@ -1401,7 +1747,7 @@ export type Review = Message<"rollcall.v1.Review"> & {
  * Use `create(ReviewSchema)` to create a new message.
  */
 export const ReviewSchema: GenMessage<Review> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 34);
+  messageDesc(file_rollcall_v1_audit_service, 40);
 
 /**
  * Asks for a step of a review.
@@ -1429,6 +1775,13 @@ export type OpenReviewRequest = Message<"rollcall.v1.OpenReviewRequest"> & {
    * @generated from field: string case_number = 3;
    */
   caseNumber: string;
+
+  /**
+   * Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none.
+   *
+   * @generated from field: string idempotency_key = 4;
+   */
+  idempotencyKey: string;
 };
 
 /**
@@ -1436,7 +1789,7 @@ export type OpenReviewRequest = Message<"rollcall.v1.OpenReviewRequest"> & {
  * Use `create(OpenReviewRequestSchema)` to create a new message.
  */
 export const OpenReviewRequestSchema: GenMessage<OpenReviewRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 35);
+  messageDesc(file_rollcall_v1_audit_service, 41);
 
 /**
  * The review after the step.
@@ -1457,7 +1810,7 @@ export type OpenReviewResponse = Message<"rollcall.v1.OpenReviewResponse"> & {
  * Use `create(OpenReviewResponseSchema)` to create a new message.
  */
 export const OpenReviewResponseSchema: GenMessage<OpenReviewResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 36);
+  messageDesc(file_rollcall_v1_audit_service, 42);
 
 /**
  * Asks for a step of a review.
@@ -1485,6 +1838,13 @@ export type AssignReviewRequest = Message<"rollcall.v1.AssignReviewRequest"> & {
    * @generated from field: string assignee = 3;
    */
   assignee: string;
+
+  /**
+   * Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none.
+   *
+   * @generated from field: string idempotency_key = 4;
+   */
+  idempotencyKey: string;
 };
 
 /**
@@ -1492,7 +1852,7 @@ export type AssignReviewRequest = Message<"rollcall.v1.AssignReviewRequest"> & {
  * Use `create(AssignReviewRequestSchema)` to create a new message.
  */
 export const AssignReviewRequestSchema: GenMessage<AssignReviewRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 37);
+  messageDesc(file_rollcall_v1_audit_service, 43);
 
 /**
  * The review after the step.
@@ -1513,7 +1873,7 @@ export type AssignReviewResponse = Message<"rollcall.v1.AssignReviewResponse"> &
  * Use `create(AssignReviewResponseSchema)` to create a new message.
  */
 export const AssignReviewResponseSchema: GenMessage<AssignReviewResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 38);
+  messageDesc(file_rollcall_v1_audit_service, 44);
 
 /**
  * Asks for a step of a review.
@@ -1534,6 +1894,13 @@ export type CommentReviewRequest = Message<"rollcall.v1.CommentReviewRequest"> &
    * @generated from field: string rationale = 2;
    */
   rationale: string;
+
+  /**
+   * Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none.
+   *
+   * @generated from field: string idempotency_key = 3;
+   */
+  idempotencyKey: string;
 };
 
 /**
@@ -1541,7 +1908,7 @@ export type CommentReviewRequest = Message<"rollcall.v1.CommentReviewRequest"> &
  * Use `create(CommentReviewRequestSchema)` to create a new message.
  */
 export const CommentReviewRequestSchema: GenMessage<CommentReviewRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 39);
+  messageDesc(file_rollcall_v1_audit_service, 45);
 
 /**
  * The review after the step.
@@ -1562,7 +1929,7 @@ export type CommentReviewResponse = Message<"rollcall.v1.CommentReviewResponse">
  * Use `create(CommentReviewResponseSchema)` to create a new message.
  */
 export const CommentReviewResponseSchema: GenMessage<CommentReviewResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 40);
+  messageDesc(file_rollcall_v1_audit_service, 46);
 
 /**
  * Asks for a step of a review.
@@ -1590,6 +1957,13 @@ export type DecideReviewRequest = Message<"rollcall.v1.DecideReviewRequest"> & {
    * @generated from field: rollcall.v1.Disposition disposition = 3;
    */
   disposition: Disposition;
+
+  /**
+   * Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none.
+   *
+   * @generated from field: string idempotency_key = 4;
+   */
+  idempotencyKey: string;
 };
 
 /**
@@ -1597,7 +1971,7 @@ export type DecideReviewRequest = Message<"rollcall.v1.DecideReviewRequest"> & {
  * Use `create(DecideReviewRequestSchema)` to create a new message.
  */
 export const DecideReviewRequestSchema: GenMessage<DecideReviewRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 41);
+  messageDesc(file_rollcall_v1_audit_service, 47);
 
 /**
  * The review after the step.
@@ -1618,7 +1992,70 @@ export type DecideReviewResponse = Message<"rollcall.v1.DecideReviewResponse"> &
  * Use `create(DecideReviewResponseSchema)` to create a new message.
  */
 export const DecideReviewResponseSchema: GenMessage<DecideReviewResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 42);
+  messageDesc(file_rollcall_v1_audit_service, 48);
+
+/**
+ * Asks for a step of a review.
+ *
+ * @generated from message rollcall.v1.SecondReviewRequest
+ */
+export type SecondReviewRequest = Message<"rollcall.v1.SecondReviewRequest"> & {
+  /**
+   * Id of the record, or of its explanation.
+   *
+   * @generated from field: string record_id = 1;
+   */
+  recordId: string;
+
+  /**
+   * Why, at most 1,000 characters; required, kept sealed.
+   *
+   * @generated from field: string rationale = 2;
+   */
+  rationale: string;
+
+  /**
+   * What it comes to.
+   *
+   * @generated from field: rollcall.v1.Disposition disposition = 3;
+   */
+  disposition: Disposition;
+
+  /**
+   * Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none.
+   *
+   * @generated from field: string idempotency_key = 4;
+   */
+  idempotencyKey: string;
+};
+
+/**
+ * Describes the message rollcall.v1.SecondReviewRequest.
+ * Use `create(SecondReviewRequestSchema)` to create a new message.
+ */
+export const SecondReviewRequestSchema: GenMessage<SecondReviewRequest> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_audit_service, 49);
+
+/**
+ * The review after the step.
+ *
+ * @generated from message rollcall.v1.SecondReviewResponse
+ */
+export type SecondReviewResponse = Message<"rollcall.v1.SecondReviewResponse"> & {
+  /**
+   * The review.
+   *
+   * @generated from field: rollcall.v1.Review review = 1;
+   */
+  review?: Review | undefined;
+};
+
+/**
+ * Describes the message rollcall.v1.SecondReviewResponse.
+ * Use `create(SecondReviewResponseSchema)` to create a new message.
+ */
+export const SecondReviewResponseSchema: GenMessage<SecondReviewResponse> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_audit_service, 50);
 
 /**
  * Asks for a step of a review.
@@ -1639,6 +2076,13 @@ export type ApproveReviewRequest = Message<"rollcall.v1.ApproveReviewRequest"> &
    * @generated from field: string rationale = 2;
    */
   rationale: string;
+
+  /**
+   * Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none.
+   *
+   * @generated from field: string idempotency_key = 3;
+   */
+  idempotencyKey: string;
 };
 
 /**
@@ -1646,7 +2090,7 @@ export type ApproveReviewRequest = Message<"rollcall.v1.ApproveReviewRequest"> &
  * Use `create(ApproveReviewRequestSchema)` to create a new message.
  */
 export const ApproveReviewRequestSchema: GenMessage<ApproveReviewRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 43);
+  messageDesc(file_rollcall_v1_audit_service, 51);
 
 /**
  * The review after the step.
@@ -1667,7 +2111,7 @@ export type ApproveReviewResponse = Message<"rollcall.v1.ApproveReviewResponse">
  * Use `create(ApproveReviewResponseSchema)` to create a new message.
  */
 export const ApproveReviewResponseSchema: GenMessage<ApproveReviewResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 44);
+  messageDesc(file_rollcall_v1_audit_service, 52);
 
 /**
  * Asks for a step of a review.
@@ -1688,6 +2132,13 @@ export type ReturnReviewRequest = Message<"rollcall.v1.ReturnReviewRequest"> & {
    * @generated from field: string rationale = 2;
    */
   rationale: string;
+
+  /**
+   * Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none.
+   *
+   * @generated from field: string idempotency_key = 3;
+   */
+  idempotencyKey: string;
 };
 
 /**
@@ -1695,7 +2146,7 @@ export type ReturnReviewRequest = Message<"rollcall.v1.ReturnReviewRequest"> & {
  * Use `create(ReturnReviewRequestSchema)` to create a new message.
  */
 export const ReturnReviewRequestSchema: GenMessage<ReturnReviewRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 45);
+  messageDesc(file_rollcall_v1_audit_service, 53);
 
 /**
  * The review after the step.
@@ -1716,7 +2167,7 @@ export type ReturnReviewResponse = Message<"rollcall.v1.ReturnReviewResponse"> &
  * Use `create(ReturnReviewResponseSchema)` to create a new message.
  */
 export const ReturnReviewResponseSchema: GenMessage<ReturnReviewResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 46);
+  messageDesc(file_rollcall_v1_audit_service, 54);
 
 /**
  * Asks for a step of a review.
@@ -1737,6 +2188,13 @@ export type ReopenReviewRequest = Message<"rollcall.v1.ReopenReviewRequest"> & {
    * @generated from field: string rationale = 2;
    */
   rationale: string;
+
+  /**
+   * Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none.
+   *
+   * @generated from field: string idempotency_key = 3;
+   */
+  idempotencyKey: string;
 };
 
 /**
@@ -1744,7 +2202,7 @@ export type ReopenReviewRequest = Message<"rollcall.v1.ReopenReviewRequest"> & {
  * Use `create(ReopenReviewRequestSchema)` to create a new message.
  */
 export const ReopenReviewRequestSchema: GenMessage<ReopenReviewRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 47);
+  messageDesc(file_rollcall_v1_audit_service, 55);
 
 /**
  * The review after the step.
@@ -1765,7 +2223,7 @@ export type ReopenReviewResponse = Message<"rollcall.v1.ReopenReviewResponse"> &
  * Use `create(ReopenReviewResponseSchema)` to create a new message.
  */
 export const ReopenReviewResponseSchema: GenMessage<ReopenReviewResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 48);
+  messageDesc(file_rollcall_v1_audit_service, 56);
 
 /**
  * Asks for a review.
@@ -1786,7 +2244,7 @@ export type GetReviewRequest = Message<"rollcall.v1.GetReviewRequest"> & {
  * Use `create(GetReviewRequestSchema)` to create a new message.
  */
 export const GetReviewRequestSchema: GenMessage<GetReviewRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 49);
+  messageDesc(file_rollcall_v1_audit_service, 57);
 
 /**
  * A review.
@@ -1807,7 +2265,7 @@ export type GetReviewResponse = Message<"rollcall.v1.GetReviewResponse"> & {
  * Use `create(GetReviewResponseSchema)` to create a new message.
  */
 export const GetReviewResponseSchema: GenMessage<GetReviewResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 50);
+  messageDesc(file_rollcall_v1_audit_service, 58);
 
 /**
  * Asks for reviews.
@@ -1821,6 +2279,13 @@ export type ListReviewsRequest = Message<"rollcall.v1.ListReviewsRequest"> & {
    * @generated from field: rollcall.v1.ReviewState state = 1;
    */
   state: ReviewState;
+
+  /**
+   * Those that should be closed by now only.
+   *
+   * @generated from field: bool overdue_only = 2;
+   */
+  overdueOnly: boolean;
 };
 
 /**
@@ -1828,7 +2293,7 @@ export type ListReviewsRequest = Message<"rollcall.v1.ListReviewsRequest"> & {
  * Use `create(ListReviewsRequestSchema)` to create a new message.
  */
 export const ListReviewsRequestSchema: GenMessage<ListReviewsRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 51);
+  messageDesc(file_rollcall_v1_audit_service, 59);
 
 /**
  * Some reviews.
@@ -1849,7 +2314,99 @@ export type ListReviewsResponse = Message<"rollcall.v1.ListReviewsResponse"> & {
  * Use `create(ListReviewsResponseSchema)` to create a new message.
  */
 export const ListReviewsResponseSchema: GenMessage<ListReviewsResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 52);
+  messageDesc(file_rollcall_v1_audit_service, 60);
+
+/**
+ * Asks how reviewers do.
+ *
+ * @generated from message rollcall.v1.GetReviewStatisticsRequest
+ */
+export type GetReviewStatisticsRequest = Message<"rollcall.v1.GetReviewStatisticsRequest"> & {
+};
+
+/**
+ * Describes the message rollcall.v1.GetReviewStatisticsRequest.
+ * Use `create(GetReviewStatisticsRequestSchema)` to create a new message.
+ */
+export const GetReviewStatisticsRequestSchema: GenMessage<GetReviewStatisticsRequest> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_audit_service, 61);
+
+/**
+ * Reviews in one state.
+ *
+ * @generated from message rollcall.v1.ReviewCount
+ */
+export type ReviewCount = Message<"rollcall.v1.ReviewCount"> & {
+  /**
+   * The state.
+   *
+   * @generated from field: rollcall.v1.ReviewState state = 1;
+   */
+  state: ReviewState;
+
+  /**
+   * How many.
+   *
+   * @generated from field: int64 reviews = 2;
+   */
+  reviews: bigint;
+};
+
+/**
+ * Describes the message rollcall.v1.ReviewCount.
+ * Use `create(ReviewCountSchema)` to create a new message.
+ */
+export const ReviewCountSchema: GenMessage<ReviewCount> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_audit_service, 62);
+
+/**
+ * How reviewers do.
+ *
+ * @generated from message rollcall.v1.GetReviewStatisticsResponse
+ */
+export type GetReviewStatisticsResponse = Message<"rollcall.v1.GetReviewStatisticsResponse"> & {
+  /**
+   * Every state, in their order.
+   *
+   * @generated from field: repeated rollcall.v1.ReviewCount states = 1;
+   */
+  states: ReviewCount[];
+
+  /**
+   * Reviews that should be closed by now.
+   *
+   * @generated from field: int64 overdue = 2;
+   */
+  overdue: bigint;
+
+  /**
+   * Second opinions of somebody who did not know the first.
+   *
+   * @generated from field: int64 second_opinions = 3;
+   */
+  secondOpinions: bigint;
+
+  /**
+   * How many of them came to the same.
+   *
+   * @generated from field: int64 agreed = 4;
+   */
+  agreed: bigint;
+
+  /**
+   * Cohen's kappa of them; absent where it is not defined.
+   *
+   * @generated from field: optional double kappa = 5;
+   */
+  kappa?: number | undefined;
+};
+
+/**
+ * Describes the message rollcall.v1.GetReviewStatisticsResponse.
+ * Use `create(GetReviewStatisticsResponseSchema)` to create a new message.
+ */
+export const GetReviewStatisticsResponseSchema: GenMessage<GetReviewStatisticsResponse> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_audit_service, 63);
 
 /**
  * What an entry of the log is about.
@@ -1939,6 +2496,13 @@ export enum EventType {
    * @generated from enum value: EVENT_TYPE_REVIEW = 6;
    */
   REVIEW = 6,
+
+  /**
+   * Records were taken away, with their proofs.
+   *
+   * @generated from enum value: EVENT_TYPE_EXPORT = 7;
+   */
+  EXPORT = 7,
 }
 
 /**
@@ -2159,6 +2723,13 @@ export enum ReviewAction {
    * @generated from enum value: REVIEW_ACTION_REOPEN = 7;
    */
   REOPEN = 7,
+
+  /**
+   * Gave a second opinion.
+   *
+   * @generated from enum value: REVIEW_ACTION_SECOND = 8;
+   */
+  SECOND = 8,
 }
 
 /**
@@ -2236,6 +2807,12 @@ export const DispositionSchema: GenEnum<Disposition> = /*@__PURE__*/
  * Errors: INVALID_ARGUMENT names the field; NOT_FOUND for what the log does not have; PERMISSION_DENIED for a role that
  * is missing; FAILED_PRECONDITION names what stands in the way; UNAVAILABLE where the log's database does not answer;
  * UNIMPLEMENTED where the server keeps no records.
+ *
+ * Records of tenants whom somebody may not see are not there for them: NOT_FOUND, and in no list. VerifyLog and ApplyRetention
+ * are about all, and PERMISSION_DENIED to whoever does not see all.
+ *
+ * What changes something takes an idempotency key. A request that comes again with the same key from the same caller is
+ * answered from what was done; another request with that key is FAILED_PRECONDITION (idempotency_key).
  *
  * @generated from service rollcall.v1.AuditService
  */
@@ -2373,6 +2950,28 @@ export const AuditService: GenService<{
     output: typeof ApplyRetentionResponseSchema;
   },
   /**
+   * Records with their proofs, a page each, a table and the verifier, as one zip in chunks, its header first. Its manifest is
+   * signed with the log's key; the export leaves an entry. No sealed part is in it. FAILED_PRECONDITION above 2,000 records.
+   *
+   * @generated from rpc rollcall.v1.AuditService.ExportRecords
+   */
+  exportRecords: {
+    methodKind: "server_streaming";
+    input: typeof ExportRecordsRequestSchema;
+    output: typeof ExportRecordsResponseSchema;
+  },
+  /**
+   * Entries of the log in their order, each with its record's envelope or its event, from an index on: for whoever watches
+   * (a SIEM). Going on behind the last index that was kept, nothing is missed; nothing sealed is told. At most 16 follow.
+   *
+   * @generated from rpc rollcall.v1.AuditService.StreamRecords
+   */
+  streamRecords: {
+    methodKind: "server_streaming";
+    input: typeof StreamRecordsRequestSchema;
+    output: typeof StreamRecordsResponseSchema;
+  },
+  /**
    * Opens a review of a record.
    *
    * @generated from rpc rollcall.v1.AuditService.OpenReview
@@ -2411,6 +3010,17 @@ export const AuditService: GenService<{
     methodKind: "unary";
     input: typeof DecideReviewRequestSchema;
     output: typeof DecideReviewResponseSchema;
+  },
+  /**
+   * Says what a review comes to, too, where a second opinion is asked for, of somebody who has not decided it. Until then the
+   * first disposition and its rationale are told to nobody.
+   *
+   * @generated from rpc rollcall.v1.AuditService.SecondReview
+   */
+  secondReview: {
+    methodKind: "unary";
+    input: typeof SecondReviewRequestSchema;
+    output: typeof SecondReviewResponseSchema;
   },
   /**
    * Agrees with the decision, and closes the review. Whoever has decided it may not, unless the server says so.
@@ -2461,6 +3071,16 @@ export const AuditService: GenService<{
     methodKind: "unary";
     input: typeof ListReviewsRequestSchema;
     output: typeof ListReviewsResponseSchema;
+  },
+  /**
+   * How many reviews there are, how many are late, and whether first and second opinions agree.
+   *
+   * @generated from rpc rollcall.v1.AuditService.GetReviewStatistics
+   */
+  getReviewStatistics: {
+    methodKind: "unary";
+    input: typeof GetReviewStatisticsRequestSchema;
+    output: typeof GetReviewStatisticsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_rollcall_v1_audit_service, 0);
