@@ -8,7 +8,15 @@ import pytest
 
 from rollcall.demo.server import ServerProcess, server_process
 from rollcall.edge.access.callers import token_digest
-from rollcall_client import AccessDenied, AuditClient, Disposition, ErasureGround, FailedPrecondition, ReviewState
+from rollcall_client import (
+    AccessDenied,
+    AuditClient,
+    Caller,
+    Disposition,
+    ErasureGround,
+    FailedPrecondition,
+    ReviewState,
+)
 from tests.waiting import wait_until
 
 PEOPLE = ("caller", "auditor", "reviewer", "approver", "officer")
@@ -54,6 +62,13 @@ def test_it_takes_two_to_close_a_review(server: ServerProcess, record: str) -> N
             reviewer.approve_review(record)
         closed = approver.approve_review(record)
     assert (closed.state, closed.decided_by, closed.approved_by) == (ReviewState.CLOSED, "reviewer", "approver")
+
+
+@pytest.mark.parametrize("who", PEOPLE)
+def test_everybody_is_told_who_they_are(server: ServerProcess, who: str) -> None:
+    """The name that the log will have for them, and their roles."""
+    with ask(server, who) as client:
+        assert client.caller() == Caller(name=who, roles=frozenset({who}))
 
 
 def test_each_does_what_is_theirs_to_do(server: ServerProcess, record: str) -> None:

@@ -67,6 +67,13 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         )
 
 
+def test_who_asks_is_told_who_they_are(desk: Desk) -> None:
+    """Where nobody has to say who they are, everybody is called the same and may do everything."""
+    caller = desk.client.caller()
+    assert caller.name == "anyone"
+    assert {"auditor", "reviewer", "approver", "officer", "caller"} <= caller.roles
+
+
 def test_records_are_searched_and_read(desk: Desk) -> None:
     """By a person's name, by what was flagged; a record comes with envelope and entry as they were logged."""
     person = desk.client.search(f'subject = "{PERSON}"')

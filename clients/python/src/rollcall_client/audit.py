@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rollcall_client.enums import Disposition, ErasureGround
     from rollcall_client.explanation import Explanation
     from rollcall_client.records import (
+        Caller,
         ErasureCertificate,
         Event,
         HoldResult,
@@ -46,6 +47,10 @@ class AuditClient(Client):
 
     What opens sealed parts or changes anything takes a `reason`, which is logged (sealed) with whoever asked.
     """
+
+    def caller(self) -> Caller:
+        """Who asks, as the service knows them."""
+        return self._asked(calls.GET_CALLER, wire.GetCallerRequest())
 
     def record(self, record_id: str, *, parts: Sequence[str] = (), reason: str = "") -> Record:
         """One record, by its id or its explanation's; sealed `parts` are opened for a reason only."""

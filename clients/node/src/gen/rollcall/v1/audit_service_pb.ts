@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file rollcall/v1/audit_service.proto.
  */
 export const file_rollcall_v1_audit_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch9yb2xsY2FsbC92MS9hdWRpdF9zZXJ2aWNlLnByb3RvEgtyb2xsY2FsbC52MSKkAwoNUmVjb3JkU3VtbWFyeRIRCglyZWNvcmRfaWQYASABKAkSEQoJbG9nX2luZGV4GAIgASgDEiUKBHR5cGUYAyABKA4yFy5yb2xsY2FsbC52MS5SZWNvcmRUeXBlEi4KCmNyZWF0ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDmV4cGxhbmF0aW9uX2lkGAUgASgJEg0KBW1vZGVsGAYgASgJEhQKDG1vZGVsX2RpZ2VzdBgHIAEoCRIRCglwcmVkaWN0ZWQYCCABKAkSHwoEZmxhZxgJIAEoDjIRLnJvbGxjYWxsLnYxLkZsYWcSIwoGcmVhc29uGAogASgOMhMucm9sbGNhbGwudjEuUmVhc29uEhkKEXVzYWJsZV9mb3Jfbm90aWNlGAsgASgIEhAKCG1pc21hdGNoGAwgASgIEiUKBG1vZGUYDSABKA4yFy5yb2xsY2FsbC52MS5SZWNvcmRNb2RlEg4KBmVyYXNlZBgOIAEoCBIMCgRoZWxkGA8gASgIEg4KBnJldmlldxgQIAEoCSIrCgpSZWNvcmRQYXJ0EgwKBGtpbmQYASABKAkSDwoHY29udGVudBgCIAEoDCIoCgVFdmVudBIRCglsb2dfaW5kZXgYASABKAMSDAoEYm9keRgCIAEoCSJEChBHZXRSZWNvcmRSZXF1ZXN0EhEKCXJlY29yZF9pZBgBIAEoCRINCgVwYXJ0cxgCIAMoCRIOCgZyZWFzb24YAyABKAki4QEKEUdldFJlY29yZFJlc3BvbnNlEisKB3N1bW1hcnkYASABKAsyGi5yb2xsY2FsbC52MS5SZWNvcmRTdW1tYXJ5EhAKCGVudmVsb3BlGAIgASgJEg0KBWVudHJ5GAMgASgJEiIKBmV2ZW50cxgEIAMoCzISLnJvbGxjYWxsLnYxLkV2ZW50EiYKBXBhcnRzGAUgAygLMhcucm9sbGNhbGwudjEuUmVjb3JkUGFydBIdChBhY2Nlc3NfbG9nX2luZGV4GAYgASgDSACIAQFCEwoRX2FjY2Vzc19sb2dfaW5kZXgiTQoUU2VhcmNoUmVjb3Jkc1JlcXVlc3QSDgoGZmlsdGVyGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJIm8KFVNlYXJjaFJlY29yZHNSZXNwb25zZRIrCgdyZWNvcmRzGAEgAygLMhoucm9sbGNhbGwudjEuUmVjb3JkU3VtbWFyeRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSEAoIbG9nX3NpemUYAyABKAMiZgoRTGlzdEV2ZW50c1JlcXVlc3QSEQoJcmVjb3JkX2lkGAEgASgJEiQKBHR5cGUYAiABKA4yFi5yb2xsY2FsbC52MS5FdmVudFR5cGUSGAoQYmVmb3JlX2xvZ19pbmRleBgDIAEoAyI4ChJMaXN0RXZlbnRzUmVzcG9uc2USIgoGZXZlbnRzGAEgAygLMhIucm9sbGNhbGwudjEuRXZlbnQiQQoPR2V0UHJvb2ZSZXF1ZXN0EhMKCXJlY29yZF9pZBgBIAEoCUgAEhMKCWxvZ19pbmRleBgCIAEoA0gAQgQKAm9mIkYKEEdldFByb29mUmVzcG9uc2USDQoFZW50cnkYASABKAkSDQoFcHJvb2YYAiABKAkSFAoMdmVyaWZpZXJfa2V5GAMgASgJIjoKFEdldENoZWNrcG9pbnRSZXF1ZXN0EhUKCG9sZF9zaXplGAEgASgDSACIAQFCCwoJX29sZF9zaXplIl4KFUdldENoZWNrcG9pbnRSZXNwb25zZRIMCgRub3RlGAEgASgJEgwKBHNpemUYAiABKAMSFAoMdmVyaWZpZXJfa2V5GAMgASgJEhMKC2NvbnNpc3RlbmN5GAQgAygMIicKEFZlcmlmeUxvZ1JlcXVlc3QSEwoLY2hlY2twb2ludHMYASADKAkiLAoKTG9nUHJvYmxlbRINCgVwbGFjZRgBIAEoCRIPCgdwcm9ibGVtGAIgASgJIoYBChFWZXJpZnlMb2dSZXNwb25zZRINCgVob2xkcxgBIAEoCBIPCgdlbnRyaWVzGAIgASgDEikKCHByb2JsZW1zGAMgAygLMhcucm9sbGNhbGwudjEuTG9nUHJvYmxlbRIVCg1wcm9ibGVtX2NvdW50GAQgASgDEg8KB3JlbWFya3MYBSADKAkijwEKEkVyYXN1cmVDZXJ0aWZpY2F0ZRISCgplcmFzdXJlX2lkGAEgASgJEg8KB3JlY29yZHMYAiABKAMSEQoJbG9nX2luZGV4GAMgASgDEg0KBWV2ZW50GAQgASgJEg0KBWVudHJ5GAUgASgJEg0KBXByb29mGAYgASgJEhQKDHZlcmlmaWVyX2tleRgHIAEoCSJjChJFcmFzZVJlY29yZFJlcXVlc3QSEQoJcmVjb3JkX2lkGAEgASgJEioKBmdyb3VuZBgCIAEoDjIaLnJvbGxjYWxsLnYxLkVyYXN1cmVHcm91bmQSDgoGcmVhc29uGAMgASgJIksKE0VyYXNlUmVjb3JkUmVzcG9uc2USNAoLY2VydGlmaWNhdGUYASABKAsyHy5yb2xsY2FsbC52MS5FcmFzdXJlQ2VydGlmaWNhdGUiZgoTRXJhc2VTdWJqZWN0UmVxdWVzdBITCgtzdWJqZWN0X3JlZhgBIAEoCRIqCgZncm91bmQYAiABKA4yGi5yb2xsY2FsbC52MS5FcmFzdXJlR3JvdW5kEg4KBnJlYXNvbhgDIAEoCSJMChRFcmFzZVN1YmplY3RSZXNwb25zZRI0CgtjZXJ0aWZpY2F0ZRgBIAEoCzIfLnJvbGxjYWxsLnYxLkVyYXN1cmVDZXJ0aWZpY2F0ZSJWChBQbGFjZUhvbGRSZXF1ZXN0Eg4KBm1hdHRlchgBIAEoCRISCgpyZWNvcmRfaWRzGAIgAygJEg4KBmZpbHRlchgDIAEoCRIOCgZyZWFzb24YBCABKAkiSgoRUGxhY2VIb2xkUmVzcG9uc2USDwoHcmVjb3JkcxgBIAEoAxIWCglsb2dfaW5kZXgYAiABKANIAIgBAUIMCgpfbG9nX2luZGV4IkgKElJlbGVhc2VIb2xkUmVxdWVzdBIOCgZtYXR0ZXIYASABKAkSEgoKcmVjb3JkX2lkcxgCIAMoCRIOCgZyZWFzb24YAyABKAkiTAoTUmVsZWFzZUhvbGRSZXNwb25zZRIPCgdyZWNvcmRzGAEgASgDEhYKCWxvZ19pbmRleBgCIAEoA0gAiAEBQgwKCl9sb2dfaW5kZXgiOAoVQXBwbHlSZXRlbnRpb25SZXF1ZXN0Eg8KB2RyeV9ydW4YASABKAgSDgoGcmVhc29uGAIgASgJIpkBCgxSZXRlbnRpb25Sb3cSDQoFbW9kZWwYASABKAkSJQoEdHlwZRgCIAEoDjIXLnJvbGxjYWxsLnYxLlJlY29yZFR5cGUSDAoEZGF5cxgDIAEoBRIqCgZiZWZvcmUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgsKA2R1ZRgFIAEoAxIMCgRoZWxkGAYgASgDIncKFkFwcGx5UmV0ZW50aW9uUmVzcG9uc2USJwoEcm93cxgBIAMoCzIZLnJvbGxjYWxsLnYxLlJldGVudGlvblJvdxIOCgZlcmFzZWQYAiABKAMSFgoJbG9nX2luZGV4GAMgASgDSACIAQFCDAoKX2xvZ19pbmRleCI/ChBSZXBsYXlEaWZmZXJlbmNlEgwKBHdoYXQYASABKAkSEAoIcmVjb3JkZWQYAiABKAkSCwoDbm93GAMgASgJIpUBChNSZXBsYXlSZWNvcmRSZXF1ZXN0EhEKCXJlY29yZF9pZBgBIAEoCRImCgR0ZXh0GAIgASgLMhYucm9sbGNhbGwudjEuVGV4dElucHV0SAASKgoGdG9rZW5zGAMgASgLMhgucm9sbGNhbGwudjEuVG9rZW5zSW5wdXRIABIOCgZyZWFzb24YBCABKAlCBwoFaW5wdXQiigEKFFJlcGxheVJlY29yZFJlc3BvbnNlEisKB291dGNvbWUYASABKA4yGi5yb2xsY2FsbC52MS5SZXBsYXlPdXRjb21lEjIKC2RpZmZlcmVuY2VzGAIgAygLMh0ucm9sbGNhbGwudjEuUmVwbGF5RGlmZmVyZW5jZRIRCglsb2dfaW5kZXgYAyABKAMixAEKFEV4cGxhaW5SZWNvcmRSZXF1ZXN0EhEKCXJlY29yZF9pZBgBIAEoCRImCgR0ZXh0GAIgASgLMhYucm9sbGNhbGwudjEuVGV4dElucHV0SAASKgoGdG9rZW5zGAMgASgLMhgucm9sbGNhbGwudjEuVG9rZW5zSW5wdXRIABIsCgtjaGVja19sZXZlbBgEIAEoDjIXLnJvbGxjYWxsLnYxLkNoZWNrTGV2ZWwSDgoGcmVhc29uGAUgASgJQgcKBWlucHV0IkoKFUV4cGxhaW5SZWNvcmRSZXNwb25zZRIxCgtleHBsYW5hdGlvbhgBIAEoCzIcLnJvbGxjYWxsLnYxLkV4cGxhaW5SZXNwb25zZSLYAQoKUmV2aWV3U3RlcBIRCglsb2dfaW5kZXgYASABKAMSLgoKY3JlYXRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFYWN0b3IYAyABKAkSKQoGYWN0aW9uGAQgASgOMhkucm9sbGNhbGwudjEuUmV2aWV3QWN0aW9uEicKBXN0YXRlGAUgASgOMhgucm9sbGNhbGwudjEuUmV2aWV3U3RhdGUSFgoJcmF0aW9uYWxlGAYgASgJSACIAQFCDAoKX3JhdGlvbmFsZSLrAQoGUmV2aWV3EhEKCXJlY29yZF9pZBgBIAEoCRInCgVzdGF0ZRgCIAEoDjIYLnJvbGxjYWxsLnYxLlJldmlld1N0YXRlEhMKC2Nhc2VfbnVtYmVyGAMgASgJEhAKCGFzc2lnbmVlGAQgASgJEi0KC2Rpc3Bvc2l0aW9uGAUgASgOMhgucm9sbGNhbGwudjEuRGlzcG9zaXRpb24SEgoKZGVjaWRlZF9ieRgGIAEoCRITCgthcHByb3ZlZF9ieRgHIAEoCRImCgVzdGVwcxgIIAMoCzIXLnJvbGxjYWxsLnYxLlJldmlld1N0ZXAiTgoRT3BlblJldmlld1JlcXVlc3QSEQoJcmVjb3JkX2lkGAEgASgJEhEKCXJhdGlvbmFsZRgCIAEoCRITCgtjYXNlX251bWJlchgDIAEoCSI5ChJPcGVuUmV2aWV3UmVzcG9uc2USIwoGcmV2aWV3GAEgASgLMhMucm9sbGNhbGwudjEuUmV2aWV3Ik0KE0Fzc2lnblJldmlld1JlcXVlc3QSEQoJcmVjb3JkX2lkGAEgASgJEhEKCXJhdGlvbmFsZRgCIAEoCRIQCghhc3NpZ25lZRgDIAEoCSI7ChRBc3NpZ25SZXZpZXdSZXNwb25zZRIjCgZyZXZpZXcYASABKAsyEy5yb2xsY2FsbC52MS5SZXZpZXciPAoUQ29tbWVudFJldmlld1JlcXVlc3QSEQoJcmVjb3JkX2lkGAEgASgJEhEKCXJhdGlvbmFsZRgCIAEoCSI8ChVDb21tZW50UmV2aWV3UmVzcG9uc2USIwoGcmV2aWV3GAEgASgLMhMucm9sbGNhbGwudjEuUmV2aWV3ImoKE0RlY2lkZVJldmlld1JlcXVlc3QSEQoJcmVjb3JkX2lkGAEgASgJEhEKCXJhdGlvbmFsZRgCIAEoCRItCgtkaXNwb3NpdGlvbhgDIAEoDjIYLnJvbGxjYWxsLnYxLkRpc3Bvc2l0aW9uIjsKFERlY2lkZVJldmlld1Jlc3BvbnNlEiMKBnJldmlldxgBIAEoCzITLnJvbGxjYWxsLnYxLlJldmlldyI8ChRBcHByb3ZlUmV2aWV3UmVxdWVzdBIRCglyZWNvcmRfaWQYASABKAkSEQoJcmF0aW9uYWxlGAIgASgJIjwKFUFwcHJvdmVSZXZpZXdSZXNwb25zZRIjCgZyZXZpZXcYASABKAsyEy5yb2xsY2FsbC52MS5SZXZpZXciOwoTUmV0dXJuUmV2aWV3UmVxdWVzdBIRCglyZWNvcmRfaWQYASABKAkSEQoJcmF0aW9uYWxlGAIgASgJIjsKFFJldHVyblJldmlld1Jlc3BvbnNlEiMKBnJldmlldxgBIAEoCzITLnJvbGxjYWxsLnYxLlJldmlldyI7ChNSZW9wZW5SZXZpZXdSZXF1ZXN0EhEKCXJlY29yZF9pZBgBIAEoCRIRCglyYXRpb25hbGUYAiABKAkiOwoUUmVvcGVuUmV2aWV3UmVzcG9uc2USIwoGcmV2aWV3GAEgASgLMhMucm9sbGNhbGwudjEuUmV2aWV3IiUKEEdldFJldmlld1JlcXVlc3QSEQoJcmVjb3JkX2lkGAEgASgJIjgKEUdldFJldmlld1Jlc3BvbnNlEiMKBnJldmlldxgBIAEoCzITLnJvbGxjYWxsLnYxLlJldmlldyI9ChJMaXN0UmV2aWV3c1JlcXVlc3QSJwoFc3RhdGUYASABKA4yGC5yb2xsY2FsbC52MS5SZXZpZXdTdGF0ZSI7ChNMaXN0UmV2aWV3c1Jlc3BvbnNlEiQKB3Jldmlld3MYASADKAsyEy5yb2xsY2FsbC52MS5SZXZpZXcqYAoKUmVjb3JkVHlwZRIbChdSRUNPUkRfVFlQRV9VTlNQRUNJRklFRBAAEhsKF1JFQ09SRF9UWVBFX0VYUExBTkFUSU9OEAESGAoUUkVDT1JEX1RZUEVfREVDSVNJT04QAiqxAQoJRXZlbnRUeXBlEhoKFkVWRU5UX1RZUEVfVU5TUEVDSUZJRUQQABIVChFFVkVOVF9UWVBFX0FDQ0VTUxABEhYKEkVWRU5UX1RZUEVfRVJBU1VSRRACEhMKD0VWRU5UX1RZUEVfSE9MRBADEhYKEkVWRU5UX1RZUEVfUkVMRUFTRRAEEhUKEUVWRU5UX1RZUEVfUkVQTEFZEAUSFQoRRVZFTlRfVFlQRV9SRVZJRVcQBiqjAQoNRXJhc3VyZUdyb3VuZBIeChpFUkFTVVJFX0dST1VORF9VTlNQRUNJRklFRBAAEhkKFUVSQVNVUkVfR1JPVU5EX1BFUlNPThABEh0KGUVSQVNVUkVfR1JPVU5EX09CTElHQVRJT04QAhIaChZFUkFTVVJFX0dST1VORF9NSVNUQUtFEAMSHAoYRVJBU1VSRV9HUk9VTkRfUkVURU5USU9OEAQq0wEKDVJlcGxheU91dGNvbWUSHgoaUkVQTEFZX09VVENPTUVfVU5TUEVDSUZJRUQQABIYChRSRVBMQVlfT1VUQ09NRV9FWEFDVBABEiMKH1JFUExBWV9PVVRDT01FX1dJVEhJTl9UT0xFUkFOQ0UQAhIcChhSRVBMQVlfT1VUQ09NRV9ESUZGRVJFTlQQAxIiCh5SRVBMQVlfT1VUQ09NRV9WRVJESUNUX0NIQU5HRUQQBBIhCh1SRVBMQVlfT1VUQ09NRV9OT1RfUkVQTEFZQUJMRRAFKpABCgtSZXZpZXdTdGF0ZRIcChhSRVZJRVdfU1RBVEVfVU5TUEVDSUZJRUQQABIVChFSRVZJRVdfU1RBVEVfT1BFThABEhkKFVJFVklFV19TVEFURV9BU1NJR05FRBACEhgKFFJFVklFV19TVEFURV9ERUNJREVEEAMSFwoTUkVWSUVXX1NUQVRFX0NMT1NFRBAEKuMBCgxSZXZpZXdBY3Rpb24SHQoZUkVWSUVXX0FDVElPTl9VTlNQRUNJRklFRBAAEhYKElJFVklFV19BQ1RJT05fT1BFThABEhgKFFJFVklFV19BQ1RJT05fQVNTSUdOEAISGQoVUkVWSUVXX0FDVElPTl9DT01NRU5UEAMSGAoUUkVWSUVXX0FDVElPTl9ERUNJREUQBBIZChVSRVZJRVdfQUNUSU9OX0FQUFJPVkUQBRIYChRSRVZJRVdfQUNUSU9OX1JFVFVSThAGEhgKFFJFVklFV19BQ1RJT05fUkVPUEVOEAcq3AEKC0Rpc3Bvc2l0aW9uEhsKF0RJU1BPU0lUSU9OX1VOU1BFQ0lGSUVEEAASFgoSRElTUE9TSVRJT05fVVBIRUxEEAESGgoWRElTUE9TSVRJT05fT1ZFUlRVUk5FRBACEiYKIkRJU1BPU0lUSU9OX0VYUExBTkFUSU9OX1VOUkVMSUFCTEUQAxIcChhESVNQT1NJVElPTl9NT0RFTF9ERUZFQ1QQBBIbChdESVNQT1NJVElPTl9EQVRBX0RFRkVDVBAFEhkKFURJU1BPU0lUSU9OX05PX0FDVElPThAGMs8OCgxBdWRpdFNlcnZpY2USSgoJR2V0UmVjb3JkEh0ucm9sbGNhbGwudjEuR2V0UmVjb3JkUmVxdWVzdBoeLnJvbGxjYWxsLnYxLkdldFJlY29yZFJlc3BvbnNlElsKDVNlYXJjaFJlY29yZHMSIS5yb2xsY2FsbC52MS5TZWFyY2hSZWNvcmRzUmVxdWVzdBoiLnJvbGxjYWxsLnYxLlNlYXJjaFJlY29yZHNSZXNwb25zZSIDkAIBElIKCkxpc3RFdmVudHMSHi5yb2xsY2FsbC52MS5MaXN0RXZlbnRzUmVxdWVzdBofLnJvbGxjYWxsLnYxLkxpc3RFdmVudHNSZXNwb25zZSIDkAIBEkwKCEdldFByb29mEhwucm9sbGNhbGwudjEuR2V0UHJvb2ZSZXF1ZXN0Gh0ucm9sbGNhbGwudjEuR2V0UHJvb2ZSZXNwb25zZSIDkAIBElsKDUdldENoZWNrcG9pbnQSIS5yb2xsY2FsbC52MS5HZXRDaGVja3BvaW50UmVxdWVzdBoiLnJvbGxjYWxsLnYxLkdldENoZWNrcG9pbnRSZXNwb25zZSIDkAIBEk8KCVZlcmlmeUxvZxIdLnJvbGxjYWxsLnYxLlZlcmlmeUxvZ1JlcXVlc3QaHi5yb2xsY2FsbC52MS5WZXJpZnlMb2dSZXNwb25zZSIDkAIBElMKDFJlcGxheVJlY29yZBIgLnJvbGxjYWxsLnYxLlJlcGxheVJlY29yZFJlcXVlc3QaIS5yb2xsY2FsbC52MS5SZXBsYXlSZWNvcmRSZXNwb25zZRJWCg1FeHBsYWluUmVjb3JkEiEucm9sbGNhbGwudjEuRXhwbGFpblJlY29yZFJlcXVlc3QaIi5yb2xsY2FsbC52MS5FeHBsYWluUmVjb3JkUmVzcG9uc2USUAoLRXJhc2VSZWNvcmQSHy5yb2xsY2FsbC52MS5FcmFzZVJlY29yZFJlcXVlc3QaIC5yb2xsY2FsbC52MS5FcmFzZVJlY29yZFJlc3BvbnNlElMKDEVyYXNlU3ViamVjdBIgLnJvbGxjYWxsLnYxLkVyYXNlU3ViamVjdFJlcXVlc3QaIS5yb2xsY2FsbC52MS5FcmFzZVN1YmplY3RSZXNwb25zZRJKCglQbGFjZUhvbGQSHS5yb2xsY2FsbC52MS5QbGFjZUhvbGRSZXF1ZXN0Gh4ucm9sbGNhbGwudjEuUGxhY2VIb2xkUmVzcG9uc2USUAoLUmVsZWFzZUhvbGQSHy5yb2xsY2FsbC52MS5SZWxlYXNlSG9sZFJlcXVlc3QaIC5yb2xsY2FsbC52MS5SZWxlYXNlSG9sZFJlc3BvbnNlElkKDkFwcGx5UmV0ZW50aW9uEiIucm9sbGNhbGwudjEuQXBwbHlSZXRlbnRpb25SZXF1ZXN0GiMucm9sbGNhbGwudjEuQXBwbHlSZXRlbnRpb25SZXNwb25zZRJNCgpPcGVuUmV2aWV3Eh4ucm9sbGNhbGwudjEuT3BlblJldmlld1JlcXVlc3QaHy5yb2xsY2FsbC52MS5PcGVuUmV2aWV3UmVzcG9uc2USUwoMQXNzaWduUmV2aWV3EiAucm9sbGNhbGwudjEuQXNzaWduUmV2aWV3UmVxdWVzdBohLnJvbGxjYWxsLnYxLkFzc2lnblJldmlld1Jlc3BvbnNlElYKDUNvbW1lbnRSZXZpZXcSIS5yb2xsY2FsbC52MS5Db21tZW50UmV2aWV3UmVxdWVzdBoiLnJvbGxjYWxsLnYxLkNvbW1lbnRSZXZpZXdSZXNwb25zZRJTCgxEZWNpZGVSZXZpZXcSIC5yb2xsY2FsbC52MS5EZWNpZGVSZXZpZXdSZXF1ZXN0GiEucm9sbGNhbGwudjEuRGVjaWRlUmV2aWV3UmVzcG9uc2USVgoNQXBwcm92ZVJldmlldxIhLnJvbGxjYWxsLnYxLkFwcHJvdmVSZXZpZXdSZXF1ZXN0GiIucm9sbGNhbGwudjEuQXBwcm92ZVJldmlld1Jlc3BvbnNlElMKDFJldHVyblJldmlldxIgLnJvbGxjYWxsLnYxLlJldHVyblJldmlld1JlcXVlc3QaIS5yb2xsY2FsbC52MS5SZXR1cm5SZXZpZXdSZXNwb25zZRJTCgxSZW9wZW5SZXZpZXcSIC5yb2xsY2FsbC52MS5SZW9wZW5SZXZpZXdSZXF1ZXN0GiEucm9sbGNhbGwudjEuUmVvcGVuUmV2aWV3UmVzcG9uc2USTwoJR2V0UmV2aWV3Eh0ucm9sbGNhbGwudjEuR2V0UmV2aWV3UmVxdWVzdBoeLnJvbGxjYWxsLnYxLkdldFJldmlld1Jlc3BvbnNlIgOQAgESVQoLTGlzdFJldmlld3MSHy5yb2xsY2FsbC52MS5MaXN0UmV2aWV3c1JlcXVlc3QaIC5yb2xsY2FsbC52MS5MaXN0UmV2aWV3c1Jlc3BvbnNlIgOQAgFCSgoPZGV2LnJvbGxjYWxsLnYxUAFaJ3JvbGxjYWxsLmRldi9nZW4vcm9sbGNhbGwvdjE7cm9sbGNhbGx2MaoCC1JvbGxjYWxsLlYxYgZwcm90bzM", [file_google_protobuf_timestamp, file_rollcall_v1_common, file_rollcall_v1_explanation]);
+  fileDesc("Ch9yb2xsY2FsbC92MS9hdWRpdF9zZXJ2aWNlLnByb3RvEgtyb2xsY2FsbC52MSKkAwoNUmVjb3JkU3VtbWFyeRIRCglyZWNvcmRfaWQYASABKAkSEQoJbG9nX2luZGV4GAIgASgDEiUKBHR5cGUYAyABKA4yFy5yb2xsY2FsbC52MS5SZWNvcmRUeXBlEi4KCmNyZWF0ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDmV4cGxhbmF0aW9uX2lkGAUgASgJEg0KBW1vZGVsGAYgASgJEhQKDG1vZGVsX2RpZ2VzdBgHIAEoCRIRCglwcmVkaWN0ZWQYCCABKAkSHwoEZmxhZxgJIAEoDjIRLnJvbGxjYWxsLnYxLkZsYWcSIwoGcmVhc29uGAogASgOMhMucm9sbGNhbGwudjEuUmVhc29uEhkKEXVzYWJsZV9mb3Jfbm90aWNlGAsgASgIEhAKCG1pc21hdGNoGAwgASgIEiUKBG1vZGUYDSABKA4yFy5yb2xsY2FsbC52MS5SZWNvcmRNb2RlEg4KBmVyYXNlZBgOIAEoCBIMCgRoZWxkGA8gASgIEg4KBnJldmlldxgQIAEoCSIrCgpSZWNvcmRQYXJ0EgwKBGtpbmQYASABKAkSDwoHY29udGVudBgCIAEoDCIoCgVFdmVudBIRCglsb2dfaW5kZXgYASABKAMSDAoEYm9keRgCIAEoCSISChBHZXRDYWxsZXJSZXF1ZXN0IjAKEUdldENhbGxlclJlc3BvbnNlEgwKBG5hbWUYASABKAkSDQoFcm9sZXMYAiADKAkiRAoQR2V0UmVjb3JkUmVxdWVzdBIRCglyZWNvcmRfaWQYASABKAkSDQoFcGFydHMYAiADKAkSDgoGcmVhc29uGAMgASgJIuEBChFHZXRSZWNvcmRSZXNwb25zZRIrCgdzdW1tYXJ5GAEgASgLMhoucm9sbGNhbGwudjEuUmVjb3JkU3VtbWFyeRIQCghlbnZlbG9wZRgCIAEoCRINCgVlbnRyeRgDIAEoCRIiCgZldmVudHMYBCADKAsyEi5yb2xsY2FsbC52MS5FdmVudBImCgVwYXJ0cxgFIAMoCzIXLnJvbGxjYWxsLnYxLlJlY29yZFBhcnQSHQoQYWNjZXNzX2xvZ19pbmRleBgGIAEoA0gAiAEBQhMKEV9hY2Nlc3NfbG9nX2luZGV4Ik0KFFNlYXJjaFJlY29yZHNSZXF1ZXN0Eg4KBmZpbHRlchgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCSJvChVTZWFyY2hSZWNvcmRzUmVzcG9uc2USKwoHcmVjb3JkcxgBIAMoCzIaLnJvbGxjYWxsLnYxLlJlY29yZFN1bW1hcnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhAKCGxvZ19zaXplGAMgASgDImYKEUxpc3RFdmVudHNSZXF1ZXN0EhEKCXJlY29yZF9pZBgBIAEoCRIkCgR0eXBlGAIgASgOMhYucm9sbGNhbGwudjEuRXZlbnRUeXBlEhgKEGJlZm9yZV9sb2dfaW5kZXgYAyABKAMiOAoSTGlzdEV2ZW50c1Jlc3BvbnNlEiIKBmV2ZW50cxgBIAMoCzISLnJvbGxjYWxsLnYxLkV2ZW50IkEKD0dldFByb29mUmVxdWVzdBITCglyZWNvcmRfaWQYASABKAlIABITCglsb2dfaW5kZXgYAiABKANIAEIECgJvZiJGChBHZXRQcm9vZlJlc3BvbnNlEg0KBWVudHJ5GAEgASgJEg0KBXByb29mGAIgASgJEhQKDHZlcmlmaWVyX2tleRgDIAEoCSI6ChRHZXRDaGVja3BvaW50UmVxdWVzdBIVCghvbGRfc2l6ZRgBIAEoA0gAiAEBQgsKCV9vbGRfc2l6ZSJeChVHZXRDaGVja3BvaW50UmVzcG9uc2USDAoEbm90ZRgBIAEoCRIMCgRzaXplGAIgASgDEhQKDHZlcmlmaWVyX2tleRgDIAEoCRITCgtjb25zaXN0ZW5jeRgEIAMoDCInChBWZXJpZnlMb2dSZXF1ZXN0EhMKC2NoZWNrcG9pbnRzGAEgAygJIiwKCkxvZ1Byb2JsZW0SDQoFcGxhY2UYASABKAkSDwoHcHJvYmxlbRgCIAEoCSKGAQoRVmVyaWZ5TG9nUmVzcG9uc2USDQoFaG9sZHMYASABKAgSDwoHZW50cmllcxgCIAEoAxIpCghwcm9ibGVtcxgDIAMoCzIXLnJvbGxjYWxsLnYxLkxvZ1Byb2JsZW0SFQoNcHJvYmxlbV9jb3VudBgEIAEoAxIPCgdyZW1hcmtzGAUgAygJIo8BChJFcmFzdXJlQ2VydGlmaWNhdGUSEgoKZXJhc3VyZV9pZBgBIAEoCRIPCgdyZWNvcmRzGAIgASgDEhEKCWxvZ19pbmRleBgDIAEoAxINCgVldmVudBgEIAEoCRINCgVlbnRyeRgFIAEoCRINCgVwcm9vZhgGIAEoCRIUCgx2ZXJpZmllcl9rZXkYByABKAkiYwoSRXJhc2VSZWNvcmRSZXF1ZXN0EhEKCXJlY29yZF9pZBgBIAEoCRIqCgZncm91bmQYAiABKA4yGi5yb2xsY2FsbC52MS5FcmFzdXJlR3JvdW5kEg4KBnJlYXNvbhgDIAEoCSJLChNFcmFzZVJlY29yZFJlc3BvbnNlEjQKC2NlcnRpZmljYXRlGAEgASgLMh8ucm9sbGNhbGwudjEuRXJhc3VyZUNlcnRpZmljYXRlImYKE0VyYXNlU3ViamVjdFJlcXVlc3QSEwoLc3ViamVjdF9yZWYYASABKAkSKgoGZ3JvdW5kGAIgASgOMhoucm9sbGNhbGwudjEuRXJhc3VyZUdyb3VuZBIOCgZyZWFzb24YAyABKAkiTAoURXJhc2VTdWJqZWN0UmVzcG9uc2USNAoLY2VydGlmaWNhdGUYASABKAsyHy5yb2xsY2FsbC52MS5FcmFzdXJlQ2VydGlmaWNhdGUiVgoQUGxhY2VIb2xkUmVxdWVzdBIOCgZtYXR0ZXIYASABKAkSEgoKcmVjb3JkX2lkcxgCIAMoCRIOCgZmaWx0ZXIYAyABKAkSDgoGcmVhc29uGAQgASgJIkoKEVBsYWNlSG9sZFJlc3BvbnNlEg8KB3JlY29yZHMYASABKAMSFgoJbG9nX2luZGV4GAIgASgDSACIAQFCDAoKX2xvZ19pbmRleCJIChJSZWxlYXNlSG9sZFJlcXVlc3QSDgoGbWF0dGVyGAEgASgJEhIKCnJlY29yZF9pZHMYAiADKAkSDgoGcmVhc29uGAMgASgJIkwKE1JlbGVhc2VIb2xkUmVzcG9uc2USDwoHcmVjb3JkcxgBIAEoAxIWCglsb2dfaW5kZXgYAiABKANIAIgBAUIMCgpfbG9nX2luZGV4IjgKFUFwcGx5UmV0ZW50aW9uUmVxdWVzdBIPCgdkcnlfcnVuGAEgASgIEg4KBnJlYXNvbhgCIAEoCSKZAQoMUmV0ZW50aW9uUm93Eg0KBW1vZGVsGAEgASgJEiUKBHR5cGUYAiABKA4yFy5yb2xsY2FsbC52MS5SZWNvcmRUeXBlEgwKBGRheXMYAyABKAUSKgoGYmVmb3JlGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBILCgNkdWUYBSABKAMSDAoEaGVsZBgGIAEoAyJ3ChZBcHBseVJldGVudGlvblJlc3BvbnNlEicKBHJvd3MYASADKAsyGS5yb2xsY2FsbC52MS5SZXRlbnRpb25Sb3cSDgoGZXJhc2VkGAIgASgDEhYKCWxvZ19pbmRleBgDIAEoA0gAiAEBQgwKCl9sb2dfaW5kZXgiPwoQUmVwbGF5RGlmZmVyZW5jZRIMCgR3aGF0GAEgASgJEhAKCHJlY29yZGVkGAIgASgJEgsKA25vdxgDIAEoCSKVAQoTUmVwbGF5UmVjb3JkUmVxdWVzdBIRCglyZWNvcmRfaWQYASABKAkSJgoEdGV4dBgCIAEoCzIWLnJvbGxjYWxsLnYxLlRleHRJbnB1dEgAEioKBnRva2VucxgDIAEoCzIYLnJvbGxjYWxsLnYxLlRva2Vuc0lucHV0SAASDgoGcmVhc29uGAQgASgJQgcKBWlucHV0IooBChRSZXBsYXlSZWNvcmRSZXNwb25zZRIrCgdvdXRjb21lGAEgASgOMhoucm9sbGNhbGwudjEuUmVwbGF5T3V0Y29tZRIyCgtkaWZmZXJlbmNlcxgCIAMoCzIdLnJvbGxjYWxsLnYxLlJlcGxheURpZmZlcmVuY2USEQoJbG9nX2luZGV4GAMgASgDIsQBChRFeHBsYWluUmVjb3JkUmVxdWVzdBIRCglyZWNvcmRfaWQYASABKAkSJgoEdGV4dBgCIAEoCzIWLnJvbGxjYWxsLnYxLlRleHRJbnB1dEgAEioKBnRva2VucxgDIAEoCzIYLnJvbGxjYWxsLnYxLlRva2Vuc0lucHV0SAASLAoLY2hlY2tfbGV2ZWwYBCABKA4yFy5yb2xsY2FsbC52MS5DaGVja0xldmVsEg4KBnJlYXNvbhgFIAEoCUIHCgVpbnB1dCJKChVFeHBsYWluUmVjb3JkUmVzcG9uc2USMQoLZXhwbGFuYXRpb24YASABKAsyHC5yb2xsY2FsbC52MS5FeHBsYWluUmVzcG9uc2Ui2AEKClJldmlld1N0ZXASEQoJbG9nX2luZGV4GAEgASgDEi4KCmNyZWF0ZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBWFjdG9yGAMgASgJEikKBmFjdGlvbhgEIAEoDjIZLnJvbGxjYWxsLnYxLlJldmlld0FjdGlvbhInCgVzdGF0ZRgFIAEoDjIYLnJvbGxjYWxsLnYxLlJldmlld1N0YXRlEhYKCXJhdGlvbmFsZRgGIAEoCUgAiAEBQgwKCl9yYXRpb25hbGUi6wEKBlJldmlldxIRCglyZWNvcmRfaWQYASABKAkSJwoFc3RhdGUYAiABKA4yGC5yb2xsY2FsbC52MS5SZXZpZXdTdGF0ZRITCgtjYXNlX251bWJlchgDIAEoCRIQCghhc3NpZ25lZRgEIAEoCRItCgtkaXNwb3NpdGlvbhgFIAEoDjIYLnJvbGxjYWxsLnYxLkRpc3Bvc2l0aW9uEhIKCmRlY2lkZWRfYnkYBiABKAkSEwoLYXBwcm92ZWRfYnkYByABKAkSJgoFc3RlcHMYCCADKAsyFy5yb2xsY2FsbC52MS5SZXZpZXdTdGVwIk4KEU9wZW5SZXZpZXdSZXF1ZXN0EhEKCXJlY29yZF9pZBgBIAEoCRIRCglyYXRpb25hbGUYAiABKAkSEwoLY2FzZV9udW1iZXIYAyABKAkiOQoST3BlblJldmlld1Jlc3BvbnNlEiMKBnJldmlldxgBIAEoCzITLnJvbGxjYWxsLnYxLlJldmlldyJNChNBc3NpZ25SZXZpZXdSZXF1ZXN0EhEKCXJlY29yZF9pZBgBIAEoCRIRCglyYXRpb25hbGUYAiABKAkSEAoIYXNzaWduZWUYAyABKAkiOwoUQXNzaWduUmV2aWV3UmVzcG9uc2USIwoGcmV2aWV3GAEgASgLMhMucm9sbGNhbGwudjEuUmV2aWV3IjwKFENvbW1lbnRSZXZpZXdSZXF1ZXN0EhEKCXJlY29yZF9pZBgBIAEoCRIRCglyYXRpb25hbGUYAiABKAkiPAoVQ29tbWVudFJldmlld1Jlc3BvbnNlEiMKBnJldmlldxgBIAEoCzITLnJvbGxjYWxsLnYxLlJldmlldyJqChNEZWNpZGVSZXZpZXdSZXF1ZXN0EhEKCXJlY29yZF9pZBgBIAEoCRIRCglyYXRpb25hbGUYAiABKAkSLQoLZGlzcG9zaXRpb24YAyABKA4yGC5yb2xsY2FsbC52MS5EaXNwb3NpdGlvbiI7ChREZWNpZGVSZXZpZXdSZXNwb25zZRIjCgZyZXZpZXcYASABKAsyEy5yb2xsY2FsbC52MS5SZXZpZXciPAoUQXBwcm92ZVJldmlld1JlcXVlc3QSEQoJcmVjb3JkX2lkGAEgASgJEhEKCXJhdGlvbmFsZRgCIAEoCSI8ChVBcHByb3ZlUmV2aWV3UmVzcG9uc2USIwoGcmV2aWV3GAEgASgLMhMucm9sbGNhbGwudjEuUmV2aWV3IjsKE1JldHVyblJldmlld1JlcXVlc3QSEQoJcmVjb3JkX2lkGAEgASgJEhEKCXJhdGlvbmFsZRgCIAEoCSI7ChRSZXR1cm5SZXZpZXdSZXNwb25zZRIjCgZyZXZpZXcYASABKAsyEy5yb2xsY2FsbC52MS5SZXZpZXciOwoTUmVvcGVuUmV2aWV3UmVxdWVzdBIRCglyZWNvcmRfaWQYASABKAkSEQoJcmF0aW9uYWxlGAIgASgJIjsKFFJlb3BlblJldmlld1Jlc3BvbnNlEiMKBnJldmlldxgBIAEoCzITLnJvbGxjYWxsLnYxLlJldmlldyIlChBHZXRSZXZpZXdSZXF1ZXN0EhEKCXJlY29yZF9pZBgBIAEoCSI4ChFHZXRSZXZpZXdSZXNwb25zZRIjCgZyZXZpZXcYASABKAsyEy5yb2xsY2FsbC52MS5SZXZpZXciPQoSTGlzdFJldmlld3NSZXF1ZXN0EicKBXN0YXRlGAEgASgOMhgucm9sbGNhbGwudjEuUmV2aWV3U3RhdGUiOwoTTGlzdFJldmlld3NSZXNwb25zZRIkCgdyZXZpZXdzGAEgAygLMhMucm9sbGNhbGwudjEuUmV2aWV3KmAKClJlY29yZFR5cGUSGwoXUkVDT1JEX1RZUEVfVU5TUEVDSUZJRUQQABIbChdSRUNPUkRfVFlQRV9FWFBMQU5BVElPThABEhgKFFJFQ09SRF9UWVBFX0RFQ0lTSU9OEAIqsQEKCUV2ZW50VHlwZRIaChZFVkVOVF9UWVBFX1VOU1BFQ0lGSUVEEAASFQoRRVZFTlRfVFlQRV9BQ0NFU1MQARIWChJFVkVOVF9UWVBFX0VSQVNVUkUQAhITCg9FVkVOVF9UWVBFX0hPTEQQAxIWChJFVkVOVF9UWVBFX1JFTEVBU0UQBBIVChFFVkVOVF9UWVBFX1JFUExBWRAFEhUKEUVWRU5UX1RZUEVfUkVWSUVXEAYqowEKDUVyYXN1cmVHcm91bmQSHgoaRVJBU1VSRV9HUk9VTkRfVU5TUEVDSUZJRUQQABIZChVFUkFTVVJFX0dST1VORF9QRVJTT04QARIdChlFUkFTVVJFX0dST1VORF9PQkxJR0FUSU9OEAISGgoWRVJBU1VSRV9HUk9VTkRfTUlTVEFLRRADEhwKGEVSQVNVUkVfR1JPVU5EX1JFVEVOVElPThAEKtMBCg1SZXBsYXlPdXRjb21lEh4KGlJFUExBWV9PVVRDT01FX1VOU1BFQ0lGSUVEEAASGAoUUkVQTEFZX09VVENPTUVfRVhBQ1QQARIjCh9SRVBMQVlfT1VUQ09NRV9XSVRISU5fVE9MRVJBTkNFEAISHAoYUkVQTEFZX09VVENPTUVfRElGRkVSRU5UEAMSIgoeUkVQTEFZX09VVENPTUVfVkVSRElDVF9DSEFOR0VEEAQSIQodUkVQTEFZX09VVENPTUVfTk9UX1JFUExBWUFCTEUQBSqQAQoLUmV2aWV3U3RhdGUSHAoYUkVWSUVXX1NUQVRFX1VOU1BFQ0lGSUVEEAASFQoRUkVWSUVXX1NUQVRFX09QRU4QARIZChVSRVZJRVdfU1RBVEVfQVNTSUdORUQQAhIYChRSRVZJRVdfU1RBVEVfREVDSURFRBADEhcKE1JFVklFV19TVEFURV9DTE9TRUQQBCrjAQoMUmV2aWV3QWN0aW9uEh0KGVJFVklFV19BQ1RJT05fVU5TUEVDSUZJRUQQABIWChJSRVZJRVdfQUNUSU9OX09QRU4QARIYChRSRVZJRVdfQUNUSU9OX0FTU0lHThACEhkKFVJFVklFV19BQ1RJT05fQ09NTUVOVBADEhgKFFJFVklFV19BQ1RJT05fREVDSURFEAQSGQoVUkVWSUVXX0FDVElPTl9BUFBST1ZFEAUSGAoUUkVWSUVXX0FDVElPTl9SRVRVUk4QBhIYChRSRVZJRVdfQUNUSU9OX1JFT1BFThAHKtwBCgtEaXNwb3NpdGlvbhIbChdESVNQT1NJVElPTl9VTlNQRUNJRklFRBAAEhYKEkRJU1BPU0lUSU9OX1VQSEVMRBABEhoKFkRJU1BPU0lUSU9OX09WRVJUVVJORUQQAhImCiJESVNQT1NJVElPTl9FWFBMQU5BVElPTl9VTlJFTElBQkxFEAMSHAoYRElTUE9TSVRJT05fTU9ERUxfREVGRUNUEAQSGwoXRElTUE9TSVRJT05fREFUQV9ERUZFQ1QQBRIZChVESVNQT1NJVElPTl9OT19BQ1RJT04QBjKgDwoMQXVkaXRTZXJ2aWNlEkoKCUdldFJlY29yZBIdLnJvbGxjYWxsLnYxLkdldFJlY29yZFJlcXVlc3QaHi5yb2xsY2FsbC52MS5HZXRSZWNvcmRSZXNwb25zZRJPCglHZXRDYWxsZXISHS5yb2xsY2FsbC52MS5HZXRDYWxsZXJSZXF1ZXN0Gh4ucm9sbGNhbGwudjEuR2V0Q2FsbGVyUmVzcG9uc2UiA5ACARJbCg1TZWFyY2hSZWNvcmRzEiEucm9sbGNhbGwudjEuU2VhcmNoUmVjb3Jkc1JlcXVlc3QaIi5yb2xsY2FsbC52MS5TZWFyY2hSZWNvcmRzUmVzcG9uc2UiA5ACARJSCgpMaXN0RXZlbnRzEh4ucm9sbGNhbGwudjEuTGlzdEV2ZW50c1JlcXVlc3QaHy5yb2xsY2FsbC52MS5MaXN0RXZlbnRzUmVzcG9uc2UiA5ACARJMCghHZXRQcm9vZhIcLnJvbGxjYWxsLnYxLkdldFByb29mUmVxdWVzdBodLnJvbGxjYWxsLnYxLkdldFByb29mUmVzcG9uc2UiA5ACARJbCg1HZXRDaGVja3BvaW50EiEucm9sbGNhbGwudjEuR2V0Q2hlY2twb2ludFJlcXVlc3QaIi5yb2xsY2FsbC52MS5HZXRDaGVja3BvaW50UmVzcG9uc2UiA5ACARJPCglWZXJpZnlMb2cSHS5yb2xsY2FsbC52MS5WZXJpZnlMb2dSZXF1ZXN0Gh4ucm9sbGNhbGwudjEuVmVyaWZ5TG9nUmVzcG9uc2UiA5ACARJTCgxSZXBsYXlSZWNvcmQSIC5yb2xsY2FsbC52MS5SZXBsYXlSZWNvcmRSZXF1ZXN0GiEucm9sbGNhbGwudjEuUmVwbGF5UmVjb3JkUmVzcG9uc2USVgoNRXhwbGFpblJlY29yZBIhLnJvbGxjYWxsLnYxLkV4cGxhaW5SZWNvcmRSZXF1ZXN0GiIucm9sbGNhbGwudjEuRXhwbGFpblJlY29yZFJlc3BvbnNlElAKC0VyYXNlUmVjb3JkEh8ucm9sbGNhbGwudjEuRXJhc2VSZWNvcmRSZXF1ZXN0GiAucm9sbGNhbGwudjEuRXJhc2VSZWNvcmRSZXNwb25zZRJTCgxFcmFzZVN1YmplY3QSIC5yb2xsY2FsbC52MS5FcmFzZVN1YmplY3RSZXF1ZXN0GiEucm9sbGNhbGwudjEuRXJhc2VTdWJqZWN0UmVzcG9uc2USSgoJUGxhY2VIb2xkEh0ucm9sbGNhbGwudjEuUGxhY2VIb2xkUmVxdWVzdBoeLnJvbGxjYWxsLnYxLlBsYWNlSG9sZFJlc3BvbnNlElAKC1JlbGVhc2VIb2xkEh8ucm9sbGNhbGwudjEuUmVsZWFzZUhvbGRSZXF1ZXN0GiAucm9sbGNhbGwudjEuUmVsZWFzZUhvbGRSZXNwb25zZRJZCg5BcHBseVJldGVudGlvbhIiLnJvbGxjYWxsLnYxLkFwcGx5UmV0ZW50aW9uUmVxdWVzdBojLnJvbGxjYWxsLnYxLkFwcGx5UmV0ZW50aW9uUmVzcG9uc2USTQoKT3BlblJldmlldxIeLnJvbGxjYWxsLnYxLk9wZW5SZXZpZXdSZXF1ZXN0Gh8ucm9sbGNhbGwudjEuT3BlblJldmlld1Jlc3BvbnNlElMKDEFzc2lnblJldmlldxIgLnJvbGxjYWxsLnYxLkFzc2lnblJldmlld1JlcXVlc3QaIS5yb2xsY2FsbC52MS5Bc3NpZ25SZXZpZXdSZXNwb25zZRJWCg1Db21tZW50UmV2aWV3EiEucm9sbGNhbGwudjEuQ29tbWVudFJldmlld1JlcXVlc3QaIi5yb2xsY2FsbC52MS5Db21tZW50UmV2aWV3UmVzcG9uc2USUwoMRGVjaWRlUmV2aWV3EiAucm9sbGNhbGwudjEuRGVjaWRlUmV2aWV3UmVxdWVzdBohLnJvbGxjYWxsLnYxLkRlY2lkZVJldmlld1Jlc3BvbnNlElYKDUFwcHJvdmVSZXZpZXcSIS5yb2xsY2FsbC52MS5BcHByb3ZlUmV2aWV3UmVxdWVzdBoiLnJvbGxjYWxsLnYxLkFwcHJvdmVSZXZpZXdSZXNwb25zZRJTCgxSZXR1cm5SZXZpZXcSIC5yb2xsY2FsbC52MS5SZXR1cm5SZXZpZXdSZXF1ZXN0GiEucm9sbGNhbGwudjEuUmV0dXJuUmV2aWV3UmVzcG9uc2USUwoMUmVvcGVuUmV2aWV3EiAucm9sbGNhbGwudjEuUmVvcGVuUmV2aWV3UmVxdWVzdBohLnJvbGxjYWxsLnYxLlJlb3BlblJldmlld1Jlc3BvbnNlEk8KCUdldFJldmlldxIdLnJvbGxjYWxsLnYxLkdldFJldmlld1JlcXVlc3QaHi5yb2xsY2FsbC52MS5HZXRSZXZpZXdSZXNwb25zZSIDkAIBElUKC0xpc3RSZXZpZXdzEh8ucm9sbGNhbGwudjEuTGlzdFJldmlld3NSZXF1ZXN0GiAucm9sbGNhbGwudjEuTGlzdFJldmlld3NSZXNwb25zZSIDkAIBQkoKD2Rldi5yb2xsY2FsbC52MVABWidyb2xsY2FsbC5kZXYvZ2VuL3JvbGxjYWxsL3YxO3JvbGxjYWxsdjGqAgtSb2xsY2FsbC5WMWIGcHJvdG8z", [file_google_protobuf_timestamp, file_rollcall_v1_common, file_rollcall_v1_explanation]);
 
 /**
  * A record as a list shows it.
@@ -201,6 +201,49 @@ export const EventSchema: GenMessage<Event> = /*@__PURE__*/
   messageDesc(file_rollcall_v1_audit_service, 2);
 
 /**
+ * Asks who asks.
+ *
+ * @generated from message rollcall.v1.GetCallerRequest
+ */
+export type GetCallerRequest = Message<"rollcall.v1.GetCallerRequest"> & {
+};
+
+/**
+ * Describes the message rollcall.v1.GetCallerRequest.
+ * Use `create(GetCallerRequestSchema)` to create a new message.
+ */
+export const GetCallerRequestSchema: GenMessage<GetCallerRequest> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_audit_service, 3);
+
+/**
+ * Who asks.
+ *
+ * @generated from message rollcall.v1.GetCallerResponse
+ */
+export type GetCallerResponse = Message<"rollcall.v1.GetCallerResponse"> & {
+  /**
+   * The name that the log has for them.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * What they are here for, in the words of the server's file of callers: caller, auditor, reviewer, approver, officer, admin, metrics.
+   *
+   * @generated from field: repeated string roles = 2;
+   */
+  roles: string[];
+};
+
+/**
+ * Describes the message rollcall.v1.GetCallerResponse.
+ * Use `create(GetCallerResponseSchema)` to create a new message.
+ */
+export const GetCallerResponseSchema: GenMessage<GetCallerResponse> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_audit_service, 4);
+
+/**
  * Asks for a record.
  *
  * @generated from message rollcall.v1.GetRecordRequest
@@ -233,7 +276,7 @@ export type GetRecordRequest = Message<"rollcall.v1.GetRecordRequest"> & {
  * Use `create(GetRecordRequestSchema)` to create a new message.
  */
 export const GetRecordRequestSchema: GenMessage<GetRecordRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 3);
+  messageDesc(file_rollcall_v1_audit_service, 5);
 
 /**
  * A record.
@@ -289,7 +332,7 @@ export type GetRecordResponse = Message<"rollcall.v1.GetRecordResponse"> & {
  * Use `create(GetRecordResponseSchema)` to create a new message.
  */
 export const GetRecordResponseSchema: GenMessage<GetRecordResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 4);
+  messageDesc(file_rollcall_v1_audit_service, 6);
 
 /**
  * Asks for records.
@@ -324,7 +367,7 @@ export type SearchRecordsRequest = Message<"rollcall.v1.SearchRecordsRequest"> &
  * Use `create(SearchRecordsRequestSchema)` to create a new message.
  */
 export const SearchRecordsRequestSchema: GenMessage<SearchRecordsRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 5);
+  messageDesc(file_rollcall_v1_audit_service, 7);
 
 /**
  * Some records.
@@ -359,7 +402,7 @@ export type SearchRecordsResponse = Message<"rollcall.v1.SearchRecordsResponse">
  * Use `create(SearchRecordsResponseSchema)` to create a new message.
  */
 export const SearchRecordsResponseSchema: GenMessage<SearchRecordsResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 6);
+  messageDesc(file_rollcall_v1_audit_service, 8);
 
 /**
  * Asks for events.
@@ -394,7 +437,7 @@ export type ListEventsRequest = Message<"rollcall.v1.ListEventsRequest"> & {
  * Use `create(ListEventsRequestSchema)` to create a new message.
  */
 export const ListEventsRequestSchema: GenMessage<ListEventsRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 7);
+  messageDesc(file_rollcall_v1_audit_service, 9);
 
 /**
  * Some events.
@@ -415,7 +458,7 @@ export type ListEventsResponse = Message<"rollcall.v1.ListEventsResponse"> & {
  * Use `create(ListEventsResponseSchema)` to create a new message.
  */
 export const ListEventsResponseSchema: GenMessage<ListEventsResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 8);
+  messageDesc(file_rollcall_v1_audit_service, 10);
 
 /**
  * Asks for a proof.
@@ -452,7 +495,7 @@ export type GetProofRequest = Message<"rollcall.v1.GetProofRequest"> & {
  * Use `create(GetProofRequestSchema)` to create a new message.
  */
 export const GetProofRequestSchema: GenMessage<GetProofRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 9);
+  messageDesc(file_rollcall_v1_audit_service, 11);
 
 /**
  * A proof.
@@ -487,7 +530,7 @@ export type GetProofResponse = Message<"rollcall.v1.GetProofResponse"> & {
  * Use `create(GetProofResponseSchema)` to create a new message.
  */
 export const GetProofResponseSchema: GenMessage<GetProofResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 10);
+  messageDesc(file_rollcall_v1_audit_service, 12);
 
 /**
  * Asks for the newest checkpoint.
@@ -508,7 +551,7 @@ export type GetCheckpointRequest = Message<"rollcall.v1.GetCheckpointRequest"> &
  * Use `create(GetCheckpointRequestSchema)` to create a new message.
  */
 export const GetCheckpointRequestSchema: GenMessage<GetCheckpointRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 11);
+  messageDesc(file_rollcall_v1_audit_service, 13);
 
 /**
  * The newest checkpoint.
@@ -550,7 +593,7 @@ export type GetCheckpointResponse = Message<"rollcall.v1.GetCheckpointResponse">
  * Use `create(GetCheckpointResponseSchema)` to create a new message.
  */
 export const GetCheckpointResponseSchema: GenMessage<GetCheckpointResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 12);
+  messageDesc(file_rollcall_v1_audit_service, 14);
 
 /**
  * Asks for a verification.
@@ -571,7 +614,7 @@ export type VerifyLogRequest = Message<"rollcall.v1.VerifyLogRequest"> & {
  * Use `create(VerifyLogRequestSchema)` to create a new message.
  */
 export const VerifyLogRequestSchema: GenMessage<VerifyLogRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 13);
+  messageDesc(file_rollcall_v1_audit_service, 15);
 
 /**
  * Something that does not hold.
@@ -599,7 +642,7 @@ export type LogProblem = Message<"rollcall.v1.LogProblem"> & {
  * Use `create(LogProblemSchema)` to create a new message.
  */
 export const LogProblemSchema: GenMessage<LogProblem> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 14);
+  messageDesc(file_rollcall_v1_audit_service, 16);
 
 /**
  * What was found.
@@ -648,7 +691,7 @@ export type VerifyLogResponse = Message<"rollcall.v1.VerifyLogResponse"> & {
  * Use `create(VerifyLogResponseSchema)` to create a new message.
  */
 export const VerifyLogResponseSchema: GenMessage<VerifyLogResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 15);
+  messageDesc(file_rollcall_v1_audit_service, 17);
 
 /**
  * That something was erased: to be kept by whoever asked for it. It verifies without this server.
@@ -711,7 +754,7 @@ export type ErasureCertificate = Message<"rollcall.v1.ErasureCertificate"> & {
  * Use `create(ErasureCertificateSchema)` to create a new message.
  */
 export const ErasureCertificateSchema: GenMessage<ErasureCertificate> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 16);
+  messageDesc(file_rollcall_v1_audit_service, 18);
 
 /**
  * Asks to erase a record.
@@ -746,7 +789,7 @@ export type EraseRecordRequest = Message<"rollcall.v1.EraseRecordRequest"> & {
  * Use `create(EraseRecordRequestSchema)` to create a new message.
  */
 export const EraseRecordRequestSchema: GenMessage<EraseRecordRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 17);
+  messageDesc(file_rollcall_v1_audit_service, 19);
 
 /**
  * A record that was erased.
@@ -767,7 +810,7 @@ export type EraseRecordResponse = Message<"rollcall.v1.EraseRecordResponse"> & {
  * Use `create(EraseRecordResponseSchema)` to create a new message.
  */
 export const EraseRecordResponseSchema: GenMessage<EraseRecordResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 18);
+  messageDesc(file_rollcall_v1_audit_service, 20);
 
 /**
  * Asks to erase whatever is about a person.
@@ -802,7 +845,7 @@ export type EraseSubjectRequest = Message<"rollcall.v1.EraseSubjectRequest"> & {
  * Use `create(EraseSubjectRequestSchema)` to create a new message.
  */
 export const EraseSubjectRequestSchema: GenMessage<EraseSubjectRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 19);
+  messageDesc(file_rollcall_v1_audit_service, 21);
 
 /**
  * A person whose records were erased.
@@ -823,7 +866,7 @@ export type EraseSubjectResponse = Message<"rollcall.v1.EraseSubjectResponse"> &
  * Use `create(EraseSubjectResponseSchema)` to create a new message.
  */
 export const EraseSubjectResponseSchema: GenMessage<EraseSubjectResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 20);
+  messageDesc(file_rollcall_v1_audit_service, 22);
 
 /**
  * Asks to hold records.
@@ -865,7 +908,7 @@ export type PlaceHoldRequest = Message<"rollcall.v1.PlaceHoldRequest"> & {
  * Use `create(PlaceHoldRequestSchema)` to create a new message.
  */
 export const PlaceHoldRequestSchema: GenMessage<PlaceHoldRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 21);
+  messageDesc(file_rollcall_v1_audit_service, 23);
 
 /**
  * Records that are held.
@@ -893,7 +936,7 @@ export type PlaceHoldResponse = Message<"rollcall.v1.PlaceHoldResponse"> & {
  * Use `create(PlaceHoldResponseSchema)` to create a new message.
  */
 export const PlaceHoldResponseSchema: GenMessage<PlaceHoldResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 22);
+  messageDesc(file_rollcall_v1_audit_service, 24);
 
 /**
  * Asks to end a hold.
@@ -928,7 +971,7 @@ export type ReleaseHoldRequest = Message<"rollcall.v1.ReleaseHoldRequest"> & {
  * Use `create(ReleaseHoldRequestSchema)` to create a new message.
  */
 export const ReleaseHoldRequestSchema: GenMessage<ReleaseHoldRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 23);
+  messageDesc(file_rollcall_v1_audit_service, 25);
 
 /**
  * Records that are no longer held for the matter.
@@ -956,7 +999,7 @@ export type ReleaseHoldResponse = Message<"rollcall.v1.ReleaseHoldResponse"> & {
  * Use `create(ReleaseHoldResponseSchema)` to create a new message.
  */
 export const ReleaseHoldResponseSchema: GenMessage<ReleaseHoldResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 24);
+  messageDesc(file_rollcall_v1_audit_service, 26);
 
 /**
  * Asks to keep to the settings.
@@ -984,7 +1027,7 @@ export type ApplyRetentionRequest = Message<"rollcall.v1.ApplyRetentionRequest">
  * Use `create(ApplyRetentionRequestSchema)` to create a new message.
  */
 export const ApplyRetentionRequestSchema: GenMessage<ApplyRetentionRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 25);
+  messageDesc(file_rollcall_v1_audit_service, 27);
 
 /**
  * What is due of one model and type of record.
@@ -1040,7 +1083,7 @@ export type RetentionRow = Message<"rollcall.v1.RetentionRow"> & {
  * Use `create(RetentionRowSchema)` to create a new message.
  */
 export const RetentionRowSchema: GenMessage<RetentionRow> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 26);
+  messageDesc(file_rollcall_v1_audit_service, 28);
 
 /**
  * What was due, and erased unless it was a dry run.
@@ -1075,7 +1118,7 @@ export type ApplyRetentionResponse = Message<"rollcall.v1.ApplyRetentionResponse
  * Use `create(ApplyRetentionResponseSchema)` to create a new message.
  */
 export const ApplyRetentionResponseSchema: GenMessage<ApplyRetentionResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 27);
+  messageDesc(file_rollcall_v1_audit_service, 29);
 
 /**
  * Something that is not as it was.
@@ -1110,7 +1153,7 @@ export type ReplayDifference = Message<"rollcall.v1.ReplayDifference"> & {
  * Use `create(ReplayDifferenceSchema)` to create a new message.
  */
 export const ReplayDifferenceSchema: GenMessage<ReplayDifference> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 28);
+  messageDesc(file_rollcall_v1_audit_service, 30);
 
 /**
  * Asks to work a record out again.
@@ -1161,7 +1204,7 @@ export type ReplayRecordRequest = Message<"rollcall.v1.ReplayRecordRequest"> & {
  * Use `create(ReplayRecordRequestSchema)` to create a new message.
  */
 export const ReplayRecordRequestSchema: GenMessage<ReplayRecordRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 29);
+  messageDesc(file_rollcall_v1_audit_service, 31);
 
 /**
  * A record that was worked out again.
@@ -1196,7 +1239,7 @@ export type ReplayRecordResponse = Message<"rollcall.v1.ReplayRecordResponse"> &
  * Use `create(ReplayRecordResponseSchema)` to create a new message.
  */
 export const ReplayRecordResponseSchema: GenMessage<ReplayRecordResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 30);
+  messageDesc(file_rollcall_v1_audit_service, 32);
 
 /**
  * Asks to explain a decision.
@@ -1254,7 +1297,7 @@ export type ExplainRecordRequest = Message<"rollcall.v1.ExplainRecordRequest"> &
  * Use `create(ExplainRecordRequestSchema)` to create a new message.
  */
 export const ExplainRecordRequestSchema: GenMessage<ExplainRecordRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 31);
+  messageDesc(file_rollcall_v1_audit_service, 33);
 
 /**
  * A decision that was explained.
@@ -1275,7 +1318,7 @@ export type ExplainRecordResponse = Message<"rollcall.v1.ExplainRecordResponse">
  * Use `create(ExplainRecordResponseSchema)` to create a new message.
  */
 export const ExplainRecordResponseSchema: GenMessage<ExplainRecordResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 32);
+  messageDesc(file_rollcall_v1_audit_service, 34);
 
 /**
  * One step of a review.
@@ -1331,7 +1374,7 @@ export type ReviewStep = Message<"rollcall.v1.ReviewStep"> & {
  * Use `create(ReviewStepSchema)` to create a new message.
  */
 export const ReviewStepSchema: GenMessage<ReviewStep> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 33);
+  messageDesc(file_rollcall_v1_audit_service, 35);
 
 /**
  * A review.
@@ -1401,7 +1444,7 @@ export type Review = Message<"rollcall.v1.Review"> & {
  * Use `create(ReviewSchema)` to create a new message.
  */
 export const ReviewSchema: GenMessage<Review> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 34);
+  messageDesc(file_rollcall_v1_audit_service, 36);
 
 /**
  * Asks for a step of a review.
@@ -1436,7 +1479,7 @@ export type OpenReviewRequest = Message<"rollcall.v1.OpenReviewRequest"> & {
  * Use `create(OpenReviewRequestSchema)` to create a new message.
  */
 export const OpenReviewRequestSchema: GenMessage<OpenReviewRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 35);
+  messageDesc(file_rollcall_v1_audit_service, 37);
 
 /**
  * The review after the step.
@@ -1457,7 +1500,7 @@ export type OpenReviewResponse = Message<"rollcall.v1.OpenReviewResponse"> & {
  * Use `create(OpenReviewResponseSchema)` to create a new message.
  */
 export const OpenReviewResponseSchema: GenMessage<OpenReviewResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 36);
+  messageDesc(file_rollcall_v1_audit_service, 38);
 
 /**
  * Asks for a step of a review.
@@ -1492,7 +1535,7 @@ export type AssignReviewRequest = Message<"rollcall.v1.AssignReviewRequest"> & {
  * Use `create(AssignReviewRequestSchema)` to create a new message.
  */
 export const AssignReviewRequestSchema: GenMessage<AssignReviewRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 37);
+  messageDesc(file_rollcall_v1_audit_service, 39);
 
 /**
  * The review after the step.
@@ -1513,7 +1556,7 @@ export type AssignReviewResponse = Message<"rollcall.v1.AssignReviewResponse"> &
  * Use `create(AssignReviewResponseSchema)` to create a new message.
  */
 export const AssignReviewResponseSchema: GenMessage<AssignReviewResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 38);
+  messageDesc(file_rollcall_v1_audit_service, 40);
 
 /**
  * Asks for a step of a review.
@@ -1541,7 +1584,7 @@ export type CommentReviewRequest = Message<"rollcall.v1.CommentReviewRequest"> &
  * Use `create(CommentReviewRequestSchema)` to create a new message.
  */
 export const CommentReviewRequestSchema: GenMessage<CommentReviewRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 39);
+  messageDesc(file_rollcall_v1_audit_service, 41);
 
 /**
  * The review after the step.
@@ -1562,7 +1605,7 @@ export type CommentReviewResponse = Message<"rollcall.v1.CommentReviewResponse">
  * Use `create(CommentReviewResponseSchema)` to create a new message.
  */
 export const CommentReviewResponseSchema: GenMessage<CommentReviewResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 40);
+  messageDesc(file_rollcall_v1_audit_service, 42);
 
 /**
  * Asks for a step of a review.
@@ -1597,7 +1640,7 @@ export type DecideReviewRequest = Message<"rollcall.v1.DecideReviewRequest"> & {
  * Use `create(DecideReviewRequestSchema)` to create a new message.
  */
 export const DecideReviewRequestSchema: GenMessage<DecideReviewRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 41);
+  messageDesc(file_rollcall_v1_audit_service, 43);
 
 /**
  * The review after the step.
@@ -1618,7 +1661,7 @@ export type DecideReviewResponse = Message<"rollcall.v1.DecideReviewResponse"> &
  * Use `create(DecideReviewResponseSchema)` to create a new message.
  */
 export const DecideReviewResponseSchema: GenMessage<DecideReviewResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 42);
+  messageDesc(file_rollcall_v1_audit_service, 44);
 
 /**
  * Asks for a step of a review.
@@ -1646,7 +1689,7 @@ export type ApproveReviewRequest = Message<"rollcall.v1.ApproveReviewRequest"> &
  * Use `create(ApproveReviewRequestSchema)` to create a new message.
  */
 export const ApproveReviewRequestSchema: GenMessage<ApproveReviewRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 43);
+  messageDesc(file_rollcall_v1_audit_service, 45);
 
 /**
  * The review after the step.
@@ -1667,7 +1710,7 @@ export type ApproveReviewResponse = Message<"rollcall.v1.ApproveReviewResponse">
  * Use `create(ApproveReviewResponseSchema)` to create a new message.
  */
 export const ApproveReviewResponseSchema: GenMessage<ApproveReviewResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 44);
+  messageDesc(file_rollcall_v1_audit_service, 46);
 
 /**
  * Asks for a step of a review.
@@ -1695,7 +1738,7 @@ export type ReturnReviewRequest = Message<"rollcall.v1.ReturnReviewRequest"> & {
  * Use `create(ReturnReviewRequestSchema)` to create a new message.
  */
 export const ReturnReviewRequestSchema: GenMessage<ReturnReviewRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 45);
+  messageDesc(file_rollcall_v1_audit_service, 47);
 
 /**
  * The review after the step.
@@ -1716,7 +1759,7 @@ export type ReturnReviewResponse = Message<"rollcall.v1.ReturnReviewResponse"> &
  * Use `create(ReturnReviewResponseSchema)` to create a new message.
  */
 export const ReturnReviewResponseSchema: GenMessage<ReturnReviewResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 46);
+  messageDesc(file_rollcall_v1_audit_service, 48);
 
 /**
  * Asks for a step of a review.
@@ -1744,7 +1787,7 @@ export type ReopenReviewRequest = Message<"rollcall.v1.ReopenReviewRequest"> & {
  * Use `create(ReopenReviewRequestSchema)` to create a new message.
  */
 export const ReopenReviewRequestSchema: GenMessage<ReopenReviewRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 47);
+  messageDesc(file_rollcall_v1_audit_service, 49);
 
 /**
  * The review after the step.
@@ -1765,7 +1808,7 @@ export type ReopenReviewResponse = Message<"rollcall.v1.ReopenReviewResponse"> &
  * Use `create(ReopenReviewResponseSchema)` to create a new message.
  */
 export const ReopenReviewResponseSchema: GenMessage<ReopenReviewResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 48);
+  messageDesc(file_rollcall_v1_audit_service, 50);
 
 /**
  * Asks for a review.
@@ -1786,7 +1829,7 @@ export type GetReviewRequest = Message<"rollcall.v1.GetReviewRequest"> & {
  * Use `create(GetReviewRequestSchema)` to create a new message.
  */
 export const GetReviewRequestSchema: GenMessage<GetReviewRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 49);
+  messageDesc(file_rollcall_v1_audit_service, 51);
 
 /**
  * A review.
@@ -1807,7 +1850,7 @@ export type GetReviewResponse = Message<"rollcall.v1.GetReviewResponse"> & {
  * Use `create(GetReviewResponseSchema)` to create a new message.
  */
 export const GetReviewResponseSchema: GenMessage<GetReviewResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 50);
+  messageDesc(file_rollcall_v1_audit_service, 52);
 
 /**
  * Asks for reviews.
@@ -1828,7 +1871,7 @@ export type ListReviewsRequest = Message<"rollcall.v1.ListReviewsRequest"> & {
  * Use `create(ListReviewsRequestSchema)` to create a new message.
  */
 export const ListReviewsRequestSchema: GenMessage<ListReviewsRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 51);
+  messageDesc(file_rollcall_v1_audit_service, 53);
 
 /**
  * Some reviews.
@@ -1849,7 +1892,7 @@ export type ListReviewsResponse = Message<"rollcall.v1.ListReviewsResponse"> & {
  * Use `create(ListReviewsResponseSchema)` to create a new message.
  */
 export const ListReviewsResponseSchema: GenMessage<ListReviewsResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 52);
+  messageDesc(file_rollcall_v1_audit_service, 54);
 
 /**
  * What an entry of the log is about.
@@ -2249,6 +2292,16 @@ export const AuditService: GenService<{
     methodKind: "unary";
     input: typeof GetRecordRequestSchema;
     output: typeof GetRecordResponseSchema;
+  },
+  /**
+   * Who asks, as this server knows them.
+   *
+   * @generated from rpc rollcall.v1.AuditService.GetCaller
+   */
+  getCaller: {
+    methodKind: "unary";
+    input: typeof GetCallerRequestSchema;
+    output: typeof GetCallerResponseSchema;
   },
   /**
    * Records that a filter asks for, newest first.
