@@ -7,7 +7,7 @@ import base64
 import itertools
 import json
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import aiohttp
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 START_SECONDS, CALL_SECONDS, POLL_SECONDS = 60.0, 120.0, 0.05
+KEYS = {"Tab": 9, "Enter": 13}
 FOUND = next((path for path in map(shutil.which, NAMES) if path), None)
 """The browser of this machine, None without one."""
 
@@ -26,6 +27,7 @@ class Tab:
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
         self._ids = itertools.count(1)
+        self._loaded = False
         self.errors: list[str] = []
         """What the browser complained about: refused styles and scripts, failed loads."""
 
@@ -39,11 +41,6 @@ class Tab:
                 assert "error" not in told, told
                 found: dict[str, Any] = told["result"]
                 return found
-
-    async def wait_for(self, event: str) -> None:
-        """Wait until something happens."""
-        while (await self._next()).get("method") != event:
-            pass
 
     async def go(self, address: str) -> None:
         """Load a page."""
@@ -63,11 +60,25 @@ class Tab:
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
-    async def look(self, path: Path, width: int = 1200) -> None:
-        """Leave a picture of the whole page."""
+    async def size(self, width: int) -> None:
+        """Make the window so wide."""
         await self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False
         )
+
+    async def key(self, name: str, *, loading: bool = False) -> None:
+        """Press a key; wait for the page that it leads to."""
+
+        async def press() -> None:
+            code = KEYS[name]
+            for kind in ("keyDown", "keyUp"):
+                text = {"text": "\r"} if name == "Enter" and kind == "keyDown" else {}
+                await self.call("Input.dispatchKeyEvent", type=kind, key=name, windowsVirtualKeyCode=code, **text)
+
+        await (self._loading(press) if loading else press())
+
+    async def look(self, path: Path) -> None:
+        """Leave a picture of the whole page."""
         size = (await self.call("Page.getLayoutMetrics"))["cssContentSize"]
         clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
         found = await self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
@@ -77,7 +88,7 @@ class Tab:
         """Prefer light or dark."""
         await self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": name}])
 
-    async def _loading(self, start: Any) -> None:  # noqa: ANN401 - a call
+    async def _loading(self, start: Callable[[], Awaitable[object]]) -> None:
         self._loaded = False
         await start()
         while not self._loaded:
@@ -88,7 +99,7 @@ class Tab:
             told: dict[str, Any] = await self._socket.receive_json()
         if told.get("method") == "Page.loadEventFired":
             self._loaded = True
-        if told.get("method") == "Log.entryAdded":
+        if told.get("method") == "Log.entryAdded" and told["params"]["entry"]["level"] != "verbose":
             self.errors.append(f"{told['params']['entry']['level']}: {told['params']['entry']['text']}")
         return told
 

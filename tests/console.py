@@ -25,7 +25,7 @@ ATTRIBUTES = set(
     _NAMES.findall("""
     lang charset name content rel href class data-flag data-holds data-outcome aria-current aria-label aria-hidden role
     method action type value id tabindex required maxlength rows placeholder spellcheck autocomplete autofocus selected
-    checked open scope dir x x1 x2 y1 y2 width title hidden
+    checked open scope dir x x1 x2 y1 y2 width title
     """)
 )
 VOID = frozenset({"meta", "link", "input", "br"})

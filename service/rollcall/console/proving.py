@@ -60,7 +60,7 @@ def verify_entry(proof: LogProof, known: Verifier | None) -> tuple[Step, ...]:
             holds=verify_inclusion(
                 leaf=leaf, index=path.index, size=checkpoint.size, path=path.path, root=checkpoint.root
             ),
-            found=f"leaf {leaf.hex()}, number {path.index} of {checkpoint.size}, by {len(path.path)} hashes "
+            found=f"leaf {leaf.hex()}, entry {path.index} of {checkpoint.size}, by {len(path.path)} hashes "
             f"to root {checkpoint.root.hex()}",
         ),
         Step(question="The log's key has signed that root", holds=True, found=key.line()),
