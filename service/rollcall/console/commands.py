@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import argparse
+import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from rollcall.audit.notes import NoteError, Verifier
@@ -13,6 +15,7 @@ from rollcall_client import AuditClient, errors
 
 DEFAULT_PORT = 8003
 HOST = "127.0.0.1"
+STOP_SECONDS = 5
 INSTALL = "the console needs its extra: pip install 'rollcall[console]'"
 
 
@@ -74,7 +77,13 @@ def console(options: argparse.Namespace) -> None:
     if not options.demo:
         read = read_options(options, options.target)
         connect = connecting(options.target, ca=options.ca, cert=options.cert, key=options.key)
-        serve(read, connect, host=options.host, port=options.port, ready=lambda url: print(f"The console: {url}"))
+        serve(
+            read,
+            connect,
+            host=options.host,
+            port=options.port,
+            ready=lambda url: print(f"The console: {url}", flush=True),
+        )
         return
     from rollcall.console.demo import PEOPLE, demonstration  # noqa: PLC0415 - for the demonstration alone
 
@@ -92,7 +101,7 @@ def console(options: argparse.Namespace) -> None:
 
 
 def serve(options: ConsoleOptions, connect: Connect, *, host: str, port: int, ready: Callable[[str], None]) -> None:
-    """Serve until interrupted. Raises ConsoleError where the extra is not installed."""
+    """Serve until interrupted. Raises ConsoleError where the extra is missing, OSError where the port is taken."""
     try:
         import uvicorn  # noqa: PLC0415 - an extra
 
@@ -100,14 +109,19 @@ def serve(options: ConsoleOptions, connect: Connect, *, host: str, port: int, re
     except ImportError as error:
         message = f"{INSTALL} ({error.name} is missing)"
         raise ConsoleError(message) from error
-    # No access log: addresses hold filters, and those may name people.
-    config = uvicorn.Config(
-        console(options, connect), host=host, port=port, log_level="warning", access_log=False, server_header=False,
-        proxy_headers=False, timeout_graceful_shutdown=5,
-    )  # fmt: skip
-    server = uvicorn.Server(config)
-    ready(options.public_url or f"http://{host}:{port}")
-    server.run()
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, port), family=family) as listening, suppress(KeyboardInterrupt):
+        # No access log: addresses hold filters, and those may name people.
+        config = uvicorn.Config(
+            console(options, connect),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=STOP_SECONDS,
+        )
+        ready(options.public_url or f"http://{host}:{listening.getsockname()[1]}")
+        uvicorn.Server(config).run(sockets=[listening])
 
 
 def connecting(target: str, **security: str | Path | None) -> Connect:
