@@ -25,7 +25,7 @@ from rollcall import __version__
 from rollcall.audit import telling
 from rollcall.audit.asking import ASKED, Asked
 from rollcall.audit.commands import audit_options
-from rollcall.console.commands import console_options
+from rollcall.console.arguments import console_options
 from rollcall.domain.errors import RollcallError
 from rollcall.domain.identity import Role
 from rollcall.domain.maps import MapKind

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from rollcall.audit.notes import Signer
-from rollcall.console.commands import ConsoleError, connecting, console_options, read_options
+from rollcall.console.arguments import console_options
+from rollcall.console.commands import ConsoleError, connecting, read_options
 from rollcall_client import AccessDenied
 
 
