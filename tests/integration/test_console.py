@@ -409,3 +409,30 @@ def test_one_flipped_word_is_named_by_page_and_verification(desk: Desk) -> None:
     verified = desk.ada.send(desk.ada.look("/log"), "/log")
     assert "DO NOT HOLD" in verified.text
     assert record_id in verified.text
+
+
+def test_a_service_that_is_gone_is_told_as_such(desk: Desk) -> None:
+    """The console stays up, and blames nobody in front of it. The last test of this file: it ends the service."""
+    desk.made.server.process.kill()
+    page = desk.ada.look("/records")
+    assert page.status == 503
+    assert "The service cannot answer now" in page.text
+    stranger = Somebody(desk.app)
+    assert stranger.send(stranger.look("/sign-in"), "/sign-in", token="some-token").status == 503  # noqa: S106 - none
+
+
+def test_a_failure_of_the_console_itself_tells_nothing_of_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sentence, with the headers of every page; what was wrong is in the console's own log."""
+
+    def fail(_: object) -> None:
+        message = "the secret of the text"
+        raise RuntimeError(message)
+
+    monkeypatch.setattr("rollcall.console.visiting.explained", fail)
+    reply = TestClient(desk.app, base_url=BASE, cookies=dict(desk.ada.http.cookies), raise_server_exceptions=False).get(
+        "/records"
+    )
+    assert reply.status_code == 500
+    assert "secret" not in reply.text
+    assert "This failed" in reply.text
+    assert reply.headers["content-security-policy"] == HEADERS["Content-Security-Policy"]

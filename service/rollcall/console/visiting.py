@@ -155,7 +155,7 @@ def is_own_form(request: Request, form: Mapping[str, str]) -> bool:
 def refuse_form(house: House, request: Request) -> Response | None:
     """Refuse a form that another site sent, and one that is longer than any of ours, before it is read."""
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-    if site not in {None, "same-origin"} or (
+    if site not in {None, "none", "same-origin"} or (
         origin is not None and origin.partition("://")[2] != request.headers["host"]
     ):
         return _not_ours(house, request)
