@@ -56,7 +56,7 @@ REPEATS, REPEATS_OF_PAGES = 20, 5
 GOAL_SECONDS = 0.3
 HARDER = {
     "one model, one month": 'model = "fraud" AND time >= 2026-06-01 AND time < 2026-07-01',
-    "a person": 'subject = "customer 770"',
+    "a name": 'decision = "application 770"',
     "nothing fits": 'model = "fraud" AND flag = inconclusive AND reason = flat_map',
     "nobody looked, or held": "(flag = unfaithful AND NOT review = open) OR held = true",
 }
@@ -93,18 +93,27 @@ def records(count: int, operator: KeyEncryptionKey) -> Iterator[Accepted]:
             .replace(timestamp(START).encode(), timestamp(at).encode())
             .replace(b"e-00000000", f"e-{number:08}".encode())
         )
-        request = replace(samples.explained().request, subject_ref=f"customer {number % 9_973}")
-        named = references(index_key(operator), request) if number % 10 == 0 else ()
-        yield replace(template, record_id=record_id, envelope=envelope, references=named)
+        asked = replace(samples.explained().request, decision_ref=f"application {number}")
+        (named,) = references(index_key(operator), asked)
+        (of_template,) = template.references
+        envelope = envelope.replace(of_template.commitment.encode(), named.commitment.encode())
+        yield replace(template, record_id=record_id, envelope=envelope, references=(named,))
 
 
 def _whole(model: str, flag: Flag, reason: Reason, operator: KeyEncryptionKey, mode: RecordMode) -> Accepted:
-    told = samples.explained()
+    told = samples.explained(decision_ref=samples.DECISION)
     attributions = tuple(replace(each, verdict=answers.verdict(flag, reason)) for each in told.explanation.attributions)
     answer = replace(told.explanation, explanation_id="e-00000000", attributions=attributions, recommended_map=None)
     where = replace(samples.WHERE, record_id=new_id(START, bytes(10)), created_at=START, mode=mode)
     made = replace(told, card=answers.card(model), explanation=answer)
-    return accept(made, where, salt=samples.SALT, data_key=samples.DATA_KEY, operator=operator)
+    return accept(
+        made,
+        where,
+        salt=samples.SALT,
+        data_key=samples.DATA_KEY,
+        operator=operator,
+        references=references(index_key(operator), told.request),
+    )
 
 
 def fill(directory: Path, count: int) -> float:
