@@ -8,7 +8,7 @@ CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
 SHARED ?= ../shared
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types imports protos protos-check protos-node charts locks image-test bench accelerator peers load soak fuzz wheels conformance study examples records ci clean
+.PHONY: help setup demo test lint types imports protos protos-check protos-node charts locks image-test bench accelerator peers load soak fuzz wheels conformance study examples records console ci clean
 
 help:  ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -20,11 +20,14 @@ $(STAMP): constraints.txt pyproject.toml clients/python/pyproject.toml
 	$(CONSTRAINED) $(BIN)/python -m pip install --quiet pip
 	@# torch first: no resolver may pick another build of it
 	$(CONSTRAINED) $(BIN)/python -m pip install --quiet "$$(grep '^torch==' constraints.txt)"
-	$(CONSTRAINED) $(BIN)/python -m pip install --quiet --group dev --editable clients/python --editable ".[onnx,otel]"
+	$(CONSTRAINED) $(BIN)/python -m pip install --quiet --group dev --editable clients/python --editable ".[onnx,otel,console]"
 	touch $@
 
 demo: setup  ## Serve the embedded model, explain four sentences, show flags, evidence and metrics
 	$(BIN)/rollcall demo --out out/demo
+
+console: setup  ## Serve the console beside a demonstration server with a few records
+	$(BIN)/rollcall console --demo
 
 test: setup  ## Run every test
 	$(BIN)/python -m pytest

@@ -25,6 +25,7 @@ from rollcall import __version__
 from rollcall.audit import telling
 from rollcall.audit.asking import ASKED, Asked
 from rollcall.audit.commands import audit_options
+from rollcall.console.arguments import console_options
 from rollcall.domain.errors import RollcallError
 from rollcall.domain.identity import Role
 from rollcall.domain.maps import MapKind
@@ -237,6 +238,18 @@ def _token(options: argparse.Namespace) -> int:
 
 
 def _target_options(parser: argparse.ArgumentParser) -> None:
+    _connection_options(parser)
+    _file_option(parser, "token-file", f"holds the token that says who you are; or {CLIENT_PREFIX}TOKEN")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        metavar="S",
+        help=f"seconds to wait (default {DEFAULT_TIMEOUT_SECONDS:g}, for thorough checks {THOROUGH_TIMEOUT_SECONDS:g})",
+    )
+    parser.add_argument("--json", action="store_true", help="write JSON")
+
+
+def _connection_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target",
         default=_variable("TARGET", DEFAULT_TARGET),
@@ -247,24 +260,20 @@ def _target_options(parser: argparse.ArgumentParser) -> None:
         "ca": "certificates (PEM) that the server's must lead to; without them, plaintext",
         "cert": "your certificate (PEM), where the server asks for one",
         "key": "its private key (PEM)",
-        "token-file": "holds the token that says who you are; or ROLLCALL_CLIENT_TOKEN",
     }
     for name, use in files.items():
-        variable = name.upper().replace("-", "_")
-        parser.add_argument(
-            f"--{name}",
-            type=Path,
-            default=_variable(variable),
-            metavar="FILE",
-            help=f"{use} ({CLIENT_PREFIX}{variable})",
-        )
+        _file_option(parser, name, use)
+
+
+def _file_option(parser: argparse.ArgumentParser, name: str, use: str) -> None:
+    variable = name.upper().replace("-", "_")
     parser.add_argument(
-        "--timeout",
-        type=float,
-        metavar="S",
-        help=f"seconds to wait (default {DEFAULT_TIMEOUT_SECONDS:g}, for thorough checks {THOROUGH_TIMEOUT_SECONDS:g})",
+        f"--{name}",
+        type=Path,
+        default=_variable(variable),
+        metavar="FILE",
+        help=f"{use} ({CLIENT_PREFIX}{variable})",
     )
-    parser.add_argument("--json", action="store_true", help="write JSON")
 
 
 def _explain_options(parser: argparse.ArgumentParser) -> None:
@@ -683,6 +692,21 @@ def _audit(options: argparse.Namespace) -> int:
         raise CommandError(FAILED, str(error)) from error
 
 
+def _console_options(parser: argparse.ArgumentParser) -> None:
+    console_options(parser)
+    _connection_options(parser)
+
+
+def _console(options: argparse.Namespace) -> int:
+    from rollcall.console.commands import ConsoleError, console
+
+    try:
+        console(options)
+    except ConsoleError as error:
+        raise CommandError(WRONG, *error.lines) from error
+    return DONE
+
+
 COMMANDS = (
     Command(name="demo", help="serve the packaged model and explain four sentences", options=_demo_options, run=_tour),
     Command(name="serve", help="serve models until stopped", options=_serve_options, run=_serve),
@@ -723,6 +747,12 @@ COMMANDS = (
         help="verify, search, replay, review, hold, erase and export records",
         options=_audit_options,
         run=_audit,
+    ),
+    Command(
+        name="console",
+        help="serve pages for auditors, reviewers and officers: search, review, verify, hold, erase",
+        options=_console_options,
+        run=_console,
     ),
     Command(
         name="study",

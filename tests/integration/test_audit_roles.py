@@ -8,7 +8,15 @@ import pytest
 
 from rollcall.demo.server import ServerProcess, server_process
 from rollcall.edge.access.callers import token_digest
-from rollcall_client import AccessDenied, AuditClient, Disposition, ErasureGround, FailedPrecondition, ReviewState
+from rollcall_client import (
+    AccessDenied,
+    AuditClient,
+    Caller,
+    Disposition,
+    ErasureGround,
+    FailedPrecondition,
+    ReviewState,
+)
 from tests.waiting import wait_until
 
 PEOPLE = {who: who for who in ("caller", "auditor", "reviewer", "approver", "officer")} | {"second": "reviewer"}
@@ -83,6 +91,13 @@ def test_a_rule_opens_a_review(server: ServerProcess) -> None:
         assert review.due_at is not None
         assert [each.record_id for each in auditor.reviews(ReviewState.OPEN)] == [receipt.record_id]
         assert auditor.reviews(overdue_only=True) == ()
+
+
+@pytest.mark.parametrize("who", PEOPLE)
+def test_everybody_is_told_who_they_are(server: ServerProcess, who: str) -> None:
+    """The name that the log will have for them, and their roles."""
+    with ask(server, who) as client:
+        assert client.caller() == Caller(name=who, roles=frozenset({PEOPLE[who]}))
 
 
 def test_each_does_what_is_theirs_to_do(server: ServerProcess, record: str) -> None:

@@ -8,6 +8,7 @@ from rollcall.audit import records
 from rollcall.audit.schema import EVENT
 from rollcall.audit.searching import search
 from rollcall.audit.verifying_here import verify_here
+from rollcall.edge.access.identity import current
 from rollcall.edge.audit_desk import Desk
 from rollcall.edge.converters import audit as convert
 from rollcall.v1 import audit_service_pb2
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
 
 class Reading(Desk):
     """What auditors ask."""
+
+    async def GetCaller(  # noqa: N802 - the proto's name
+        self, request: audit_service_pb2.GetCallerRequest, context: Context
+    ) -> audit_service_pb2.GetCallerResponse:
+        """Say who asks."""
+        del request, context
+        roles = sorted(role.value for role in current().roles)
+        return audit_service_pb2.GetCallerResponse(name=self._actor, roles=roles)
 
     async def GetRecord(  # noqa: N802 - the proto's name
         self, request: audit_service_pb2.GetRecordRequest, context: Context

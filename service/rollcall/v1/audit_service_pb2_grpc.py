@@ -52,6 +52,11 @@ class AuditServiceStub:
                 request_serializer=rollcall_dot_v1_dot_audit__service__pb2.GetRecordRequest.SerializeToString,
                 response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.GetRecordResponse.FromString,
                 _registered_method=True)
+        self.GetCaller = channel.unary_unary(
+                '/rollcall.v1.AuditService/GetCaller',
+                request_serializer=rollcall_dot_v1_dot_audit__service__pb2.GetCallerRequest.SerializeToString,
+                response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.GetCallerResponse.FromString,
+                _registered_method=True)
         self.SearchRecords = channel.unary_unary(
                 '/rollcall.v1.AuditService/SearchRecords',
                 request_serializer=rollcall_dot_v1_dot_audit__service__pb2.SearchRecordsRequest.SerializeToString,
@@ -197,6 +202,13 @@ class AuditServiceServicer:
 
     def GetRecord(self, request, context):
         """One record: envelope, entry, what was done with it, and its sealed parts if asked for, with a reason.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCaller(self, request, context):
+        """Who asks, as this server knows them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -390,6 +402,11 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.GetRecordRequest.FromString,
                     response_serializer=rollcall_dot_v1_dot_audit__service__pb2.GetRecordResponse.SerializeToString,
             ),
+            'GetCaller': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCaller,
+                    request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.GetCallerRequest.FromString,
+                    response_serializer=rollcall_dot_v1_dot_audit__service__pb2.GetCallerResponse.SerializeToString,
+            ),
             'SearchRecords': grpc.unary_unary_rpc_method_handler(
                     servicer.SearchRecords,
                     request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.SearchRecordsRequest.FromString,
@@ -556,6 +573,33 @@ class AuditService:
             '/rollcall.v1.AuditService/GetRecord',
             rollcall_dot_v1_dot_audit__service__pb2.GetRecordRequest.SerializeToString,
             rollcall_dot_v1_dot_audit__service__pb2.GetRecordResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCaller(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rollcall.v1.AuditService/GetCaller',
+            rollcall_dot_v1_dot_audit__service__pb2.GetCallerRequest.SerializeToString,
+            rollcall_dot_v1_dot_audit__service__pb2.GetCallerResponse.FromString,
             options,
             channel_credentials,
             insecure,

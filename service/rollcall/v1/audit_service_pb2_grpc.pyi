@@ -48,6 +48,8 @@ class AuditServiceStub:
     def __new__(cls, channel: _aio.Channel) -> AuditServiceAsyncStub: ...
     GetRecord: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.GetRecordRequest, _audit_service_pb2.GetRecordResponse]
     """One record: envelope, entry, what was done with it, and its sealed parts if asked for, with a reason."""
+    GetCaller: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.GetCallerRequest, _audit_service_pb2.GetCallerResponse]
+    """Who asks, as this server knows them."""
     SearchRecords: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.SearchRecordsRequest, _audit_service_pb2.SearchRecordsResponse]
     """Records that a filter asks for, newest first."""
     ListEvents: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ListEventsRequest, _audit_service_pb2.ListEventsResponse]
@@ -129,6 +131,8 @@ class AuditServiceAsyncStub(AuditServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetRecord: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.GetRecordRequest, _audit_service_pb2.GetRecordResponse]  # type: ignore[assignment]
     """One record: envelope, entry, what was done with it, and its sealed parts if asked for, with a reason."""
+    GetCaller: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.GetCallerRequest, _audit_service_pb2.GetCallerResponse]  # type: ignore[assignment]
+    """Who asks, as this server knows them."""
     SearchRecords: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.SearchRecordsRequest, _audit_service_pb2.SearchRecordsResponse]  # type: ignore[assignment]
     """Records that a filter asks for, newest first."""
     ListEvents: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ListEventsRequest, _audit_service_pb2.ListEventsResponse]  # type: ignore[assignment]
@@ -213,6 +217,14 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_audit_service_pb2.GetRecordResponse, _abc.Awaitable[_audit_service_pb2.GetRecordResponse]]:
         """One record: envelope, entry, what was done with it, and its sealed parts if asked for, with a reason."""
+
+    @_abc_1.abstractmethod
+    def GetCaller(
+        self,
+        request: _audit_service_pb2.GetCallerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.GetCallerResponse, _abc.Awaitable[_audit_service_pb2.GetCallerResponse]]:
+        """Who asks, as this server knows them."""
 
     @_abc_1.abstractmethod
     def SearchRecords(

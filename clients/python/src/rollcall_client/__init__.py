@@ -68,6 +68,7 @@ from rollcall_client.options import (
     Threshold,
 )
 from rollcall_client.records import (
+    Caller,
     ErasureCertificate,
     Event,
     Export,
@@ -130,6 +131,7 @@ __all__ = [
     "AuditClient",
     "AuditReceipt",
     "CalibrationRef",
+    "Caller",
     "CallerError",
     "Cancelled",
     "CapacityError",

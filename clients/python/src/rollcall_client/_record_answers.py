@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     )
 
 
+def caller(reply: audit_service_pb2.GetCallerResponse) -> records.Caller:
+    """Who asks."""
+    return records.Caller(name=reply.name, roles=frozenset(reply.roles))
+
+
 def record(reply: audit_service_pb2.GetRecordResponse) -> records.Record:
     """A record."""
     return records.Record(

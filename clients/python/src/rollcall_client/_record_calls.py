@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from rollcall_client.explanation import Explanation
 
 _SERVICE = "/rollcall.v1.AuditService"
+GET_CALLER: Method[records.Caller] = Method(
+    path=f"{_SERVICE}/GetCaller", reply=wire.GetCallerResponse, read=answers.caller
+)
 GET_RECORD: Method[records.Record] = Method(
     path=f"{_SERVICE}/GetRecord", reply=wire.GetRecordResponse, read=answers.record
 )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rollcall_client.enums import ErasureGround
     from rollcall_client.explanation import Explanation
     from rollcall_client.records import (
+        Caller,
         ErasureCertificate,
         Event,
         Export,
@@ -46,6 +47,10 @@ class AuditClient(Reviewing):
     changes anything is done once for each `idempotency_key`: each call makes one of its own, so that its retries are
     safe; give one that outlives your process where that may die and ask again.
     """
+
+    def caller(self) -> Caller:
+        """Who asks, as the service knows them."""
+        return self._asked(calls.GET_CALLER, wire.GetCallerRequest())
 
     def record(self, record_id: str, *, parts: Sequence[str] = (), reason: str = "", masked: bool = False) -> Record:
         """One record, by its id or its explanation's; sealed `parts` are opened for a reason only.

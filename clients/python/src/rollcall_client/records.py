@@ -22,6 +22,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks, as the service knows them: the name that the log has for them, and the words for what they may do.
+
+    `roles`: of caller, auditor, reviewer, approver, officer, admin, metrics.
+    """
+
+    name: str
+    roles: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordSummary:
     """A record as a list shows it. `flag` is UNSPECIFIED for a decision that was not explained.
 

@@ -39,6 +39,7 @@ TABLE: dict[str, frozenset[Role] | None] = {
     "inference.GRPCInferenceService/ModelInfer": CALLERS,
     "inference.GRPCInferenceService/RepositoryModelLoad": ADMINS,
     "inference.GRPCInferenceService/RepositoryModelUnload": ADMINS,
+    "rollcall.v1.AuditService/GetCaller": ANY_ROLE,
     "rollcall.v1.AuditService/GetRecord": AUDITORS | REVIEWERS,
     "rollcall.v1.AuditService/SearchRecords": LATER,
     "rollcall.v1.AuditService/ListEvents": LATER,
