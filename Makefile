@@ -8,7 +8,7 @@ CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
 SHARED ?= ../shared
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types imports protos protos-check protos-node charts locks image-test bench peers load soak fuzz wheels conformance study ci clean
+.PHONY: help setup demo test lint types imports protos protos-check protos-node charts locks image-test bench peers load soak fuzz wheels conformance study papers ci clean
 
 help:  ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -86,7 +86,11 @@ conformance: setup  ## Try clients that others made: tritonclient, kserve, @grpc
 study: setup  ## Hold the flag against models whose truth is known: the quick tier, and fail where it is worse than before
 	$(BIN)/rollcall study flag --quick --check --out out/study-flag
 
-ci: lint types imports protos-check test conformance study demo  ## What .ci/run calls
+papers: setup  ## Redo the papers in reduced form, and fail where a claim of theirs does not hold (a quarter of an hour; needs SHARED/data)
+	if test -d $(SHARED)/data; then nice $(BIN)/rollcall study all --quick --check --data $(SHARED)/data --out out/papers --work out/papers-work; \
+	else echo "papers: LEFT OUT, there is no $(SHARED)/data" >&2; fi
+
+ci: lint types imports protos-check test conformance study papers demo  ## What .ci/run calls
 
 clean:  ## Remove what was made
 	rm -rf $(VENV) out dist build
