@@ -24,4 +24,25 @@ class Entry:
         return found
 
 
-ENTRIES: Final[tuple[Entry, ...]] = ()
+ENTRIES: Final[tuple[Entry, ...]] = (
+    Entry(
+        name="abnar-zuidema",
+        question="Abnar and Zuidema 2020: rollout and flow against raw attention, by layer",
+        module="rollcall.studies.papers.abnar_zuidema.study",
+    ),
+    Entry(
+        name="pruthi",
+        question="Pruthi et al. 2020: attention that was taught to mislead, and which check notices",
+        module="rollcall.studies.papers.pruthi.study",
+    ),
+    Entry(
+        name="heads",
+        question="Michel et al. 2019 and after: which heads matter, how many can go, attention's share of a decision",
+        module="rollcall.studies.papers.heads.study",
+    ),
+    Entry(
+        name="counterfactual",
+        question="Kaushik et al. 2020 and after: flip sets and maps against people's edits; how steady maps are",
+        module="rollcall.studies.papers.counterfactual.study",
+    ),
+)

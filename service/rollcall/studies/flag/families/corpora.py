@@ -22,6 +22,9 @@ from rollcall.studies.flag.families.reading import Rows
 
 OPINIONS: Final = ("negative", "positive")
 _WORD: Final = re.compile(r"\S+")
+_SINGULAR: Final = frozenset({"is", "was", "has", "does"})
+_PLURAL: Final = frozenset({"are", "were"})
+"""Not "have" and "do", which are infinitives, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +91,32 @@ def sst_wiki(directory: Path) -> Corpus:
     return _corpus(OPINIONS, training, held_out)
 
 
+def agreement(directory: Path) -> Corpus:
+    """Sentences up to their verb, by its number (Linzen et al. 2016); every fifth sentence is held out.
+
+    Of sentences to learn from, what stands before any other verb that shows its number is one more text.
+    """
+    sentences = [
+        (text.split(" "), int(verb), correct, wrong)
+        for verb, correct, wrong, text in _table(
+            directory / "linzen_test.tsv", "verb_index", "correct", "wrong", "text"
+        )
+    ]
+    held_out = [_before(words, verb, _is_plural(correct, wrong)) for words, verb, correct, wrong in sentences[::5]]
+    learned = [sentence for number, sentence in enumerate(sentences) if number % 5]
+    training = [_before(words, verb, _is_plural(correct, wrong)) for words, verb, correct, wrong in learned]
+    training += [
+        _before(words, at, word in _PLURAL)
+        for words, verb, _, _ in learned
+        for at, word in enumerate(words)
+        if at != verb and word in {*_SINGULAR, *_PLURAL}
+    ]
+    texts = ([one for one in part if one.text] for part in (training, held_out))
+    return _corpus(("singular", "plural"), *texts)
+
+
 CORPORA: Final[Mapping[str, Callable[[Path], Corpus]]] = MappingProxyType(
-    {read.__name__: read for read in (sst2, trec, ag_news, imdb_counterfactual, sst_wiki)}
+    {read.__name__: read for read in (sst2, trec, ag_news, imdb_counterfactual, sst_wiki, agreement)}
 )
 """By the name of the folder."""
 
@@ -147,6 +174,17 @@ def _corpus(labels: tuple[str, ...], training: Sequence[Labelled], held_out: Seq
         training=tuple(training),
         held_out=tuple(one for one in held_out if _dressed_down(one.text) not in learned),
     )
+
+
+def _before(words: Sequence[str], verb: int, plural: bool) -> Labelled:  # noqa: FBT001 - the label
+    return Labelled(text=" ".join(words[:verb]), label=int(plural))
+
+
+def _is_plural(form: str, other: str) -> bool:
+    """Whether this form of a verb is the plural one: the other is known, or has an ending more."""
+    if _SINGULAR & {form, other}:
+        return form not in _SINGULAR
+    return len(form) < len(other)
 
 
 def _dressed_down(text: str) -> str:
