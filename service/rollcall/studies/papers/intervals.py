@@ -79,6 +79,11 @@ class Auroc:
     second: float
     pairs: int
 
+    @property
+    def apart(self) -> float:
+        """How well it tells the two apart, whichever is the larger one: 0.5 to 1."""
+        return max(self.value, 1 - self.value)
+
     def __str__(self) -> str:
         """E.g. "0.93 (0.90 to 0.96)"."""
         return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"

@@ -13,7 +13,6 @@ import numpy as np
 
 from rollcall.domain.inputs import Unit
 from rollcall.domain.maps import Floats
-from rollcall.studies.flag.families import tuned
 from rollcall.studies.flag.families.base import Family
 from rollcall.studies.flag.families.corpora import CORPORA, Labelled
 from rollcall.studies.flag.families.learning import Schedule, Shape
@@ -32,10 +31,8 @@ class Pair:
     texts: tuple[Labelled, Labelled] = field(repr=False)
 
 
-def review_family(*, quick: bool) -> Family:
-    """The classifier that is asked: that of the flag's study, or a smaller one that reads fewer words."""
-    if not quick:
-        return next(family for family in tuned.FAMILIES if family.name == "imdb-pairs")
+def review_family() -> Family:
+    """The classifier that is asked: it reads short reviews whole, and of long ones the beginning."""
     return tuned_family(
         "small-imdb-pairs",
         "People turned the label round by changing the words that differ within a pair.",

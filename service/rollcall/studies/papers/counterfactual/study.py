@@ -41,7 +41,7 @@ from rollcall.studies.papers.frame import Context, Json, Result, Study
 from rollcall.verdict.policies import STANDARD
 
 FULL_PAIRS, QUICK_PAIRS = 60, 16
-FULL_STABLE, QUICK_STABLE = 30, 10
+FULL_STABLE, QUICK_STABLE = 30, 8
 """Pairs whose first text is asked again under dropout."""
 PASSES: Final = 5
 RANDOM_SETS: Final = 5
@@ -70,7 +70,7 @@ class Opened:
     def of(cls, context: Context, seed: int) -> Opened:
         """Build or load the model of one seed; the pairs are the same for all, and fit into it whole."""
         data, wanted = context.data / DATA, QUICK_PAIRS if context.quick else FULL_PAIRS
-        built = member(review_family(quick=context.quick), seed=seed, inputs=1, data=data, cache=context.models)
+        built = member(review_family(), seed=seed, inputs=1, data=data, cache=context.models)
         model = load_model(built.directory)
         whole = [
             pair
@@ -180,14 +180,7 @@ def under_dropout(opened: Opened, pairs: tuple[Pair, ...]) -> Json:
     laboratory, model = disturbed(opened.built.directory)
     found = []
     for pair in pairs:
-        passes = []
-        for number in range(PASSES):
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(1000 * pair.number + number)
-                model.apply(_drop)
-                bench = laboratory.open(TextInput(text=pair.texts[0].text))
-                model.train(mode=False)
-            passes.append(bench)
+        passes = in_passes(laboratory, model, TextInput(text=pair.texts[0].text), number=pair.number)
         found.append(
             {
                 "number": pair.number,
@@ -204,6 +197,20 @@ def under_dropout(opened: Opened, pairs: tuple[Pair, ...]) -> Json:
             }
         )
     return {"texts": found}
+
+
+def in_passes(laboratory: Laboratory, model: nn.Module, text: TextInput, *, number: int) -> list[Bench]:
+    """The same text in several passes, each with units of its own dropped; dropout is off again afterwards."""
+    passes = []
+    for each in range(PASSES):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1000 * number + each)
+            model.apply(_drop)
+            try:
+                passes.append(laboratory.open(text))
+            finally:
+                model.train(mode=False)
+    return passes
 
 
 def disturbed(directory: Path) -> tuple[Laboratory, nn.Module]:

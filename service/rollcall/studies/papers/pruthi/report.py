@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final
 
 from rollcall.domain.maps import MapKind
-from rollcall.domain.verdicts import CheckKind, Flag
+from rollcall.domain.verdicts import Flag
 from rollcall.studies.markdown import table
 from rollcall.studies.papers.frame import Claim, Comparison, Json, Picture, Result, Section
-from rollcall.studies.papers.intervals import Auroc, auroc_of
+from rollcall.studies.papers.pruthi.contrast import ALIGNMENT, OMISSION, Contrast, Found, contrast_of
+from rollcall.studies.papers.pruthi.plots import draw
 from rollcall.studies.papers.pruthi.twins import HIDDEN_FROM, HONEST, LAST, SST_WIKI
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-Found: TypeAlias = Mapping[str, Mapping[str, Mapping[int, Json]]]
-"""By task, twin and seed: accuracy, facts, and what every check said of every map of every input."""
-
-ALIGNMENT: Final = "alignment alignment"
-SWAPS: Final = (
-    "rewiring_scopes same_answer_lower_bound_last_readout_row",
-    "rewiring_scopes same_answer_lower_bound_readout_rows",
-    "rewiring_scopes same_answer_lower_bound_all_rows",
-)
-WITNESSED: Final = (CheckKind.OMISSION, CheckKind.CONTRADICTION, CheckKind.SUPPORT)
+MOST: Final = 3
+"""Checks that are named as noticing most."""
 LOST: Final = 0.02
 """Accuracy that a twin may lose and still be called as accurate; the paper's transformers lose at most .002."""
 MASS_FACTS: Final = {
@@ -35,42 +24,12 @@ MASS_FACTS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contrast:
-    """The map that a twin was trained to mislead, on the honest and on the deceptive twin: the same inputs.
-
-    `scores`: by check, its values on both, and how well they tell the twins apart; 0.5 is not at all.
-    """
-
-    task: str
-    twin: str
-    kind: MapKind
-    honest: Sequence[Mapping[str, Any]] = field(repr=False)
-    deceptive: Sequence[Mapping[str, Any]] = field(repr=False)
-    scores: Mapping[str, Auroc]
-
-    @property
-    def name(self) -> str:
-        """In words."""
-        return f"{self.task}, {self.twin}"
-
-    def called(self, flag: Flag, *, honest: bool) -> float:
-        """Share of the inputs whose map got this flag."""
-        maps = self.honest if honest else self.deceptive
-        return sum(bool(one["flag"] == flag.value) for one in maps) / len(maps)
-
-    def swap(self) -> float:
-        """How well the best of the swaps of attention tells the twins apart: "unchanged" counts against the map.
-
-        0.5 where all swaps say the same of both.
-        """
-        return max((1.0 - self.scores[name].value for name in SWAPS if name in self.scores), default=0.5)
-
-
 def result(found: Found) -> Result:
     """The report of all tasks, twins and seeds."""
     contrasts = [
-        _contrast(task, twin, by_twin[HONEST], by_twin[twin]) for task, by_twin in found.items() for twin in HIDDEN_FROM
+        contrast_of(task, twin, by_twin[HONEST], by_twin[twin])
+        for task, by_twin in found.items()
+        for twin in HIDDEN_FROM
     ]
     return Result(
         summary=_summary(contrasts),
@@ -92,42 +51,11 @@ def result(found: Found) -> Result:
                 name="who-notices",
                 caption="How well each check tells the honest from the deceptive twin by the map that deceives: "
                 "AUROC with 95 % intervals, 0.5 is chance",
-                draw=partial(_draw, contrasts),
+                draw=partial(draw, contrasts),
                 inches=(8.0, 7.0),
             ),
         ),
     )
-
-
-def _contrast(task: str, twin: str, honest: Mapping[int, Json], deceptive: Mapping[int, Json]) -> Contrast:
-    kind = HIDDEN_FROM[twin]
-    pairs = [
-        (one[kind.value], other[kind.value], f"{seed}/{number}")
-        for seed, found in honest.items()
-        for number, (one, other) in enumerate(zip(found["inputs"], deceptive[seed]["inputs"], strict=True))
-    ]
-    own, theirs = [one for one, _, _ in pairs], [other for _, other, _ in pairs]
-    names = list(dict.fromkeys(name for one in (*own, *theirs) for name in one["checks"]))
-    values = {name: ([_value(one, name) for one in own], [_value(one, name) for one in theirs]) for name in names}
-    for witness in WITNESSED:
-        values[f"{witness.value} witness"] = (
-            [float(witness.value in one["witnesses"]) for one in own],
-            [float(witness.value in one["witnesses"]) for one in theirs],
-        )
-    scores = {name: auroc_of(*both) for name, both in values.items()}
-    return Contrast(
-        task=task,
-        twin=twin,
-        kind=kind,
-        honest=own,
-        deceptive=theirs,
-        scores={name: score for name, score in scores.items() if score is not None},
-    )
-
-
-def _value(found: Mapping[str, Any], name: str) -> float | None:
-    value: float | None = found["checks"].get(name, {}).get("value")
-    return value
 
 
 def _comparisons(found: Found) -> tuple[Comparison, ...]:
@@ -206,38 +134,41 @@ def _claims(found: Found, contrasts: Sequence[Contrast]) -> tuple[Claim, ...]:
                 seen=", ".join(f"{each:.3f}" for each in left),
             ),
             Claim(
-                claim=f"{one.name}: alignment with the effects of removals tells the twins apart",
-                holds=one.scores[ALIGNMENT].low > 0.5,  # noqa: PLR2004 - chance
-                seen=f"AUROC {one.scores[ALIGNMENT]}",
-            ),
-            Claim(
-                claim=f"{one.name}: it does so better than swapping attention, at any scope (Jain and Wallace 2019)",
-                holds=one.scores[ALIGNMENT].value > one.swap(),
-                seen=f"{one.scores[ALIGNMENT].value:.2f} against {one.swap():.2f}",
+                claim=f"{one.name}: the deceptive map is called FAITHFUL on fewer inputs than the honest one",
+                holds=one.called(Flag.FAITHFUL, honest=False) < one.called(Flag.FAITHFUL, honest=True),
+                seen=f"{100 * one.called(Flag.FAITHFUL, honest=False):.0f} % against "
+                f"{100 * one.called(Flag.FAITHFUL, honest=True):.0f} %",
             ),
         ]
     return tuple(made)
 
 
 def _summary(contrasts: Sequence[Contrast]) -> str:
-    alignment = ", ".join(f"{one.scores[ALIGNMENT].value:.2f}" for one in contrasts)
-    swaps = ", ".join(f"{one.swap():.2f}" for one in contrasts)
-    trusted = ", ".join(
-        f"{100 * one.called(Flag.FAITHFUL, honest=True):.0f} and {100 * one.called(Flag.FAITHFUL, honest=False):.0f} %"
-        for one in contrasts
-    )
-    caught = ", ".join(f"{100 * one.called(Flag.UNFAITHFUL, honest=False):.0f} %" for one in contrasts)
-    names = "; ".join(one.name for one in contrasts)
     return (
         "Deceptive training works as published: accuracy stays, the map turns away from the words that decide, and "
         "the model goes on needing them. So attention can be a picture that was drawn to be looked at.\n\n"
-        f"Every check was asked about the same inputs of both twins, by the map that deceives ({names}). "
-        f"Alignment with the effects of removals tells the twins apart with an AUROC of {alignment}; the best of the "
-        f"swaps of attention with {swaps}. Honest and deceptive map are called FAITHFUL on {trusted} of the inputs, "
-        f"the deceptive one UNFAITHFUL on {caught}.\n\n"
+        "Every check of the product was asked about the same inputs of both twins, by the map that deceives:\n\n"
+        + "\n".join(f"- {_told(one)}" for one in contrasts)
+        + "\n\nA map of an honest model may be wrong, too: what tells a wrong map from a right one need not tell a "
+        "deceptive model from an honest one.\n\n"
         "What follows for Rollcall: a flag comes from what removals do to the decision, never from how a map looks or "
-        "from whether attention could have been another; and each map has a flag of its own, since what one map was "
-        "taught to hide another may show."
+        "from whether attention could have been another; words that a map calls negligible are removed together, "
+        "since that is where a deceptive map hides what it reads; and each map has a flag of its own."
+    )
+
+
+def _told(one: Contrast) -> str:
+    trusted, deceived = (100 * one.called(Flag.FAITHFUL, honest=honest) for honest in (True, False))
+    noticing = sorted(one.scores, key=lambda name: -one.scores[name].apart)[:MOST]
+    best = ", ".join(f"`{name}` {one.scores[name].apart:.2f}" for name in noticing)
+    omission = one.scores.get(OMISSION)
+    witnessed = "never" if omission is None else f"{100 * omission.second:.0f} % ({100 * omission.first:.0f} % honest)"
+    return (
+        f"**{one.name}**: the honest map is called FAITHFUL on {trusted:.0f} % of the inputs, the deceptive one on "
+        f"{deceived:.0f} %; UNFAITHFUL on {100 * one.called(Flag.UNFAITHFUL, honest=True):.0f} % and "
+        f"{100 * one.called(Flag.UNFAITHFUL, honest=False):.0f} %. Alignment tells "
+        f"the twins apart with an AUROC of {one.scores[ALIGNMENT]}, the best swap of attention with {one.swap():.2f}. "
+        f"A witness of omission is found on {witnessed}. What notices most, either way round: {best}."
     )
 
 
@@ -295,28 +226,3 @@ def _checks_section(one: Contrast) -> Section:
         "one; 0.5 says nothing, far below it the deceptive twin's is. Inputs are paired.\n\n"
         + table(("check", "honest, mean", "deceptive, mean", "AUROC", "inputs"), rows),
     )
-
-
-def _draw(contrasts: Sequence[Contrast], figure: Figure) -> None:
-    axes = figure.subplots()
-    names = list(dict.fromkeys(name for one in contrasts for name in one.scores))
-    for number, one in enumerate(contrasts):
-        places = [names.index(name) + 0.15 * (number - (len(contrasts) - 1) / 2) for name in one.scores]
-        scores = list(one.scores.values())
-        axes.errorbar(
-            [score.value for score in scores],
-            places,
-            xerr=(
-                [max(0.0, score.value - score.low) for score in scores],
-                [max(0.0, score.high - score.value) for score in scores],
-            ),
-            fmt="o",
-            markersize=3,
-            linewidth=0.8,
-            label=one.name,
-        )
-    axes.axvline(0.5, color="black", linewidth=0.6)
-    axes.set(xlim=(-0.02, 1.02), xlabel="AUROC, honest against deceptive", yticks=range(len(names)))
-    axes.set_yticklabels(names, fontsize=7)
-    axes.invert_yaxis()
-    axes.legend(loc="lower center", bbox_to_anchor=(0.3, 1), ncols=2, fontsize=8)
