@@ -16,8 +16,8 @@ from rollcall.studies.papers.pruthi.twins import HIDDEN_FROM, HONEST, LAST, SST_
 
 MOST: Final = 3
 """Checks that are named as noticing most."""
-LOST: Final = 0.02
-"""Accuracy that a twin may lose and still be called as accurate; the paper's transformers lose at most .002."""
+LOST: Final = 0.04
+"""Accuracy that a twin may lose and still be called as accurate: two standard errors of a difference on 1,000 texts."""
 MASS_FACTS: Final = {
     MapKind.RAW_ATTENTION: "attention_on_decisive_words",
     MapKind.ATTENTION_ROLLOUT: "rollout_on_decisive_words",
