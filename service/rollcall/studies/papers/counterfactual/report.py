@@ -101,7 +101,7 @@ def _comparisons(one: Summed, accuracies: Sequence[float]) -> tuple[Comparison, 
             else f"Spearman across seeds: effects {one.seeds[EFFECT].spearman}, "
             f"raw attention {one.seeds[RAW].spearman}",
             setting=setting,
-            differs=f"{_steadier(one)}; words of a text instead of paths of a recommendation graph, and effects that were "
+            differs=f"{_steadier(one)}; words of a text instead of paths of a recommendation graph, and effects "
             "estimated from 16 removals, with the error that brings, instead of learned perturbations",
         ),
     )
