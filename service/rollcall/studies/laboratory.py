@@ -211,14 +211,14 @@ class Bench:
     def run(self, rows: list[Row]) -> list[RowResult]:
         """Run rows in batches as wide as a processor likes; those that were run before are not run again."""
         encoding, laboratory = self.subject.encoding, self.laboratory
-        missing = list({_key(row): row for row in rows if _key(row) not in self.done}.values())
+        missing = list({row.key: row for row in rows if row.key not in self.done}.values())
         size = max(1, BATCH_TOKENS // encoding.length)
         for start in range(0, len(missing), size):
             part = missing[start : start + size]
             results = laboratory.engine.run(NAME, variants(encoding, part))
             base = self.subject.base
-            self.done |= {_key(row): laboratory.tamper(r, row, base) for row, r in zip(part, results, strict=True)}
-        return [self.done[_key(row)] for row in rows]
+            self.done |= {row.key: laboratory.tamper(r, row, base) for row, r in zip(part, results, strict=True)}
+        return [self.done[row.key] for row in rows]
 
     async def _ask(self, rows: list[Row]) -> list[RowResult]:
         self.asked += len(rows)
@@ -330,9 +330,3 @@ def _question(model_input: ModelInput) -> ExplainRequest:
     return ExplainRequest(
         request_id="", model=NAME, revision="", input=model_input, target=Target(), threshold=None, deadline=None
     )
-
-
-def _key(row: Row) -> tuple[object, ...]:
-    removed, units, bias = (None if each is None else each.tobytes() for each in (row.removed, row.units, row.bias))
-    operator = row.operator if removed else None
-    return (removed, operator, row.edit, row.layers, row.queries, units, row.heads, bias, row.seed, row.readout)
