@@ -26,6 +26,26 @@ class Entry:
 
 ENTRIES: Final[tuple[Entry, ...]] = (
     Entry(
+        name="jain-wallace",
+        question="Jain and Wallace 2019: attention against other measures, and other attention with the same answer",
+        module="rollcall.studies.papers.jain_wallace.study",
+    ),
+    Entry(
+        name="serrano-smith",
+        question="Serrano and Smith 2019: does the decision hang on what has the largest weights?",
+        module="rollcall.studies.papers.serrano_smith.study",
+    ),
+    Entry(
+        name="wiegreffe-pinter",
+        question="Wiegreffe and Pinter 2019: when is attention evidence? adversaries beside other seeds",
+        module="rollcall.studies.papers.wiegreffe_pinter.study",
+    ),
+    Entry(
+        name="vashishth",
+        question="Vashishth et al. 2019: which tasks need their attention",
+        module="rollcall.studies.papers.vashishth.study",
+    ),
+    Entry(
         name="abnar-zuidema",
         question="Abnar and Zuidema 2020: rollout and flow against raw attention, by layer",
         module="rollcall.studies.papers.abnar_zuidema.study",

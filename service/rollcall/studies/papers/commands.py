@@ -33,6 +33,9 @@ def _add(
     parser = studies.add_parser(name, help=told, description=told)
     parser.add_argument("--quick", action="store_true", help="the reduced form: minutes")
     parser.add_argument("--seeds", type=_count, metavar="N", help="models of each kind (default: the study's own)")
+    parser.add_argument(
+        "--tasks", default="", metavar="NAMES", help="only these tasks, with commas, in studies of several on data"
+    )
     parser.add_argument("--data", type=Path, metavar="DIRECTORY", help="folder of the data sets")
     parser.add_argument(
         "--out",
@@ -96,11 +99,13 @@ def run(study: Study, options: argparse.Namespace) -> bool:
                 models=options.work / "models",
                 journal=lines,
                 quiet=options.quiet,
+                tasks=_names(options.tasks),
             )
             result = study.run(context)
-    except JournalError as error:
-        raise StudyError(str(error)) from error
-    found = record(study, result, quick=options.quick, seeds=seeds, data=data)
+    except (JournalError, ValueError) as error:
+        message = f"{study.name}: {error}"
+        raise StudyError(message) from error
+    found = record(study, result, quick=options.quick, seeds=seeds, tasks=_names(options.tasks), data=data)
     out: Path = options.out / study.name
     out.mkdir(parents=True, exist_ok=True)
     text = page(study, result, found, _drawn(result, out))
@@ -110,6 +115,10 @@ def run(study: Study, options: argparse.Namespace) -> bool:
         print(f"{study.name}: {'holds' if claim.holds else 'DOES NOT HOLD'}: {claim.claim} ({claim.seen})")
     print(f"{study.name}: the whole report: {out / 'report.md'}", file=sys.stderr)
     return all(claim.holds for claim in result.claims)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, (name.strip() for name in text.split(","))))
 
 
 def _drawn(result: Result, out: Path) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -96,6 +96,17 @@ class Context:
     models: Path
     journal: Journal
     quiet: bool = False
+    tasks: tuple[str, ...] = ()
+    """Names of the only tasks that are asked for; all of a study's, if none are named."""
+
+    def wanted(self, names: Iterable[str]) -> list[str]:
+        """Those of a study's tasks that are asked for, in its order; ValueError where that leaves none."""
+        every = list(names)
+        found = [name for name in every if not self.tasks or name in self.tasks]
+        if not found:
+            message = f"none of its tasks is asked for; it has {', '.join(every)}"
+            raise ValueError(message)
+        return found
 
     def part(self, name: str, make: Callable[[], Json]) -> Json:
         """The part of this name from the journal; made, and written there, where it is not. Names carry their seed."""

@@ -21,7 +21,7 @@ def versions() -> dict[str, str]:
 
 
 def record(
-    study: Study, result: Result, *, quick: bool, seeds: Sequence[int], data: Mapping[str, str]
+    study: Study, result: Result, *, quick: bool, seeds: Sequence[int], tasks: Sequence[str], data: Mapping[str, str]
 ) -> dict[str, Any]:
     """Everything that was found, and what it was found with."""
     return {
@@ -31,6 +31,7 @@ def record(
         "generation": study.generation,
         "quick": quick,
         "seeds": list(seeds),
+        "tasks": list(tasks),
         "versions": versions(),
         "data": dict(data),
         "comparisons": [asdict(one) for one in result.comparisons],
@@ -42,6 +43,7 @@ def record(
 def page(study: Study, result: Result, found: Mapping[str, Any], pictures: Sequence[str]) -> str:
     """The report; `found` is its `record`, `pictures` are the files that were drawn."""
     form = "--quick " if found["quick"] else ""
+    form += f"--tasks {','.join(found['tasks'])} " if found["tasks"] else ""
     drawn = [f"![{one.caption}]({one.name}.svg)" for one in result.pictures if f"{one.name}.svg" in pictures]
     parts = [
         f"# {study.title}",

@@ -28,6 +28,7 @@ def options(tmp_path: Path) -> argparse.Namespace:
         data=tmp_path / "data",
         out=tmp_path / "out",
         work=tmp_path / "work",
+        tasks="",
         check=True,
         quiet=True,
     )
