@@ -8,7 +8,7 @@ CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
 SHARED ?= ../shared
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types imports protos protos-check protos-node charts locks image-test bench accelerator peers load soak fuzz wheels conformance study examples records console ci clean
+.PHONY: help setup demo test lint types imports protos protos-check protos-node charts locks image-test bench accelerator peers load soak fuzz wheels conformance study examples records console papers ci clean
 
 help:  ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -98,7 +98,11 @@ examples: setup  ## Build the examples in Go and Java with Debian's packages, ru
 study: setup  ## Hold the flag against models whose truth is known: the quick tier, and fail where it is worse than before
 	$(BIN)/rollcall study flag --quick --check --out out/study-flag
 
-ci: lint types imports protos-check test conformance study demo  ## What .ci/run calls
+papers: setup  ## Redo the papers in reduced form, and fail where a claim of theirs does not hold (a quarter of an hour; needs SHARED/data)
+	if test -d $(SHARED)/data; then nice $(BIN)/rollcall study all --quick --check --data $(SHARED)/data --out out/papers --work out/papers-work; \
+	else echo "papers: LEFT OUT, there is no $(SHARED)/data" >&2; fi
+
+ci: lint types imports protos-check test conformance study papers demo  ## What .ci/run calls
 
 clean:  ## Remove what was made
 	rm -rf $(VENV) out dist build

@@ -34,6 +34,7 @@ from rollcall.models.commands import inspect, inspect_options
 from rollcall.settings import CLIENT_PREFIX, Entry, LimitSettings, Mistake, Settings, SettingsError, Sources
 from rollcall.studies.commands import StudyError, assess, assess_options, calibrate, calibrate_options
 from rollcall.studies.flag.commands import flag_options, study_flag
+from rollcall.studies.papers.commands import paper_options
 from rollcall.verdict.policies import POLICIES
 
 if TYPE_CHECKING:
@@ -656,6 +657,7 @@ def _study_options(parser: argparse.ArgumentParser) -> None:
     own = studies.add_parser("flag", help=flag, description=flag)
     flag_options(own)
     own.set_defaults(study=study_flag)
+    paper_options(studies)
 
 
 def _audit_options(parser: argparse.ArgumentParser) -> None:
