@@ -82,7 +82,7 @@ def test_a_callers_trace_goes_through_the_service_to_the_collector(tmp_path: Pat
             with Client(server.target, timeout=60) as untraced:
                 untraced.explain(f"A {CANARY} film that nobody follows.")
             with Client(server.target, timeout=60, metadata=(SAMPLED,)) as client:
-                client.explain(f"A wonderful {CANARY} film.", request_id="mine")
+                answer = client.explain(f"A wonderful {CANARY} film.", request_id="mine")
             exposed = urlopen(
                 Request(f"{server.admin}/metrics", headers={"Accept": "application/openmetrics-text"}), timeout=20
             ).read()
@@ -101,6 +101,9 @@ def test_a_callers_trace_goes_through_the_service_to_the_collector(tmp_path: Pat
     assert collector.resource().items() >= {"service.name": "rollcall", "k8s.pod.name": "pod-1"}.items()
     assert not any(CANARY.encode() in request.SerializeToString() for request in collector.requests)
     assert [line.get("trace_id") for line in lines] == [None, TRACE]
+    assert answer.audit is not None
+    told = {each.key: each.value.string_value for each in call.attributes}
+    assert told["rollcall.record_id"] == lines[-1]["record_id"] == answer.audit.record_id
     exemplars = re.findall(rb"^(\w+)_bucket\{.*\} \d+\.0 # \{trace_id=\"(\w+)\"\}", exposed, flags=re.MULTILINE)
     assert {name for name, _ in exemplars} == {
         b"rollcall_request_duration_seconds",
