@@ -18,7 +18,7 @@ from opentelemetry.proto.trace.v1 import trace_pb2
 
 from rollcall.demo.server import server_process
 from rollcall_client import Client
-from tests.monitoring import free_port
+from tests.monitoring import free_port, monitoring, needs_prometheus
 from tests.spans import PARENT, SAMPLED, TRACE
 
 CANARY = "zanzibar"
@@ -110,6 +110,26 @@ def test_a_callers_trace_goes_through_the_service_to_the_collector(tmp_path: Pat
         b"rollcall_stage_duration_seconds",
     }
     assert {trace for _, trace in exemplars} == {TRACE.encode()}
+
+
+@needs_prometheus
+def test_a_real_prometheus_keeps_the_exemplars(tmp_path: Path) -> None:
+    """It asks for the format that has them by itself, and from a slow bucket leads to the trace."""
+    with (
+        collecting() as (_, endpoint),
+        server_process("--demo", environment={"ROLLCALL_TRACES_ENDPOINT": endpoint}) as server,
+        monitoring(server.admin, tmp_path) as watching,
+    ):
+        with Client(server.target, timeout=60, metadata=(SAMPLED,)) as client:
+            client.explain(f"A wonderful {CANARY} film.")
+        question = 'rollcall_request_duration_seconds_bucket{method="Explain"}'
+        until = time.monotonic() + PATIENCE_SECONDS
+        while not (found := watching.exemplars(question)):
+            assert time.monotonic() < until
+            time.sleep(0.5)
+        assert found == [{"trace_id": TRACE}]
+        assert [each["value"][1] for each in watching.query("up")] == ["1"]
+        assert watching.query('grpc_server_handled_total{grpc_code="OK", grpc_method="Explain"}')[0]["value"][1] == "1"
 
 
 def test_a_collector_that_is_gone_is_nobodys_problem() -> None:
