@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from rollcall.backends.base import PathGradients
-from rollcall.backends.tensors import Inputs
+from rollcall.backends.tensors import AnyInputs
 from rollcall.domain.decision import Decision
 
 Tensor = torch.Tensor
@@ -21,19 +21,22 @@ Tensor = torch.Tensor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingGradients:
-    """Differentiates one model at the output of its word embeddings; positions and types stay what they are."""
+    """Differentiates one model at the output of its embeddings of words, or patches; positions and types stay.
+
+    What stands in front of the patches is no output of theirs: its gradients are 0.
+    """
 
     words: nn.Module
-    forward: Callable[[Inputs], Tensor] = field(repr=False)
+    forward: Callable[[AnyInputs], Tensor] = field(repr=False)
 
-    def along(self, inputs: Inputs, masked: Tensor, decision: Decision, points: Sequence[float]) -> PathGradients:
+    def along(self, inputs: AnyInputs, masked: Tensor, decision: Decision, points: Sequence[float]) -> PathGradients:
         """Gradients at `points` between the masked input (0) and the input (1).
 
-        `inputs` holds the input P times, `masked` [T] its ids with every unit's tokens masked. The margin of each point
-        is differentiated by itself; no parameter gets a gradient.
+        `inputs` holds the input P times, `masked` its content with every unit masked. The margin of each point is
+        differentiated by itself; no parameter gets a gradient.
         """
         with torch.no_grad():
-            own, baseline = self.words(inputs.input_ids[0]), self.words(masked)
+            own, baseline = self.words(inputs.content[:1])[0], self.words(masked.unsqueeze(0))[0]
             difference = own - baseline
             fractions = torch.tensor(points, dtype=own.dtype, device=own.device)[:, None, None]
             embedded = baseline + fractions * difference
@@ -44,9 +47,10 @@ class EmbeddingGradients:
         (gradients,) = torch.autograd.grad(logits, embedded, grad_outputs=directions)
         wide = torch.promote_types(gradients.dtype, torch.float32)
         gradients = gradients.to(wide)
+        front = (inputs.attention_mask.shape[1] - gradients.shape[1], 0)
         return PathGradients(
-            along=(gradients * difference.to(wide)).sum(dim=-1),
-            at=(gradients * embedded.detach().to(wide)).sum(dim=-1),
+            along=nn.functional.pad((gradients * difference.to(wide)).sum(dim=-1), front),
+            at=nn.functional.pad((gradients * embedded.detach().to(wide)).sum(dim=-1), front),
         )
 
     @contextmanager

@@ -47,7 +47,9 @@ class Encoder:
         """Encode; raises InvalidInput where nothing readable is left or an id is wrong."""
         if isinstance(model_input, TokensInput):
             return self._encode_tokens(model_input)
-        return self._encode_text(model_input)
+        if isinstance(model_input, TextInput):
+            return self._encode_text(model_input)
+        raise InvalidInput.of("input", "this model reads text: send text or tokens")
 
     def _encode_text(self, text: TextInput) -> Encoding:
         whole = self._tokenize(text, truncation=False)

@@ -121,7 +121,10 @@ class ExplicitRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tail:
-    """How the last layer is computed for one query alone: by the block's own projections of keys and values."""
+    """How the last layer is computed for one query alone: by the block's own projections of keys and values.
+
+    `norm` is what the block's input goes through first, in pre-norm blocks.
+    """
 
     layer: int
     query: int
@@ -129,10 +132,11 @@ class Tail:
     heads: int
     key: nn.Linear
     value: nn.Linear
+    norm: nn.Module | None = None
 
     def project(self, linear: nn.Linear, hidden: Tensor) -> Tensor:
         """Project the block's input [B, K, E] to [B, H, K, D]."""
-        projected: Tensor = linear(hidden)
+        projected: Tensor = linear(hidden if self.norm is None else self.norm(hidden))
         return projected.view(*hidden.shape[:2], self.heads, -1).transpose(1, 2).contiguous()
 
 

@@ -31,6 +31,38 @@ class Inputs:
     attention_mask: torch.Tensor = field(repr=False)
     type_ids: torch.Tensor = field(repr=False)
 
+    @property
+    def content(self) -> torch.Tensor:
+        """What is embedded."""
+        return self.input_ids
+
+    def row(self, row: int, length: int) -> Inputs:
+        """One row by itself, cut to its length."""
+        cut = (slice(row, row + 1), slice(length))
+        return Inputs(
+            input_ids=self.input_ids[cut], attention_mask=self.attention_mask[cut], type_ids=self.type_ids[cut]
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageInputs:
+    """One batch of images: `pixel_values` [B, channels, height, width], and `attention_mask` [B, T] over tokens."""
+
+    pixel_values: torch.Tensor = field(repr=False)
+    attention_mask: torch.Tensor = field(repr=False)
+
+    @property
+    def content(self) -> torch.Tensor:
+        """What is embedded."""
+        return self.pixel_values
+
+    def row(self, row: int, length: int) -> ImageInputs:
+        """One row by itself; all have the same length."""
+        cut = slice(row, row + 1)
+        return ImageInputs(pixel_values=self.pixel_values[cut], attention_mask=self.attention_mask[cut, :length])
+
+
+AnyInputs = Inputs | ImageInputs
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """Precisions that a model can be served in."""

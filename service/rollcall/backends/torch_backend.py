@@ -1,10 +1,14 @@
-"""A Hugging Face sequence classifier in torch, run with the attention hook. One thread calls `run` and `capture`.
+"""A Hugging Face classifier in torch, run with the attention hook. One thread calls `run` and `capture`.
+
+`TorchClassifier` is all of it but for what an input is; `TorchBackend` reads texts, `rollcall.backends.image_backend`
+images.
 
 Shapes: B batch, L layer, H head, T token, C class, D width.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -34,10 +38,10 @@ from rollcall.backends.embedding_gradients import EmbeddingGradients
 from rollcall.backends.encoding import Encoder
 from rollcall.backends.observers import Block, CaptureObserver, Keeper, Reducer
 from rollcall.backends.plan import BatchPlan, ExplicitRows, Tail
-from rollcall.backends.self_test import SelfTester
+from rollcall.backends.self_test import SelfTester, Trial, padded_pair
 from rollcall.backends.sharing import decomposition_error, synthetic_input, try_features
 from rollcall.backends.staging import stage_rows
-from rollcall.backends.tensors import Inputs, select_attention, to_device
+from rollcall.backends.tensors import AnyInputs, Inputs, select_attention, to_device
 from rollcall.domain.decision import Decision, Task
 from rollcall.domain.errors import ModelRejected
 from rollcall.domain.inputs import Encoding, ModelInput
@@ -48,20 +52,18 @@ from rollcall.domain.rows import Row
 Tensor = torch.Tensor
 
 
-class TorchBackend:
+class TorchClassifier(ABC):
     """Implements `rollcall.backends.base.Differentiable`."""
 
     name = "torch"
     is_counted = True
     readout = 0
+    fixed_length = False
+    """Whether all inputs have the same number of tokens."""
 
-    def __init__(
-        self, model: PreTrainedModel, encoder: Encoder, layout: Layout, *, task: Task, takes_type_ids: bool, device: str
-    ) -> None:
+    def __init__(self, model: PreTrainedModel, layout: Layout, *, max_tokens: int, task: Task, device: str) -> None:
         """Take over a model that nobody else uses: set its attention implementation, freeze and probe it."""
         self._model = model.train(mode=False).requires_grad_(requires_grad=False).to(device)
-        self._encoder = encoder
-        self._takes_type_ids = takes_type_ids
         self.task = task
         self.device = device
         self.dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
@@ -73,13 +75,19 @@ class TorchBackend:
             heads=int(config.num_attention_heads),
             width=int(config.hidden_size),
             classes=int(config.num_labels),
-            max_tokens=encoder.max_tokens,
+            max_tokens=max_tokens,
+            fixed_length=self.fixed_length,
         )
         for module in {id(block.module): block.module for block in self._blocks}.values():
             module.register_forward_pre_hook(enter_block, with_kwargs=True)
         last = self._blocks[-1]
         self._tail = Tail(
-            layer=self.shape.layers - 1, query=self.readout, heads=self.shape.heads, key=last.key, value=last.value
+            layer=self.shape.layers - 1,
+            query=self.readout,
+            heads=self.shape.heads,
+            key=last.key,
+            value=last.value,
+            norm=last.input_norm,
         )
         # How work may be shared; the self-tests decide.
         self.readout_row_suffices = self.rows_join_late = self.batch_is_neutral = False
@@ -87,9 +95,25 @@ class TorchBackend:
         self._decomposer = self._find_decomposer(layout)
         self.maps = tuple(kind for kind in MapKind if kind is not MapKind.DECOMPOSITION or self._decomposer)
 
+    @abstractmethod
     def encode(self, model_input: ModelInput) -> Encoding:
-        """Tokenise and find the units; raises InvalidInput."""
-        return self._encoder.encode(model_input)
+        """Turn an input into what the model reads, and find the units; raises InvalidInput."""
+
+    @abstractmethod
+    def synthetic(self, length: int, seed: int = 0) -> Encoding:
+        """An input of random content, to try things on."""
+
+    @abstractmethod
+    def trial(self) -> Trial:
+        """What the self-test runs on."""
+
+    @abstractmethod
+    def _inputs(self, rows: Sequence[BatchRow], length: int) -> AnyInputs:
+        """Stage rows and copy them to the device at once."""
+
+    @abstractmethod
+    def _arguments(self, inputs: AnyInputs) -> dict[str, Tensor]:
+        """A batch as the model's forward calls its parts."""
 
     def predict(self, rows: Sequence[BatchRow]) -> Tensor:
         """Logits [B, C] of the stock model, without any hook; one row alone is bitwise the stock model's answer."""
@@ -152,10 +176,10 @@ class TorchBackend:
         )
 
     def path_gradients(self, encoding: Encoding, decision: Decision, points: Sequence[float]) -> PathGradients:
-        """Differentiate the stock model at its word embeddings; special tokens are never masked."""
-        everything = np.ones(len(encoding.units), dtype=np.bool_)
+        """Differentiate the stock model at its embeddings of words or patches; special tokens are never masked."""
+        everything = Row(removed=np.ones(len(encoding.units), dtype=np.bool_), operator=encoding.removals.usual[0])
         inputs = self._inputs(variants(encoding, [Row()] * len(points)), encoding.length)
-        masked = self._inputs(variants(encoding, [Row(removed=everything)]), encoding.length).input_ids[0]
+        masked = self._inputs(variants(encoding, [everything]), encoding.length).content[0]
         words = EmbeddingGradients(words=self._model.get_input_embeddings(), forward=self.forward)
         return words.along(inputs, masked, decision, points)
 
@@ -173,27 +197,27 @@ class TorchBackend:
         return self._decomposer.decompose(self._inputs(variants(encoding, [Row()]), encoding.length), decision)
 
     def self_test(self) -> tuple[SelfTest, ...]:
-        """Prove the hooks on these weights, on synthetic ids."""
-        special = self._encoder.special
-        tester = SelfTester(model=self._model, forward=self.forward, layers=self.shape.layers, special=special)
+        """Prove the hooks on these weights, on synthetic inputs."""
+        tester = SelfTester(
+            model=self._model,
+            forward=self.forward,
+            arguments=self._arguments,
+            layers=self.shape.layers,
+            trial=self.trial(),
+            readout=self.readout,
+        )
         hooks = tester.run()
         if not all(test.passed for test in hooks):
             return hooks
         return (*hooks, *try_features(self, tester.tolerances.close), *self._try_decomposition(tester.tolerances.close))
 
-    def synthetic(self, length: int, seed: int = 0) -> Encoding:
-        """An input of random ids, to try things on; every token but the first and the last is a unit."""
-        return synthetic_input(length, int(self._model.config.vocab_size), self._encoder.special, seed)
-
     def use_stock_attention(self) -> None:
         """Give the model back its stock attention: what failed a self-test predicts without the hook."""
         self._model.set_attn_implementation("sdpa")
 
-    def forward(self, inputs: Inputs, plan: BatchPlan | None = None) -> Tensor:
+    def forward(self, inputs: AnyInputs, plan: BatchPlan | None = None) -> Tensor:
         """Logits [B, C] of a batch under a plan; without one, the stock model bitwise."""
-        arguments: dict[str, object] = {"input_ids": inputs.input_ids, "attention_mask": inputs.attention_mask}
-        if self._takes_type_ids:
-            arguments["token_type_ids"] = inputs.type_ids
+        arguments: dict[str, object] = {**self._arguments(inputs)}
         if plan is not None:
             arguments[PLAN_ARGUMENT] = plan
         logits: Tensor = self._model(**arguments).logits
@@ -210,11 +234,6 @@ class TorchBackend:
         )
         with torch.no_grad():
             return torch.stack([(g * p).relu().mean(dim=1)[0] for g, p in zip(gradients, probabilities, strict=True)])
-
-    def _inputs(self, rows: Sequence[BatchRow], length: int) -> Inputs:
-        """Stage rows and copy them to the device at once."""
-        input_ids, attention_mask, type_ids = to_device(stage_rows(rows, length, self._encoder), self.device)
-        return Inputs(input_ids=input_ids, attention_mask=attention_mask, type_ids=type_ids)
 
     def _index(self, rows: Sequence[int]) -> Tensor:
         return torch.tensor(rows, dtype=torch.long, device=self.device)
@@ -238,12 +257,9 @@ class TorchBackend:
         """Find the blocks in the order in which their attention is called in one forward."""
         names = {module: name for name, module in self._model.named_modules()}
         probe = _Probe()
-        cls, sep = self._encoder.special
-        ids = torch.tensor([[cls, sep]], device=self.device)
+        shortest = self.synthetic(2)
         with torch.no_grad():
-            self.forward(
-                Inputs(input_ids=ids, attention_mask=torch.ones_like(ids), type_ids=torch.zeros_like(ids)), probe
-            )
+            self.forward(self._inputs(variants(shortest, [Row()]), shortest.length), probe)
         if not probe.modules:
             message = (
                 "the attention hook was never called: this architecture does not go through the attention interface"
@@ -297,9 +313,44 @@ class TorchBackend:
             key=_typed(find(prefix + layout.key), torch.nn.Linear),
             value=_typed(find(prefix + layout.value), torch.nn.Linear),
             out_projection=_typed(find(prefix + layout.out_projection), torch.nn.Linear),
-            first_norm=_typed(find(prefix + layout.first_norm), torch.nn.LayerNorm),
-            second_norm=_typed(find(prefix + layout.second_norm), torch.nn.LayerNorm),
+            norms=tuple(_typed(find(prefix + norm), torch.nn.LayerNorm) for norm in layout.norms),
+            input_norm=_typed(find(prefix + layout.input_norm), torch.nn.LayerNorm) if layout.input_norm else None,
+            gain=self._model.get_parameter(prefix + layout.gain) if layout.gain else None,
         )
+
+
+class TorchBackend(TorchClassifier):
+    """A classifier of texts."""
+
+    def __init__(
+        self, model: PreTrainedModel, encoder: Encoder, layout: Layout, *, task: Task, takes_type_ids: bool, device: str
+    ) -> None:
+        """Take over a model that nobody else uses, with its tokenizer."""
+        self._encoder = encoder
+        self._takes_type_ids = takes_type_ids
+        super().__init__(model, layout, max_tokens=encoder.max_tokens, task=task, device=device)
+
+    def encode(self, model_input: ModelInput) -> Encoding:
+        """Tokenise and find the units; raises InvalidInput."""
+        return self._encoder.encode(model_input)
+
+    def synthetic(self, length: int, seed: int = 0) -> Encoding:
+        """An input of random ids, to try things on; every token but the first and the last is a unit."""
+        return synthetic_input(length, int(self._model.config.vocab_size), self._encoder.special, seed)
+
+    def trial(self) -> Trial:
+        """Two rows of synthetic ids, the second one padded."""
+        return padded_pair(self._model.config, self._encoder.special, self.device)
+
+    def _inputs(self, rows: Sequence[BatchRow], length: int) -> Inputs:
+        """Stage rows and copy them to the device at once."""
+        input_ids, attention_mask, type_ids = to_device(stage_rows(rows, length, self._encoder), self.device)
+        return Inputs(input_ids=input_ids, attention_mask=attention_mask, type_ids=type_ids)
+
+    def _arguments(self, inputs: AnyInputs) -> dict[str, Tensor]:
+        assert isinstance(inputs, Inputs)
+        arguments = {"input_ids": inputs.input_ids, "attention_mask": inputs.attention_mask}
+        return {**arguments, "token_type_ids": inputs.type_ids} if self._takes_type_ids else arguments
 
 
 @dataclass(slots=True, kw_only=True)

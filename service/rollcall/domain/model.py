@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rollcall.domain.decision import Task
-from rollcall.domain.inputs import Threshold
+from rollcall.domain.inputs import Modality, Threshold
 from rollcall.domain.maps import MapKind, MissingMap
 from rollcall.domain.rows import RemovalOperator
 from rollcall.domain.verdicts import CalibrationRef, CheckKind, Scope
@@ -70,10 +70,16 @@ class ModelCard:
     text_pairs: bool
     scope: Scope = Scope.ALL_LAYERS
     """Which counterfactuals its verdicts rest on."""
+    modality: Modality = Modality.TEXT
     lacking: tuple[MissingMap, ...] = ()
     """Maps that its runtime cannot make, and why; a request for one gets the reason and the rest of its answer."""
     noise: float = 0.0
     """Numerical floor of the weights in their precision, relative, measured at load."""
+
+    @property
+    def experimental(self) -> bool:
+        """Whether nothing is known of how often its flags are wrong: thresholds were found on texts alone."""
+        return self.modality is not Modality.TEXT and self.calibration.alpha is None
 
     @property
     def explainable(self) -> bool:

@@ -20,6 +20,36 @@ class RemovalOperator(Enum):
     HIDDEN_KEYS = "hidden_keys"
     DELETION = "deletion"
     """Its tokens are taken out, and what follows moves up; asked for by thorough checks alone."""
+    MEAN_PATCH = "mean_patch"
+    """Its patches take the mean colour of the image."""
+    BLURRED_PATCH = "blurred_patch"
+    """Its patches are blurred beyond recognition; asked for by thorough checks alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removals:
+    """How the units of one kind of input are removed: two usual ways, which decide flags, and one beside them."""
+
+    usual: tuple[RemovalOperator, RemovalOperator]
+    beside: RemovalOperator
+    """Asked for by thorough checks alone."""
+
+    @property
+    def every(self) -> tuple[RemovalOperator, ...]:
+        """All three."""
+        return (*self.usual, self.beside)
+
+
+TEXT_REMOVALS = Removals(
+    usual=(RemovalOperator.MASK_TOKEN, RemovalOperator.HIDDEN_KEYS), beside=RemovalOperator.DELETION
+)
+IMAGE_REMOVALS = Removals(
+    usual=(RemovalOperator.MEAN_PATCH, RemovalOperator.HIDDEN_KEYS), beside=RemovalOperator.BLURRED_PATCH
+)
+POOLED_REMOVALS = Removals(
+    usual=(RemovalOperator.MEAN_PATCH, RemovalOperator.BLURRED_PATCH), beside=RemovalOperator.HIDDEN_KEYS
+)
+"""Where the classifier itself reads every patch, one that is hidden from attention is not gone."""
 
 
 class AttentionEdit(Enum):

@@ -100,6 +100,52 @@ class TokensInput(_message.Message):
 Global___TokensInput: _TypeAlias = TokensInput  # noqa: Y015
 
 @_typing.final
+class ImageInput(_message.Message):
+    """A picture, for models that classify images."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """A PNG or JPEG file, of at most 16,777,216 pixels, no side more than 50 times the other. It is turned upright as its EXIF data say, and prepared as the model's own preprocessing says."""
+    def __init__(
+        self,
+        *,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImageInput: _TypeAlias = ImageInput  # noqa: Y015
+
+@_typing.final
+class PixelsInput(_message.Message):
+    """A picture that the caller has already prepared."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def values(self) -> Global___Tensor:
+        """Exactly what the model's preprocessing makes of an image, normalised: DATA_TYPE_FLOAT32, [3, height, width]."""
+
+    def __init__(
+        self,
+        *,
+        values: Global___Tensor | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["values", b"values"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PixelsInput: _TypeAlias = PixelsInput  # noqa: Y015
+
+@_typing.final
 class Target(_message.Message):
     """The class that an explanation is about, and optionally the class that it is contrasted with. Unset: the predicted class."""
 

@@ -14,7 +14,7 @@ from rollcall.checks.alignment import (
     relabelling_p_values,
     rounding_of,
 )
-from rollcall.checks.base import OPERATORS, Subject
+from rollcall.checks.base import Subject
 from rollcall.checks.instrument import InstrumentFinding
 from rollcall.checks.reach import ReachFinding, judge_reach
 from rollcall.checks.rewiring import RewiringFinding, judge_rewiring
@@ -102,7 +102,7 @@ def estimate_all(measured: Measurements) -> Estimates:
     by_operator = []
     rounding = rounding_of(measured.subject.noise)
     judging = measured.judging.tolist()
-    for operator in OPERATORS:
+    for operator in measured.subject.operators:
         rows = [i for i in judging if measured.operators[i] is operator]
         estimate = estimate_effects(
             measured.removed[rows],

@@ -128,6 +128,8 @@ class RemovalOperator(WireEnum):
     MASK_TOKEN = 1
     HIDDEN_KEYS = 2
     DELETION = 3
+    MEAN_PATCH = 4
+    BLURRED_PATCH = 5
 
 
 class Scope(WireEnum):
@@ -265,6 +267,14 @@ class DataType(WireEnum):
     FLOAT32 = 1
     FLOAT16 = 2
     UINT8 = 3
+
+
+class Modality(WireEnum):
+    """What a model reads."""
+
+    UNSPECIFIED = 0
+    TEXT = 1
+    IMAGE = 2
 
 
 class Task(WireEnum):

@@ -32,6 +32,7 @@ from rollcall_client.reading import (
     shown_sentence,
     signed,
     target_words,
+    unit_name,
 )
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def render_page(explanations: Explanation | Sequence[Explanation], *, title: str
     style, script = _resource("style.css"), _resource("script.js")
     script_hash = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = (
-        f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{script_hash}'; "
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{script_hash}'; "
         "base-uri 'none'; form-action 'none'"
     )
     body = join(
@@ -102,7 +103,7 @@ def _answer(answer: Explanation, position: int) -> Markup:
         _prediction(answer),
         _section("Map shown", shown_sentence(answer), picture(answer, answer.shown)),
         _section(
-            "What the words do, measured",
+            f"What the {unit_name(answer)}s do, measured",
             f"Log-odds for {target}, each with one standard error; positive pushes towards it.",
             effects(answer),
         ),
@@ -111,7 +112,9 @@ def _answer(answer: Explanation, position: int) -> Markup:
         adversaries(answer),
         _section("All maps", "", maps(answer)),
         _section("Checks", "", *(checks(answer, attribution) for attribution in looked_at(answer))),
-        _section("Attention by layer and head", "", attention(answer)) if answer.attention else NOTHING,
+        _section("Attention by layer and head", "", attention(answer))
+        if answer.attention and not answer.image_size
+        else NOTHING,
         _section("Time", "", _timing(answer.timing), _identity(answer)),
         id=f"answer-{position}",
     )
