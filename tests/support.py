@@ -14,11 +14,13 @@ from rollcall.domain.maps import MapKind
 from rollcall.domain.verdicts import Scope
 from rollcall.models.families import FAMILIES
 from rollcall.models.loading import LoadedModel, load_model
+from tests.decoders import make_decoder, tokens_of
 from tests.exports import export
 from tests.pictures import make_vision_model
 from tests.tiny import make_model
 
 READS = {Modality.TEXT: "texts, pairs", Modality.IMAGE: "images"}
+PROMPTS = "prompts"
 
 HEAD = (
     "architecture",
@@ -41,7 +43,7 @@ def lines(found: dict[str, tuple[LoadedModel, LoadedModel | None]]) -> Iterator[
         yield _row(
             family.title,
             f"`{family.model_type}`",
-            READS[family.modality],
+            PROMPTS if family.causal else READS[family.modality],
             _maps(ours),
             shared["readout_row_suffices"],
             shared["rows_join_late"],
@@ -65,6 +67,9 @@ def made(root: Path) -> dict[str, tuple[LoadedModel, LoadedModel | None]]:
     """A tiny model of every family, and of those that read text its export by torch's older exporter."""
     found: dict[str, tuple[LoadedModel, LoadedModel | None]] = {}
     for name, family in FAMILIES.items():
+        if family.causal:
+            found[name] = load_model(make_decoder(name, root / name), tokens=tokens_of(name)), None
+            continue
         if family.modality is Modality.IMAGE:
             found[name] = load_model(make_vision_model(name, root / name)), None
             continue

@@ -113,7 +113,7 @@ def test_the_overlay_is_the_map(explained: list[Explanation]) -> None:
         assert abs(int(block[0, 0]) - 0.7 * 255 * weight / weights.max()) <= 1
     page = render_page(answer)
     assert page.count("data:image/png;base64,") >= 3
-    assert "Explanations of images are experimental" in page
+    assert "Explanations of such a model are experimental" in page
 
 
 def test_prepared_pixels_get_the_same_answer(client: Client, explained: list[Explanation]) -> None:

@@ -113,10 +113,11 @@ def test_the_servers_start(tiny_models: dict[str, Path], exported: Path) -> None
 
 def test_the_settings_are_right(tmp_path: Path, tiny_models: dict[str, Path]) -> None:
     """The example settings pass check-config."""
-    example, callers, quotas = blocks("toml")
+    example, prompts, callers, quotas = blocks("toml")
     (tmp_path / "callers.toml").write_text(callers)
     for written, real in {"/models/fraud": tiny_models["distilbert"], "/etc/rollcall": tmp_path}.items():
         example = example.replace(written, str(real))
+    example += prompts.replace("/models/small-llama", str(tiny_models["roberta"]))
     (tmp_path / "rollcall.toml").write_text(example)
     (command,) = [c for c in COMMANDS if "check-config" in c]
     assert "no mistakes" in run(command, tmp_path)

@@ -91,7 +91,7 @@ def test_the_page_shows_the_image_under_a_faithful_map() -> None:
     assert page.count('alt="The image under this map"') == 2
     assert page.count('class="overlay"') == 3
     assert "The stronger a block&#x27;s colour" in page
-    assert "Explanations of images are experimental" in page
+    assert "Explanations of such a model are experimental" in page
     assert "filled with the image&#x27;s mean colour" in page
     assert "img-src data:" in page
     assert "<mark" not in page
@@ -109,7 +109,7 @@ def test_the_terminal_draws_blocks_where_they_lie() -> None:
     """A faithful map is a grid of weights, any other one a list; neither repeats "row 1, column 1" as a text."""
     trusted = render(canned.explanation(canned.of_image()), color=False, width=100)
     assert "     1    6" in trusted
-    assert "Note: Explanations of images are experimental" in trusted
+    assert "Note: Explanations of such a model are experimental" in trusted
     other = render(canned.explanation(canned.of_image(UNFAITHFUL)), color=False, width=100)
     assert "     1    6" not in other
 

@@ -28,9 +28,10 @@ class Layout:
 
     attention: str
     """The module that calls the attention function."""
-    key: str
-    value: str
-    out_projection: str
+    key: str = ""
+    value: str = ""
+    out_projection: str = ""
+    """Without these the last layer computes all queries, and there is no map of norms."""
     norms: tuple[str, ...] = ()
     """Norms that what the attention adds goes through within the block: two in post-norm blocks, none in others."""
     input_norm: str = ""
@@ -56,6 +57,8 @@ class Shape:
     max_tokens: int
     fixed_length: bool = False
     """Whether every input has so many tokens, as images have."""
+    causal: bool = False
+    """Whether each position sees itself and those before it alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -161,6 +161,8 @@ class _Descent:
 
     def attention(self, block: Block, probabilities: Tensor, adjoint: Tensor) -> Tensor:
         """Back through output projection, attention [H, Q, K] as it was, and values."""
+        assert block.out_projection is not None
+        assert block.value is not None
         heads, _, keys = probabilities.shape
         context = self.linear(block.out_projection, adjoint).view(keys, heads, -1).transpose(0, 1)
         values = probabilities.to(self.wide).transpose(1, 2) @ context

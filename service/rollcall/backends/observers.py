@@ -66,9 +66,9 @@ class Block:
 
     module: nn.Module
     attention: nn.Module
-    key: nn.Linear
-    value: nn.Linear
-    out_projection: nn.Linear
+    key: nn.Linear | None
+    value: nn.Linear | None
+    out_projection: nn.Linear | None
     norms: tuple[nn.LayerNorm, ...]
     """Those behind the attention within the block: two in post-norm blocks, none in pre-norm ones."""
     input_norm: nn.LayerNorm | None = None
@@ -140,6 +140,7 @@ def transformed_norms(probabilities: Tensor, value: Tensor, block_input: Tensor,
 
     `probabilities` [H, Q, K], `value` [H, K, D], `block_input` [K, E].
     """
+    assert block.out_projection is not None
     heads, _, width = value.shape
     value, block_input = value.to(probabilities.dtype), block_input.to(probabilities.dtype)
     weight = block.out_projection.weight.to(probabilities.dtype).view(-1, heads, width)

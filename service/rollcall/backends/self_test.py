@@ -76,6 +76,7 @@ class SelfTester:
     layers: int
     trial: Trial
     readout: int
+    causal: bool = False
 
     @property
     def tolerances(self) -> Tolerances:
@@ -160,8 +161,11 @@ class SelfTester:
         """Largest weight on padding, where there is some, and on a key that is hidden from all."""
         recorder = Recorder()
         self.forward(self._hiding(batch), BatchPlan(explicit=ExplicitRows(first=0), observer=recorder))
-        hidden = [float(m[..., self.trial.key].max()) for m in recorder.layers]
-        padded = [m[1, :, :, self.trial.lengths[1] :] for m in maps]
+        # In front of a causal model's padded text there are queries that see nothing at all.
+        whole = slice(0, 1) if self.causal else slice(None)
+        hidden = [float(m[whole, :, :, self.trial.key].max()) for m in recorder.layers]
+        padding = batch.attention_mask[1] == 0
+        padded = [m[1][:, ~padding if self.causal else slice(None)][:, :, padding] for m in maps]
         return worst([*hidden, *(float(m.max()) for m in padded if m.numel())])
 
     def _hiding(self, batch: AnyInputs) -> AnyInputs:
@@ -187,21 +191,26 @@ class SelfTester:
         return largest_gap(self.forward(batch, BatchPlan(edits=edits)), plain)
 
     def _permuted(self, batch: AnyInputs) -> float:
-        """Permute row 0's keys by the gather on values, by explicit rows, and by putting their maps in."""
+        """Permute row 0's keys by the gather on values, by explicit rows, and by putting their maps in.
+
+        In a causal model each query's keys are permuted among themselves, which no gather on values does.
+        """
         row = torch.tensor([0], device=batch.attention_mask.device)
         heads, length = self.model.config.num_attention_heads, self.trial.lengths[0]
         drawn = [torch.randperm(length, generator=torch.Generator().manual_seed(h)) for h in range(heads)]
         order = torch.stack(drawn).to(row.device)
-        permutation = Permutation(rows=row, order=order.unsqueeze(0))
-        gathered = self.forward(
-            batch, BatchPlan(edits={i: LayerEdit(permutation=permutation) for i in range(self.layers)})
-        )
         kept = torch.arange(length, device=row.device).expand(heads, length)
         orders = dict.fromkeys(range(self.layers), torch.stack((order, kept)))
         recorder = Recorder()
         explicit = self.forward(batch, BatchPlan(explicit=ExplicitRows(first=0, orders=orders), observer=recorder))
         edits = {i: LayerEdit(blends=(Blend(rows=row, gate=1.0, source=m[:1]),)) for i, m in enumerate(recorder.layers)}
         replaced = self.forward(batch, BatchPlan(edits=edits))
+        if self.causal:
+            return largest_gap(explicit, replaced)
+        permutation = Permutation(rows=row, order=order.unsqueeze(0))
+        gathered = self.forward(
+            batch, BatchPlan(edits={i: LayerEdit(permutation=permutation) for i in range(self.layers)})
+        )
         return worst((largest_gap(explicit, gathered), largest_gap(replaced, gathered)))
 
     def _knocked_out(self, batch: AnyInputs) -> float:

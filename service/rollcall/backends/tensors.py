@@ -62,7 +62,31 @@ class ImageInputs:
         return ImageInputs(pixel_values=self.pixel_values[cut], attention_mask=self.attention_mask[cut, :length])
 
 
-AnyInputs = Inputs | ImageInputs
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptInputs:
+    """One batch: `input_ids` and `attention_mask` [B, T], and `positions` [1 or B, T], each counted from its start."""
+
+    input_ids: Tensor = field(repr=False)
+    attention_mask: Tensor = field(repr=False)
+    positions: Tensor = field(repr=False)
+
+    @property
+    def content(self) -> Tensor:
+        """What is embedded."""
+        return self.input_ids
+
+    def row(self, row: int, length: int) -> PromptInputs:
+        """One row by itself, cut to its length: its last tokens."""
+        start = self.input_ids.shape[1] - length
+        own = self.positions[min(row, len(self.positions) - 1)][None, start:]
+        return PromptInputs(
+            input_ids=self.input_ids[row : row + 1, start:],
+            attention_mask=self.attention_mask[row : row + 1, start:],
+            positions=own,
+        )
+
+
+AnyInputs = Inputs | ImageInputs | PromptInputs
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """Precisions that a model can be served in."""

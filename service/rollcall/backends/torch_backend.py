@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -50,6 +51,8 @@ from rollcall.domain.model import SelfTest
 from rollcall.domain.rows import Row
 
 Tensor = torch.Tensor
+POST_NORM = 2
+"""Norms of a block whose logits can be decomposed."""
 
 
 class TorchClassifier(ABC):
@@ -58,10 +61,21 @@ class TorchClassifier(ABC):
     name = "torch"
     is_counted = True
     readout = 0
-    fixed_length = False
-    """Whether all inputs have the same number of tokens."""
+    constant: Mapping[str, object] = MappingProxyType({})
+    """Arguments of every forward."""
+    fixed_length = causal = False
+    """Whether all inputs have the same number of tokens; whether each of them sees those before it alone."""
 
-    def __init__(self, model: PreTrainedModel, layout: Layout, *, max_tokens: int, task: Task, device: str) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        layout: Layout,
+        *,
+        max_tokens: int,
+        task: Task,
+        device: str,
+        classes: int | None = None,
+    ) -> None:
         """Take over a model that nobody else uses: set its attention implementation, freeze and probe it."""
         self._model = model.train(mode=False).requires_grad_(requires_grad=False).to(device)
         self.task = task
@@ -74,26 +88,31 @@ class TorchClassifier(ABC):
             layers=len(self._blocks),
             heads=int(config.num_attention_heads),
             width=int(config.hidden_size),
-            classes=int(config.num_labels),
+            classes=int(config.num_labels) if classes is None else classes,
             max_tokens=max_tokens,
             fixed_length=self.fixed_length,
+            causal=self.causal,
         )
         for module in {id(block.module): block.module for block in self._blocks}.values():
             module.register_forward_pre_hook(enter_block, with_kwargs=True)
         last = self._blocks[-1]
-        self._tail = Tail(
-            layer=self.shape.layers - 1,
-            query=self.readout,
-            heads=self.shape.heads,
-            key=last.key,
-            value=last.value,
-            norm=last.input_norm,
-        )
+        self._tail: Tail | None = None
+        if last.key is not None and last.value is not None:
+            self._tail = Tail(
+                layer=self.shape.layers - 1,
+                query=self.readout,
+                heads=self.shape.heads,
+                key=last.key,
+                value=last.value,
+                norm=last.input_norm,
+            )
         # How work may be shared; the self-tests decide.
         self.readout_row_suffices = self.rows_join_late = self.batch_is_neutral = False
         self.noise = torch.finfo(next(model.parameters()).dtype).eps
         self._decomposer = self._find_decomposer(layout)
-        self.maps = tuple(kind for kind in MapKind if kind is not MapKind.DECOMPOSITION or self._decomposer)
+        without = set() if self._decomposer else {MapKind.DECOMPOSITION}
+        without |= {MapKind.NORM_ROLLOUT} if last.out_projection is None else set()
+        self.maps = tuple(kind for kind in MapKind if kind not in without)
 
     @abstractmethod
     def encode(self, model_input: ModelInput) -> Encoding:
@@ -122,6 +141,9 @@ class TorchClassifier(ABC):
 
     def run(self, rows: Sequence[BatchRow]) -> BatchOutput:
         """Run rows as one batch; rows that are permuted from the first layer on have their attention reduced."""
+        if self.readout_row_suffices and self._tail is None:
+            message = "the last layer cannot be computed for one query alone"
+            raise ValueError(message)
         batch = arrange(rows, late=self.rows_join_late)
         reducer = Reducer(readout=self.readout, fusions=batch.fusions) if batch.fusions else None
         plan = BatchPlan(
@@ -171,7 +193,9 @@ class TorchClassifier(ABC):
             attention=observer.reducer.reductions(),
             norms=torch.stack(observer.norms) if observer.norms else None,
             gradients=gradients,
-            selected=None if request.attention is None else select_attention(kept, request.attention, self.readout),
+            selected=None
+            if request.attention is None
+            else select_attention(kept, request.attention, self.readout % encoding.length),
             uniform=observer.uniform,
         )
 
@@ -202,6 +226,7 @@ class TorchClassifier(ABC):
             model=self._model,
             forward=self.forward,
             arguments=self._arguments,
+            causal=self.causal,
             layers=self.shape.layers,
             trial=self.trial(),
             readout=self.readout,
@@ -217,10 +242,13 @@ class TorchClassifier(ABC):
 
     def forward(self, inputs: AnyInputs, plan: BatchPlan | None = None) -> Tensor:
         """Logits [B, C] of a batch under a plan; without one, the stock model bitwise."""
-        arguments: dict[str, object] = {**self._arguments(inputs)}
+        arguments: dict[str, object] = {**self._arguments(inputs), **self.constant}
         if plan is not None:
             arguments[PLAN_ARGUMENT] = plan
-        logits: Tensor = self._model(**arguments).logits
+        return self._answer(self._model(**arguments).logits)
+
+    def _answer(self, logits: Tensor) -> Tensor:
+        """Logits [B, C] of the classes, of what the model gives."""
         return logits
 
     def _gradients(self, logits: Tensor, probabilities: list[Tensor], decision: Decision) -> Tensor:
@@ -269,7 +297,9 @@ class TorchClassifier(ABC):
 
     def _find_decomposer(self, layout: Layout) -> Decomposer | None:
         """What takes the logits apart, if this model has its parts where the family says."""
-        if not all((layout.feed_in, layout.feed_out, layout.head_in, layout.head_out)):
+        if len(layout.norms) != POST_NORM or not all(
+            (layout.feed_in, layout.feed_out, layout.head_in, layout.head_out)
+        ):
             return None
 
         def feed(root: torch.nn.Module, into: str, out: str) -> FeedForward:
@@ -307,12 +337,16 @@ class TorchClassifier(ABC):
             raise ModelRejected(message)
         prefix = attention.removesuffix(layout.attention)
         find = self._model.get_submodule
+
+        def linear(path: str) -> torch.nn.Linear | None:
+            return _typed(find(prefix + path), torch.nn.Linear) if path else None
+
         return Block(
             module=find(prefix.removesuffix(".")),
             attention=find(attention),
-            key=_typed(find(prefix + layout.key), torch.nn.Linear),
-            value=_typed(find(prefix + layout.value), torch.nn.Linear),
-            out_projection=_typed(find(prefix + layout.out_projection), torch.nn.Linear),
+            key=linear(layout.key),
+            value=linear(layout.value),
+            out_projection=linear(layout.out_projection),
             norms=tuple(_typed(find(prefix + norm), torch.nn.LayerNorm) for norm in layout.norms),
             input_norm=_typed(find(prefix + layout.input_norm), torch.nn.LayerNorm) if layout.input_norm else None,
             gain=self._model.get_parameter(prefix + layout.gain) if layout.gain else None,

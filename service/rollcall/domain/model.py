@@ -78,8 +78,9 @@ class ModelCard:
 
     @property
     def experimental(self) -> bool:
-        """Whether nothing is known of how often its flags are wrong: thresholds were found on texts alone."""
-        return self.modality is not Modality.TEXT and self.calibration.alpha is None
+        """Whether nothing is known of how often its flags are wrong: thresholds were found on classifiers of texts."""
+        usual = self.modality is Modality.TEXT and self.task is not Task.NEXT_TOKEN
+        return not usual and self.calibration.alpha is None
 
     @property
     def explainable(self) -> bool:

@@ -29,6 +29,8 @@ _VIT_LAYOUT = Layout(
     out_projection="attention.o_proj",
     input_norm="layernorm_before",
 )
+_DECODER_LAYOUT = Layout(attention="self_attn")
+"""Its keys are turned by their positions, and belong to several heads."""
 _DINO_LAYOUT = replace(_VIT_LAYOUT, input_norm="norm1", gain="layer_scale1.lambda1")
 
 
@@ -43,6 +45,8 @@ class Family:
     positions_after_padding: bool = False
     """Whether positions are numbered from the padding id + 1 on, so that those below are never used."""
     takes_type_ids: bool = True
+    causal: bool = False
+    """Whether it is a language model, asked for the next token."""
     prefix: int = 0
     """Tokens in front of the patches of an image: the one that the classifier reads, and others of no patch."""
     registers: str = ""
@@ -137,6 +141,11 @@ _ROWS = (
         registers="num_register_tokens",
         removals=POOLED_REMOVALS,
     ),
+    Family(model_type="gpt2", title="GPT-2", layout=Layout(attention="attn"), causal=True),
+    Family(model_type="llama", title="Llama", layout=_DECODER_LAYOUT, causal=True),
+    Family(model_type="mistral", title="Mistral", layout=_DECODER_LAYOUT, causal=True),
+    Family(model_type="qwen2", title="Qwen2", layout=_DECODER_LAYOUT, causal=True),
+    Family(model_type="qwen3", title="Qwen3", layout=_DECODER_LAYOUT, causal=True),
 )
 
 FAMILIES: Mapping[str, Family] = MappingProxyType({row.model_type: row for row in _ROWS})

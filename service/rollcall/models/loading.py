@@ -5,7 +5,7 @@ Or an export of one to ONNX, by whatever `exported` makes of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
+    AutoModelForCausalLM,
     AutoModelForImageClassification,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -22,6 +23,7 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 
 from rollcall.backends.base import Backend
+from rollcall.backends.prompt_backend import OTHER, PromptBackend
 from rollcall.backends.tensors import DTYPES
 from rollcall.backends.torch_backend import TorchBackend, TorchClassifier
 from rollcall.domain.decision import Task
@@ -44,12 +46,14 @@ from rollcall.models.families import FAMILIES, Family
 
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 PREPROCESSOR = "preprocessor_config.json"
-CLASSIFIERS: Mapping[Modality, tuple[str, Any]] = {
-    Modality.TEXT: ("ForSequenceClassification", AutoModelForSequenceClassification),
-    Modality.IMAGE: ("ForImageClassification", AutoModelForImageClassification),
-}
+TEXTS = ("ForSequenceClassification", AutoModelForSequenceClassification)
+PROMPTS = ("ForCausalLM", AutoModelForCausalLM)
+OLD_NAMES = {"GPT2LMHeadModel": "GPT2ForCausalLM"}
+"""Architectures that are called after another rule."""
+IMAGES = ("ForImageClassification", AutoModelForImageClassification)
 """How architectures that can be loaded are called in config.json, and what loads them."""
 EXPORTED = "*.onnx"
+MIN_TOKENS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,24 +113,33 @@ class LoadedModel:
             operators=self.removals.every,
             calibration=calibration,
             threshold=threshold,
-            text_pairs=self.modality is Modality.TEXT,
+            text_pairs=self.modality is Modality.TEXT and not self.backend.shape.causal,
             modality=self.modality,
             noise=self.backend.noise,
         )
 
 
-def load_model(path: Path, *, device: str = "cpu", dtype: str = "float32", max_units: int = 64) -> LoadedModel:
+def load_model(
+    path: Path, *, device: str = "cpu", dtype: str = "float32", max_units: int = 64, tokens: Sequence[str] = ()
+) -> LoadedModel:
     """Load and prove the model at `path`: a directory, or a file that was exported to ONNX.
 
-    Of a directory that holds both, its safetensors are served. Raises ModelRejected, saying what is wrong and what is
-    supported.
+    `tokens` are those among which a language model's next one is asked for; other models have none. Of a directory that
+    holds both, its safetensors are served. Raises ModelRejected, saying what is wrong and what is supported.
     """
     if path.is_file() or (path.is_dir() and not any(path.glob(WEIGHTS[0])) and any(path.glob(EXPORTED))):
+        _refuse(tokens, path)
         return _load_exported(_exported(path), device=device, dtype=dtype, max_units=max_units)
     if not path.is_dir():
         message = f"{path} is neither a directory nor an .onnx file"
         raise ModelRejected(message)
-    return _load_directory(path, device=device, dtype=dtype, max_units=max_units)
+    return _load_directory(path, device=device, dtype=dtype, max_units=max_units, tokens=tokens)
+
+
+def _refuse(tokens: Sequence[str], path: Path) -> None:
+    if tokens:
+        message = f"{path} is no language model: it has labels of its own, and no tokens to be asked for"
+        raise ModelRejected(message)
 
 
 def _exported(path: Path) -> Path:
@@ -150,15 +163,17 @@ def _load_exported(file: Path, *, device: str, dtype: str, max_units: int) -> Lo
     return load_exported(file, device=device, dtype=dtype, max_units=max_units)
 
 
-def _load_directory(directory: Path, *, device: str, dtype: str, max_units: int) -> LoadedModel:
+def _load_directory(directory: Path, *, device: str, dtype: str, max_units: int, tokens: Sequence[str]) -> LoadedModel:
     family = _family(directory)
     disable_progress_bar()  # type: ignore[no-untyped-call] # it would draw between the lines of the log
     _check_files(directory, family.modality)
-    suffix, classifier = CLASSIFIERS[family.modality]
+    if not family.causal:
+        _refuse(tokens, directory)
+    suffix, classifier = _classifier(family)
     try:
         config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
         reader = _reader(directory, family.modality)
-        task, labels = task_of(config), labels_of(config)
+        task, labels = (Task.NEXT_TOKEN, ()) if family.causal else (task_of(config), labels_of(config))
         model, report = classifier.from_pretrained(
             directory,
             config=config,
@@ -177,7 +192,11 @@ def _load_directory(directory: Path, *, device: str, dtype: str, max_units: int)
     if report["missing_keys"]:
         message = f"{directory} lacks weights, {min(report['missing_keys'])} among them: is it ...{suffix}?"
         raise ModelRejected(message)
-    backend = _backend(family, model, reader, task=task, device=device, max_units=max_units)
+    if family.causal:
+        backend: TorchClassifier = _language_model(family, model, reader, tokens, device=device, max_units=max_units)
+        labels = (*tokens, OTHER)
+    else:
+        backend = _backend(family, model, reader, task=task, device=device, max_units=max_units)
     self_tests = backend.self_test()
     if any(test.required and not test.passed for test in self_tests):
         backend.use_stock_attention()
@@ -200,6 +219,36 @@ def _reader(directory: Path, modality: Modality) -> Any:  # noqa: ANN401 - a tok
             directory, local_files_only=True, trust_remote_code=False, backend="pil"
         )
     return AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+
+
+def _classifier(family: Family) -> tuple[str, Any]:
+    if family.modality is Modality.IMAGE:
+        return IMAGES
+    return PROMPTS if family.causal else TEXTS
+
+
+def _language_model(
+    family: Family,
+    model: PreTrainedModel,
+    reader: Any,  # noqa: ANN401 - a tokenizer
+    tokens: Sequence[str],
+    *,
+    device: str,
+    max_units: int,
+) -> TorchClassifier:
+    """What runs a language model; raises ModelRejected where what it is to be asked for are no tokens of its own."""
+    encoder = encoder_of(reader, model.config, reserved=0, max_units=max_units, causal=True)
+    if len(tokens) < MIN_TOKENS or len(set(tokens)) != len(tokens):
+        message = (
+            f'a language model needs its tokens, e.g. tokens = [" yes", " no"]: at least {MIN_TOKENS}, all different'
+        )
+        raise ModelRejected(message)
+    ids = [reader(token, add_special_tokens=False)["input_ids"] for token in tokens]
+    for token, found in zip(tokens, ids, strict=True):
+        if len(found) != 1 or reader.unk_token_id in found:
+            message = f"{token!r} is no single token of this model"
+            raise ModelRejected(message)
+    return PromptBackend(model, encoder, family.layout, tokens=[found[0] for found in ids], device=device)
 
 
 def _backend(
@@ -261,8 +310,8 @@ def _family(directory: Path) -> Family:
         message = f"{directory}: model type {raw.get('model_type')!r} is not supported; supported: {supported}"
         raise ModelRejected(message)
     architectures = raw.get("architectures") or []
-    suffix, _ = CLASSIFIERS[family.modality]
-    if not any(str(name).endswith(suffix) for name in architectures):
+    suffix, _ = _classifier(family)
+    if not any(OLD_NAMES.get(str(name), str(name)).endswith(suffix) for name in architectures):
         message = f"{directory}: {architectures or 'nothing'} is no ...{suffix}; supported: {supported}"
         raise ModelRejected(message)
     if raw.get("is_decoder"):

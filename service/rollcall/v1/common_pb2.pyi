@@ -56,7 +56,7 @@ class TextInput(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     TEXT_PAIR_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """The text, or the first text of a pair. At least one word."""
+    """The text, or the first text of a pair; of a language model the prompt. At least one word."""
     text_pair: _builtins.str
     """The second text of a pair, for models that read pairs (entailment, ranking). Its words stay apart from the first text's."""
     def __init__(

@@ -1631,7 +1631,7 @@ class ExplainResponse(_message.Message):
     retrospective_of: _builtins.str
     """Id of the record of the decision that this explains afterwards; empty for an explanation given with its decision."""
     experimental: _builtins.bool
-    """Whether explanations of such inputs are experimental: the thresholds behind the flags were never calibrated on this kind of input."""
+    """Whether explanations of such inputs are experimental: the thresholds behind the flags were found on classifiers of texts, and nobody has calibrated this model."""
     @_builtins.property
     def model(self) -> _common_pb2.ModelRef:
         """Which weights answered."""

@@ -19,6 +19,7 @@ from rollcall.domain.inputs import TextInput
 from rollcall.domain.rows import Row
 from rollcall.models.families import FAMILIES
 from rollcall.models.loading import directory_digest, load_model
+from tests.decoders import FAMILIES as DECODER_FAMILIES
 from tests.pictures import FAMILIES as PICTURE_FAMILIES
 from tests.pictures import make_vision_model
 from tests.tiny import FAMILIES as TINY_FAMILIES
@@ -142,10 +143,10 @@ def test_a_directory_that_is_not_there_is_rejected(tmp_path: Path) -> None:
 
 def test_what_is_supported_is_said(directory: Path) -> None:
     """Whoever brings another architecture reads which ones are served."""
-    configured(model_type="gpt2")(directory)
+    configured(model_type="t5")(directory)
     with pytest.raises(ModelRejected, match="BERT, DistilBERT, RoBERTa, XLM-R, CamemBERT, ELECTRA, ALBERT, ViT, DeiT"):
         load_model(directory)
-    assert set(FAMILIES) == {*TINY_FAMILIES, *PICTURE_FAMILIES}
+    assert set(FAMILIES) == {*TINY_FAMILIES, *PICTURE_FAMILIES, *DECODER_FAMILIES}
 
 
 IMAGE_SPOILS: dict[str, tuple[Spoil, str]] = {

@@ -283,3 +283,4 @@ class Task(WireEnum):
     UNSPECIFIED = 0
     SINGLE_LABEL = 1
     MULTI_LABEL = 2
+    NEXT_TOKEN = 3

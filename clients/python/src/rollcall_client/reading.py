@@ -22,8 +22,8 @@ _LARGE = 1000
 _OF_TEXT = (RemovalOperator.MASK_TOKEN, RemovalOperator.HIDDEN_KEYS)
 _OF_IMAGES = (RemovalOperator.MEAN_PATCH, RemovalOperator.HIDDEN_KEYS)
 _EXPERIMENTAL = (
-    "Explanations of images are experimental: the thresholds behind the flags were found on texts, and nothing is "
-    "known of how often flags on images are wrong."
+    "Explanations of such a model are experimental: the thresholds behind the flags were found on classifiers of "
+    "texts, and nothing is known of how often its flags are wrong."
 )
 
 

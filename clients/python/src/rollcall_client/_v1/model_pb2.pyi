@@ -34,6 +34,8 @@ class _TaskEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Task.ValueType],
     """One class of several; probabilities sum to 1."""
     TASK_MULTI_LABEL: _Task.ValueType  # 2
     """Each class for itself."""
+    TASK_NEXT_TOKEN: _Task.ValueType  # 3
+    """The next token of a language model: one of a few named ones, or, as the last label, another one. Probabilities are those of the model's own softmax."""
 
 class Task(_Task, metaclass=_TaskEnumTypeWrapper):
     """What the model's outputs mean."""
@@ -44,6 +46,8 @@ TASK_SINGLE_LABEL: Task.ValueType  # 1
 """One class of several; probabilities sum to 1."""
 TASK_MULTI_LABEL: Task.ValueType  # 2
 """Each class for itself."""
+TASK_NEXT_TOKEN: Task.ValueType  # 3
+"""The next token of a language model: one of a few named ones, or, as the last label, another one. Probabilities are those of the model's own softmax."""
 Global___Task: _TypeAlias = Task  # noqa: Y015
 
 class _Modality:
@@ -365,7 +369,7 @@ class Model(_message.Message):
     modality: Global___Modality.ValueType
     """What it reads."""
     experimental: _builtins.bool
-    """Whether its explanations are experimental: the thresholds behind the flags were never calibrated on this kind of input."""
+    """Whether its explanations are experimental: the thresholds behind the flags were found on classifiers of texts, and nobody has calibrated this model."""
     @_builtins.property
     def ref(self) -> _common_pb2.ModelRef:
         """Which weights."""

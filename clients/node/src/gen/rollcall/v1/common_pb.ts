@@ -19,7 +19,7 @@ export const file_rollcall_v1_common: GenFile = /*@__PURE__*/
  */
 export type TextInput = Message<"rollcall.v1.TextInput"> & {
   /**
-   * The text, or the first text of a pair. At least one word.
+   * The text, or the first text of a pair; of a language model the prompt. At least one word.
    *
    * @generated from field: string text = 1;
    */

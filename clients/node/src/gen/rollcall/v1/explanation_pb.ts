@@ -1387,7 +1387,7 @@ export type ExplainResponse = Message<"rollcall.v1.ExplainResponse"> & {
   imageSize?: ImageSize | undefined;
 
   /**
-   * Whether explanations of such inputs are experimental: the thresholds behind the flags were never calibrated on this kind of input.
+   * Whether explanations of such inputs are experimental: the thresholds behind the flags were found on classifiers of texts, and nobody has calibrated this model.
    *
    * @generated from field: bool experimental = 32;
    */
