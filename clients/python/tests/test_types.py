@@ -14,6 +14,7 @@ from rollcall_client import (
     AttentionSelection,
     AttentionTensor,
     Attribution,
+    Box,
     CalibrationRef,
     CheckResult,
     DecisionFlip,
@@ -34,6 +35,7 @@ from rollcall_client import (
     RecheckedFlag,
     RolloutOptions,
     SelfTest,
+    SideVerdict,
     StageTiming,
     Threshold,
     Timing,
@@ -76,6 +78,8 @@ MIRRORS: list[tuple[type, type[Message]]] = [
     (Unit, explanation_pb2.Unit),
     (Verdict, explanation_pb2.Verdict),
     (Witness, explanation_pb2.Witness),
+    (SideVerdict, explanation_pb2.SideVerdict),
+    (Box, explanation_pb2.Box),
 ]
 
 

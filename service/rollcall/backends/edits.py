@@ -15,7 +15,7 @@ from rollcall.backends.arrangement import Arrangement
 from rollcall.backends.plan import ExplicitRows
 from rollcall.domain.inputs import Encoding
 from rollcall.domain.maps import Bools, Floats, Ints
-from rollcall.domain.rows import AttentionEdit, QueryScope, Row
+from rollcall.domain.rows import AttentionEdit, KeyScope, QueryScope, Row
 from rollcall.domain.seeds import random_words
 
 CUTS = (AttentionEdit.KNOCKED_OUT, AttentionEdit.CUT)
@@ -80,7 +80,7 @@ class _Edits:
         if row.edit is AttentionEdit.UNIFORM:
             self.uniform[i, chosen] = True
         elif row.edit is AttentionEdit.PERMUTED:
-            self._permute(i, encoding.length, row, chosen)
+            self._permute(i, encoding, row, chosen)
         elif row.edit in CUTS and row.units is not None:
             if not self.edges.size:
                 self.edges = np.zeros((self.rows, self.length, self.length), dtype=np.bool_)
@@ -95,14 +95,26 @@ class _Edits:
                 self.bias = np.zeros((self.rows, self.layers, self.heads, self.length))
             self.bias[i, chosen, :, : encoding.length] = row.bias[chosen]
 
-    def _permute(self, i: int, length: int, row: Row, chosen: list[int]) -> None:
+    def _permute(self, i: int, encoding: Encoding, row: Row, chosen: list[int]) -> None:
+        length = encoding.length
         words = random_words(row.seed, "keys", (self.layers, self.heads, length))
+        parts = [np.arange(length)] if row.keys is KeyScope.ALL else segments_of(encoding)
         target = self.orders if row.queries is QueryScope.ALL else self.readout_orders
         for layer in chosen:
             if layer not in target:
                 untouched = np.broadcast_to(np.arange(self.length), (self.rows, self.heads, self.length))
                 target[layer] = untouched.copy()
-            target[layer][i, :, :length] = np.argsort(words[layer], axis=-1, kind="stable")
+            for part in parts:
+                drawn = np.argsort(words[layer][:, part], axis=-1, kind="stable")
+                target[layer][i][:, part] = part[drawn]
+
+
+def segments_of(encoding: Encoding) -> list[Ints]:
+    """Positions of the words of each text of a pair, in order."""
+    segments = np.array([unit.segment for unit in encoding.units], dtype=np.int64)
+    content = encoding.unit_of_token >= 0
+    of_token = np.where(content, segments[encoding.unit_of_token.clip(min=0)], -1)
+    return [np.flatnonzero(of_token == segment) for segment in np.unique(segments)]
 
 
 def edges_into(encoding: Encoding, units: Bools) -> Bools:

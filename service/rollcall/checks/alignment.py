@@ -62,6 +62,15 @@ class EffectEstimate:
         noise = float(np.trace(self.covariance) - self.covariance.sum() / n)
         return math.sqrt(signal / (signal + noise)) if signal + noise > 0 else 0.0
 
+    def among(self, chosen: Bools) -> EffectEstimate:
+        """The effects of some units [n] alone."""
+        numbers = np.flatnonzero(chosen)
+        return EffectEstimate(
+            effects=self.effects[numbers],
+            covariance=self.covariance[np.ix_(numbers, numbers)],
+            ridge_lambda=self.ridge_lambda,
+        )
+
     def shifted(self, total: float) -> Floats:
         """Effects shifted so that they sum to `total` (efficiency, as Shapley values)."""
         return np.asarray(self.effects - self.effects.mean() + total / len(self.effects))

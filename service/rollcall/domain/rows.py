@@ -80,6 +80,14 @@ class QueryScope(Enum):
     """Of the position alone that the classifier reads."""
 
 
+class KeyScope(Enum):
+    """Among which keys PERMUTED moves one."""
+
+    ALL = "all"
+    SEGMENT = "segment"
+    """Of the same text of a pair; special tokens stay."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One counterfactual: units removed by one operator, or an edit of the attention.
@@ -94,6 +102,7 @@ class Row:
     """Layers that are edited, from 0; None means all. A row whose first one is l shares the work of all below l."""
     queries: QueryScope = QueryScope.ALL
     """Whose attention PERMUTED changes."""
+    keys: KeyScope = KeyScope.ALL
     units: Bools | None = field(default=None, repr=False)
     """Units [n] whose edges KNOCKED_OUT and CUT cut."""
     heads: tuple[int, ...] = ()

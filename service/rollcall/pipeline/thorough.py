@@ -87,7 +87,7 @@ class OnceRun:
 
 def _key(row: Row) -> tuple[object, ...]:
     arrays = (None if each is None else each.tobytes() for each in (row.removed, row.units, row.bias))
-    return (*arrays, row.operator, row.edit, row.layers, row.queries, row.heads, row.seed, row.readout)
+    return (*arrays, row.operator, row.edit, row.layers, row.queries, row.keys, row.heads, row.seed, row.readout)
 
 
 def planned_rows(n: int, maps: Collection[MapKind], card: ModelCard, policy: ThoroughPolicy) -> int:

@@ -322,4 +322,4 @@ def _question(model_input: ModelInput) -> ExplainRequest:
 
 def _key(row: Row) -> tuple[object, ...]:
     removed = None if row.removed is None else row.removed.tobytes()
-    return removed, row.operator if removed else None, row.edit, row.layers, row.seed, row.readout
+    return removed, row.operator if removed else None, row.edit, row.layers, row.keys, row.seed, row.readout

@@ -1207,6 +1207,52 @@ class CalibrationRef(_message.Message):
 Global___CalibrationRef: _TypeAlias = CalibrationRef  # noqa: Y015
 
 @_typing.final
+class SideVerdict(_message.Message):
+    """May a map be relied on among the words of one text of a pair. From the same rows and effects, by the same rule, without
+    witnesses and rewiring, which are about the whole; no calibration promises anything of it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEGMENT_FIELD_NUMBER: _builtins.int
+    FLAG_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    ALIGNMENT_FIELD_NUMBER: _builtins.int
+    RELIABILITY_FIELD_NUMBER: _builtins.int
+    segment: _builtins.int
+    """0 for the text, 1 for the second text of the pair."""
+    flag: Global___Flag.ValueType
+    """The flag."""
+    reason: Global___Reason.ValueType
+    """Why it is inconclusive."""
+    share: _builtins.float
+    """Share of the map's mass on this text's words."""
+    alignment: _builtins.float
+    """A among this text's words, if there is one."""
+    reliability: _builtins.float
+    """rho among them."""
+    def __init__(
+        self,
+        *,
+        segment: _builtins.int = ...,
+        flag: Global___Flag.ValueType = ...,
+        reason: Global___Reason.ValueType = ...,
+        share: _builtins.float = ...,
+        alignment: _builtins.float | None = ...,
+        reliability: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_alignment", b"_alignment", "alignment", b"alignment"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alignment", b"_alignment", "alignment", b"alignment", "flag", b"flag", "reason", b"reason", "reliability", b"reliability", "segment", b"segment", "share", b"share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__alignment: _TypeAlias = _typing.Literal["alignment"]  # noqa: Y015
+    _WhichOneofArgType__alignment: _TypeAlias = _typing.Literal["_alignment", b"_alignment"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__alignment) -> _WhichOneofReturnType__alignment | None: ...
+
+Global___SideVerdict: _TypeAlias = SideVerdict  # noqa: Y015
+
+@_typing.final
 class Verdict(_message.Message):
     """May this map be relied on, and why."""
 
@@ -1243,6 +1289,7 @@ class Verdict(_message.Message):
     POLICY_DIGEST_FIELD_NUMBER: _builtins.int
     THRESHOLDS_FIELD_NUMBER: _builtins.int
     JSD_FROM_UNIFORM_FIELD_NUMBER: _builtins.int
+    SIDES_FIELD_NUMBER: _builtins.int
     flag: Global___Flag.ValueType
     """The flag."""
     reason: Global___Reason.ValueType
@@ -1275,6 +1322,10 @@ class Verdict(_message.Message):
     def thresholds(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """Thresholds by name, so that a reader can decide again."""
 
+    @_builtins.property
+    def sides(self) -> _containers.RepeatedCompositeFieldContainer[Global___SideVerdict]:
+        """Of a pair of texts, the two texts each for itself; empty for other inputs, and without checks."""
+
     def __init__(
         self,
         *,
@@ -1289,10 +1340,11 @@ class Verdict(_message.Message):
         policy_digest: _builtins.str = ...,
         thresholds: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         jsd_from_uniform: _builtins.float | None = ...,
+        sides: _abc.Iterable[Global___SideVerdict] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_jsd_from_uniform", b"_jsd_from_uniform", "alignment", b"alignment", "calibration", b"calibration", "jsd_from_uniform", b"jsd_from_uniform"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_jsd_from_uniform", b"_jsd_from_uniform", "alignment", b"alignment", "calibration", b"calibration", "checks", b"checks", "flag", b"flag", "jsd_from_uniform", b"jsd_from_uniform", "policy_digest", b"policy_digest", "policy_id", b"policy_id", "reason", b"reason", "scope", b"scope", "thresholds", b"thresholds", "witnesses", b"witnesses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_jsd_from_uniform", b"_jsd_from_uniform", "alignment", b"alignment", "calibration", b"calibration", "checks", b"checks", "flag", b"flag", "jsd_from_uniform", b"jsd_from_uniform", "policy_digest", b"policy_digest", "policy_id", b"policy_id", "reason", b"reason", "scope", b"scope", "sides", b"sides", "thresholds", b"thresholds", "witnesses", b"witnesses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__jsd_from_uniform: _TypeAlias = _typing.Literal["jsd_from_uniform"]  # noqa: Y015
     _WhichOneofArgType__jsd_from_uniform: _TypeAlias = _typing.Literal["_jsd_from_uniform", b"_jsd_from_uniform"]  # noqa: Y015

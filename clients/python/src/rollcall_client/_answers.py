@@ -176,6 +176,17 @@ def _verdict(verdict: explanation_pb2.Verdict) -> types.Verdict:
         policy_digest=verdict.policy_digest,
         thresholds=dict(sorted(verdict.thresholds.items())),
         jsd_from_uniform=verdict.jsd_from_uniform if verdict.HasField("jsd_from_uniform") else None,
+        sides=tuple(
+            types.SideVerdict(
+                segment=side.segment,
+                flag=enums.Flag(side.flag),
+                reason=enums.Reason(side.reason),
+                share=side.share,
+                alignment=side.alignment if side.HasField("alignment") else None,
+                reliability=side.reliability,
+            )
+            for side in verdict.sides
+        ),
     )
 
 

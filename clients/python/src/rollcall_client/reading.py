@@ -142,6 +142,20 @@ def notices(explanation: Explanation) -> tuple[str, ...]:
     )
 
 
+def side_sentence(attribution: Attribution) -> str:
+    """What holds of a pair's two texts each for itself; nothing for other inputs."""
+    names = ("first text", "second text")
+    parts = [
+        f"{names[side.segment]}: {side.flag.words}"
+        + (f" ({side.reason.words})" if side.reason.value else "")
+        + (f", A {signed(side.alignment)}" if side.alignment is not None else "")
+        + f", {percent(side.share)} of the map"
+        for side in attribution.verdict.sides
+        if side.segment in range(len(names))
+    ]
+    return f"Each text for itself: {'; '.join(parts)}." if parts else ""
+
+
 def map_notices(attribution: Attribution) -> tuple[str, ...]:
     """What a reader must know of a map before drawing conclusions."""
     dropped = f"{percent(attribution.dropped_mass)} of this map lay on special tokens and was dropped."
@@ -149,6 +163,7 @@ def map_notices(attribution: Attribution) -> tuple[str, ...]:
         (not attribution.class_specific, "This map does not depend on the class: it looks the same for every answer."),
         (attribution.dropped_mass > 0, dropped),
         (bool(attribution.note), attribution.note),
+        (bool(attribution.verdict.sides), side_sentence(attribution)),
     )
 
 

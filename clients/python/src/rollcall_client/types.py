@@ -269,6 +269,21 @@ class CalibrationRef:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SideVerdict:
+    """May a map be relied on among the words of one text of a pair (`segment` 0 or 1), by alignment alone.
+
+    `share` of the map's mass lies there; `alignment` is None if there is none. No calibration promises anything of it.
+    """
+
+    segment: int
+    flag: Flag
+    reason: Reason
+    share: float
+    alignment: float | None
+    reliability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """May this map be relied on, and why: every number needed to decide again.
 
@@ -286,6 +301,8 @@ class Verdict:
     policy_digest: str
     thresholds: Mapping[str, float]
     jsd_from_uniform: float | None
+    sides: tuple[SideVerdict, ...] = ()
+    """Of a pair, the two texts each for itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -274,6 +274,17 @@ def _verdict(verdict: verdicts.Verdict) -> explanation_pb2.Verdict:
         policy_digest=verdict.policy_digest,
         thresholds=verdict.thresholds,
         jsd_from_uniform=verdict.jsd_from_uniform,
+        sides=[
+            explanation_pb2.SideVerdict(
+                segment=side.segment,
+                flag=enums.FLAGS[side.flag],
+                reason=enums.REASONS[side.reason],
+                share=side.share,
+                alignment=side.alignment,
+                reliability=side.reliability,
+            )
+            for side in verdict.sides
+        ],
     )
 
 
