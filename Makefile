@@ -8,7 +8,7 @@ CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
 SHARED ?= ../shared
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types imports protos protos-check protos-node charts locks image-test bench peers load soak fuzz wheels conformance study ci clean
+.PHONY: help setup demo test lint types imports protos protos-check protos-node charts locks image-test bench accelerator peers load soak fuzz wheels conformance study examples records console papers ci clean
 
 help:  ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -20,11 +20,14 @@ $(STAMP): constraints.txt pyproject.toml clients/python/pyproject.toml
 	$(CONSTRAINED) $(BIN)/python -m pip install --quiet pip
 	@# torch first: no resolver may pick another build of it
 	$(CONSTRAINED) $(BIN)/python -m pip install --quiet "$$(grep '^torch==' constraints.txt)"
-	$(CONSTRAINED) $(BIN)/python -m pip install --quiet --group dev --editable clients/python --editable ".[onnx,images]"
+	$(CONSTRAINED) $(BIN)/python -m pip install --quiet --group dev --editable clients/python --editable ".[onnx,images,otel,console]"
 	touch $@
 
 demo: setup  ## Serve the embedded model, explain four sentences, show flags, evidence and metrics
 	$(BIN)/rollcall demo --out out/demo
+
+console: setup  ## Serve the console beside a demonstration server with a few records
+	$(BIN)/rollcall console --demo
 
 test: setup  ## Run every test
 	$(BIN)/python -m pytest
@@ -65,11 +68,17 @@ locks: setup  ## Write the image's requirements anew, by version and hash
 bench: setup  ## Measure explanations against their rows on the stock model, and how their cost grows (half an hour)
 	$(BIN)/python -m tests.bench.cost
 
+accelerator: setup  ## Measure explanations on a GPU, DEVICE (cuda:0): latency, throughput, share of its limit (minutes)
+	$(BIN)/python -m tests.bench.accelerator --device $(or $(DEVICE),cuda:0)
+
 peers: setup  ## Compare with Captum, ferret, shap, nnsight and MLServer on identical work (an hour, after a cut --resume)
 	$(BIN)/python -m tests.bench.peers --resume
 
 load: setup  ## Offer a real server half to twice of what it can do (some twenty minutes)
 	$(BIN)/python -m tests.bench.load
+
+records: setup  ## Measure how fast answers are recorded, and what that adds to them (three minutes)
+	$(BIN)/python -m tests.bench.records
 
 soak: setup  ## Load a real server for ten minutes, and watch its memory, threads and file descriptors
 	$(BIN)/python -m tests.bench.soak --seconds 600
@@ -83,10 +92,17 @@ wheels: setup  ## Build the wheels of service and client, and try them in empty 
 conformance: setup  ## Try clients that others made: tritonclient, kserve, @grpc/grpc-js (minutes at first: downloads them)
 	CONFORMANCE=1 $(BIN)/python -m pytest tests/conformance
 
+examples: setup  ## Build the examples in Go and Java with Debian's packages, run them, and try buf curl
+	CONFORMANCE=1 $(BIN)/python -m pytest tests/conformance/test_examples.py
+
 study: setup  ## Hold the flag against models whose truth is known: the quick tier, and fail where it is worse than before
 	$(BIN)/rollcall study flag --quick --check --out out/study-flag
 
-ci: lint types imports protos-check test conformance study demo  ## What .ci/run calls
+papers: setup  ## Redo the papers in reduced form, and fail where a claim of theirs does not hold (a quarter of an hour; needs SHARED/data)
+	if test -d $(SHARED)/data; then nice $(BIN)/rollcall study all --quick --check --data $(SHARED)/data --out out/papers --work out/papers-work; \
+	else echo "papers: LEFT OUT, there is no $(SHARED)/data" >&2; fi
+
+ci: lint types imports protos-check test conformance study papers demo  ## What .ci/run calls
 
 clean:  ## Remove what was made
 	rm -rf $(VENV) out dist build

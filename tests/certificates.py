@@ -59,24 +59,30 @@ class Authority:
         file.write_bytes(self._signed(self.name, self.key, (), authority=True).public_bytes(Encoding.PEM))
         return file
 
-    def server(self) -> Pair:
+    def server(self, days: int = 1) -> Pair:
         """Sign a certificate for a server on the loopback."""
-        return self._pair("server", LOOPBACK)
+        return self._pair("server", LOOPBACK, days)
 
     def client(self, *names: x509.GeneralName) -> Pair:
         """Sign a client's certificate."""
         return self._pair("client", names)
 
-    def _pair(self, common: str, names: tuple[x509.GeneralName, ...]) -> Pair:
+    def _pair(self, common: str, names: tuple[x509.GeneralName, ...], days: int = 1) -> Pair:
         key = _new_key()
-        certificate = self._signed(common, key, names, authority=False)
+        certificate = self._signed(common, key, names, days, authority=False)
         return Pair(
             certificate=certificate.public_bytes(Encoding.PEM),
             key=key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
         )
 
     def _signed(
-        self, common: str, key: ec.EllipticCurvePrivateKey, names: tuple[x509.GeneralName, ...], *, authority: bool
+        self,
+        common: str,
+        key: ec.EllipticCurvePrivateKey,
+        names: tuple[x509.GeneralName, ...],
+        days: int = 1,
+        *,
+        authority: bool,
     ) -> x509.Certificate:
         now = dt.datetime.now(dt.UTC)
         builder = (
@@ -86,7 +92,7 @@ class Authority:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - DAY)
-            .not_valid_after(now + DAY)
+            .not_valid_after(now + days * DAY)
             .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
         )
         if names:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from rollcall.admission.backlog import Backlog
 from rollcall.admission.budget import Cut
@@ -34,9 +34,11 @@ from rollcall.models.loading import LoadedModel
 from rollcall.pipeline.catalog import Catalog, Entry
 from rollcall.pipeline.explain import Pipeline
 from rollcall.scheduling.queue import Limits, RowQueue
+from rollcall.telemetry.traces import OFF, Spans
 from rollcall.verdict.calibration import UNCALIBRATED, Calibration
 from rollcall.verdict.policies import POLICIES, THOROUGH
 
+T = TypeVar("T")
 Rewrite = Callable[[list[Row], list[RowResult]], list[RowResult]]
 Redraw = Callable[[tuple[UnitMap, ...]], tuple[UnitMap, ...]]
 
@@ -164,7 +166,14 @@ class Harness:
 
     def explain(self, request: str | ExplainRequest) -> Explanation:
         """Explain a request, or a text with nothing else asked for."""
-        return self.runner.run(self.pipeline.explain(ask(request) if isinstance(request, str) else request))
+        return self.wait(self.pipeline.explain(ask(request) if isinstance(request, str) else request))
+
+    def wait(self, action: Coroutine[Any, Any, T]) -> T:
+        """Run something on the harness's event loop.
+
+        Without the runner's own handling of signals: it writes out the whole result to say that it is no number.
+        """
+        return self.runner.get_loop().run_until_complete(action)
 
     def verdict(self, request: str | ExplainRequest, kind: MapKind) -> Verdict:
         """Verdict of one map."""
@@ -197,6 +206,8 @@ def serving(
     policies: Mapping[str, Policy] = POLICIES,
     calibration: Calibration | None = None,
     clock: Clock | None = None,
+    in_flight: int = 8,
+    spans: Spans = OFF,
 ) -> Iterator[Harness]:
     """Serve models under the names "0", "1", ...; the first takes requests without a model."""
     named = {str(number): model for number, model in enumerate(models)}
@@ -209,6 +220,7 @@ def serving(
         Quiet(),
         clock or time.monotonic,
         "compute",
+        spans=spans,
     )
     told = Told()
     compute: Compute = Meddler(compute=dispatcher, meddling=meddling) if meddling else dispatcher
@@ -218,7 +230,7 @@ def serving(
             default="0",
         ),
         compute=compute,
-        gate=Gate(max_in_flight=8, share=1.0),
+        gate=Gate(max_in_flight=in_flight, share=1.0),
         backlog=Backlog(max_seconds=3600.0, seconds=compute.expected_seconds),
         policies=policies,
         thorough=THOROUGH,
@@ -230,6 +242,7 @@ def serving(
             most_rows=4096,
         ),
         telemetry=told,
+        spans=spans,
         clock=clock or time.monotonic,
     )
     dispatcher.device.start()

@@ -50,10 +50,18 @@ VOCABULARY = 300
 POSITIONS = 512
 
 
-def make_model(family: str, directory: Path, *, classes: int = 3, seed: int = 0, **overrides: Any) -> Path:  # noqa: ANN401 - config fields
+def make_model(
+    family: str,
+    directory: Path,
+    *,
+    classes: int = 3,
+    seed: int = 0,
+    offsets: float = 0.3,
+    **overrides: Any,  # noqa: ANN401 - config fields
+) -> Path:
     """Save a tiny random model and its tokenizer into `directory`.
 
-    Its attention is sharp, and no bias is 0 and no gain 1: whoever forgets one gets other numbers.
+    Its attention is sharp, and no bias is 0 and no gain 1, by some `offsets`: whoever forgets one gets other numbers.
     """
     tokenizer = make_tokenizer(family)
     torch.manual_seed(seed)
@@ -61,7 +69,7 @@ def make_model(family: str, directory: Path, *, classes: int = 3, seed: int = 0,
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if weight.dim() == 1:
-                weight.add_(torch.randn_like(weight) * 0.3)
+                weight.add_(torch.randn_like(weight) * offsets)
             elif "embeddings" not in name:
                 weight.mul_(8 if any(part in name for part in _ATTENDING) else 4)
     model.save_pretrained(directory)

@@ -25,6 +25,7 @@ from rollcall import __version__
 from rollcall.audit import telling
 from rollcall.audit.asking import ASKED, Asked
 from rollcall.audit.commands import audit_options
+from rollcall.console.arguments import console_options
 from rollcall.domain.errors import RollcallError
 from rollcall.domain.identity import Role
 from rollcall.domain.maps import MapKind
@@ -33,13 +34,14 @@ from rollcall.models.commands import inspect, inspect_options
 from rollcall.settings import CLIENT_PREFIX, Entry, LimitSettings, Mistake, Settings, SettingsError, Sources
 from rollcall.studies.commands import StudyError, assess, assess_options, calibrate, calibrate_options
 from rollcall.studies.flag.commands import flag_options, study_flag
+from rollcall.studies.papers.commands import paper_options
 from rollcall.verdict.policies import POLICIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Self, TextIO
 
-    from rollcall_client import Client, Explanation, MapRecord, Model, ModelRecord, Progress
+    from rollcall_client import AuditClient, Client, Explanation, MapRecord, Model, ModelRecord, Progress
     from rollcall_client import RollcallError as CallFailed
 
 Answer = TypeVar("Answer")
@@ -237,6 +239,18 @@ def _token(options: argparse.Namespace) -> int:
 
 
 def _target_options(parser: argparse.ArgumentParser) -> None:
+    _connection_options(parser)
+    _file_option(parser, "token-file", f"holds the token that says who you are; or {CLIENT_PREFIX}TOKEN")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        metavar="S",
+        help=f"seconds to wait (default {DEFAULT_TIMEOUT_SECONDS:g}, for thorough checks {THOROUGH_TIMEOUT_SECONDS:g})",
+    )
+    parser.add_argument("--json", action="store_true", help="write JSON")
+
+
+def _connection_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target",
         default=_variable("TARGET", DEFAULT_TARGET),
@@ -247,24 +261,20 @@ def _target_options(parser: argparse.ArgumentParser) -> None:
         "ca": "certificates (PEM) that the server's must lead to; without them, plaintext",
         "cert": "your certificate (PEM), where the server asks for one",
         "key": "its private key (PEM)",
-        "token-file": "holds the token that says who you are; or ROLLCALL_CLIENT_TOKEN",
     }
     for name, use in files.items():
-        variable = name.upper().replace("-", "_")
-        parser.add_argument(
-            f"--{name}",
-            type=Path,
-            default=_variable(variable),
-            metavar="FILE",
-            help=f"{use} ({CLIENT_PREFIX}{variable})",
-        )
+        _file_option(parser, name, use)
+
+
+def _file_option(parser: argparse.ArgumentParser, name: str, use: str) -> None:
+    variable = name.upper().replace("-", "_")
     parser.add_argument(
-        "--timeout",
-        type=float,
-        metavar="S",
-        help=f"seconds to wait (default {DEFAULT_TIMEOUT_SECONDS:g}, for thorough checks {THOROUGH_TIMEOUT_SECONDS:g})",
+        f"--{name}",
+        type=Path,
+        default=_variable(variable),
+        metavar="FILE",
+        help=f"{use} ({CLIENT_PREFIX}{variable})",
     )
-    parser.add_argument("--json", action="store_true", help="write JSON")
 
 
 def _explain_options(parser: argparse.ArgumentParser) -> None:
@@ -659,6 +669,7 @@ def _study_options(parser: argparse.ArgumentParser) -> None:
     own = studies.add_parser("flag", help=flag, description=flag)
     flag_options(own)
     own.set_defaults(study=study_flag)
+    paper_options(studies)
 
 
 def _audit_options(parser: argparse.ArgumentParser) -> None:
@@ -673,8 +684,16 @@ def _audit_options(parser: argparse.ArgumentParser) -> None:
 def _ask_of_records(asked: Asked, options: argparse.Namespace) -> int:
     from rollcall_client import AuditClient
 
+    if asked.each:
+        return _ask(options, lambda client: _tell_each(asked, client, options), AuditClient)
     told = _ask(options, lambda client: asked.question(client, options), AuditClient)
     print(telling.written(told) if options.json else "\n".join(asked.lines(told)))
+    return DONE
+
+
+def _tell_each(asked: Asked, client: AuditClient, options: argparse.Namespace) -> int:
+    for each in asked.question(client, options):
+        print(*asked.lines(each), sep="\n", flush=True)
     return DONE
 
 
@@ -685,6 +704,21 @@ def _audit(options: argparse.Namespace) -> int:
         return audit(options)
     except AuditError as error:
         raise CommandError(FAILED, str(error)) from error
+
+
+def _console_options(parser: argparse.ArgumentParser) -> None:
+    console_options(parser)
+    _connection_options(parser)
+
+
+def _console(options: argparse.Namespace) -> int:
+    from rollcall.console.commands import ConsoleError, console
+
+    try:
+        console(options)
+    except ConsoleError as error:
+        raise CommandError(WRONG, *error.lines) from error
+    return DONE
 
 
 COMMANDS = (
@@ -727,6 +761,12 @@ COMMANDS = (
         help="verify, search, replay, review, hold, erase and export records",
         options=_audit_options,
         run=_audit,
+    ),
+    Command(
+        name="console",
+        help="serve pages for auditors, reviewers and officers: search, review, verify, hold, erase",
+        options=_console_options,
+        run=_console,
     ),
     Command(
         name="study",

@@ -12,7 +12,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -27,6 +27,8 @@ from rollcall.admission.plan import ServerDefaults
 from rollcall.admission.quota import Quotas
 from rollcall.audit.journal import Journal
 from rollcall.audit.replaying import Replayer
+from rollcall.audit.sampling import HOUR_SECONDS, SampledReplays
+from rollcall.audit.steward import Chore, Steward, keeping_to_retention, looking_for_late_reviews
 from rollcall.domain.errors import DeviceLost, FileRejected, ModelRejected, Unsupported
 from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
 from rollcall.domain.model import ModelCard
@@ -56,9 +58,10 @@ from rollcall.pipeline.rechecking import Rechecker
 from rollcall.pipeline.watching import Watch
 from rollcall.scheduling.queue import Limits as BatchLimits
 from rollcall.scheduling.queue import RowQueue
-from rollcall.settings import RepositoryMode, Settings, reread
+from rollcall.settings import AuditSettings, RepositoryMode, Settings, reread
 from rollcall.telemetry import logs
 from rollcall.telemetry.metrics import Metrics
+from rollcall.telemetry.traces import OFF, Attribute, Spans
 from rollcall.telemetry.versions import versions
 from rollcall.verdict.policies import POLICIES, THOROUGH
 from rollcall.workers import Worker
@@ -271,7 +274,8 @@ async def running(whole: Settings, worker: Worker | None = None) -> AsyncIterato
     """
     settings = worker.settings(whole) if worker else whole
     names = served_names(settings)
-    metrics = Metrics(CollectorRegistry(), models=names, default_model=settings.default_model)
+    spans = spans_of(settings, worker)
+    metrics = Metrics(CollectorRegistry(), models=names, default_model=settings.default_model, trace_id=spans.trace_id)
     metrics.config_reloaded(time.time())
     models: dict[str, LoadedModel] = {}
     texts = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rollcall-texts")
@@ -295,6 +299,7 @@ async def running(whole: Settings, worker: Worker | None = None) -> AsyncIterato
             bytes=settings.limits.max_batch_bytes,
             sharers=worker.sharers if worker else 1,
         ),
+        spans=spans,
     )
     device = compute.device
     metrics.watch_queue(
@@ -322,6 +327,7 @@ async def running(whole: Settings, worker: Worker | None = None) -> AsyncIterato
         telemetry=metrics,
         watch=watch,
         quotas=Quotas(of=quota_of(settings.quota), burst_seconds=settings.quota.burst_seconds),
+        spans=spans,
     )
     rechecker = Rechecker(
         compute=compute,
@@ -352,18 +358,21 @@ async def running(whole: Settings, worker: Worker | None = None) -> AsyncIterato
         alive=lambda: device.alive,
         batches=lambda: {name: asdict(compute.bounds(name)) for name in models},
         worker=worker.describe() if worker else None,
+        exemplars=spans is not OFF,
     )
     grpc = GrpcServer(
         settings=settings.grpc,
         authenticator=Authenticator(settings.auth),
-        credentials=server_credentials(settings.tls),
+        credentials=server_credentials(settings.tls, metrics.watch_certificate),
         port=service,
         health=health,
         metrics=metrics,
+        spans=spans,
         shared=worker is not None,
     )
     async with AsyncExitStack() as closing:
-        _take_hold(settings, worker, metrics, loader, grpc, closing)
+        steward = _take_hold(settings, worker, metrics, loader, grpc, closing)
+        closing.push_async_callback(asyncio.to_thread, spans.close)
         closing.callback(texts.shutdown)
         closing.callback(compute.beside.shutdown)
         device.start()
@@ -375,6 +384,8 @@ async def running(whole: Settings, worker: Worker | None = None) -> AsyncIterato
             watch.records = store.read()
             closing.callback(lambda: store.write(watch.records))
             closing.callback(asyncio.create_task(store.keep()).cancel)
+        steward.start()
+        closing.push_async_callback(steward.stop)
         grpc_port = worker.grpc_port if worker else await grpc.start()
         closing.push_async_callback(grpc.drain, pipeline.gate.close)
         closing.callback(asyncio.create_task(rechecker.run()).cancel)
@@ -401,12 +412,15 @@ def _take_hold(
     loader: Loader,
     grpc: GrpcServer,
     closing: AsyncExitStack,
-) -> None:
-    """Own what outlives the process, where there is such: the state's directory, and the log of records."""
+) -> Steward:
+    """Own what outlives the process, where there is such: the state's directory, and the log of records.
+
+    Returns who looks after the records.
+    """
     if settings.state.directory is not None:
         closing.enter_context(owning(settings.state.directory))
     if settings.audit.directory is None:
-        return
+        return Steward(chores=())
     pipeline = loader.pipeline
     journal = Journal(
         directory=settings.audit.directory,
@@ -418,17 +432,29 @@ def _take_hold(
     pipeline.records = journal.open()
     loader.serves = journal.serves
     closing.push_async_callback(asyncio.to_thread, journal.close)
-    if settings.serves_records and journal.archive is not None:
-        replayer = Replayer(
-            archive=journal.archive,
-            models=pipeline.models,
-            predict=pipeline.predict,
-            work_out=partial(pipeline.explain, recorded=False),
-            explain=pipeline.explain,
-            policies={policy.id: policy.digest for policy in pipeline.policies.values()},
-            software=versions(SOFTWARE),
-        )
+    assert journal.archive is not None, "the log is open"
+    replayer = Replayer(
+        archive=journal.archive,
+        models=pipeline.models,
+        predict=pipeline.predict,
+        work_out=partial(pipeline.explain, recorded=False),
+        explain=pipeline.explain,
+        policies={policy.id: policy.digest for policy in pipeline.policies.values()},
+        software=versions(SOFTWARE),
+        told=metrics.audit_replayed,
+    )
+    if settings.serves_records:
         grpc.serve_records(replayer)
+    return Steward(chores=tuple(_chores(settings.audit, replayer, metrics, lambda: pipeline.gate.in_flight > 0)))
+
+
+def _chores(settings: AuditSettings, replayer: Replayer, metrics: Metrics, busy: Callable[[], bool]) -> Iterator[Chore]:
+    """What the settings want done with the records now and then."""
+    yield looking_for_late_reviews(replayer.archive, metrics.audit_reviews_overdue)
+    if settings.retention_hours is not None:
+        yield keeping_to_retention(replayer.archive, settings.retention_hours * HOUR_SECONDS)
+    if settings.replays_per_hour is not None:
+        yield SampledReplays(replayer=replayer, busy=busy).chore(settings.replays_per_hour)
 
 
 def _read(whole: Settings, worker: Worker | None) -> Settings:
@@ -466,6 +492,20 @@ def batch_limits(settings: Settings) -> BatchLimits:
     return BatchLimits(
         max_tokens=limits.max_batch_tokens, max_seconds=limits.max_batch_seconds, predict_share=limits.predict_share
     )
+
+
+def spans_of(settings: Settings, worker: Worker | None) -> Spans:
+    """Traces by the settings."""
+    traces = settings.traces
+    if not traces.endpoint:
+        return OFF
+    from rollcall.telemetry.otlp import OpenSpans  # noqa: PLC0415 - OpenTelemetry is an extra
+
+    version = versions()["rollcall"]
+    resource: dict[str, Attribute] = {"service.name": traces.service, "service.version": version}
+    if worker is not None:
+        resource["rollcall.worker"] = worker.index
+    return OpenSpans.to(traces.endpoint, share=traces.share, resource=resource)
 
 
 def _policy(policy: Policy, settings: Settings) -> Policy:

@@ -15,6 +15,7 @@ A new key is one line: its type, its kind and its default give its variable, its
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import ipaddress
 import re
 import tomllib
@@ -49,6 +50,8 @@ SERVICE_LINK_VALUE = re.compile(r"(tcp|udp|sctp)://")
 MOST_PORTS = 65_535
 MOST_TOKENS = 100
 MOST_DEVICES = 64
+OTLP = "opentelemetry.exporter.otlp.proto.grpc"
+"""What only rollcall[otel] brings."""
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -195,6 +198,7 @@ DAYS = whole(183, 36_500)
 """Of keeping records: six months at least, which is the least that anybody asks of such logs."""
 HOST = text("a host name or address")
 KEYS_URL = text("an https address", r"https://\S+|http://(localhost|127\.0\.0\.1|\[::1\])[:/]\S*")
+COLLECTOR = text("an address like http://HOST:4317 or https://HOST:4317", r"https?://[^\s/@]+")
 NAME = text("a model's name: letters, digits, dot, underscore, hyphen, at most 64", MODEL_NAME.pattern)
 DEVICE = text('"cpu" or "cuda:N"', r"cpu|cuda(:\d+)?")
 DEVICES = Kind(expected='a list of "cpu" or "cuda:N", or the same with commas between', parse=_devices)
@@ -244,6 +248,8 @@ class AuthSettings:
     jwt_roles_claim: Annotated[str, text("the name of a claim")] = "roles"
     """Where a token has roles; a dot leads into an object."""
     jwt_tenant_claim: Annotated[str, text("the name of a claim")] = "tenant"
+    jwt_sees_claim: Annotated[str | None, text("the name of a claim")] = None
+    """Claim with the tenants whose records somebody may ask of; unset, everybody may ask of all."""
     """Where a token has its tenant; without one its subject is the tenant."""
     dangerously_serve_anyone: Annotated[bool, BOOLEAN] = False
     """Nobody has to say who they are, also beyond the loopback."""
@@ -345,6 +351,18 @@ class LogSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TraceSettings:
+    """Traces of calls, for a collector of OpenTelemetry's; needs rollcall[otel]."""
+
+    endpoint: Annotated[str, COLLECTOR] = ""
+    """Where the collector takes OTLP over gRPC; without it there are no traces."""
+    share: Annotated[float, SHARE_OR_NONE] = 0.05
+    """Of the calls whose callers do not say whether they are traced; a caller's own decision is followed."""
+    service: Annotated[str, text("a name")] = "rollcall"
+    """What this service is called in traces."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StateSettings:
     """What outlives the process."""
 
@@ -382,10 +400,30 @@ class AuditSettings:
     """Whether the records are served on the gRPC port; unset, on the loopback or where callers say who they are."""
     four_eyes: Annotated[bool, BOOLEAN] = True
     """Nobody approves the decision of a review that they decided themselves."""
+    unmasked: Annotated[bool, BOOLEAN] = True
+    """Whether sealed texts may be shown without masks, too."""
+    patterns: Annotated[Path | None, PATH] = None
+    """File of further patterns to mask, TOML with NAME = 'REGULAR EXPRESSION': customer numbers, say."""
+    review_unfaithful: Annotated[bool, BOOLEAN] = False
+    """A review is opened of each record that is UNFAITHFUL."""
+    review_mismatch: Annotated[bool, BOOLEAN] = False
+    """A review is opened of each record whose caller acted on something else."""
+    review_margin: Annotated[float | None, RATE] = None
+    """A review is opened of each record whose decision has log-odds closer to 0 than this."""
+    review_share: Annotated[float, SHARE_OR_NONE] = 0.0
+    """Share of all records, whatever their flag, of which a review is opened."""
+    review_second_share: Annotated[float, SHARE_OR_NONE] = 0.0
+    """Share of reviews that get a second opinion of somebody who does not know the first."""
+    review_days: Annotated[int, whole(1, 3650)] = 30
+    """A review that is open for longer is overdue."""
     explanation_days: Annotated[int | None, DAYS] = None
     """For how long the sealed parts of explanations are kept; for ever if unset. A model may have its own."""
     decision_days: Annotated[int | None, DAYS] = None
     """The same of decisions that were not explained."""
+    retention_hours: Annotated[float | None, RATE] = None
+    """Between two times that the server erases what was kept long enough; only when it is asked to, if unset."""
+    replays_per_hour: Annotated[float | None, RATE] = None
+    """How many records of those held in full each process draws and works out again while nobody waits."""
     max_spool_bytes: Annotated[int, whole(1 << 20, 2**63 - 1)] = 1 << 30
     """Room for records that the database has not taken yet."""
 
@@ -473,6 +511,7 @@ class Settings:
     limits: LimitSettings
     quota: QuotaSettings
     log: LogSettings
+    traces: TraceSettings
     state: StateSettings
     audit: AuditSettings
     repository: RepositorySettings
@@ -535,6 +574,7 @@ SECTIONS: dict[str, type[Any]] = {
     "limits": LimitSettings,
     "quota": QuotaSettings,
     "log": LogSettings,
+    "traces": TraceSettings,
     "state": StateSettings,
     "audit": AuditSettings,
     "repository": RepositorySettings,
@@ -802,7 +842,7 @@ def _unguarded(settings: Settings, at: Callable[..., str]) -> Iterator[Mistake]:
 
 
 def _incomplete(settings: Settings, at: Callable[..., str]) -> Iterator[Mistake]:
-    """Files that are not there, and halves of what belongs together."""
+    """Files and software that are not there, and halves of what belongs together."""
     auth = settings.auth
     files = {("tls", item.name): getattr(settings.tls, item.name) for item in fields(TlsSettings)}
     files |= {("auth", "callers"): auth.callers, ("auth", "jwt_keys_file"): auth.jwt_keys_file}
@@ -815,9 +855,18 @@ def _incomplete(settings: Settings, at: Callable[..., str]) -> Iterator[Mistake]
             yield Mistake(place=at("tls", other), problem=f"is missing: tls.{name} needs it")
     if auth.jwt_keys_file and auth.jwt_keys_url:
         yield Mistake(place=at("auth", "jwt_keys_url"), problem="expected nothing beside auth.jwt_keys_file")
+    if settings.traces.endpoint and not _is_installed(OTLP):
+        yield Mistake(place=at("traces", "endpoint"), problem="expected rollcall[otel] to be installed")
     for name in ("jwt_issuer", "jwt_audience"):
         if (auth.jwt_keys_file or auth.jwt_keys_url) and not getattr(auth, name):
             yield Mistake(place=at("auth", name), problem="is missing: without it tokens meant for others would do")
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def is_loopback(host: str) -> bool:

@@ -14,6 +14,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
+from rollcall.audit.comparing import Outcome as ReplayOutcome
 from rollcall.audit.recorder import OUTCOMES
 from rollcall.domain.maps import MapKind
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult, Flag, Reason
@@ -28,6 +29,7 @@ from rollcall.telemetry.metrics import (
     METHODS,
     OPEN_INFERENCE,
     RECHECK_OUTCOMES,
+    REPLAY_OUTCOMES,
     SERVICE,
     SERVICES,
     STAGES,
@@ -45,6 +47,7 @@ UNITS = ("_seconds", "_bytes", "_total", "_info", "_tokens", "_rows", "_ratio")
 COUNTS_OF_NOW = {
     "rollcall_repository_rejected_revisions",
     "rollcall_audit_log_entries",
+    "rollcall_audit_reviews_overdue",
     "rollcall_requests_in_flight",
     "rollcall_queue_depth",
     "rollcall_model_ready",
@@ -168,6 +171,7 @@ def test_recheck_outcomes_are_the_pipelines() -> None:
 def test_outcomes_of_records_are_the_recorders() -> None:
     """Everything that can become of a record has its series from the start."""
     assert AUDIT_OUTCOMES == OUTCOMES
+    assert tuple(outcome.value for outcome in ReplayOutcome) == REPLAY_OUTCOMES
 
 
 def test_a_single_model_keeps_its_name() -> None:
@@ -229,6 +233,8 @@ def test_metric_names_are_frozen(families: list[Metric]) -> None:
         "rollcall_admission_rejected",
         "rollcall_audit_log_entries",
         "rollcall_audit_records",
+        "rollcall_audit_replays",
+        "rollcall_audit_reviews_overdue",
         "rollcall_audit_spool_bytes",
         "rollcall_audit_spool_limit_bytes",
         "rollcall_repository_rejected_revisions",
@@ -240,6 +246,8 @@ def test_metric_names_are_frozen(families: list[Metric]) -> None:
         "rollcall_build_info",
         "rollcall_check_results",
         "rollcall_coalesced",
+        "rollcall_certificate_not_after_timestamp_seconds",
+        "rollcall_certificate_not_before_timestamp_seconds",
         "rollcall_config_reload_timestamp_seconds",
         "rollcall_looks",
         "rollcall_looks_cut",

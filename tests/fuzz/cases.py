@@ -57,7 +57,7 @@ def _text_infer(*outputs: str) -> oip.ModelInferRequest:
 
 
 def _ids_infer(*, raw: bool) -> oip.ModelInferRequest:
-    values = {"input_ids": [2, 100, 200, 3], "attention_mask": [1, 1, 1, 1]}
+    values = {"input_ids": [2, 100, 200, 3], "attention_mask": [1, 1, 1, 1], "token_type_ids": [0, 0, 0, 0]}
     request = oip.ModelInferRequest()
     for name, numbers in values.items():
         tensor = request.inputs.add(name=name, datatype="INT64", shape=[1, len(numbers)])

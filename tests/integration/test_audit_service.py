@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from rollcall.__main__ import main
 from rollcall.audit.merkle import leaf_hash
 from rollcall.audit.notes import Proof, Verifier
 from rollcall.demo.server import ServerProcess, server_process
@@ -22,11 +25,14 @@ from rollcall_client import (
     Flag,
     InvalidArgument,
     LogProof,
+    MapKind,
     NotFound,
     RecordType,
     ReplayOutcome,
     ReviewState,
+    recorded,
 )
+from rollcall_client.html import render_article
 from tests.waiting import wait_until
 
 TEXT = "Zarathustra praised this gloomy masterpiece, although nobody laughed."
@@ -67,6 +73,13 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         )
 
 
+def test_who_asks_is_told_who_they_are(desk: Desk) -> None:
+    """Where nobody has to say who they are, everybody is called the same and may do everything."""
+    caller = desk.client.caller()
+    assert caller.name == "anyone"
+    assert {"auditor", "reviewer", "approver", "officer", "caller"} <= caller.roles
+
+
 def test_records_are_searched_and_read(desk: Desk) -> None:
     """By a person's name, by what was flagged; a record comes with envelope and entry as they were logged."""
     person = desk.client.search(f'subject = "{PERSON}"')
@@ -98,6 +111,43 @@ def test_what_is_sealed_is_opened_for_a_reason_only_and_that_is_logged(desk: Des
     assert event.log_index == record.access_log_index
     assert (event.what["actor"], event.what["details"]["parts"]) == ("anyone", ["input", "references"])
     assert record.events == (event,)
+
+
+def test_a_record_gives_the_answer_back(desk: Desk) -> None:
+    """From opened parts the whole answer, but for what only one request knew; from the envelope how it was judged."""
+    answer = desk.client.explain(TEXT + " Twice.", maps=[MapKind.RAW_ATTENTION, MapKind.GRADIENT_ROLLOUT])
+    assert answer.audit is not None
+    name = answer.audit.record_id
+    wait_until(lambda: len(desk.client.search(f'record = "{name}"').records) == 1)
+    record = desk.client.record(name, parts=["input", "scores"], reason="to compare")
+    found = recorded.explanation(record)
+    assert found.units == answer.units
+    for ours, theirs in zip(found.attributions, answer.attributions, strict=True):
+        assert (ours.map, ours.verdict.flag, ours.verdict.reason) == (
+            theirs.map,
+            theirs.verdict.flag,
+            theirs.verdict.reason,
+        )
+        assert ours.scores == pytest.approx(theirs.scores)
+        assert [w.map for w in ours.verdict.witnesses] == [pytest.approx(w.map) for w in theirs.verdict.witnesses]
+    assert [e.effect for e in found.effects] == pytest.approx([e.effect for e in answer.effects])
+    assert same_words(render_article(found, title="")) == same_words(render_article(answer, title=""))
+    judged = recorded.judged(record)
+    assert judged.primary is not None
+    assert (judged.primary.map, judged.recommended_map) == (answer.primary_map, answer.recommended_map)
+    unopened = replace(record, parts={"scores": record.parts["scores"]})
+    assert [unit.text for unit in recorded.explanation(unopened).units][:2] == ["[1]", "[2]"]
+    with pytest.raises(ValueError, match="without its part scores"):
+        recorded.explanation(replace(record, parts={}))
+    decided = recorded.judged(desk.client.record(desk.decided))
+    assert (decided.primary, decided.maps) == (None, ())
+    with pytest.raises(ValueError, match="does not say what it should"):
+        recorded.judged(replace(record, envelope="{}"))
+
+
+def same_words(article: str) -> str:
+    """Leave out what is of the request alone, and the time, which the record has with nine digits."""
+    return article.partition("<h3>Time</h3>")[0]
 
 
 def test_entries_are_proved_and_the_log_verified(desk: Desk) -> None:
@@ -185,7 +235,13 @@ def test_a_person_is_erased_unless_held(desk: Desk) -> None:
     assert desk.client.release_hold("case 12", "settled").records == 1
     with pytest.raises(InvalidArgument, match="reason"):
         desk.client.erase_subject(PERSON, ErasureGround.PERSON, "")
-    certificate = desk.client.erase_subject(PERSON, ErasureGround.PERSON, "a letter")
+    certificate = desk.client.erase_subject(PERSON, ErasureGround.PERSON, "a letter", idempotency_key="letter 17")
+    again = desk.client.erase_subject(PERSON, ErasureGround.PERSON, "the same letter", idempotency_key="letter 17")
+    assert (again.erasure_id, again.records, again.event) == (certificate.erasure_id, 3, certificate.event)
+    with pytest.raises(FailedPrecondition, match="used for another request"):
+        desk.client.erase_subject(PERSON, ErasureGround.MISTAKE, "another", idempotency_key="letter 17")
+    with pytest.raises(NotFound):
+        desk.client.erase_subject(PERSON, ErasureGround.PERSON, "a letter")
     assert certificate.records == 3
     key = Verifier.parse(certificate.verifier_key)
     assert json.loads(certificate.entry)["event_sha256"] == sha256(certificate.event.encode()).hexdigest()
@@ -213,3 +269,29 @@ def test_the_servers_log_tells_calls_and_no_names(desk: Desk) -> None:
     assert "SearchRecords" in {line.get("method") for line in lines}
     assert PERSON not in desk.server.log.read_text()
     assert "a complaint" not in desk.server.log.read_text()
+
+
+def test_records_are_taken_away_and_verified_elsewhere(
+    desk: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One zip, whose manifest the log names; it verifies where only cryptography is installed, and quotes nobody."""
+    exported = desk.client.export("an inquiry", record_ids=[desk.explained, desk.decided])
+    (event,) = desk.client.events(kind=EventType.EXPORT)
+    assert (event.log_index, event.what["details"]["manifest_sha256"]) == (
+        exported.header.log_index,
+        exported.header.manifest_sha256,
+    )
+    with zipfile.ZipFile(io.BytesIO(exported.zip)) as archive:
+        archive.extractall(tmp_path / "evidence")
+    files = [path.read_bytes() for path in (tmp_path / "evidence").rglob("*") if path.is_file()]
+    assert sha256((tmp_path / "evidence" / "manifest.note").read_bytes()).hexdigest() == exported.header.manifest_sha256
+    assert not any(word in data for data in files for word in (b"Zarathustra", PERSON.encode(), DECISION.encode()))
+    key = (desk.directory / "log.vkey").read_text().strip()
+    assert main(["audit", "verify", str(tmp_path / "evidence"), "--key", key]) == 0
+    assert "2 records" in capsys.readouterr().out
+    asked = ["audit", "bundle", "--record", desk.other, "--reason", "a check", "--out", str(tmp_path / "one.zip")]
+    assert main([*asked, "--target", desk.server.target]) == 0
+    assert "1 record under the checkpoint" in capsys.readouterr().out
+    assert zipfile.is_zipfile(tmp_path / "one.zip")
+    with pytest.raises(InvalidArgument, match="reason"):
+        desk.client.export("")

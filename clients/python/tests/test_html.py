@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 import canned
 from hostile import TEXTS, explanations
 from rollcall_client._v1 import explanation_pb2
-from rollcall_client.html import render_page
+from rollcall_client.html import render_article, render_page, style_sheet
 
 if TYPE_CHECKING:
     from rollcall_client import Explanation
@@ -25,13 +25,13 @@ _NAMES = re.compile(r"[a-z0-9-]+")
 OWN_TAGS = set(
     _NAMES.findall("""
     html head meta title style body header p h1 h2 h3 h4 h5 bdi main article section span table thead tbody tr th td b i
-    figure figcaption mark details summary div small dl dt dd del script nav a ul li noscript img
+    figure figcaption mark details summary div small dl dt dd del script nav a ul li noscript svg rect line img
     """)
 )
 OWN_ATTRIBUTES = set(
     _NAMES.findall("""
-    lang charset name content http-equiv class data-flag data-outcome id style title dir scope aria-hidden aria-live
-    aria-label href type src alt
+    lang charset name content http-equiv class data-flag data-outcome id title dir scope aria-hidden aria-live
+    aria-label href type x x1 x2 y1 y2 width src alt
     """)
 )
 
@@ -160,13 +160,34 @@ def test_several_answers_have_an_overview() -> None:
 
 
 def test_the_page_needs_no_network_and_runs_only_its_own_script() -> None:
-    """The policy allows the script by its hash, and nothing is loaded from anywhere."""
+    """The policy allows script and styles by their hashes, and nothing is loaded from anywhere."""
     page = render_page(canned.explanation())
-    script = Page(page).scripts[-1]
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    assert f"script-src 'sha256-{digest}'" in page
+    (style,) = re.findall(r"<style>(.*?)</style>", page, flags=re.DOTALL)
+    for name, content in {"script": Page(page).scripts[-1], "style": style}.items():
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{name}-src 'sha256-{digest}'" in page
     assert "default-src 'none'" in page
-    assert not re.search(r"https?:|url\(|@import|src=", page)
+    named = page.replace("http://www.w3.org/2000/svg", "")  # what SVG is called, not where it is
+    assert not re.search(r"https?:|url\(|@import|src=", named)
+
+
+def test_an_article_needs_no_leave_of_any_policy() -> None:
+    """It is one element without scripts, styles and links, also where the answer carries attention."""
+    article = Page(render_article(canned.explanation(canned.recommended_instead()), title="Record 7"))
+    assert article.tags[0] == "article"
+    assert article.tags.count("article") == 1
+    assert not {"script", "style", "a"} & set(article.tags)
+    assert "Record 7" in article.text
+    assert ".badge" in style_sheet()
+
+
+def test_the_stronger_a_words_weight_the_stronger_its_colour() -> None:
+    """The heaviest word has the strongest of the shades that the style sheet has."""
+    page = render_page(canned.explanation())
+    shades = [int(shade) for shade in re.findall(r'<mark class="heat-(\d+)"', page)][: len(canned.WORDS)]
+    shown = canned.explanation().shown.scores
+    assert shades == [round(20 * score / max(shown)) for score in shown]
+    assert all(f".heat-{shade} {{" in style_sheet() for shade in range(1, 21))
 
 
 def test_the_same_answer_makes_the_same_page() -> None:

@@ -100,7 +100,7 @@ def test_the_page_shows_the_image_under_a_faithful_map() -> None:
 def test_the_page_draws_nothing_over_the_image_under_another_map() -> None:
     """The image stands there as it was sent, captioned; without the file the page says that it is absent."""
     page = render_page(canned.explanation(canned.of_image(UNFAITHFUL)))
-    assert page.count('class="overlay"') == 1  # the blocks that change the decision were measured
+    assert page.count('class="alone"') == 1  # the blocks that change the decision were measured
     assert "The picture itself is not part of the answer." in page
     assert 'alt="The image under this map"' not in page
 

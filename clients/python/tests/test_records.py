@@ -19,6 +19,17 @@ def test_every_call_is_here() -> None:
     assert len(calls.METHODS) == len(SERVICE.methods)
 
 
+def test_an_export_is_whole_or_none() -> None:
+    """Chunks make the zip that the header announces; with one too few, or no header, there is no export."""
+    header = answers.export_part(wire.ExportRecordsResponse(header=wire.ExportHeader(records=2, size_bytes=5)))
+    first, second = (answers.export_part(wire.ExportRecordsResponse(chunk=data)) for data in (b"abc", b"de"))
+    whole = answers.export(iter([header, first, second]))
+    assert (whole.header.records, whole.zip) == (2, b"abcde")
+    for parts in ([header, first], [first, second], []):
+        with pytest.raises(ValueError, match="not whole"):
+            answers.export(iter(parts))
+
+
 def test_what_is_absent_is_none() -> None:
     """No access, no index and no rationale are None, not 0 and not empty."""
     assert answers.record(wire.GetRecordResponse()).access_log_index is None

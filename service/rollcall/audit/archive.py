@@ -6,22 +6,24 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, func, select, true
 from sqlalchemy.exc import SQLAlchemyError
 
 from rollcall.audit import queries
 from rollcall.audit.canonical import ID_RANDOM_BYTES, new_id, timestamp
 from rollcall.audit.database import scrub, snapshot
-from rollcall.audit.events import Event, EventKind, seal_note
+from rollcall.audit.events import Event, EventKind, Once, seal_note
 from rollcall.audit.notes import Verifier
-from rollcall.audit.schema import DATA_KEY, SUBJECT_KEY
+from rollcall.audit.redacting import NONE_OF_ITS_OWN, Recognisers
+from rollcall.audit.schema import DATA_KEY, RECORD, SUBJECT_KEY
 from rollcall.audit.sealing import KeyEncryptionKey
 from rollcall.audit.store import Acting, LogMoved, Store
 from rollcall.audit.subjects import SubjectKeys
-from rollcall.domain.errors import LogUnavailable, RecordNotFound
+from rollcall.audit.triggers import ReviewRules
+from rollcall.domain.errors import Blocked, LogUnavailable, NotPermitted, RecordNotFound
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,6 +37,16 @@ class Archive:
     """Days for which sealed parts are kept, by model and type of record; for ever where there is none."""
     four_eyes: bool = True
     """Whether it takes somebody else to approve what somebody has decided."""
+    rules: ReviewRules = field(default_factory=ReviewRules)
+    """What opens reviews, and which of them get a second opinion."""
+    review_days: int = 30
+    """For how long a review may be open."""
+    recognisers: Recognisers = NONE_OF_ITS_OWN
+    """What is masked in texts."""
+    unmasked: bool = True
+    """Whether texts may be shown as they are, too."""
+    sees: frozenset[str] | None = None
+    """Tenants whose records are here for whoever asks; None for all."""
     published: Callable[[queries.Signed], None] = lambda _: None
     """Hears of a checkpoint that is signed out of turn."""
     now: Callable[[], float] = time.time
@@ -51,9 +63,14 @@ class Archive:
             yield connection
 
     @contextmanager
-    def acting(self) -> Iterator[Acting]:
-        """Do something and log it, in one transaction."""
-        with _answering(), self.store.acting() as acting:
+    def acting(self, once: Once | None = None) -> Iterator[Acting]:
+        """Do something and log it, in one transaction; `once`: unless `Acting.before` says that it was done before.
+
+        Raises Blocked where that was another request.
+        """
+        with _answering(), self.store.acting(once) as acting:
+            if once and acting.before and acting.before.body["request"] != once.request:
+                raise Blocked("idempotency_key", "this key was used for another request")
             yield acting
 
     def sign(self) -> queries.Signed:
@@ -73,12 +90,39 @@ class Archive:
         with _answering():
             scrub(self.store.opened)
 
+    def seen_by(self, sees: frozenset[str] | None) -> Archive:
+        """Give the same for somebody who sees the records of these tenants only: others are not there for them."""
+        return replace(self, sees=sees)
+
+    def seen(self) -> ColumnElement[bool]:
+        """Whether a record is here for whoever asks."""
+        return true() if self.sees is None else func.coalesce(RECORD.c.tenant, "").in_(self.sees)
+
+    def told(self, record_id: ColumnElement[str]) -> ColumnElement[bool]:
+        """Whether what is about a record is here for whoever asks: what is about none is so for those who see all."""
+        return true() if self.sees is None else record_id.in_(select(RECORD.c.record_id).where(self.seen()))
+
+    def check_sees_all(self) -> None:
+        """Raise NotPermitted for whoever does not see all tenants."""
+        if self.sees is not None:
+            message = "this call is about the records of all tenants"
+            raise NotPermitted(message)
+
+    def tenants(self, connection: Connection) -> list[str]:
+        """Tenants of whom there are records here for whoever asks."""
+        rows = connection.execute(select(func.coalesce(RECORD.c.tenant, "")).where(self.seen()).distinct())
+        return sorted(str(tenant) for (tenant,) in rows)
+
     def find(self, connection: Connection, name: str) -> str:
         """Id of the record that has this id, or is about the explanation with this id; raises RecordNotFound."""
-        record_id = queries.find(connection, name)
-        if record_id is None:
+        found = connection.execute(
+            select(RECORD.c.record_id).where(
+                (RECORD.c.record_id == name) | (RECORD.c.explanation_id == name), self.seen()
+            )
+        ).scalar()
+        if found is None:
             raise RecordNotFound
-        return record_id
+        return str(found)
 
     def key_of(self, connection: Connection, record_id: str | None) -> KeyEncryptionKey:
         """Return the key that wraps what belongs to a record: its subject's if there is one left, or the operator's."""

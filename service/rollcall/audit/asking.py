@@ -23,19 +23,21 @@ REASON = "kept, sealed, with who you are"
 GROUNDS = ("person", "obligation", "mistake")
 STATES = ("open", "assigned", "decided", "closed")
 DISPOSITIONS = ("upheld", "overturned", "explanation-unreliable", "model-defect", "data-defect", "no-action")
-STEPS = ("open", "assign", "comment", "decide", "approve", "return", "reopen")
-EVENTS = ("access", "erasure", "hold", "release", "replay", "review")
+STEPS = ("open", "assign", "comment", "decide", "second", "approve", "return", "reopen")
+EVENTS = ("access", "erasure", "hold", "release", "replay", "review", "export")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """One command; `question` returns what the server told, `lines` how it reads."""
+    """One command; `question` returns what the server told, `lines` says how it reads."""
 
     name: str
     help: str
     options: Callable[[argparse.ArgumentParser], None]
     question: Callable[[AuditClient, argparse.Namespace], Any]
     lines: Callable[[Any], Iterator[str]]
+    each: bool = False
+    """The question returns an iterator, and `lines` reads one of what it brings, as soon as it comes."""
 
 
 # --- search, read, events --------------------------------------------------------------------------------------------
@@ -54,6 +56,7 @@ def _read_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("record", metavar="ID", help="id of a record, or of an explanation")
     parser.add_argument("--part", action="append", default=[], metavar="KIND", help="open this sealed part: input, ...")
     parser.add_argument("--reason", default="", help=f"why it is opened; {REASON}")
+    parser.add_argument("--masked", action="store_true", help="hide what identifies people in texts")
 
 
 def _events_options(parser: argparse.ArgumentParser) -> None:
@@ -66,6 +69,35 @@ def _events(client: AuditClient, options: argparse.Namespace) -> Any:
 
     kind = EventType[options.type.upper()] if options.type else EventType.UNSPECIFIED
     return client.events(record_id=options.record, kind=kind)
+
+
+def _stream_options(parser: argparse.ArgumentParser) -> None:
+    text = "index of the first entry; the one behind the last that was kept, to go on"
+    parser.add_argument("--from", type=int, default=0, dest="first", metavar="INDEX", help=text)
+    parser.add_argument("--follow", action="store_true", help="wait for further ones, until the server stops")
+
+
+# --- bundle ----------------------------------------------------------------------------------------------------------
+
+
+def _bundle_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("filter", nargs="?", default="", help="records that this asks for; all if nothing is named")
+    parser.add_argument("--record", action="append", default=[], metavar="ID", help="this record; may be repeated")
+    parser.add_argument("--reason", required=True, help=f"why; {REASON}")
+    parser.add_argument("--texts", action="store_true", help="show the words of inputs in pages, masked")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.zip", help="where the zip goes")
+
+
+def _bundle(client: AuditClient, options: argparse.Namespace) -> Any:
+    exported = client.export(
+        options.reason,
+        record_ids=options.record,
+        text=options.filter,
+        texts=options.texts,
+        timeout=options.timeout,
+    )
+    options.out.write_bytes(exported.zip)
+    return exported.header
 
 
 # --- replay ----------------------------------------------------------------------------------------------------------
@@ -85,6 +117,9 @@ def _erase_options(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--record", metavar="ID", help="one record")
     what.add_argument("--subject", metavar="REF", help="every record about a person, by what callers call them")
+    parser.add_argument(
+        "--tenant", help="with --subject, whose: where several tenants have records about such a person"
+    )
     parser.add_argument("--ground", choices=GROUNDS, required=True, help="why, in one word")
     parser.add_argument("--reason", required=True, help=f"why, in your words; {REASON}")
     parser.add_argument("--out", type=Path, metavar="FILE", help="where the certificate goes")
@@ -97,7 +132,7 @@ def _erase(client: AuditClient, options: argparse.Namespace) -> Any:
     if options.record:
         certificate = client.erase_record(options.record, ground, options.reason)
     else:
-        certificate = client.erase_subject(options.subject, ground, options.reason)
+        certificate = client.erase_subject(options.subject, ground, options.reason, tenant=options.tenant)
     if options.out is not None:
         options.out.write_text(telling.written(certificate) + "\n", encoding="utf-8")
     return certificate
@@ -123,13 +158,14 @@ def _retention_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _review_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("step", choices=("list", "show", *STEPS), help="what to do")
+    parser.add_argument("step", choices=("list", "statistics", "show", *STEPS), help="what to do")
     parser.add_argument("record", nargs="?", metavar="ID", help="id of a record, or of an explanation")
     parser.add_argument("--reason", default="", help=f"why; {REASON}")
     parser.add_argument("--case", default="", metavar="NUMBER", help="open: the matter as others number it")
     parser.add_argument("--to", default="", metavar="NAME", help="assign: to whom; to you, if left out")
-    parser.add_argument("--disposition", choices=DISPOSITIONS, help="decide: what it comes to")
+    parser.add_argument("--disposition", choices=DISPOSITIONS, help="decide, second: what it comes to")
     parser.add_argument("--state", choices=STATES, help="list: those in this state only")
+    parser.add_argument("--overdue", action="store_true", help="list: those that should be closed by now only")
 
 
 def _review(client: AuditClient, options: argparse.Namespace) -> Any:
@@ -138,7 +174,9 @@ def _review(client: AuditClient, options: argparse.Namespace) -> Any:
     name, why = options.record, options.reason
     if options.step == "list":
         state = ReviewState[options.state.upper()] if options.state else ReviewState.UNSPECIFIED
-        return client.reviews(state)
+        return client.reviews(state, overdue_only=options.overdue)
+    if options.step == "statistics":
+        return client.review_statistics()
     if not name:
         message = f"review {options.step} needs the ID of a record"
         raise ValueError(message)
@@ -149,6 +187,7 @@ def _review(client: AuditClient, options: argparse.Namespace) -> Any:
         "assign": lambda: client.assign_review(name, options.to, why),
         "comment": lambda: client.comment_review(name, why),
         "decide": lambda: client.decide_review(name, decision, why),
+        "second": lambda: client.second_review(name, decision, why),
         "approve": lambda: client.approve_review(name, why),
         "return": lambda: client.return_review(name, why),
         "reopen": lambda: client.reopen_review(name, why),
@@ -168,10 +207,25 @@ ASKED = (
         name="read",
         help="read a record of a running server, sealed parts for a reason",
         options=_read_options,
-        question=lambda client, o: client.record(o.record, parts=o.part, reason=o.reason),
+        question=lambda client, o: client.record(o.record, parts=o.part, reason=o.reason, masked=o.masked),
         lines=telling.read,
     ),
     Asked(name="events", help="who did what", options=_events_options, question=_events, lines=telling.event),
+    Asked(
+        name="stream",
+        help="write entries of the log with what they name, a line of JSON each",
+        options=_stream_options,
+        question=lambda client, o: client.entries(o.first, follow=o.follow),
+        lines=telling.entry,
+        each=True,
+    ),
+    Asked(
+        name="bundle",
+        help="export records of a running server, as one zip with proofs, pages and the verifier",
+        options=_bundle_options,
+        question=_bundle,
+        lines=telling.bundle,
+    ),
     Asked(
         name="replay",
         help="work a record out again, and compare",

@@ -34,11 +34,14 @@ def audit_options(parser: argparse.ArgumentParser) -> argparse._SubParsersAction
     own.add_argument("record", metavar="ID", help="id of a record, or of an explanation")
     own.add_argument("--json", action="store_true", help="write the envelope as JSON")
     own.set_defaults(audit=_show)
-    text = "export records with their proofs and the verifier; nothing is decrypted"
+    text = "export records with their proofs, pages, a table and the verifier, signed; nothing is decrypted"
     own = commands.add_parser("export", help=text, description=text)
     own.add_argument("directory", type=Path, metavar="DIRECTORY", help="the log's directory")
     _database_option(own)
     own.add_argument("--out", type=Path, required=True, metavar="DIRECTORY", help="where to; must not exist yet")
+    own.add_argument(
+        "--signing-key", type=Path, metavar="FILE", help="as audit.signing_key of the settings, if that is set"
+    )
     own.add_argument(
         "--record", action="append", default=[], metavar="ID", help="a record or explanation; may be repeated"
     )
@@ -89,8 +92,8 @@ def _export(options: argparse.Namespace) -> int:
     from rollcall.audit import queries
     from rollcall.audit.database import database_of, reading
     from rollcall.audit.export import NothingSigned, export
-    from rollcall.audit.keys import VERIFIER
-    from rollcall.audit.notes import NoteError, Verifier
+    from rollcall.audit.keys import existing_signing_key
+    from rollcall.audit.notes import NoteError
 
     with reading(database_of(options.directory, options.database)) as connection:
         found = {name: queries.find(connection, name) for name in options.record}
@@ -100,11 +103,15 @@ def _export(options: argparse.Namespace) -> int:
             raise AuditError(message)
         wanted = [record_id for record_id in found.values() if record_id is not None]
         try:
-            key = Verifier.parse((options.directory / VERIFIER).read_text(encoding="utf-8"))
-            exported = export(connection, options.out, key, wanted)
+            signer = existing_signing_key(options.directory, options.signing_key)
+            if signer.name != queries.origin(connection):
+                message = f"the signing key is of {signer.name!r}, and the log is {queries.origin(connection)!r}"
+                raise AuditError(message)
+            bundle = export(connection, signer, wanted or None)
+            bundle.write(options.out)
         except (NothingSigned, NoteError, FileExistsError) as error:
             raise AuditError(str(error)) from error
-    print(f"{options.out}: {exported.records} records under the checkpoint over {exported.size} entries")
-    if exported.unsigned:
-        print(f"{exported.unsigned} records are not signed yet and were left out")
+    print(f"{options.out}: {bundle.records} records under the checkpoint over {bundle.size} entries")
+    if bundle.unsigned:
+        print(f"{bundle.unsigned} records are not signed yet and were left out")
     return DONE

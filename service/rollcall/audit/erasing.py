@@ -11,16 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from rollcall.audit import queries
 from rollcall.audit.archive import Archive
-from rollcall.audit.events import EventKind
+from rollcall.audit.events import EventKind, Once
 from rollcall.audit.holding import CHUNK, matters
 from rollcall.audit.references import ReferenceKind, index_digest
 from rollcall.audit.schema import DATA_KEY, EVENT, NOTE, PAYLOAD, REFERENCE, SUBJECT_KEY
 from rollcall.audit.sealing import index_key
-from rollcall.audit.store import Acting
+from rollcall.audit.store import Acting, Before
 from rollcall.domain.errors import Blocked, RecordNotFound
 
 
@@ -46,9 +46,13 @@ class Erased:
     log_index: int
 
 
-def erase_record(archive: Archive, name: str, ground: Ground, reason: str, actor: str) -> Erased:
+def erase_record(
+    archive: Archive, name: str, ground: Ground, reason: str, actor: str, once: Once | None = None
+) -> Erased:
     """Erase one record. Raises RecordNotFound, Blocked where it is held or erased already, LogUnavailable."""
-    with archive.acting() as acting:
+    with archive.acting(once) as acting:
+        if acting.before is not None:
+            return _erased_before(acting.connection, acting.before)
         record_id = archive.find(acting.connection, name)
         if not _left(acting, [record_id]):
             message = "the record is erased already"
@@ -58,14 +62,38 @@ def erase_record(archive: Archive, name: str, ground: Ground, reason: str, actor
     return erased
 
 
-def erase_subject(archive: Archive, subject_ref: str, ground: Ground, reason: str, actor: str) -> Erased:
+def erase_subject(
+    archive: Archive,
+    subject_ref: str,
+    ground: Ground,
+    reason: str,
+    actor: str,
+    once: Once | None = None,
+    tenant: str | None = None,
+) -> Erased:
     """Erase every record about a person, and the person's keys. All of them, or none.
 
+    The same name is another person's with another `tenant`: which one must be said where there are several.
+    What was done `once` is about this person if nothing is left about them: nothing else says whom it was about.
     Raises RecordNotFound where nothing is left about this person, Blocked where a record is held, LogUnavailable.
     """
-    digest = index_digest(index_key(archive.operator), ReferenceKind.SUBJECT, subject_ref)
-    with archive.acting() as acting:
-        record_ids = queries.named(acting.connection, ReferenceKind.SUBJECT, digest)
+    key = index_key(archive.operator)
+    with archive.acting(once) as acting:
+        found = {
+            each: queries.named(
+                acting.connection, ReferenceKind.SUBJECT, index_digest(key, ReferenceKind.SUBJECT, subject_ref, each)
+            )
+            for each in archive.tenants(acting.connection)
+            if tenant is None or each == tenant
+        }
+        about = {each: ids for each, ids in found.items() if ids}
+        if len(about) > 1:
+            raise Blocked("tenant", f"several tenants have records about this subject: {', '.join(about)[:200]}")
+        record_ids = next(iter(about.values()), [])
+        if acting.before is not None:
+            if record_ids:
+                raise Blocked("idempotency_key", "this key was used before, and there are records about this subject")
+            return _erased_before(acting.connection, acting.before)
         if not record_ids:
             message = "the log has no record about this subject that is not erased"
             raise RecordNotFound(message)
@@ -118,6 +146,17 @@ def destroy(
             )
         )
     return Erased(erasure_id=erasure_id, records=tuple(record_ids), log_index=index)
+
+
+def _erased_before(connection: Connection, before: Before) -> Erased:
+    erasure_id = before.body["about"]
+    rows = connection.execute(
+        select(EVENT.c.record_id)
+        .where(EVENT.c.about == erasure_id, EVENT.c.record_id.is_not(None))
+        .order_by(EVENT.c.leaf_index)
+    )
+    ids = tuple(str(record_id) for (record_id,) in rows)
+    return Erased(erasure_id=erasure_id, records=ids, log_index=before.leaf_index)
 
 
 def _left(acting: Acting, record_ids: Sequence[str]) -> bool:

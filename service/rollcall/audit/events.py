@@ -18,6 +18,8 @@ from rollcall.audit.sealing import KEY_BYTES, KeyEncryptionKey, Sealed, seal, un
 
 SCHEMA = "rollcall-event-1"
 NOTE = "note"
+SERVER = "\u00a7 server"
+"""What the log calls the server where it does something by its settings. Names of callers are ASCII."""
 
 
 class EventKind(Enum):
@@ -35,6 +37,8 @@ class EventKind(Enum):
     """A record was worked out again and compared."""
     REVIEW = "review"
     """Somebody looked into a record."""
+    EXPORT = "export"
+    """Records were taken away, with their proofs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +48,17 @@ class Note:
     key_id: str
     wrapped: bytes = field(repr=False)
     sealed: Sealed = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Once:
+    """That something is done once: what stands for the caller's idempotency key, and for the request, 64 digits each.
+
+    Both are HMACs under a key of the operator's; the request's is over what the event tells in the clear anyway.
+    """
+
+    key: str
+    request: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +74,7 @@ class Event:
     code: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
     note: Note | None = None
+    once: Once | None = None
 
     def body(self) -> bytes:
         """Write it as canonical bytes, which the entry names the digest of."""
@@ -81,6 +97,7 @@ class Event:
                     "wrapped_key_sha256": sha256(note.wrapped),
                     "sealed_sha256": note.sealed.digest,
                 },
+                **({} if self.once is None else {"idempotency": self.once.key, "request": self.once.request}),
             }
         )
 

@@ -43,6 +43,7 @@ FIELDS: dict[str, FieldKind] = {
     "explanation": FieldKind.TEXT,
     "type": FieldKind.WORD,
     "time": FieldKind.TIME,
+    "tenant": FieldKind.TEXT,
     "model": FieldKind.TEXT,
     "digest": FieldKind.TEXT,
     "policy": FieldKind.TEXT,

@@ -5,18 +5,17 @@ There is no table of holds: a matter holds a record if the log says so last.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, case, func, select
 
 from rollcall.audit.archive import Archive
-from rollcall.audit.events import EventKind
-from rollcall.audit.filtering import parse_filter
-from rollcall.audit.schema import EVENT, RECORD
-from rollcall.audit.sealing import index_key
-from rollcall.audit.searching import condition
-from rollcall.domain.errors import InvalidInput, RecordNotFound
+from rollcall.audit.events import EventKind, Once
+from rollcall.audit.schema import EVENT
+from rollcall.audit.searching import matching
+from rollcall.audit.store import Before
+from rollcall.domain.errors import InvalidInput
 
 MOST = 10_000
 """Records that one call may hold or release."""
@@ -49,51 +48,82 @@ def matters(connection: Connection, record_ids: Iterable[str]) -> dict[str, list
     return found
 
 
-def place(archive: Archive, matter: str, names: Sequence[str], text: str, reason: str, actor: str) -> Held:
+def place(
+    archive: Archive, matter: str, names: Sequence[str], text: str, reason: str, actor: str, once: Once | None = None
+) -> Held:
     """Hold records: those named, or those that a filter asks for now. Those that the matter holds already stay so.
 
     Raises RecordNotFound, InvalidInput, LogUnavailable.
     """
-    return _change(archive, EventKind.HOLD, matter, names, text, reason, actor)
+
+    def wanted(connection: Connection) -> list[str]:
+        return [archive.find(connection, name) for name in names] or _asked_for(archive, connection, text)
+
+    return _change(archive, EventKind.HOLD, matter, wanted, reason, actor, once)
 
 
-def release(archive: Archive, matter: str, names: Sequence[str], reason: str, actor: str) -> Held:
+def release(
+    archive: Archive, matter: str, names: Sequence[str], reason: str, actor: str, once: Once | None = None
+) -> Held:
     """End a matter's hold of records, of all that it holds if none is named. Raises RecordNotFound, LogUnavailable."""
-    return _change(archive, EventKind.RELEASE, matter, names, "", reason, actor)
+
+    def wanted(connection: Connection) -> list[str]:
+        return [archive.find(connection, name) for name in names] or _about(archive, connection, matter)
+
+    return _change(archive, EventKind.RELEASE, matter, wanted, reason, actor, once)
 
 
 def _change(
-    archive: Archive, kind: EventKind, matter: str, names: Sequence[str], text: str, reason: str, actor: str
+    archive: Archive,
+    kind: EventKind,
+    matter: str,
+    wanted: Callable[[Connection], list[str]],
+    reason: str,
+    actor: str,
+    once: Once | None,
 ) -> Held:
-    with archive.acting() as acting:
+    with archive.acting(once) as acting:
         connection = acting.connection
-        if names:
-            wanted = [archive.find(connection, name) for name in names]
-        elif kind is EventKind.HOLD:
-            wanted = _asked_for(archive, connection, text)
-        else:
-            rows = connection.execute(select(EVENT.c.record_id).where(EVENT.c.about == matter).distinct())
-            wanted = [str(record_id) for (record_id,) in rows if record_id is not None]
-        held = matters(connection, wanted)
+        if acting.before is not None:
+            return _changed_before(connection, acting.before)
+        ids = wanted(connection)
+        held = matters(connection, ids)
         changed = [
             record_id
-            for record_id in dict.fromkeys(wanted)
+            for record_id in dict.fromkeys(ids)
             if (matter in held.get(record_id, ())) is (kind is EventKind.RELEASE)
         ]
-        index = None
+        index, details = None, {"records": len(changed)}
         for record_id in changed:
-            index = acting.log(archive.event(connection, kind, actor, record_id=record_id, about=matter, note=reason))
+            event = archive.event(
+                connection, kind, actor, record_id=record_id, about=matter, details=details, note=reason
+            )
+            index = acting.log(event)
     return Held(records=tuple(changed), log_index=index)
+
+
+def _changed_before(connection: Connection, before: Before) -> Held:
+    """Give what a call came to whose first entry is known: an entry for each record, one behind the other."""
+    last = before.leaf_index + before.body["details"]["records"] - 1
+    rows = connection.execute(
+        select(EVENT.c.record_id)
+        .where(EVENT.c.leaf_index.between(before.leaf_index, last))
+        .order_by(EVENT.c.leaf_index)
+    )
+    return Held(records=tuple(str(record_id) for (record_id,) in rows), log_index=last)
+
+
+def _about(archive: Archive, connection: Connection, matter: str) -> list[str]:
+    kinds = (EventKind.HOLD.value, EventKind.RELEASE.value)
+    rows = connection.execute(
+        select(EVENT.c.record_id)
+        .where(EVENT.c.about == matter, EVENT.c.type.in_(kinds), archive.told(EVENT.c.record_id))
+        .distinct()
+    )
+    return [str(record_id) for (record_id,) in rows if record_id is not None]
 
 
 def _asked_for(archive: Archive, connection: Connection, text: str) -> list[str]:
     if not text:
         raise InvalidInput.of("filter", "required where no records are named")
-    wanted = condition(parse_filter(text), index_key(archive.operator))
-    rows = connection.execute(select(RECORD.c.record_id).where(wanted).limit(MOST + 1)).all()
-    if len(rows) > MOST:
-        raise InvalidInput.of("filter", f"must ask for at most {MOST} records at once")
-    if not rows:
-        message = "the filter asks for no record"
-        raise RecordNotFound(message)
-    return [str(record_id) for (record_id,) in rows]
+    return matching(archive, connection, text, MOST)

@@ -24,12 +24,14 @@ from rollcall.audit.keys import encryption_key, signing_key
 from rollcall.audit.notes import NoteError
 from rollcall.audit.queries import Signed
 from rollcall.audit.recorder import Recorder, Rule
+from rollcall.audit.redacting import NONE_OF_ITS_OWN, Recognisers
 from rollcall.audit.retaining import days_of
-from rollcall.audit.sealing import SealError
+from rollcall.audit.sealing import SealError, index_key
 from rollcall.audit.sequencer import AuditTelemetry, Sequencer
 from rollcall.audit.spool import Spool
 from rollcall.audit.store import Store, WrongLog
 from rollcall.audit.subjects import SubjectKeys
+from rollcall.audit.triggers import ReviewRules, opening
 from rollcall.settings import AuditSettings, ModelSpec
 from rollcall.telemetry import logs
 
@@ -90,9 +92,15 @@ class Journal:
         try:
             signer = signing_key(self.directory, settings.signing_key, settings.origin)
             key = encryption_key(self.directory, settings.encryption_key)
-            store = Store(database=database_of(self.directory, settings.database), signer=signer)
+            rules = _rules(settings, index_key(key))
+            store = Store(
+                database=database_of(self.directory, settings.database),
+                signer=signer,
+                follow=lambda body: opening(body, rules, self.now()),
+            )
             self._closing.callback(store.close)
             store.open(self.now())
+            recognisers = _recognisers(settings.patterns)
             copies = Copies(directory=settings.checkpoint_directory or self.directory / CHECKPOINTS)
             last = copies.last()
             if last is not None:
@@ -116,6 +124,10 @@ class Journal:
             verifier=signer.verifier,
             retention=self.retention,
             four_eyes=settings.four_eyes,
+            rules=rules,
+            recognisers=recognisers,
+            unmasked=settings.unmasked,
+            review_days=settings.review_days,
             published=lambda signed: _publish(signed, copies),
             now=self.now,
         )
@@ -141,6 +153,28 @@ class Journal:
             _log, level, "audit_log_opened", key=signer.verifier.line(), encryption_key=key.id, torn_segments=spool.torn
         )
         return recorder
+
+
+def _rules(settings: AuditSettings, key: bytes) -> ReviewRules:
+    return ReviewRules(
+        unfaithful=settings.review_unfaithful,
+        mismatch=settings.review_mismatch,
+        margin=settings.review_margin,
+        share=settings.review_share,
+        second_share=settings.review_second_share,
+        key=key,
+    )
+
+
+def _recognisers(patterns: Path | None) -> Recognisers:
+    """Read the operator's own patterns. Raises OSError, LogUnusable."""
+    if patterns is None:
+        return NONE_OF_ITS_OWN
+    try:
+        return Recognisers.parse(patterns.read_text(encoding="utf-8"))
+    except ValueError as error:
+        message = f"audit.patterns: {patterns}: {error}"
+        raise LogUnusable(message) from error
 
 
 def _publish(signed: Signed, copies: Copies) -> None:

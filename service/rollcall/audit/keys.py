@@ -27,6 +27,11 @@ def signing_key(directory: Path, given: Path | None, origin: str) -> Signer:
     return signer
 
 
+def existing_signing_key(directory: Path, given: Path | None) -> Signer:
+    """Read the signing key of a log that is there. Raises OSError, NoteError."""
+    return Signer.parse((given or directory / SIGNING).read_text(encoding="utf-8"))
+
+
 def encryption_key(directory: Path, given: Path | None) -> KeyEncryptionKey:
     """Read the key-encryption key, or make one in `directory`. Raises OSError, SealError."""
     return KeyEncryptionKey.parse(

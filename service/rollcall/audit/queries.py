@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, select
 
 from rollcall.audit import tiles
+from rollcall.audit.canonical import sha256
 from rollcall.audit.merkle import Node, inclusion_proof
 from rollcall.audit.notes import Proof
 from rollcall.audit.references import ReferenceKind
@@ -25,6 +26,11 @@ class Kept:
     envelope: bytes = field(repr=False)
     wrapped_key: bytes | None = field(repr=False)
     payloads: tuple[Sealed, ...] = field(repr=False)
+
+    @property
+    def envelope_sha256(self) -> str:
+        """What the entry names: 64 hexadecimal digits."""
+        return sha256(self.envelope)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

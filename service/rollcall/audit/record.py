@@ -71,20 +71,24 @@ def envelope(told: Told, where: Circumstances, integrity: Mapping[str, Any]) -> 
     return _explained(told, where, integrity) if isinstance(told, Explained) else _decided(told, where, integrity)
 
 
-def _head(kind: str, where: Circumstances) -> dict[str, Any]:
+def _head(kind: str, where: Circumstances, tenant: str) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "type": kind,
         "record_id": where.record_id,
         "created_at": timestamp(where.created_at),
         "server": {"instance": where.instance, "sequence": where.sequence, "software": dict(where.software)},
-        "governance": {"mode": where.mode.value, "durability": where.durability.value},
+        "governance": {
+            "mode": where.mode.value,
+            "durability": where.durability.value,
+            **({"tenant": tenant} if tenant else {}),
+        },
     }
 
 
 def _decided(told: Decided, where: Circumstances, integrity: Mapping[str, Any]) -> dict[str, Any]:
     answer = told.predicted
-    return _head(DECISION, where) | {
+    return _head(DECISION, where, told.request.caller.tenant) | {
         "verdict": None,
         "request": _question(told.request, told.card, mismatch=answer.reported_mismatch),
         "input": _input(told.request.input, answer, len(told.encoding.units), grouped=told.encoding.grouped),
@@ -101,7 +105,7 @@ def _decided(told: Decided, where: Circumstances, integrity: Mapping[str, Any]) 
 def _explained(told: Explained, where: Circumstances, integrity: Mapping[str, Any]) -> dict[str, Any]:
     answer = told.explanation
     verdict = answer.primary.verdict
-    return _head(EXPLANATION, where) | {
+    return _head(EXPLANATION, where, told.request.caller.tenant) | {
         "explanation_id": answer.explanation_id,
         **({"retrospective_of": told.request.retrospective_of} if told.request.retrospective_of else {}),
         "verdict": {

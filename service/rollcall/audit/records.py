@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from rollcall.audit import queries
 from rollcall.audit.archive import Archive
 from rollcall.audit.events import EventKind
+from rollcall.audit.masking import Masked, Redaction, masked
 from rollcall.audit.merkle import consistency_proof
 from rollcall.audit.parts import SALT
 from rollcall.audit.queries import Kept, Signed
-from rollcall.audit.schema import EVENT
+from rollcall.audit.schema import EVENT, LEAF
 from rollcall.audit.sealing import SealError, unseal
 from rollcall.audit.searching import Summary, summary
-from rollcall.domain.errors import Blocked, InvalidInput
+from rollcall.domain.errors import Blocked, InvalidInput, RecordNotFound
 
 MAX_EVENTS = 1_000
 
@@ -37,29 +38,37 @@ class Read:
     summary: Summary
     events: tuple[Happened, ...]
     parts: dict[str, bytes] = field(repr=False)
+    redactions: tuple[Redaction, ...]
     access: int | None
 
 
-def read_record(archive: Archive, name: str, wanted: Sequence[str], reason: str, actor: str) -> Read:
+def read_record(
+    archive: Archive, name: str, wanted: Sequence[str], reason: str, actor: str, *, hide: bool = False
+) -> Read:
     """Read a record by its id or its explanation's. Parts that are `wanted` need a reason, and their reading is logged.
 
-    Raises RecordNotFound, InvalidInput, Blocked where the record is erased or has no such part, LogUnavailable.
+    `hide`: their texts are masked. Raises RecordNotFound, InvalidInput, Blocked where the record is erased, has no such
+    part, or one cannot be shown like this, LogUnavailable.
     """
     if wanted and not reason:
         raise InvalidInput.of("reason", "required to read sealed parts: it is logged with who read them")
     with archive.reading() as connection:
         record_id = archive.find(connection, name)
-    found: dict[str, bytes] = {}
+    if wanted and not hide and not archive.unmasked:
+        raise Blocked("masked", "here sealed parts are shown masked only: ask for them masked")
+    opened = Masked(parts={}, redactions=())
     access = None
     if wanted:
         with archive.acting() as acting:
             found = open_parts(archive, acting.connection, record_id, wanted)
+            opened = masked(found, archive.recognisers) if hide else Masked(parts=found, redactions=())
             access = acting.log(
                 archive.event(
                     acting.connection,
                     EventKind.ACCESS,
                     actor,
                     record_id=record_id,
+                    code="masked" if hide else "",
                     details={"parts": sorted(found)},
                     note=reason,
                 )
@@ -67,7 +76,14 @@ def read_record(archive: Archive, name: str, wanted: Sequence[str], reason: str,
     with archive.reading() as connection:
         kept = queries.kept(connection, record_id)
         events = happened(connection, record_id=record_id)
-    return Read(kept=kept, summary=summary(archive, record_id), events=events, parts=found, access=access)
+    return Read(
+        kept=kept,
+        summary=summary(archive, record_id),
+        events=events,
+        parts=opened.parts,
+        redactions=opened.redactions,
+        access=access,
+    )
 
 
 def open_parts(archive: Archive, connection: Connection, record_id: str, wanted: Sequence[str]) -> dict[str, bytes]:
@@ -92,15 +108,18 @@ def open_parts(archive: Archive, connection: Connection, record_id: str, wanted:
 def happened(
     connection: Connection,
     *,
+    told: ColumnElement[bool] | None = None,
     record_id: str | None = None,
     kind: EventKind | None = None,
     before: int | None = None,
     most: int = MAX_EVENTS,
 ) -> tuple[Happened, ...]:
-    """Give events, newest first: of a record, of a kind, before an index."""
+    """Give events, newest first: those that are `told`, of a record, of a kind, before an index."""
     rows = select(EVENT.c.leaf_index, EVENT.c.body).order_by(EVENT.c.leaf_index.desc()).limit(most)
     if record_id is not None:
         rows = rows.where(EVENT.c.record_id == record_id)
+    if told is not None:
+        rows = rows.where(told)
     if kind is not None:
         rows = rows.where(EVENT.c.type == kind.value)
     if before is not None:
@@ -115,7 +134,16 @@ def prove(archive: Archive, index: int) -> tuple[bytes, str]:
         if signed is None or index >= signed.size:
             message = "the entry is not under a checkpoint yet; try again in a few seconds"
             raise Blocked("checkpoint", message)
+        if archive.sees is not None and not _told(archive, connection, index):
+            raise RecordNotFound
         return queries.entry(connection, index), queries.proof(connection, index, signed).text()
+
+
+def _told(archive: Archive, connection: Connection, index: int) -> bool:
+    """Whether an entry is about a record that is here for whoever asks."""
+    found = select(LEAF.c.leaf_index).outerjoin(EVENT, EVENT.c.leaf_index == LEAF.c.leaf_index)
+    record_id = func.coalesce(LEAF.c.record_id, EVENT.c.record_id)
+    return connection.execute(found.where(LEAF.c.leaf_index == index, archive.told(record_id))).first() is not None
 
 
 def index_of(archive: Archive, name: str) -> int:

@@ -39,16 +39,21 @@ class Reference:
         return reference_commitment(self.kind.value, self.nonce, self.digest)
 
 
-def index_digest(index_key: bytes, kind: ReferenceKind, name: str) -> bytes:
-    """What the index holds of a name: 32 bytes."""
-    return hmac.digest(index_key, kind.value.encode() + b"\x00" + name.encode(errors="surrogatepass"), "sha256")
+def index_digest(index_key: bytes, kind: ReferenceKind, name: str, tenant: str = "") -> bytes:
+    """What the index holds of a name that a tenant gives: 32 bytes. Of another tenant the same name is another one."""
+    whose = f"{tenant}\x00\x00".encode() if tenant else b""
+    return hmac.digest(index_key, kind.value.encode() + b"\x00" + whose + name.encode(errors="surrogatepass"), "sha256")
 
 
 def references(index_key: bytes, request: PredictRequest) -> tuple[Reference, ...]:
     """Make the rows of the index for what a request names, each with a nonce of its own."""
     named = {ReferenceKind.DECISION: request.decision_ref, ReferenceKind.SUBJECT: request.subject_ref}
     return tuple(
-        Reference(kind=kind, digest=index_digest(index_key, kind, name), nonce=secrets.token_bytes(NONCE_BYTES))
+        Reference(
+            kind=kind,
+            digest=index_digest(index_key, kind, name, request.caller.tenant),
+            nonce=secrets.token_bytes(NONCE_BYTES),
+        )
         for kind, name in named.items()
         if name
     )

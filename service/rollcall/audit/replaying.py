@@ -23,6 +23,7 @@ from rollcall.audit.records import open_parts
 from rollcall.audit.sealing import commitment
 from rollcall.domain.errors import Blocked, InvalidInput
 from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
+from rollcall.domain.identity import Identity
 from rollcall.domain.inputs import ModelInput, Target, Threshold
 from rollcall.domain.maps import HeadFusion, MapKind, MapOptions
 from rollcall.domain.model import ModelCard
@@ -49,6 +50,8 @@ class Replayer:
     explain: Callable[[ExplainRequest], Awaitable[Explanation]]
     policies: Mapping[str, str]
     software: Mapping[str, str]
+    told: Callable[[str], None] = lambda _: None
+    """Hears what each replay came to."""
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
     async def replay(self, name: str, given: ModelInput | None, reason: str, actor: str) -> Replayed:
@@ -69,6 +72,7 @@ class Replayer:
                 around = surroundings(body, card, self.software)
                 compared = compare({name: body[name] for name in now}, now, around)
             index = await asyncio.to_thread(self._log, record_id, compared, reason, actor)
+        self.told(compared.outcome.value)
         return Replayed(compared=compared, log_index=index)
 
     async def explain_decision(
@@ -89,6 +93,10 @@ class Replayer:
         if found is None:
             message = "the record does not hold the input, or is erased: give the input"
             raise Blocked("input", message)
+        if given is None and not self.archive.unmasked:
+            raise Blocked(
+                "masked", "here texts are shown masked only, and an explanation quotes its input: give the input"
+            )
         await asyncio.to_thread(self._log_access, record_id, reason, actor)
         return await self.explain(
             ExplainRequest(
@@ -99,6 +107,7 @@ class Replayer:
                 reported_score=_number(body["request"]["reported"]["score"]),
                 check_level=level,
                 retrospective_of=record_id,
+                caller=Identity(name="", tenant=body["governance"].get("tenant", ""), roles=frozenset()),
             )
         )
 

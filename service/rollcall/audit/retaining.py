@@ -46,6 +46,7 @@ def days_of(model: str, own: int | None, explanation_days: int | None, decision_
 
 def plan(archive: Archive) -> list[Due]:
     """Say what is due, and change nothing. Raises LogUnavailable."""
+    archive.check_sees_all()
     rows = sorted(archive.retention.items())
     with archive.reading() as connection:
         return [_due(archive, connection, model, kind, days) for (model, kind), days in rows]
@@ -56,6 +57,7 @@ def apply(archive: Archive, reason: str, actor: str) -> list[Erased]:
 
     Raises LogUnavailable; what was erased by then is.
     """
+    archive.check_sees_all()
     done: list[Erased] = []
     for (model, kind), days in sorted(archive.retention.items()):
         while True:

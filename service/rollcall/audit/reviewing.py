@@ -1,20 +1,33 @@
 """Reviews: somebody looks into a record, decides, and somebody else agrees. Every step is an entry of the log.
 
-There is no table of reviews: a review is what its events say. What may follow what is TRANSITIONS, and nothing else is.
+There is no table of reviews: a review is what its events say (`reviews`). Where a second opinion is asked for, the
+first one is sealed in its note until the second is there, so that nobody who gives it has read the first.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from enum import Enum
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, exists, select
 
 from rollcall.audit.archive import Archive
-from rollcall.audit.events import EventKind, Note, open_note
+from rollcall.audit.canonical import timestamp
+from rollcall.audit.events import Event, EventKind, Note, Once, open_note
+from rollcall.audit.reviews import (
+    TRANSITIONS,
+    UNEXPLAINED,
+    Disposition,
+    Opinion,
+    Review,
+    ReviewAction,
+    ReviewState,
+    Step,
+    after,
+    possible,
+)
 from rollcall.audit.schema import EVENT, LEAF, NOTE, RECORD
 from rollcall.audit.sealing import Sealed, SealError
 from rollcall.audit.searching import review_state
@@ -22,94 +35,14 @@ from rollcall.domain.errors import Blocked, InvalidInput, RecordNotFound
 
 MOST_REVIEWS = 200
 """Of one list."""
-
-
-class ReviewState(Enum):
-    """How far a review is."""
-
-    OPEN = "open"
-    """Nobody has taken it."""
-    ASSIGNED = "assigned"
-    """Somebody works on it."""
-    DECIDED = "decided"
-    """Somebody has decided, and nobody has agreed yet."""
-    CLOSED = "closed"
-    """It is decided, and somebody else agrees."""
-
-
-class ReviewAction(Enum):
-    """What somebody does to a review."""
-
-    OPEN = "open"
-    ASSIGN = "assign"
-    COMMENT = "comment"
-    DECIDE = "decide"
-    APPROVE = "approve"
-    RETURN = "return"
-    """The second pair of eyes does not agree."""
-    REOPEN = "reopen"
-
-
-class Disposition(Enum):
-    """What a review came to."""
-
-    UPHELD = "upheld"
-    """The decision stands."""
-    OVERTURNED = "overturned"
-    """The decision does not stand."""
-    EXPLANATION_UNRELIABLE = "unreliable"
-    """The explanation must not be used."""
-    MODEL_DEFECT = "model_defect"
-    DATA_DEFECT = "data_defect"
-    NO_ACTION = "no_action"
-
-
-_STATE, _DO = ReviewState, ReviewAction
-TRANSITIONS: dict[tuple[ReviewState | None, ReviewAction], ReviewState] = {
-    (None, _DO.OPEN): _STATE.OPEN,
-    (_STATE.OPEN, _DO.ASSIGN): _STATE.ASSIGNED,
-    (_STATE.OPEN, _DO.COMMENT): _STATE.OPEN,
-    (_STATE.ASSIGNED, _DO.ASSIGN): _STATE.ASSIGNED,
-    (_STATE.ASSIGNED, _DO.COMMENT): _STATE.ASSIGNED,
-    (_STATE.ASSIGNED, _DO.DECIDE): _STATE.DECIDED,
-    (_STATE.DECIDED, _DO.COMMENT): _STATE.DECIDED,
-    (_STATE.DECIDED, _DO.APPROVE): _STATE.CLOSED,
-    (_STATE.DECIDED, _DO.RETURN): _STATE.ASSIGNED,
-    (_STATE.CLOSED, _DO.REOPEN): _STATE.OPEN,
-}
-UNEXPLAINED = frozenset({_DO.ASSIGN, _DO.APPROVE})
-"""Steps that need no words; all others do."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One step: who did what when, where the review was afterwards, and why, None where that is erased."""
-
-    log_index: int
-    created_at: str
-    actor: str
-    action: ReviewAction
-    state: ReviewState
-    rationale: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Review:
-    """A review as its steps left it. `decided_by` and `disposition` are of the decision that stands, if any."""
-
-    record_id: str
-    state: ReviewState | None = None
-    case_number: str = ""
-    assignee: str = ""
-    disposition: Disposition | None = None
-    decided_by: str = ""
-    approved_by: str = ""
-    steps: tuple[Step, ...] = ()
+SECOND = ReviewAction.SECOND.value
+"""What the events of second opinions are about, so that they are found."""
+_DAY_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doing:
-    """What somebody wants to do: `assignee` for ASSIGN, `disposition` for DECIDE, `case_number` for OPEN."""
+    """What somebody wants to do: `assignee` for ASSIGN, `disposition` to decide, `case_number` for OPEN."""
 
     action: ReviewAction
     actor: str
@@ -119,7 +52,7 @@ class Doing:
     case_number: str = ""
 
 
-def act(archive: Archive, name: str, doing: Doing, *, four_eyes: bool) -> Review:
+def act(archive: Archive, name: str, doing: Doing, *, four_eyes: bool, once: Once | None = None) -> Review:
     """Do a step. With `four_eyes` nobody approves what they decided themselves.
 
     Raises RecordNotFound, InvalidInput without a rationale, Blocked where the table, the assignment or the second pair
@@ -127,32 +60,11 @@ def act(archive: Archive, name: str, doing: Doing, *, four_eyes: bool) -> Review
     """
     if not doing.rationale and doing.action not in UNEXPLAINED:
         raise InvalidInput.of("rationale", "required: it is kept, sealed, with who did this")
-    with archive.acting() as acting:
-        connection = acting.connection
-        record_id = archive.find(connection, name)
-        review = read_review(archive, connection, record_id)
-        state = TRANSITIONS.get((review.state, doing.action))
-        if state is None:
-            now = review.state.value if review.state else "not open"
-            raise Blocked("state", f"the review is {now}: {_possible(review.state)}")
-        _check_who(review, doing, four_eyes=four_eyes)
-        details = {
-            "action": doing.action.value,
-            "assignee": doing.assignee or None,
-            "disposition": doing.disposition.value if doing.disposition else None,
-            "case_number": doing.case_number or None,
-        }
-        acting.log(
-            archive.event(
-                connection,
-                EventKind.REVIEW,
-                doing.actor,
-                record_id=record_id,
-                code=state.value,
-                details=details,
-                note=doing.rationale,
-            )
-        )
+    with archive.acting(once) as acting:
+        record_id = archive.find(acting.connection, name)
+        if acting.before is None:
+            review = read_review(archive, acting.connection, record_id)
+            acting.log(_step(archive, acting.connection, review, doing, four_eyes=four_eyes))
     with archive.reading() as connection:
         return read_review(archive, connection, record_id)
 
@@ -167,81 +79,143 @@ def find_review(archive: Archive, name: str) -> Review:
     return review
 
 
-def list_reviews(archive: Archive, state: ReviewState | None) -> list[Review]:
-    """Reviews, those of the newest records first, in one state or in any."""
+def list_reviews(archive: Archive, state: ReviewState | None, *, late: bool = False) -> list[Review]:
+    """Reviews, those of the newest records first, in one state or in any; `late`: those that are overdue only."""
     reached = review_state()
     with archive.reading() as connection:
         rows = connection.execute(
             select(RECORD.c.record_id)
             .join(LEAF, LEAF.c.record_id == RECORD.c.record_id)
-            .where(reached.is_not(None) if state is None else reached == state.value)
+            .where(
+                archive.seen(),
+                reached.is_not(None) if state is None else reached == state.value,
+                *([overdue(archive)] if late else []),
+            )
             .order_by(LEAF.c.leaf_index.desc())
             .limit(MOST_REVIEWS)
         ).all()
         return [read_review(archive, connection, str(record_id)) for (record_id,) in rows]
 
 
+def overdue(archive: Archive) -> ColumnElement[bool]:
+    """Whether a record's review was opened longer ago than reviews may take, and is not closed."""
+    opened, closed = EVENT.alias(), EVENT.alias()
+    later = select(closed.c.leaf_index).where(
+        closed.c.record_id == opened.c.record_id,
+        closed.c.type == EventKind.REVIEW.value,
+        closed.c.code == ReviewState.CLOSED.value,
+        closed.c.leaf_index >= opened.c.leaf_index,
+    )
+    return exists(
+        select(opened.c.leaf_index)
+        .where(
+            opened.c.record_id == RECORD.c.record_id,
+            opened.c.type == EventKind.REVIEW.value,
+            opened.c.created_at < timestamp(archive.now() - archive.review_days * _DAY_SECONDS),
+            ~exists(later.correlate(opened)),
+        )
+        .correlate(RECORD)
+    )
+
+
 def read_review(archive: Archive, connection: Connection, record_id: str) -> Review:
-    """Put a review together from its events."""
-    rows = connection.execute(
-        select(EVENT.c.leaf_index, EVENT.c.event_id, EVENT.c.body, NOTE)
-        .outerjoin(NOTE, NOTE.c.event_id == EVENT.c.event_id)
-        .where(EVENT.c.record_id == record_id, EVENT.c.type == EventKind.REVIEW.value)
-        .order_by(EVENT.c.leaf_index)
-    ).mappings()
-    return _folded(archive, connection, record_id, rows)
-
-
-def _folded(archive: Archive, connection: Connection, record_id: str, rows: Iterable[Any]) -> Review:
+    """Put a review together from its events; what must not be read before a second opinion is there is left out."""
+    rows = list(_rows(connection, record_id))
+    seconded = any(json.loads(row.body)["details"]["action"] == SECOND for row in rows)
     review = Review(record_id=record_id)
     for row in rows:
-        body = json.loads(row[EVENT.c.body])
-        details, action = body["details"], ReviewAction(body["details"]["action"])
-        state = ReviewState(body["code"])
+        body = json.loads(row.body)
+        details, why = body["details"], _note(archive, connection, row, body)
+        if details.get("blind"):
+            why = Opinion.parse(why).rationale if why and seconded else None
         step = Step(
-            log_index=row[EVENT.c.leaf_index],
+            log_index=row.leaf_index,
             created_at=body["created_at"],
             actor=body["actor"],
-            action=action,
-            state=state,
-            rationale=_rationale(archive, connection, record_id, body, row),
+            action=ReviewAction(details["action"]),
+            state=ReviewState(body["code"]),
+            rationale=why,
         )
-        review = replace(review, state=state, steps=(*review.steps, step))
-        match action:
-            case ReviewAction.OPEN:
-                review = replace(review, case_number=details["case_number"] or "")
-            case ReviewAction.ASSIGN:
-                review = replace(review, assignee=details["assignee"])
-            case ReviewAction.DECIDE:
-                decided = Disposition(details["disposition"])
-                review = replace(review, disposition=decided, decided_by=body["actor"])
-            case ReviewAction.APPROVE:
-                review = replace(review, approved_by=body["actor"])
-            case ReviewAction.RETURN | ReviewAction.REOPEN:
-                review = replace(review, disposition=None, decided_by="", approved_by="")
-            case ReviewAction.COMMENT:
-                pass
+        review = after(review, step, details)
     return review
 
 
-def _rationale(
+def _step(archive: Archive, connection: Connection, review: Review, doing: Doing, *, four_eyes: bool) -> Event:
+    """Make the event of a step; raises Blocked where it may not be done."""
+    state = TRANSITIONS.get((review.state, doing.action))
+    if state is None:
+        now = review.state.value if review.state else "not open"
+        raise Blocked("state", f"the review is {now}: {possible(review.state)}")
+    _check_who(review, doing, four_eyes=four_eyes)
+    details, note = _told(archive, connection, review, doing)
+    return archive.event(
+        connection,
+        EventKind.REVIEW,
+        doing.actor,
+        record_id=review.record_id,
+        about=SECOND if doing.action is ReviewAction.SECOND else "",
+        code=state.value,
+        details=details,
+        note=note,
+    )
+
+
+def _told(archive: Archive, connection: Connection, review: Review, doing: Doing) -> tuple[dict[str, Any], str]:
+    """What the event of a step says in the clear, and what its note does."""
+    details: dict[str, Any] = {
+        "action": doing.action.value,
+        "assignee": doing.assignee or None,
+        "disposition": doing.disposition.value if doing.disposition else None,
+        "case_number": doing.case_number or None,
+    }
+    match doing.action:
+        case ReviewAction.OPEN:
+            return details | {"second": archive.rules.second(review.record_id)}, doing.rationale
+        case ReviewAction.DECIDE if review.second_wanted and not review.second_by and doing.disposition:
+            opinion = Opinion(disposition=doing.disposition, rationale=doing.rationale)
+            return details | {"disposition": None, "blind": True}, opinion.text()
+        case ReviewAction.SECOND:
+            return details | {"first": _first(archive, connection, review.record_id)}, doing.rationale
+        case _:
+            return details, doing.rationale
+
+
+def _first(archive: Archive, connection: Connection, record_id: str) -> str | None:
+    """Disposition of the first opinion, out of its note; None where that is erased."""
+    *_, last = (
+        (row, body)
+        for row in _rows(connection, record_id)
+        if (body := json.loads(row.body))["details"]["action"] == ReviewAction.DECIDE.value
+    )
+    note = _note(archive, connection, *last)
+    return Opinion.parse(note).disposition.value if note else None
+
+
+def _rows(connection: Connection, record_id: str) -> Iterator[Any]:
+    """Events of a review with their notes, oldest first."""
+    yield from connection.execute(
+        select(EVENT.c.leaf_index, EVENT.c.body, NOTE.c.key_id, NOTE.c.wrapped, NOTE.c.nonce, NOTE.c.ciphertext)
+        .outerjoin(NOTE, NOTE.c.event_id == EVENT.c.event_id)
+        .where(EVENT.c.record_id == record_id, EVENT.c.type == EventKind.REVIEW.value)
+        .order_by(EVENT.c.leaf_index)
+    )
+
+
+def _note(
     archive: Archive,
     connection: Connection,
-    record_id: str,
-    body: dict[str, Any],
     row: Any,  # noqa: ANN401 - a row
+    body: Mapping[str, Any],
 ) -> str | None:
+    """Open the note of a step: "" where it has none, None where it is erased."""
     if body["note"] is None:
         return ""
-    if row[NOTE.c.wrapped] is None:
+    if row.wrapped is None:
         return None
-    note = Note(
-        key_id=row[NOTE.c.key_id],
-        wrapped=bytes(row[NOTE.c.wrapped]),
-        sealed=Sealed(kind="note", nonce=bytes(row[NOTE.c.nonce]), ciphertext=bytes(row[NOTE.c.ciphertext])),
-    )
+    sealed = Sealed(kind="note", nonce=bytes(row.nonce), ciphertext=bytes(row.ciphertext))
+    note = Note(key_id=row.key_id, wrapped=bytes(row.wrapped), sealed=sealed)
     operator = archive.operator
-    key = operator if note.key_id == operator.id else archive.key_of(connection, record_id)
+    key = operator if note.key_id == operator.id else archive.key_of(connection, body["record_id"])
     try:
         return open_note(body["event_id"], note, key)
     except SealError:
@@ -249,13 +223,15 @@ def _rationale(
 
 
 def _check_who(review: Review, doing: Doing, *, four_eyes: bool) -> None:
-    if doing.action is ReviewAction.DECIDE and doing.actor != review.assignee:
+    action = doing.action
+    if action is ReviewAction.DECIDE and doing.actor != review.assignee:
         raise Blocked("assignee", f"the review is assigned to {review.assignee}, who decides it")
-    if doing.action is ReviewAction.APPROVE and four_eyes and doing.actor == review.decided_by:
+    if action is ReviewAction.SECOND and not review.second_due:
+        raise Blocked("second", "no second opinion is asked for, or it is there already")
+    if action is ReviewAction.SECOND and doing.actor == review.decided_by:
+        raise Blocked("second", "who has decided a review cannot give the second opinion on it")
+    if action in {ReviewAction.APPROVE, ReviewAction.RETURN} and review.second_due:
+        raise Blocked("second", "a second opinion is asked for, of somebody else than who has decided")
+    if action is ReviewAction.APPROVE and four_eyes and doing.actor == review.decided_by:
         message = "who has decided a review cannot approve it: it takes a second pair of eyes"
         raise Blocked("four_eyes", message)
-
-
-def _possible(state: ReviewState | None) -> str:
-    actions = [action.value for (before, action) in TRANSITIONS if before is state]
-    return f"what can be done is to {' or '.join(actions)} it"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,17 +17,15 @@ from rollcall.audit.schema import DATA_KEY, LEAF, PAYLOAD, RECORD, REFERENCE, co
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Numbered:
-    """A record with its index in the log. `dead`: its subject's key is destroyed, so that nothing of it can be kept."""
+    """A record with its index in the log, and what its envelope says.
+
+    `dead`: its subject's key is destroyed, so that nothing of it can be kept.
+    """
 
     record: Accepted
+    body: Mapping[str, Any]
     index: int
     dead: bool
-
-    @property
-    def body(self) -> Mapping[str, Any]:
-        """What the envelope says."""
-        found: dict[str, Any] = json.loads(self.record.envelope)
-        return found
 
 
 def leaf_of(numbered: Numbered) -> dict[str, Any]:
@@ -93,6 +90,7 @@ def event_row(index: int, event: Event) -> dict[str, Any]:
         "about": event.about,
         "code": event.code,
         "body": event.body(),
+        "idempotency": event.once.key if event.once else None,
     }
 
 

@@ -62,6 +62,8 @@ RECORD = Table(
     Column("usable_for_notice", Boolean),
     Column("mismatch", Boolean, nullable=False),
     Column("envelope", LargeBinary, nullable=False),
+    Column("tenant", Text),
+    Index("record_tenant", "tenant"),
     Index("record_created_at", "created_at"),
     Index("record_model_flag", "model", "flag"),
     Index("record_explanation_id", "explanation_id", unique=True),
@@ -122,6 +124,8 @@ EVENT = Table(
     Column("about", Text, nullable=False),
     Column("code", String(24), nullable=False),
     Column("body", LargeBinary, nullable=False),
+    Column("idempotency", String(64)),
+    Index("event_idempotency", "idempotency", unique=True),
     Index("event_record_id", "record_id"),
     Index("event_about", "about"),
 )
@@ -155,4 +159,5 @@ def columns_of(body: Mapping[str, Any]) -> dict[str, Any]:
         "reason": verdict.get("reason"),
         "usable_for_notice": verdict.get("usable_for_notice"),
         "mismatch": body["request"]["reported"]["mismatch"],
+        "tenant": body["governance"].get("tenant"),
     }

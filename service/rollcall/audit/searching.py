@@ -10,11 +10,11 @@ import base64
 import binascii
 import hmac
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Row, and_, case, exists, false, func, not_, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, exists, false, func, not_, or_, select, true
 
 from rollcall.audit import queries
 from rollcall.audit.archive import Archive
@@ -24,7 +24,7 @@ from rollcall.audit.filtering import Comparison, Every, Filter, Not, Some, parse
 from rollcall.audit.references import ReferenceKind, index_digest
 from rollcall.audit.schema import DATA_KEY, EVENT, LEAF, RECORD, REFERENCE
 from rollcall.audit.sealing import index_key
-from rollcall.domain.errors import InvalidInput
+from rollcall.domain.errors import InvalidInput, RecordNotFound
 
 MAX_PAGE = 1_000
 DEFAULT_PAGE = 50
@@ -34,6 +34,7 @@ _COLUMNS: dict[str, Any] = {
     "explanation": RECORD.c.explanation_id,
     "type": RECORD.c.type,
     "time": RECORD.c.created_at,
+    "tenant": RECORD.c.tenant,
     "model": RECORD.c.model,
     "digest": RECORD.c.model_digest,
     "policy": RECORD.c.policy,
@@ -113,7 +114,7 @@ def search(archive: Archive, text: str, page_size: int, token: str) -> Page:
         end = size if last is None else last
         rows = connection.execute(
             _summaries()
-            .where(LEAF.c.leaf_index < end, condition(wanted, index_key(archive.operator)))
+            .where(LEAF.c.leaf_index < end, archive.seen(), _asked(archive, connection, wanted))
             .order_by(LEAF.c.leaf_index.desc())
             .limit(page_size + 1)
         ).all()
@@ -123,28 +124,61 @@ def search(archive: Archive, text: str, page_size: int, token: str) -> Page:
     return Page(records=found, next_token=following, size=size)
 
 
+def matching(archive: Archive, connection: Connection, text: str, most: int) -> list[str]:
+    """Ids of the records that a filter asks for, in the order of the log.
+
+    Raises InvalidInput where they are more than `most`, RecordNotFound where there is none.
+    """
+    wanted = _asked(archive, connection, parse_filter(text))
+    rows = connection.execute(
+        select(RECORD.c.record_id)
+        .join(LEAF, LEAF.c.record_id == RECORD.c.record_id)
+        .where(archive.seen(), wanted)
+        .order_by(LEAF.c.leaf_index)
+        .limit(most + 1)
+    ).all()
+    if len(rows) > most:
+        raise InvalidInput.of("filter", f"must ask for at most {most} records at once")
+    if not rows:
+        message = "the filter asks for no record"
+        raise RecordNotFound(message)
+    return [str(record_id) for (record_id,) in rows]
+
+
 def summary(archive: Archive, record_id: str) -> Summary:
     """Give the summary of one record that is there."""
     with archive.reading() as connection:
         return _summary(connection.execute(_summaries().where(RECORD.c.record_id == record_id)).one())
 
 
-def condition(wanted: Filter, key: bytes) -> ColumnElement[bool]:
-    """Write a filter as SQL that is true or false, never unknown. `key` is that of the index over names."""
+Digest: TypeAlias = Callable[[ReferenceKind, str], Sequence[bytes]]
+"""What the index may hold of a name: a digest for each tenant."""
+
+
+def _asked(archive: Archive, connection: Connection, wanted: Filter) -> ColumnElement[bool]:
+    """Write a filter as SQL; tenants are only looked up for names."""
+    key = index_key(archive.operator)
+    return condition(
+        wanted, lambda kind, name: [index_digest(key, kind, name, tenant) for tenant in archive.tenants(connection)]
+    )
+
+
+def condition(wanted: Filter, digests: Digest) -> ColumnElement[bool]:
+    """Write a filter as SQL that is true or false, never unknown."""
     match wanted:
         case Every(parts=parts):
-            return and_(true(), *(condition(part, key) for part in parts))
+            return and_(true(), *(condition(part, digests) for part in parts))
         case Some(parts=parts):
-            return or_(false(), *(condition(part, key) for part in parts))
+            return or_(false(), *(condition(part, digests) for part in parts))
         case Not(part=part):
-            return not_(condition(part, key))
+            return not_(condition(part, digests))
         case Comparison():
-            return _compared(wanted, key)
+            return _compared(wanted, digests)
 
 
-def _compared(wanted: Comparison, key: bytes) -> ColumnElement[bool]:
+def _compared(wanted: Comparison, digests: Digest) -> ColumnElement[bool]:
     if wanted.operator == "!=":
-        return not_(_compared(Comparison(name=wanted.name, operator="=", value=wanted.value), key))
+        return not_(_compared(Comparison(name=wanted.name, operator="=", value=wanted.value), digests))
     computed = {"erased": erased, "held": held}.get(wanted.name)
     if computed is not None:
         return computed() if wanted.value else not_(computed())
@@ -154,7 +188,7 @@ def _compared(wanted: Comparison, key: bytes) -> ColumnElement[bool]:
             select(REFERENCE.c.record_id).where(
                 REFERENCE.c.record_id == RECORD.c.record_id,
                 REFERENCE.c.kind == kind.value,
-                REFERENCE.c.digest == index_digest(key, kind, str(wanted.value)),
+                REFERENCE.c.digest.in_(digests(kind, str(wanted.value))),
             )
         )
     column = review_state() if wanted.name == "review" else _COLUMNS[wanted.name]

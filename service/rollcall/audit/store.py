@@ -8,9 +8,9 @@ not taken again.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import alembic.command
@@ -22,7 +22,7 @@ from rollcall.audit.accepted import Accepted
 from rollcall.audit.canonical import timestamp
 from rollcall.audit.database import Database, open_database, writing
 from rollcall.audit.entries import GENESIS, genesis_entry
-from rollcall.audit.events import Event
+from rollcall.audit.events import Event, Once
 from rollcall.audit.merkle import leaf_hash, root
 from rollcall.audit.notes import Checkpoint, Signer
 from rollcall.audit.rows import Numbered, event_row, leaf_of, note_rows, rows_of
@@ -40,6 +40,14 @@ class WrongLog(Exception):
     """The database is the log of another origin."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Before:
+    """An event that was logged before: its index, and its body, read."""
+
+    leaf_index: int
+    body: Mapping[str, Any] = field(repr=False)
+
+
 @dataclass(slots=True, kw_only=True)
 class Acting:
     """A transaction in which something is done, and the events that tell of it."""
@@ -47,10 +55,14 @@ class Acting:
     connection: Connection
     size: int
     events: list[Event] = field(default_factory=list)
+    once: Once | None = None
+    """For which idempotency key it is done; the first event says so."""
+    before: Before | None = None
+    """What was done for this key before: then nothing is to be done."""
 
     def log(self, event: Event) -> int:
         """Have an event logged when the transaction ends; return the index that it gets."""
-        self.events.append(event)
+        self.events.append(event if self.events or self.once is None else replace(event, once=self.once))
         return self.size + len(self.events) - 1
 
 
@@ -60,6 +72,8 @@ class Store:
 
     database: Database
     signer: Signer = field(repr=False)
+    follow: Callable[[Mapping[str, Any]], Event | None] = lambda _: None
+    """What the log says of a new record by itself, in the same transaction: its envelope in, an event or none out."""
     _engine: Engine | None = field(default=None, repr=False)
 
     def open(self, now: float) -> None:
@@ -96,10 +110,11 @@ class Store:
         return indices
 
     @contextmanager
-    def acting(self) -> Iterator[Acting]:
+    def acting(self, once: Once | None = None) -> Iterator[Acting]:
         """Change something and log it, in one transaction: neither is there without the other. Raises LogMoved."""
         with writing(self.opened) as connection:
-            acting = Acting(connection=connection, size=queries.size(connection))
+            before = _before(connection, once) if once else None
+            acting = Acting(connection=connection, size=queries.size(connection), once=once, before=before)
             yield acting
             if acting.events:
                 self._insert_events(connection, acting)
@@ -143,6 +158,7 @@ class Store:
         numbered = [
             Numbered(
                 record=record,
+                body=json.loads(record.envelope),
                 index=size + offset,
                 dead=record.subject_key is not None and record.subject_key.key_id in destroyed,
             )
@@ -153,6 +169,10 @@ class Store:
             if rows:
                 connection.execute(insert(table), rows)
         self._grow(connection, size, [leaf["leaf_hash"] for leaf in leaves])
+        followed = (self.follow(each.body) for each in numbered)
+        acting = Acting(connection=connection, size=size + len(records), events=[e for e in followed if e is not None])
+        if acting.events:
+            self._insert_events(connection, acting)
 
     def _insert_events(self, connection: Connection, acting: Acting) -> None:
         leaves: list[dict[str, Any]] = []
@@ -205,6 +225,14 @@ class Store:
         )
         if moved.rowcount != 1:
             raise LogMoved
+
+
+def _before(connection: Connection, once: Once) -> Before | None:
+    """Find what was done for an idempotency key."""
+    row = connection.execute(
+        select(EVENT.c.leaf_index, EVENT.c.body).where(EVENT.c.idempotency == once.key)
+    ).one_or_none()
+    return None if row is None else Before(leaf_index=int(row.leaf_index), body=json.loads(row.body))
 
 
 def upgrade(database: Database) -> None:

@@ -23,7 +23,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode(errors="replace")
     if isinstance(value, dict):
-        return {name: _plain(inner) for name, inner in value.items()}
+        return {_plain(name): _plain(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
     return value if isinstance(value, int | float | str) or value is None else value.isoformat()
@@ -56,10 +56,25 @@ def event(events: Any) -> Iterator[str]:
         yield f"  {event.log_index} {what['created_at']} {what['type']} by {what['actor']} {about}".rstrip()
 
 
+def entry(entry: Any) -> Iterator[str]:
+    """An entry with what it names, as one line of JSON whose names stay."""
+    told: dict[str, Any] = {"log_index": entry.log_index, "entry": json.loads(entry.entry)}
+    for name, text in (("record", entry.envelope), ("event", entry.event)):
+        if text:
+            told[name] = json.loads(text)
+    yield json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+
+
 def replay(replay: Any) -> Iterator[str]:
     """What a replay came to, and what differs."""
     yield f"{replay.outcome.name} (entry {replay.log_index} of the log)"
     yield from (f"  {each.what}: {each.recorded} -> {each.now}" for each in replay.differences)
+
+
+def bundle(header: Any) -> Iterator[str]:
+    """What was exported."""
+    yield f"{_records(header.records)} under the checkpoint over {header.log_size} entries"
+    yield f"manifest {header.manifest_sha256}; entry {header.log_index} of the log says so"
 
 
 def erase(certificate: Any) -> Iterator[str]:
@@ -84,13 +99,25 @@ def retention(found: Any) -> Iterator[str]:
 
 
 def review(told: Any) -> Iterator[str]:
-    """Reviews, one a line; of a single one every step."""
+    """Reviews, one a line; of a single one every step; or how reviewers do."""
+    if hasattr(told, "kappa"):
+        yield from _statistics(told)
+        return
     for review in told if isinstance(told, tuple) else (told,):
         came = "" if review.disposition.value == 0 else f", {review.disposition.words} by {review.decided_by}"
-        yield f"{review.record_id} {review.state.name} {review.assignee}{came}".rstrip()
+        came += ", waits for a second opinion" if review.second_due else ""
+        by = f" ({' '.join(review.rules)})" if review.rules else ""
+        due = f", due {review.due_at:%Y-%m-%d}" if review.due_at and review.state.name != "CLOSED" else ""
+        yield f"{review.record_id} {review.state.name} {review.assignee}".rstrip() + f"{came}{due}{by}"
         for step in review.steps if not isinstance(told, tuple) else ():
             why = "(erased)" if step.rationale is None else step.rationale
             yield f"  {step.log_index} {step.created_at:%Y-%m-%d %H:%M} {step.action.name} by {step.actor}: {why}"
+
+
+def _statistics(told: Any) -> Iterator[str]:
+    yield "  ".join(f"{state.name} {count}" for state, count in told.states.items()) + f"  overdue {told.overdue}"
+    kappa = "not defined" if told.kappa is None else f"{told.kappa:.2f}"
+    yield f"{told.agreed} of {told.second_opinions} second opinions agree, Cohen's kappa {kappa}"
 
 
 def _records(count: int) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rollcall.audit.verifying import ERASURE, Ask, Report, blob, parse_object, sha256
+from rollcall.audit.verifying import ERASURE, Ask, Report, blob, column_of, parse_object, sha256
 
-COLUMNS = ("event_id", "type", "created_at", "actor", "record_id", "about", "code")
+COLUMNS = ("event_id", "type", "created_at", "actor", "record_id", "about", "code", "idempotency")
 """Columns of the table `event`, which its body says, too."""
 
 
@@ -55,7 +55,7 @@ class Events:
         if (entry.get("event_id"), entry.get("created_at")) != (body.get("event_id"), body.get("created_at")):
             self.report.wrong(place, "event and entry have another id or time")
         for column in COLUMNS:
-            if row[column] != body.get(column):
+            if column_of(row, column) != body.get(column):
                 self.report.wrong(place, f"the column {column} is not what the event says")
         self._check_note(place, index, body)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rollcall.audit.verify_events import Erased
-from rollcall.audit.verifying import Ask, Report, blob, check_entry, reference_commitment, sha256
+from rollcall.audit.verifying import Ask, Report, blob, check_entry, column_of, reference_commitment, sha256
 
 COLUMNS = {
     "record_id": ("record_id",),
@@ -27,6 +27,7 @@ COLUMNS = {
     "reason": ("verdict", "reason"),
     "usable_for_notice": ("verdict", "usable_for_notice"),
     "mismatch": ("request", "reported", "mismatch"),
+    "tenant": ("governance", "tenant"),
 }
 """Columns of the table `record` and where the envelope says the same."""
 
@@ -50,7 +51,7 @@ class Records:
         if body is None:
             return
         for column, path in COLUMNS.items():
-            if row[column] != _at(body, path):
+            if column_of(row, column) != _at(body, path):
                 self.report.wrong(record_id, f"the column {column} is not what the envelope says")
         integrity = body.get("integrity", {})
         subject_key = integrity.get("subject_key")

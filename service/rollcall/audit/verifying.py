@@ -12,7 +12,7 @@ EXPLANATION, DECISION, GENESIS = "explanation", "decision", "genesis"
 RECORDS = (EXPLANATION, DECISION)
 """Types of entries that are a record's."""
 ERASURE = "erasure"
-EVENTS = ("access", ERASURE, "hold", "release", "replay", "review")
+EVENTS = ("access", ERASURE, "hold", "release", "replay", "review", "export")
 """Types of entries that are about something that was done."""
 _REFERENCE = b"rollcall-reference-1"
 
@@ -58,6 +58,11 @@ class Report:
 def blob(value: object) -> bytes:
     """Bytes of a column, whatever somebody has put there."""
     return value if isinstance(value, bytes) else str(value).encode()
+
+
+def column_of(row: Mapping[str, Any], name: str) -> object:
+    """A column's value; None where the database is of a version that did not have it yet."""
+    return row[name] if name in row.keys() else None  # noqa: SIM118 - sqlite3.Row is no container of its names
 
 
 def parse_object(data: bytes) -> dict[str, Any] | None:

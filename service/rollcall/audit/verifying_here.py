@@ -13,6 +13,7 @@ from rollcall.domain.errors import LogUnavailable
 
 def verify_here(archive: Archive, checkpoints: Sequence[str]) -> Report:
     """Verify every column of the database, with this server's own key. Raises LogUnavailable."""
+    archive.check_sees_all()
     database = archive.store.database
     try:
         if isinstance(database, Path):

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from rollcall.backends.arrangement import Arrangement
@@ -21,45 +23,85 @@ from rollcall.domain.seeds import random_words
 CUTS = (AttentionEdit.KNOCKED_OUT, AttentionEdit.CUT)
 
 
-def explicit_rows(batch: Arrangement, *, layers: int, heads: int, readout: int, device: str) -> ExplicitRows | None:
-    """The plan of a batch's edited rows, which are its last ones, for a model of so many layers and heads."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edits:
+    """Edits of a batch's last rows as arrays, by the name of the field of `ExplicitRows` that they become.
+
+    `orders` and `readout_orders` are there as random words [N, E, H, T], for the layers `ordered` and
+    `readout_ordered`: the order that sorts them is found where the rows run. Hashable is everything but the arrays.
+    """
+
+    first: int
+    readout: int
+    ordered: tuple[int, ...]
+    readout_ordered: tuple[int, ...]
+    arrays: dict[str, npt.NDArray[Any]] = field(repr=False)
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What a plan of these edits depends on beside its arrays."""
+        return self.first, self.readout, self.ordered, self.readout_ordered
+
+    def explicit(self, tensors: Mapping[str, torch.Tensor]) -> ExplicitRows:
+        """The plan, of the arrays as tensors where the rows run; there may be others among them."""
+
+        def orders(name: str, layers: tuple[int, ...]) -> dict[int, torch.Tensor]:
+            if not layers:
+                return {}
+            found = tensors[name].argsort(dim=-1, stable=True)
+            return {layer: found[at] for at, layer in enumerate(layers)}
+
+        return ExplicitRows(
+            first=self.first,
+            readout=self.readout,
+            orders=orders("orders", self.ordered),
+            readout_orders=orders("readout_orders", self.readout_ordered),
+            **{name: tensors[name] for name in self.arrays if name not in _SORTED},
+        )
+
+
+_SORTED = ("orders", "readout_orders")
+
+
+def edits_of(batch: Arrangement, *, layers: int, heads: int, readout: int, length: int) -> Edits | None:
+    """Edits of a batch of so many padded tokens on a model of so many layers and heads; None without edited rows."""
     if not batch.edited:
         return None
-    edits = _Edits(rows=len(batch.edited), layers=layers, heads=heads, length=batch.length)
+    edits = _Edits(rows=len(batch.edited), layers=layers, heads=heads, length=length)
     for i, each in enumerate(batch.edited):
         edits.add(i, each.encoding, each.row)
-    cut = edits.edge_layers.any()
-
-    def put(array: Bools | Ints | Floats) -> torch.Tensor:
-        return torch.from_numpy(array).to(device)
-
-    def orders(by_layer: Mapping[int, Ints]) -> dict[int, torch.Tensor]:
-        return {layer: put(order) for layer, order in by_layer.items()}
-
-    return ExplicitRows(
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    if edits.words:
+        arrays["orders"] = np.stack([edits.words[layer] for layer in sorted(edits.words)])
+    if edits.readout_words:
+        arrays["readout_orders"] = np.stack([edits.readout_words[layer] for layer in sorted(edits.readout_words)])
+    if edits.uniform.any():
+        arrays["uniform"] = edits.uniform
+    if edits.bias is not None:
+        arrays["bias"] = edits.bias
+    if edits.edge_layers.any():
+        arrays |= {"edges": edits.edges, "edge_layers": edits.edge_layers, "renormalised": edits.renormalised}
+    if edits.silenced.any():
+        arrays["silenced"] = edits.silenced
+    return Edits(
         first=batch.first_edited,
         readout=readout,
-        orders=orders(edits.orders),
-        readout_orders=orders(edits.readout_orders),
-        uniform=put(edits.uniform) if edits.uniform.any() else None,
-        bias=None if edits.bias is None else put(edits.bias),
-        edges=put(edits.edges) if cut else None,
-        edge_layers=put(edits.edge_layers) if cut else None,
-        renormalised=put(edits.renormalised) if cut else None,
-        silenced=put(edits.silenced) if edits.silenced.any() else None,
+        ordered=tuple(sorted(edits.words)),
+        readout_ordered=tuple(sorted(edits.readout_words)),
+        arrays=arrays,
     )
 
 
 @dataclass(slots=True, kw_only=True)
 class _Edits:
-    """The arrays of `ExplicitRows`, filled row by row."""
+    """The arrays of `Edits`, filled row by row."""
 
     rows: int
     layers: int
     heads: int
     length: int
-    orders: dict[int, Ints] = field(default_factory=dict)
-    readout_orders: dict[int, Ints] = field(default_factory=dict)
+    words: dict[int, Ints] = field(default_factory=dict)
+    readout_words: dict[int, Ints] = field(default_factory=dict)
     uniform: Bools = field(init=False)
     bias: Floats | None = None
     edges: Bools = field(init=False)
@@ -96,17 +138,31 @@ class _Edits:
             self.bias[i, chosen, :, : encoding.length] = row.bias[chosen]
 
     def _permute(self, i: int, encoding: Encoding, row: Row, chosen: list[int]) -> None:
+        # Shifted, signed numbers are in the order of the unsigned words; padding stays behind, in its own order.
         length = encoding.length
-        words = random_words(row.seed, "keys", (self.layers, self.heads, length))
-        parts = [np.arange(length)] if row.keys is KeyScope.ALL else segments_of(encoding)
-        target = self.orders if row.queries is QueryScope.ALL else self.readout_orders
+        words = (random_words(row.seed, "keys", (self.layers, self.heads, length)) ^ _SIGN).view(np.int64)
+        if row.keys is KeyScope.SEGMENT:
+            words = _within(words, segments_of(encoding))
+        target = self.words if row.queries is QueryScope.ALL else self.readout_words
         for layer in chosen:
             if layer not in target:
-                untouched = np.broadcast_to(np.arange(self.length), (self.rows, self.heads, self.length))
-                target[layer] = untouched.copy()
-            for part in parts:
-                drawn = np.argsort(words[layer][:, part], axis=-1, kind="stable")
-                target[layer][i][:, part] = part[drawn]
+                kept = np.broadcast_to(np.arange(self.length), (self.rows, self.heads, self.length))
+                target[layer] = kept.copy()
+            target[layer][i, :, :length] = words[layer]
+            target[layer][i, :, length:] = np.iinfo(np.int64).max
+
+
+_SIGN = np.uint64(1 << 63)
+
+
+def _within(words: Ints, parts: list[Ints]) -> Ints:
+    """Numbers [..., T] in whose order the positions of each part are drawn by `words`, and all others stay."""
+    order = np.broadcast_to(np.arange(words.shape[-1]), words.shape).copy()
+    for part in parts:
+        order[..., part] = part[np.argsort(words[..., part], axis=-1, kind="stable")]
+    ranks = np.empty_like(order)
+    np.put_along_axis(ranks, order, np.broadcast_to(np.arange(words.shape[-1]), words.shape), axis=-1)
+    return ranks
 
 
 def segments_of(encoding: Encoding) -> list[Ints]:

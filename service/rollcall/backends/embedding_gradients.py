@@ -5,15 +5,17 @@ Shapes: P point, T token, E width of the embeddings, C class.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import nn
 
 from rollcall.backends.base import PathGradients
-from rollcall.backends.tensors import AnyInputs
+from rollcall.backends.replays import Call
+from rollcall.backends.tensors import AnyInputs, Packed
 from rollcall.domain.decision import Decision
 
 Tensor = torch.Tensor
@@ -28,26 +30,42 @@ class EmbeddingGradients:
 
     words: nn.Module
     forward: Callable[[AnyInputs], Tensor] = field(repr=False)
+    see: Callable[[Mapping[str, Tensor]], AnyInputs] = field(repr=False)
+    """The inputs among the numbers."""
+    device: str
+    tokens: int
+    """Of every row."""
+    _history: list[Tensor] = field(default_factory=list, repr=False)
+    """Logits, the embeddings that they were made of, and the way; empty where the forward was replayed."""
 
-    def along(self, inputs: AnyInputs, masked: Tensor, decision: Decision, points: Sequence[float]) -> PathGradients:
-        """Gradients at `points` between the masked input (0) and the input (1).
+    def run(self, call: Call, numbers: Packed, decision: Decision) -> PathGradients:
+        """Gradients at points between the masked input (0) and the input (1), forwards and backwards.
 
-        `inputs` holds the input P times, `masked` its content with every unit masked. The margin of each point is
-        differentiated by itself; no parameter gets a gradient.
+        The numbers are `points` [P], and a batch of the input P times and, last, the input with every unit masked. The
+        margin of each point is differentiated by itself; no parameter gets a gradient.
         """
+        logits = call.stage(numbers, self._forwards).double().cpu().numpy()
+        directions = np.stack([np.asarray(decision.gradient(row), dtype=np.float64) for row in logits])
+        return call.stage(Packed.of({"directions": directions}, self.device), self._backwards)
+
+    def _forwards(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        batch = self.see(tensors)
+        inputs = batch.first(len(tensors["points"]))
         with torch.no_grad():
-            own, baseline = self.words(inputs.content[:1])[0], self.words(masked.unsqueeze(0))[0]
+            own, baseline = self.words(inputs.content[:1])[0], self.words(batch.content[-1:])[0]
             difference = own - baseline
-            fractions = torch.tensor(points, dtype=own.dtype, device=own.device)[:, None, None]
-            embedded = baseline + fractions * difference
+            embedded = baseline + tensors["points"].to(own.dtype)[:, None, None] * difference
         with torch.enable_grad(), self._replaced(embedded.requires_grad_()):
             logits = self.forward(inputs)
-        found = logits.detach().double().cpu().numpy()
-        directions = torch.stack([torch.from_numpy(decision.gradient(row)) for row in found]).to(logits)
-        (gradients,) = torch.autograd.grad(logits, embedded, grad_outputs=directions)
+        self._history[:] = [logits, embedded, difference]
+        return logits.detach()
+
+    def _backwards(self, tensors: Mapping[str, Tensor]) -> PathGradients:
+        logits, embedded, difference = self._history
+        (gradients,) = torch.autograd.grad(logits, embedded, grad_outputs=tensors["directions"].to(logits.dtype))
         wide = torch.promote_types(gradients.dtype, torch.float32)
         gradients = gradients.to(wide)
-        front = (inputs.attention_mask.shape[1] - gradients.shape[1], 0)
+        front = (self.tokens - gradients.shape[1], 0)
         return PathGradients(
             along=nn.functional.pad((gradients * difference.to(wide)).sum(dim=-1), front),
             at=nn.functional.pad((gradients * embedded.detach().to(wide)).sum(dim=-1), front),

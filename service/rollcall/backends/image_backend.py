@@ -7,16 +7,18 @@ Shapes: B batch, I image, C channel, T token, R rows and S columns of patches.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from transformers import PreTrainedModel
 
 from rollcall.backends.base import BatchRow, Layout, variants
 from rollcall.backends.images import CHANNELS, ImageEncoder
 from rollcall.backends.self_test import Trial
-from rollcall.backends.tensors import AnyInputs, ImageInputs, to_device
+from rollcall.backends.tensors import AnyInputs, ImageInputs
 from rollcall.backends.torch_backend import TorchClassifier
 from rollcall.domain.decision import Task
 from rollcall.domain.inputs import Encoding, ModelInput
@@ -25,6 +27,8 @@ from rollcall.domain.rows import RemovalOperator, Row
 
 Tensor = torch.Tensor
 
+CHANGING = (RemovalOperator.MEAN_PATCH, RemovalOperator.BLURRED_PATCH)
+"""Ways to remove a patch that change what it shows."""
 BLUR_PATCHES = 3
 """Patches on a side of the square over which a blurred patch is averaged, roughly."""
 
@@ -58,11 +62,11 @@ class ImageBackend(TorchClassifier):
         rows = [row for seed in (0, 1) for row in variants(self.synthetic(length, seed), [Row()])]
         return Trial(batch=self._inputs(rows, length), lengths=(length, length), key=length - 1)
 
-    def _inputs(self, rows: Sequence[BatchRow], length: int) -> ImageInputs:
-        """Copy images and masks to the device; there fill or blur what is removed."""
+    def _staged(self, rows: Sequence[BatchRow], length: int) -> dict[str, npt.NDArray[Any]]:
+        """Images [I, C, height, width], the one of each row, tokens that are seen, and patches changed by operator."""
         images = {id(each.encoding): each.encoding for each in rows}
         numbers = {key: number for number, key in enumerate(images)}
-        changed: dict[RemovalOperator, Bools] = {}
+        changed: dict[str, Bools] = {}
         visible = np.ones((len(rows), length), dtype=np.int64)
         for i, (encoding, row) in enumerate((each.encoding, each.row) for each in rows):
             if row.removed is None:
@@ -70,39 +74,44 @@ class ImageBackend(TorchClassifier):
             removed = encoding.tokens_of(row.removed)
             if row.operator is RemovalOperator.HIDDEN_KEYS:
                 visible[i, removed] = 0
+            elif row.operator in CHANGING:
+                changed.setdefault(row.operator.name, np.zeros((len(rows), length), dtype=np.bool_))[i] = removed
             else:
-                changed.setdefault(row.operator, np.zeros((len(rows), length), dtype=np.bool_))[i] = removed
-        own = self._pixels(images)
-        which = torch.tensor([numbers[id(each.encoding)] for each in rows], device=self.device)
+                message = f"{row.operator.name} removes nothing from an image"
+                raise ValueError(message)
+        return {
+            "images": np.stack([each.pixels for each in images.values() if each.pixels is not None]),
+            "which": np.array([numbers[id(each.encoding)] for each in rows]),
+            "visible": visible,
+            **changed,
+        }
+
+    def _see(self, tensors: Mapping[str, Tensor]) -> ImageInputs:
+        """Fill or blur what is removed."""
+        own, which = tensors["images"], tensors["which"]
         pixels = own[which]
-        for operator, patches in changed.items():
-            pixels = torch.where(self._on_pixels(patches), self._replacement(operator, own)[which], pixels)
+        for operator in CHANGING:
+            if operator.name in tensors:
+                changed = self._on_pixels(tensors[operator.name])
+                pixels = torch.where(changed, self._replacement(operator, own)[which], pixels)
         dtype = next(self._model.parameters()).dtype
-        return ImageInputs(pixel_values=pixels.to(dtype), attention_mask=to_device(visible, self.device))
+        return ImageInputs(pixel_values=pixels.to(dtype), attention_mask=tensors["visible"])
 
     def _arguments(self, inputs: AnyInputs) -> dict[str, Tensor]:
         assert isinstance(inputs, ImageInputs)
         return {"pixel_values": inputs.pixel_values, "attention_mask": inputs.attention_mask}
 
-    def _pixels(self, images: dict[int, Encoding]) -> Tensor:
-        """Images [I, C, height, width] on the device."""
-        pixels = [each.pixels for each in images.values() if each.pixels is not None]
-        return torch.from_numpy(np.stack(pixels)).to(self.device)
-
-    def _on_pixels(self, patches: Bools) -> Tensor:
+    def _on_pixels(self, patches: Tensor) -> Tensor:
         """Patches [B, T] as pixels [B, 1, height, width]."""
         grid = self._encoder.grid
-        square = torch.from_numpy(patches[:, grid.prefix :]).to(self.device).view(-1, 1, grid.rows, grid.columns)
+        square = patches[:, grid.prefix :].reshape(-1, 1, grid.rows, grid.columns)
         return square.repeat_interleave(grid.patch, dim=2).repeat_interleave(grid.patch, dim=3)
 
     def _replacement(self, operator: RemovalOperator, own: Tensor) -> Tensor:
         """What removed patches show of images [I, C, height, width]: their mean colour, or themselves blurred."""
         if operator is RemovalOperator.MEAN_PATCH:
             return own.mean(dim=(2, 3), keepdim=True).expand_as(own)
-        if operator is RemovalOperator.BLURRED_PATCH:
-            reach = BLUR_PATCHES * self._encoder.grid.patch // 2
-            for kernel, padding in (((2 * reach + 1, 1), (reach, 0)), ((1, 2 * reach + 1), (0, reach))):
-                own = torch.nn.functional.avg_pool2d(own, kernel, stride=1, padding=padding, count_include_pad=False)
-            return own
-        message = f"{operator.name} removes nothing from an image"
-        raise ValueError(message)
+        reach = BLUR_PATCHES * self._encoder.grid.patch // 2
+        for kernel, padding in (((2 * reach + 1, 1), (reach, 0)), ((1, 2 * reach + 1), (0, reach))):
+            own = torch.nn.functional.avg_pool2d(own, kernel, stride=1, padding=padding, count_include_pad=False)
+        return own

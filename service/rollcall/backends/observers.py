@@ -43,10 +43,11 @@ class Reducer:
 
 def fuse_heads(probabilities: Tensor, fusions: Sequence[HeadFusion]) -> Tensor:
     """[R, H, Q, K] to [R, Q, K]."""
-    if all(fusion is HeadFusion.MEAN for fusion in fusions):
-        return probabilities.mean(dim=1)
-    largest = torch.tensor([fusion is HeadFusion.MAX for fusion in fusions], device=probabilities.device)
-    return torch.where(largest[:, None, None], probabilities.amax(dim=1), probabilities.mean(dim=1))
+    fused = probabilities.mean(dim=1)
+    for row, fusion in enumerate(fusions):
+        if fusion is HeadFusion.MAX:
+            fused[row] = probabilities[row].amax(dim=0)
+    return fused
 
 
 @dataclass(slots=True, kw_only=True)
@@ -84,6 +85,8 @@ class CaptureObserver:
     """Blocks by call ordinal, for norms; empty if they are not wanted."""
     keep_probabilities: bool
     """Whether probabilities are kept whole: for gradients, or because the caller asked for attention tensors."""
+    visible: Tensor | None = None
+    """Which of the row's tokens [K] are its own, where it is padded."""
     block_inputs: list[Tensor] = field(default_factory=list)
     norms: list[Tensor] = field(default_factory=list)
     probabilities: list[Tensor] = field(default_factory=list)
@@ -91,16 +94,16 @@ class CaptureObserver:
     """Per layer the largest difference of a weight from 1 / K."""
 
     @property
-    def uniform(self) -> bool:
-        """Whether every layer's attention is uniform up to rounding."""
-        return bool(torch.stack(self.deviation).max() < UNIFORM_TOLERANCE)
+    def largest_deviation(self) -> Tensor:
+        """Of all layers; below UNIFORM_TOLERANCE attention is uniform up to rounding."""
+        return torch.stack(self.deviation).max()
 
     def observe(self, probabilities: Tensor, value: Tensor) -> None:
         """Reduce one layer."""
         layer = len(self.reducer.fused)
         self.reducer.observe(probabilities, value)
         detached = probabilities.detach()
-        self.deviation.append((detached - 1 / detached.shape[-1]).abs().max())
+        self.deviation.append(self._deviation(detached))
         if self.blocks:
             with torch.no_grad():
                 self.norms.append(
@@ -108,6 +111,12 @@ class CaptureObserver:
                 )
         if self.keep_probabilities:
             self.probabilities.append(probabilities)
+
+    def _deviation(self, probabilities: Tensor) -> Tensor:
+        if self.visible is None:
+            return (probabilities - 1 / probabilities.shape[-1]).abs().max()
+        off = (probabilities - 1 / self.visible.sum()).abs()
+        return off.masked_fill(~(self.visible[:, None] & self.visible), 0.0).max()
 
     @contextmanager
     def watching_inputs(self) -> Iterator[None]:

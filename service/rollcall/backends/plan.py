@@ -269,9 +269,9 @@ class BatchPlan:
             at, own = 0 if single else explicit.readout, slice(min(len(readout_orders), len(query)))
             probabilities[own, :, at] = probabilities[own, :, at].gather(2, readout_orders[own])
         if explicit.uniform is not None:
-            chosen = explicit.uniform[: len(query), layer]
-            rows = chosen.nonzero()[:, 0]
-            probabilities[rows] = blend_map(MapSource.UNIFORM, _rows_of(mask, rows), key).to(probabilities.dtype)
+            chosen = _for_rows(explicit.uniform[:, layer], len(query))[:, None, None, None]
+            equal = blend_map(MapSource.UNIFORM, mask, key).to(probabilities.dtype)
+            probabilities = torch.where(chosen, equal, probabilities)
         seen = (self._started or explicit.first + len(query)) - explicit.first
         if self.observer is not None and seen > 0:
             self.observer.observe(probabilities[:seen], value[:seen])

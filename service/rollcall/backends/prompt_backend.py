@@ -8,10 +8,12 @@ Shapes: B batch, T token, V vocabulary, C class.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from transformers import PreTrainedModel
 
@@ -20,7 +22,7 @@ from rollcall.backends.encoding import Encoder
 from rollcall.backends.self_test import LENGTHS, Trial
 from rollcall.backends.sharing import synthetic_input
 from rollcall.backends.staging import stage_rows
-from rollcall.backends.tensors import AnyInputs, PromptInputs, to_device
+from rollcall.backends.tensors import AnyInputs, PromptInputs
 from rollcall.backends.torch_backend import TorchClassifier
 from rollcall.domain.decision import Task
 from rollcall.domain.errors import InvalidInput
@@ -75,20 +77,19 @@ class PromptBackend(TorchClassifier):
         rows = [row for each in (longer, shorter) for row in variants(each, [Row()])]
         return Trial(batch=self._inputs(rows, LENGTHS[0]), lengths=LENGTHS, key=LENGTHS[0] - 3)
 
-    def _inputs(self, rows: Sequence[BatchRow], length: int) -> PromptInputs:
-        """Stage rows, move what is short to the end, and copy them to the device at once."""
+    def _staged(self, rows: Sequence[BatchRow], length: int) -> dict[str, npt.NDArray[Any]]:
+        """Ids, mask and types [3, B, T], what is short moved to the end, and positions [1 or B, T]."""
         staged = stage_rows(rows, length, self._encoder)
         starts = np.array([length - _tokens_of(each) for each in rows])
         for i, start in enumerate(starts):
             if start:
                 staged[:, i] = np.roll(staged[:, i], start, axis=-1)
         positions = np.arange(length)[None] if not starts.any() else np.arange(length)[None] - starts[:, None]
-        input_ids, attention_mask, _ = to_device(staged, self.device)
-        return PromptInputs(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            positions=to_device(positions.clip(min=0), self.device),
-        )
+        return {"inputs": staged, "positions": positions.clip(min=0)}
+
+    def _see(self, tensors: Mapping[str, Tensor]) -> PromptInputs:
+        input_ids, attention_mask, _ = tensors["inputs"]
+        return PromptInputs(input_ids=input_ids, attention_mask=attention_mask, positions=tensors["positions"])
 
     def _arguments(self, inputs: AnyInputs) -> dict[str, Tensor]:
         assert isinstance(inputs, PromptInputs)

@@ -11,6 +11,7 @@ from math import inf
 from typing import Protocol
 
 import numpy as np
+import torch
 
 from rollcall.backends.arrangement import LEAST_ROWS
 from rollcall.backends.base import Backend, BatchOutput, BatchRow, Differentiable, variants
@@ -22,6 +23,8 @@ from rollcall.domain.model import SelfTest
 from rollcall.domain.rows import AttentionEdit, Row
 from rollcall.domain.verdicts import Scope
 from rollcall.telemetry import logs
+
+Tensor = torch.Tensor
 
 _log = logging.getLogger(__name__)
 
@@ -149,26 +152,30 @@ def _late(first: Encoding, second: Encoding, layers: int) -> list[BatchRow]:
 
 
 def _company_changes(backend: Backend, rows: list[BatchRow]) -> float:
-    """Largest difference between a row's results in batches of different sizes and neighbours."""
+    """Largest difference between a row's results in batches of different sizes and neighbours, as `_noise`."""
     together, differences = backend.run(rows * 2), [0.0]
     companies = [[(size + i) % len(rows) for i in range(size)] for size in SIZES]
     for numbers in [*companies, *([i] * copies for i in range(len(rows)) for copies in (1, 2))]:
         found = backend.run([rows[number] for number in numbers])
-        differences.append(largest_gap(found.logits, together.logits[numbers]))
+        differences.append(_relative(found.logits, together.logits[numbers]))
         if found.readouts is not None and together.readouts is not None:
-            differences.append(largest_gap(found.readouts, together.readouts[numbers]))
+            differences.append(_relative(found.readouts, together.readouts[numbers]))
         if found.permuted is not None and together.permuted is not None:  # there is one permuted row, perhaps twice
-            differences.append(largest_gap(found.permuted.readout, together.permuted.readout[:1]))
+            differences.append(_relative(found.permuted.readout, together.permuted.readout[:1]))
             differences += [
-                largest_gap(a, b[:1]) for a, b in zip(found.permuted.fused, together.permuted.fused, strict=True)
+                _relative(a, b[:1]) for a, b in zip(found.permuted.fused, together.permuted.fused, strict=True)
             ]
     return worst(differences)
 
 
 def _noise(backend: Backend, untouched: list[BatchRow]) -> float:
     """Relative difference of an untouched input's logits, as a prediction and as a row beside others."""
-    alone, beside = backend.predict(untouched), backend.run(untouched * 5).logits[:1]
-    return largest_gap(alone, beside) / max(1.0, float(alone.abs().max()))
+    return _relative(backend.run(untouched * 5).logits[:1], backend.predict(untouched))
+
+
+def _relative(found: Tensor, expected: Tensor) -> float:
+    """Largest difference relative to the largest value, or to 1: what the checks compare it with is, too."""
+    return largest_gap(found, expected) / max(1.0, float(expected.abs().max()))
 
 
 def _difference(found: BatchOutput, expected: BatchOutput) -> float:
@@ -178,4 +185,4 @@ def _difference(found: BatchOutput, expected: BatchOutput) -> float:
         pairs.append((found.readouts, expected.readouts))
     if found.permuted is not None and expected.permuted is not None:
         pairs.append((found.permuted.readout, expected.permuted.readout))
-    return worst(largest_gap(a, b) / max(1.0, float(b.abs().max())) for a, b in pairs)
+    return worst(_relative(a, b) for a, b in pairs)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from rollcall.domain.maps import AttentionSelection, AttentionTensor, Floats, HeadReduction, Ints, TensorType
+from rollcall.domain.maps import AttentionSelection, AttentionTensor, Floats, HeadReduction, TensorType
 
 Tensor = torch.Tensor
 
@@ -31,6 +33,12 @@ class Inputs:
     attention_mask: torch.Tensor = field(repr=False)
     type_ids: torch.Tensor = field(repr=False)
 
+    @classmethod
+    def of(cls, staged: torch.Tensor) -> Inputs:
+        """See them in a tensor [3, B, T]."""
+        input_ids, attention_mask, type_ids = staged
+        return cls(input_ids=input_ids, attention_mask=attention_mask, type_ids=type_ids)
+
     @property
     def content(self) -> torch.Tensor:
         """What is embedded."""
@@ -41,6 +49,12 @@ class Inputs:
         cut = (slice(row, row + 1), slice(length))
         return Inputs(
             input_ids=self.input_ids[cut], attention_mask=self.attention_mask[cut], type_ids=self.type_ids[cut]
+        )
+
+    def first(self, count: int) -> Inputs:
+        """The first rows."""
+        return Inputs(
+            input_ids=self.input_ids[:count], attention_mask=self.attention_mask[:count], type_ids=self.type_ids[:count]
         )
 
 
@@ -60,6 +74,10 @@ class ImageInputs:
         """One row by itself; all have the same length."""
         cut = slice(row, row + 1)
         return ImageInputs(pixel_values=self.pixel_values[cut], attention_mask=self.attention_mask[cut, :length])
+
+    def first(self, count: int) -> ImageInputs:
+        """The first rows."""
+        return ImageInputs(pixel_values=self.pixel_values[:count], attention_mask=self.attention_mask[:count])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +103,17 @@ class PromptInputs:
             positions=own,
         )
 
+    def first(self, count: int) -> PromptInputs:
+        """The first rows."""
+        return PromptInputs(
+            input_ids=self.input_ids[:count],
+            attention_mask=self.attention_mask[:count],
+            positions=self.positions[:count],
+        )
+
 
 AnyInputs = Inputs | ImageInputs | PromptInputs
+
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """Precisions that a model can be served in."""
@@ -120,12 +147,51 @@ def largest_gap(found: Tensor, expected: Tensor) -> float:
     return float((found - expected).abs().max())
 
 
-def to_device(staged: Ints, device: str) -> Tensor:
-    """Copy staged numbers to the device in one transfer, through pinned memory where there is a bus to cross."""
-    tensor = torch.from_numpy(staged)
-    if not device.startswith("cuda"):
-        return tensor.to(device)
-    return tensor.pin_memory().to(device, non_blocking=True)
+ALIGNMENT = 64
+"""Bytes at whose multiples packed numbers begin."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packed:
+    """Arrays side by side in one buffer of bytes, so that they cross to a device in one transfer.
+
+    `layout`: of each its name, type, shape and the byte at which it begins.
+    """
+
+    layout: tuple[tuple[str, torch.dtype, tuple[int, ...], int], ...]
+    host: Tensor = field(repr=False)
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, npt.NDArray[Any]], device: str) -> Packed:
+        """Pack arrays for a device; through pinned memory where there is a bus to cross."""
+        layout, size = [], 0
+        for name, array in arrays.items():
+            layout.append((name, _torch_type(array.dtype), array.shape, size))
+            size += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
+        host = torch.empty(size, dtype=torch.uint8, pin_memory=device.startswith("cuda"))
+        packed = cls(layout=tuple(layout), host=host)
+        for name, view in packed.views(host).items():
+            view.numpy()[...] = arrays[name]
+        return packed
+
+    def to(self, device: str) -> Tensor:
+        """Copy the bytes to a device, beside what it is doing; on the processor they are there."""
+        return self.host.to(device, non_blocking=True)
+
+    def copy_to(self, buffer: Tensor) -> None:
+        """Copy the bytes into a buffer of the same layout."""
+        buffer.copy_(self.host, non_blocking=True)
+
+    def views(self, buffer: Tensor) -> dict[str, Tensor]:
+        """See the arrays, by name, in a buffer that holds the bytes."""
+        return {
+            name: buffer[start : start + dtype.itemsize * math.prod(shape)].view(dtype).view(shape)
+            for name, dtype, shape, start in self.layout
+        }
+
+
+def _torch_type(dtype: np.dtype[Any]) -> torch.dtype:
+    return torch.from_numpy(np.empty(0, dtype=dtype)).dtype
 
 
 def to_host(*tensors: Tensor) -> list[Floats]:

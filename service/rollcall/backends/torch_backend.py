@@ -1,13 +1,14 @@
 """A Hugging Face classifier in torch, run with the attention hook. One thread calls `run` and `capture`.
 
-`TorchClassifier` is all of it but for what an input is; `TorchBackend` reads texts, `rollcall.backends.image_backend`
-images.
+`TorchClassifier` is all of it but for what an input is; `TorchBackend` reads texts, `image_backend` pictures and
+`prompt_backend` what comes before a token.
 
 Shapes: B batch, L layer, H head, T token, C class, D width.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from transformers import PreTrainedModel
 
@@ -33,16 +35,19 @@ from rollcall.backends.base import (
     Shape,
     variants,
 )
+from rollcall.backends.capturing import Capturing
 from rollcall.backends.decomposition import Decomposer, FeedForward
-from rollcall.backends.edits import explicit_rows
+from rollcall.backends.edits import edits_of
 from rollcall.backends.embedding_gradients import EmbeddingGradients
 from rollcall.backends.encoding import Encoder
-from rollcall.backends.observers import Block, CaptureObserver, Keeper, Reducer
+from rollcall.backends.observers import Block, Keeper, Reducer
 from rollcall.backends.plan import BatchPlan, ExplicitRows, Tail
+from rollcall.backends.replay_test import try_replays
+from rollcall.backends.replays import Call, Replays, replays_on
 from rollcall.backends.self_test import SelfTester, Trial, padded_pair
 from rollcall.backends.sharing import decomposition_error, synthetic_input, try_features
 from rollcall.backends.staging import stage_rows
-from rollcall.backends.tensors import AnyInputs, Inputs, select_attention, to_device
+from rollcall.backends.tensors import AnyInputs, Inputs, Packed
 from rollcall.domain.decision import Decision, Task
 from rollcall.domain.errors import ModelRejected
 from rollcall.domain.inputs import Encoding, ModelInput
@@ -51,8 +56,11 @@ from rollcall.domain.model import SelfTest
 from rollcall.domain.rows import Row
 
 Tensor = torch.Tensor
+
 POST_NORM = 2
 """Norms of a block whose logits can be decomposed."""
+STEPS = ((128, 16), (math.inf, 32))
+"""Tokens up to which rows of fixed shapes are padded to a multiple of so many."""
 
 
 class TorchClassifier(ABC):
@@ -65,6 +73,8 @@ class TorchClassifier(ABC):
     """Arguments of every forward."""
     fixed_length = causal = False
     """Whether all inputs have the same number of tokens; whether each of them sees those before it alone."""
+    may_be_fixed = False
+    """Whether rows may be padded behind, with the mask given as a whole, so that there are few shapes."""
 
     def __init__(
         self,
@@ -81,6 +91,9 @@ class TorchClassifier(ABC):
         self.task = task
         self.device = device
         self.dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
+        # Few shapes, so that work is recorded once for each: where launching it takes longer than doing it.
+        self.fixed = self.may_be_fixed and device.startswith("cuda")
+        self.replays = Replays(device=device)
         model.set_attn_implementation(IMPLEMENTATION)
         self._blocks = self._probe(layout)
         config: Any = model.config
@@ -127,8 +140,12 @@ class TorchClassifier(ABC):
         """What the self-test runs on."""
 
     @abstractmethod
-    def _inputs(self, rows: Sequence[BatchRow], length: int) -> AnyInputs:
-        """Stage rows and copy them to the device at once."""
+    def _staged(self, rows: Sequence[BatchRow], length: int) -> dict[str, npt.NDArray[Any]]:
+        """Rows as arrays, by names that nothing else of a batch has."""
+
+    @abstractmethod
+    def _see(self, tensors: Mapping[str, Tensor]) -> AnyInputs:
+        """The same on the device, as a batch."""
 
     @abstractmethod
     def _arguments(self, inputs: AnyInputs) -> dict[str, Tensor]:
@@ -140,72 +157,87 @@ class TorchClassifier(ABC):
             return self.forward(self._inputs(rows, max(row.encoding.length for row in rows)))
 
     def run(self, rows: Sequence[BatchRow]) -> BatchOutput:
-        """Run rows as one batch; rows that are permuted from the first layer on have their attention reduced."""
+        """Run rows as one batch; rows that are permuted from the first layer on have their attention reduced.
+
+        What it gives is good until the next call.
+        """
         if self.readout_row_suffices and self._tail is None:
             message = "the last layer cannot be computed for one query alone"
             raise ValueError(message)
         batch = arrange(rows, late=self.rows_join_late)
-        reducer = Reducer(readout=self.readout, fusions=batch.fusions) if batch.fusions else None
-        plan = BatchPlan(
-            explicit=explicit_rows(
-                batch,
-                layers=self.shape.layers,
-                heads=self.shape.heads,
-                readout=self.readout,
-                device=self.device,
-            ),
-            observer=reducer,
-            joins={layer: self._index(sources) for layer, sources in batch.joins.items()},
-            tail=self._tail if self.readout_row_suffices else None,
+        length = self._length(batch.length)
+        edits = edits_of(batch, layers=self.shape.layers, heads=self.shape.heads, readout=self.readout, length=length)
+        joins = {f"join {layer}": np.array(sources, dtype=np.int64) for layer, sources in batch.joins.items()}
+        packed = Packed.of(
+            {
+                **self._staged(batch.started, length),
+                "places": np.array(batch.places, dtype=np.int64),
+                **joins,
+                **(edits.arrays if edits else {}),
+            },
+            self.device,
         )
-        with torch.no_grad(), self._watching_readout() as states:
-            logits = self.forward(self._inputs(batch.started, batch.length), plan)
-        places = self._index(batch.places)
-        return BatchOutput(
-            logits=logits[places],
-            readouts=states[-1][places] if any(row.row.readout for row in rows) else None,
-            permuted=None if reducer is None else reducer.reductions(),
-            permuted_rows=batch.permuted,
-        )
+        wants_readout = any(row.row.readout for row in rows)
+
+        def compute(tensors: Mapping[str, Tensor]) -> BatchOutput:
+            reducer = Reducer(readout=self.readout, fusions=batch.fusions) if batch.fusions else None
+            plan = BatchPlan(
+                explicit=None if edits is None else edits.explicit(tensors),
+                observer=reducer,
+                joins={layer: tensors[f"join {layer}"] for layer in batch.joins},
+                tail=self._tail if self.readout_row_suffices else None,
+            )
+            with torch.no_grad(), self._watching_readout() as states:
+                logits = self.forward(self._see(tensors), plan)
+            places = tensors["places"]
+            return BatchOutput(
+                logits=logits[places],
+                readouts=states[-1][places] if wants_readout else None,
+                permuted=None if reducer is None else reducer.reductions(),
+                permuted_rows=batch.permuted,
+            )
+
+        key = ("run", packed.layout, edits and edits.key, batch.fusions, batch.permuted, wants_readout)
+        return self.replays.run(key, packed, compute)
 
     def capture(self, encoding: Encoding, request: CaptureRequest) -> Capture:
         """Run the untouched input once, observing its attention, and backwards once if a gradient is wanted.
 
-        Its logits are bitwise those of the stock model on this input alone.
+        Where shapes are not `fixed` its logits are bitwise those of the stock model on this input alone. What it gives
+        is good until the next call.
         """
-        want_gradient = MapKind.GRADIENT_ROLLOUT in request.maps
-        observer = CaptureObserver(
-            reducer=Reducer(readout=self.readout, fusions=(request.options.rollout_fusion,)),
-            blocks=self._blocks if MapKind.NORM_ROLLOUT in request.maps else (),
-            keep_probabilities=want_gradient or request.attention is not None,
+        packed = self._packed(variants(encoding, [Row()]), self._length(encoding.length))
+        capturing = Capturing(
+            forward=self.forward,
+            see=self._see,
+            watching_readout=self._watching_readout,
+            blocks=self._blocks,
+            readout=self.readout,
+            device=self.device,
+            request=request,
+            tokens=encoding.length,
+            padded=self.fixed,
         )
-        plan = BatchPlan(observer=observer, gradients=True)
-        untouched = BatchRow(encoding=encoding, row=Row(), options=request.options)
-        with torch.set_grad_enabled(want_gradient), observer.watching_inputs(), self._watching_readout() as states:
-            logits = self.forward(self._inputs([untouched], encoding.length), plan)
-            decision = request.decide(logits[0].detach().double().cpu().numpy())
-            gradients = self._gradients(logits, observer.probabilities, decision) if want_gradient else None
-        kept = [layer.detach()[0] for layer in observer.probabilities]
-        return Capture(
-            logits=logits[0].detach(),
-            state=states[-1][0].detach(),
-            decision=decision,
-            attention=observer.reducer.reductions(),
-            norms=torch.stack(observer.norms) if observer.norms else None,
-            gradients=gradients,
-            selected=None
-            if request.attention is None
-            else select_attention(kept, request.attention, self.readout % encoding.length),
-            uniform=observer.uniform,
-        )
+        if request.attention is not None:  # whole maps, of the size of the input
+            return capturing.run(Call(device=self.device), packed)
+        return self.replays.attempt(("capture", packed.layout, capturing.key), lambda call: capturing.run(call, packed))
 
     def path_gradients(self, encoding: Encoding, decision: Decision, points: Sequence[float]) -> PathGradients:
         """Differentiate the stock model at its embeddings of words or patches; special tokens are never masked."""
+        length = self._length(encoding.length)
         everything = Row(removed=np.ones(len(encoding.units), dtype=np.bool_), operator=encoding.removals.usual[0])
-        inputs = self._inputs(variants(encoding, [Row()] * len(points)), encoding.length)
-        masked = self._inputs(variants(encoding, [everything]), encoding.length).content[0]
-        words = EmbeddingGradients(words=self._model.get_input_embeddings(), forward=self.forward)
-        return words.along(inputs, masked, decision, points)
+        rows = variants(encoding, [*[Row()] * len(points), everything])
+        arrays = {**self._staged(rows, length), "points": np.array(points, dtype=np.float64)}
+        packed = Packed.of(arrays, self.device)
+        words = EmbeddingGradients(
+            words=self._model.get_input_embeddings(),
+            # A plan of nothing: the stock model, with its mask always given.
+            forward=lambda inputs: self.forward(inputs, BatchPlan() if self.fixed else None),
+            see=self._see,
+            device=self.device,
+            tokens=length,
+        )
+        return self.replays.attempt(("path", packed.layout), lambda call: words.run(call, packed, decision))
 
     def biased(self, encoding: Encoding, bias: Tensor) -> BiasedAttention:
         """Run the input under biases [B, L, H, K] with gradients; nothing is shared, and no parameter gets one."""
@@ -234,7 +266,14 @@ class TorchClassifier(ABC):
         hooks = tester.run()
         if not all(test.passed for test in hooks):
             return hooks
-        return (*hooks, *try_features(self, tester.tolerances.close), *self._try_decomposition(tester.tolerances.close))
+        close = tester.tolerances.close
+        replays = replays_on(self.device)
+        return (
+            *hooks,
+            *try_features(self, close),
+            *self._try_decomposition(close),
+            *([try_replays(self, replays)] if replays.recorder and self.fixed else []),
+        )
 
     def use_stock_attention(self) -> None:
         """Give the model back its stock attention: what failed a self-test predicts without the hook."""
@@ -243,6 +282,9 @@ class TorchClassifier(ABC):
     def forward(self, inputs: AnyInputs, plan: BatchPlan | None = None) -> Tensor:
         """Logits [B, C] of a batch under a plan; without one, the stock model bitwise."""
         arguments: dict[str, object] = {**self._arguments(inputs), **self.constant}
+        if self.fixed and plan is not None:  # a model that looks whether anything is padded waits for the device
+            mask = inputs.attention_mask
+            arguments["attention_mask"] = mask[:, None, None, :].bool().expand(-1, 1, mask.shape[1], -1)
         if plan is not None:
             arguments[PLAN_ARGUMENT] = plan
         return self._answer(self._model(**arguments).logits)
@@ -251,20 +293,20 @@ class TorchClassifier(ABC):
         """Logits [B, C] of the classes, of what the model gives."""
         return logits
 
-    def _gradients(self, logits: Tensor, probabilities: list[Tensor], decision: Decision) -> Tensor:
-        """Mean over heads of relu(gradient of the margin * attention), [L, Q, K]."""
-        if not logits.requires_grad:  # the answer does not depend on attention at all
-            return torch.zeros_like(torch.stack([p.detach().mean(dim=1)[0] for p in probabilities]))
-        direction = decision.gradient(logits[0].detach().double().cpu().numpy())
-        seed = torch.as_tensor(direction, dtype=logits.dtype, device=logits.device).unsqueeze(0)
-        gradients = torch.autograd.grad(
-            logits, probabilities, grad_outputs=seed, allow_unused=True, materialize_grads=True
-        )
-        with torch.no_grad():
-            return torch.stack([(g * p).relu().mean(dim=1)[0] for g, p in zip(gradients, probabilities, strict=True)])
+    def _inputs(self, rows: Sequence[BatchRow], length: int) -> AnyInputs:
+        """Stage rows and copy them to the device at once."""
+        packed = self._packed(rows, length)
+        return self._see(packed.views(packed.to(self.device)))
 
-    def _index(self, rows: Sequence[int]) -> Tensor:
-        return torch.tensor(rows, dtype=torch.long, device=self.device)
+    def _packed(self, rows: Sequence[BatchRow], length: int) -> Packed:
+        return Packed.of(self._staged(rows, length), self.device)
+
+    def _length(self, tokens: int) -> int:
+        """How long rows of so many tokens are made."""
+        if not self.fixed:
+            return tokens
+        step = next(step for most, step in STEPS if tokens <= most)
+        return min(-(-tokens // step) * step, self.shape.max_tokens)
 
     @contextmanager
     def _watching_readout(self) -> Iterator[list[Tensor]]:
@@ -356,6 +398,8 @@ class TorchClassifier(ABC):
 class TorchBackend(TorchClassifier):
     """A classifier of texts."""
 
+    may_be_fixed = True
+
     def __init__(
         self, model: PreTrainedModel, encoder: Encoder, layout: Layout, *, task: Task, takes_type_ids: bool, device: str
     ) -> None:
@@ -376,10 +420,15 @@ class TorchBackend(TorchClassifier):
         """Two rows of synthetic ids, the second one padded."""
         return padded_pair(self._model.config, self._encoder.special, self.device)
 
+    def _staged(self, rows: Sequence[BatchRow], length: int) -> dict[str, npt.NDArray[Any]]:
+        return {"inputs": stage_rows(rows, length, self._encoder)}
+
+    def _see(self, tensors: Mapping[str, Tensor]) -> Inputs:
+        return Inputs.of(tensors["inputs"])
+
     def _inputs(self, rows: Sequence[BatchRow], length: int) -> Inputs:
-        """Stage rows and copy them to the device at once."""
-        input_ids, attention_mask, type_ids = to_device(stage_rows(rows, length, self._encoder), self.device)
-        return Inputs(input_ids=input_ids, attention_mask=attention_mask, type_ids=type_ids)
+        packed = self._packed(rows, length)
+        return self._see(packed.views(packed.to(self.device)))
 
     def _arguments(self, inputs: AnyInputs) -> dict[str, Tensor]:
         assert isinstance(inputs, Inputs)

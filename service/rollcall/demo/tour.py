@@ -63,6 +63,7 @@ def tour(out: Path) -> int:
     record = explanations[-1].audit.record_id if explanations[-1].audit else "ID"
     print(f"  rollcall audit verify {records} --key {records / VERIFIER}")
     print(f"  rollcall audit show {records} {record}")
+    print("  rollcall console --demo (or: make console) shows such records in a browser: search, review, verify, erase")
     print("The server stopped cleanly." if code == 0 else f"The server stopped with exit code {code}.")
     return code
 

@@ -27,11 +27,16 @@ class Role(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Somebody whose credentials were checked. `tenant` is whom quotas and fair shares of the device go by."""
+    """Somebody whose credentials were checked.
+
+    `tenant` is whom quotas and fair shares of the device go by, and whose the records of their requests are. `sees`:
+    the tenants whose records they may ask of, None for all.
+    """
 
     name: str
     tenant: str
     roles: frozenset[Role]
+    sees: frozenset[str] | None = None
 
 
 ANYONE = Identity(name="", tenant="", roles=frozenset({Role.CALLER}))

@@ -114,6 +114,22 @@ class Row:
     readout: bool = False
     """Whether the result carries the read-out state."""
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What tells rows apart: of one input, rows of the same key have the same results."""
+        arrays = (None if each is None else each.tobytes() for each in (self.removed, self.units, self.bias))
+        return (
+            *arrays,
+            self.operator,
+            self.edit,
+            self.layers,
+            self.queries,
+            self.keys,
+            self.heads,
+            self.seed,
+            self.readout,
+        )
+
     def __post_init__(self) -> None:
         """Refuse an edit of attention among tokens that are no longer there; raises ValueError."""
         if (

@@ -24,10 +24,10 @@ class Governing(Desk):
         """Erase a record."""
         del context
         name, ground = record_name(request.record_id), convert.ground(request.ground)
-        reason = convert.reason(request.reason)
+        reason, once = convert.reason(request.reason), self._once(request)
 
         def work(actor: str) -> audit_service_pb2.EraseRecordResponse:
-            erased = erasing.erase_record(self._archive, name, ground, reason, actor)
+            erased = erasing.erase_record(self._archive, name, ground, reason, actor, once)
             return audit_service_pb2.EraseRecordResponse(certificate=self._certificate(erased))
 
         return await self._ask(work)
@@ -38,10 +38,11 @@ class Governing(Desk):
         """Erase what is about a person."""
         del context
         subject, ground = convert.subject(request.subject_ref), convert.ground(request.ground)
-        reason = convert.reason(request.reason)
+        tenant = request.tenant if request.HasField("tenant") else None
+        reason, once = convert.reason(request.reason), self._once(request)
 
         def work(actor: str) -> audit_service_pb2.EraseSubjectResponse:
-            erased = erasing.erase_subject(self._archive, subject, ground, reason, actor)
+            erased = erasing.erase_subject(self._archive, subject, ground, reason, actor, once, tenant)
             return audit_service_pb2.EraseSubjectResponse(certificate=self._certificate(erased))
 
         return await self._ask(work)
@@ -52,10 +53,10 @@ class Governing(Desk):
         """Hold records."""
         del context
         matter, names = convert.matter(request.matter), convert.record_names(request.record_ids)
-        reason = convert.reason(request.reason)
+        reason, once = convert.reason(request.reason), self._once(request)
 
         def work(actor: str) -> audit_service_pb2.PlaceHoldResponse:
-            held = holding.place(self._archive, matter, names, request.filter, reason, actor)
+            held = holding.place(self._archive, matter, names, request.filter, reason, actor, once)
             return audit_service_pb2.PlaceHoldResponse(records=len(held.records), log_index=held.log_index)
 
         return await self._ask(work)
@@ -66,10 +67,10 @@ class Governing(Desk):
         """End a hold."""
         del context
         matter, names = convert.matter(request.matter), convert.record_names(request.record_ids)
-        reason = convert.reason(request.reason)
+        reason, once = convert.reason(request.reason), self._once(request)
 
         def work(actor: str) -> audit_service_pb2.ReleaseHoldResponse:
-            held = holding.release(self._archive, matter, names, reason, actor)
+            held = holding.release(self._archive, matter, names, reason, actor, once)
             return audit_service_pb2.ReleaseHoldResponse(records=len(held.records), log_index=held.log_index)
 
         return await self._ask(work)
@@ -89,9 +90,10 @@ class Governing(Desk):
         return await self._ask(work)
 
     def _certificate(self, erased: Erased) -> audit_service_pb2.ErasureCertificate:
-        """Sign the log, so that the erasure can be proved at once."""
-        self._archive.sign()
-        entry, proof = records.prove(self._archive, erased.log_index)
-        with self._archive.reading() as connection:
+        """Sign the log, so that the erasure can be proved at once, also to whoever does not see all of it."""
+        whole = self._whole.archive
+        whole.sign()
+        entry, proof = records.prove(whole, erased.log_index)
+        with whole.reading() as connection:
             (event,) = records.happened(connection, before=erased.log_index + 1, most=1)
-        return convert.certificate(erased, event.body, entry, proof, self._archive.verifier.line())
+        return convert.certificate(erased, event.body, entry, proof, whole.verifier.line())

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rollcall.audit import records
+from rollcall.audit.schema import EVENT
 from rollcall.audit.searching import search
 from rollcall.audit.verifying_here import verify_here
+from rollcall.edge.access.identity import current
 from rollcall.edge.audit_desk import Desk
 from rollcall.edge.converters import audit as convert
 from rollcall.v1 import audit_service_pb2
@@ -18,6 +20,14 @@ if TYPE_CHECKING:
 class Reading(Desk):
     """What auditors ask."""
 
+    async def GetCaller(  # noqa: N802 - the proto's name
+        self, request: audit_service_pb2.GetCallerRequest, context: Context
+    ) -> audit_service_pb2.GetCallerResponse:
+        """Say who asks."""
+        del request, context
+        roles = sorted(role.value for role in current().roles)
+        return audit_service_pb2.GetCallerResponse(name=self._actor, roles=roles)
+
     async def GetRecord(  # noqa: N802 - the proto's name
         self, request: audit_service_pb2.GetRecordRequest, context: Context
     ) -> audit_service_pb2.GetRecordResponse:
@@ -26,7 +36,7 @@ class Reading(Desk):
         asked = convert.record_request(request)
         return await self._ask(
             lambda actor: convert.record_reply(
-                records.read_record(self._archive, asked.name, asked.parts, asked.reason, actor)
+                records.read_record(self._archive, asked.name, asked.parts, asked.reason, actor, hide=asked.masked)
             ),
         )
 
@@ -51,6 +61,7 @@ class Reading(Desk):
             with self._archive.reading() as connection:
                 found = records.happened(
                     connection,
+                    told=self._archive.told(EVENT.c.record_id),
                     record_id=request.record_id or None,
                     kind=kind,
                     before=request.before_log_index or None,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from rollcall.audit.reviewing import Doing, ReviewAction, act, find_review, list_reviews
+from rollcall.audit.agreement import statistics
+from rollcall.audit.reviewing import Doing, act, find_review, list_reviews
+from rollcall.audit.reviews import ReviewAction
 from rollcall.edge.audit_desk import Desk
 from rollcall.edge.converters import reviews as convert
 from rollcall.edge.converters.audit import record_name
@@ -13,6 +15,9 @@ from rollcall.v1 import audit_service_pb2
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from google.protobuf.message import Message
+
+    from rollcall.audit.reviews import Review
     from rollcall.edge.audit_desk import Context
 
 
@@ -66,6 +71,16 @@ class Reviewing(Desk):
         )
         return audit_service_pb2.DecideReviewResponse(review=review)
 
+    async def SecondReview(  # noqa: N802 - the proto's name
+        self, request: audit_service_pb2.SecondReviewRequest, context: Context
+    ) -> audit_service_pb2.SecondReviewResponse:
+        """Gives a second opinion."""
+        del context
+        review = await self._step(
+            request, ReviewAction.SECOND, lambda _: {"disposition": convert.disposition(request.disposition)}
+        )
+        return audit_service_pb2.SecondReviewResponse(review=review)
+
     async def ApproveReview(  # noqa: N802 - the proto's name
         self, request: audit_service_pb2.ApproveReviewRequest, context: Context
     ) -> audit_service_pb2.ApproveReviewResponse:
@@ -98,7 +113,7 @@ class Reviewing(Desk):
         name = record_name(request.record_id)
 
         def work(_: str) -> audit_service_pb2.GetReviewResponse:
-            return audit_service_pb2.GetReviewResponse(review=convert.review(find_review(self._archive, name)))
+            return audit_service_pb2.GetReviewResponse(review=self._written(find_review(self._archive, name)))
 
         return await self._ask(work)
 
@@ -110,20 +125,30 @@ class Reviewing(Desk):
         state = convert.state(request.state)
 
         def work(_: str) -> audit_service_pb2.ListReviewsResponse:
-            found = list_reviews(self._archive, state)
-            return audit_service_pb2.ListReviewsResponse(reviews=[convert.review(each) for each in found])
+            found = list_reviews(self._archive, state, late=request.overdue_only)
+            return audit_service_pb2.ListReviewsResponse(reviews=[self._written(each) for each in found])
 
         return await self._ask(work)
+
+    async def GetReviewStatistics(  # noqa: N802 - the proto's name
+        self, request: audit_service_pb2.GetReviewStatisticsRequest, context: Context
+    ) -> audit_service_pb2.GetReviewStatisticsResponse:
+        """Say how reviewers do."""
+        del request, context
+        return await self._ask(lambda _: convert.statistics(statistics(self._archive)))
+
+    def _written(self, review: Review) -> audit_service_pb2.Review:
+        return convert.review(review, self._archive.review_days)
 
     async def _step(
         self, request: Step, action: ReviewAction, further: Callable[[str], dict[str, Any]] = lambda _: {}
     ) -> audit_service_pb2.Review:
         """Do a step of a review; `further` reads what it takes beside a rationale, for an actor."""
-        name = record_name(request.record_id)
+        name, key = record_name(request.record_id), self._once(cast("Message", request))
 
         def work(actor: str) -> audit_service_pb2.Review:
             told = further(actor)
             doing = Doing(action=action, actor=actor, rationale=convert.rationale(request.rationale), **told)
-            return convert.review(act(self._archive, name, doing, four_eyes=self._archive.four_eyes))
+            return self._written(act(self._archive, name, doing, four_eyes=self._archive.four_eyes, once=key))
 
         return await self._ask(work)

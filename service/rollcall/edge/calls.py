@@ -16,9 +16,12 @@ from rollcall.edge.converters.requests import REQUEST_ID
 from rollcall.telemetry import logs
 from rollcall.telemetry.metrics import SERVICES
 from rollcall.telemetry.series import OTHER
+from rollcall.telemetry.traces import NOTHING, Span, Spans
 from rollcall.v1 import audit_service_pb2
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from google.protobuf.descriptor import MethodDescriptor
     from google.protobuf.message import Message
     from grpc import aio
@@ -53,6 +56,7 @@ class Opened:
     model: str
     request_id: str
     started: float
+    span: Span
 
     @property
     def seconds(self) -> float:
@@ -71,18 +75,26 @@ class Outcome:
 
 
 class Ledger:
-    """Counts and logs what begins and ends."""
+    """Counts, logs and traces what begins and ends."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, spans: Spans) -> None:
         self._metrics = metrics
+        self._spans = spans
 
-    def open(self, method: MethodDescriptor, request: Message | wire.Undecodable | None, request_id: str) -> Opened:
+    def open(
+        self,
+        method: MethodDescriptor,
+        request: Message | wire.Undecodable | None,
+        request_id: str,
+        metadata: Mapping[str, str],
+    ) -> Opened:
         """Count a call that has arrived; None for the request of one that will have many."""
         counted = SERVICES.get(method.name) == method.containing_service.full_name
         if counted:
             self._metrics.rpc_started(method.name)
         logged = counted or method.containing_service is AUDIT_SERVICE
-        return _opened(method.name, request, request_id, counted=counted, logged=logged)
+        span = self._spans.call(method.containing_service.full_name, method.name, metadata) if logged else NOTHING
+        return _opened(method.name, request, request_id, span, counted=counted, logged=logged)
 
     def close(self, opened: Opened, outcome: Outcome) -> None:
         """Count and log the end of a call, whichever it was."""
@@ -94,7 +106,7 @@ class Ledger:
 
     def open_one(self, method: str, request: Message | wire.Undecodable | None, request_id: str) -> Opened:
         """Take down one request of many."""
-        return _opened(method, request, request_id, counted=True, logged=True)
+        return _opened(method, request, request_id, self._spans.one(method), counted=True, logged=True)
 
     def close_one(self, opened: Opened, outcome: Outcome) -> None:
         """Count and log the end of one request of many."""
@@ -107,7 +119,10 @@ class Ledger:
             self._metrics.rejected(opened.model, reason)
         error_id = outcome.rejection.error_id if outcome.rejection else None
         told = describe(outcome.reply) if outcome.reply is not None else {}
-        ours = {} if error_id is None else {"error_id": error_id}
+        told |= {} if error_id is None else {"error_id": error_id}
+        told |= {"model": self._metrics.model_label(opened.model), "request_id": opened.request_id}
+        opened.span.end(code=outcome.code.value[0], **told)
+        traced = {"trace_id": opened.span.trace_id} if opened.span.trace_id else {}
         logs.event(
             _log,
             logging.INFO if error_id is None else logging.ERROR,
@@ -115,16 +130,14 @@ class Ledger:
             error=None if error_id is None else outcome.error,
             method=opened.method,
             code=outcome.code.name,
-            model=self._metrics.model_label(opened.model),
-            request_id=opened.request_id,
             seconds=round(opened.seconds, 6),
             **told,
-            **ours,
+            **traced,
         )
 
 
 def _opened(
-    method: str, request: Message | wire.Undecodable | None, request_id: str, *, counted: bool, logged: bool
+    method: str, request: Message | wire.Undecodable | None, request_id: str, span: Span, *, counted: bool, logged: bool
 ) -> Opened:
     return Opened(
         method=method,
@@ -133,6 +146,7 @@ def _opened(
         model=getattr(request, "model", getattr(request, "model_name", OTHER)),
         request_id=request_id,
         started=time.monotonic(),
+        span=span,
     )
 
 

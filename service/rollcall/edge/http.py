@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from rollcall.telemetry.metrics import CONTENT_TYPE
+from rollcall.telemetry.metrics import CONTENT_TYPE, CONTENT_TYPE_EXEMPLARS
 from rollcall.telemetry.versions import versions
 
 if TYPE_CHECKING:
@@ -28,12 +28,14 @@ if TYPE_CHECKING:
     from rollcall.telemetry.metrics import Metrics
 
 RENDER_INTERVAL_SECONDS = 1.0
+OPEN_METRICS = "application/openmetrics-text"
 
 
 class AdminServer:
     """The HTTP port. `alive` tells whether the compute thread works; `settings` returns those in force.
 
-    `batches` tells by model, ready for JSON, what bounds its batches; `worker` which of several this is.
+    `batches` tells by model, ready for JSON, what bounds its batches; `worker` which of several this is. With
+    `exemplars` whoever asks for metrics in OpenMetrics' format gets it, which has room for them.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class AdminServer:
         alive: Callable[[], bool],
         batches: Callable[[], Mapping[str, object]] = dict,
         worker: Mapping[str, str | int] | None = None,
+        exemplars: bool = False,
     ) -> None:
         self._settings = settings
         self._port = port
@@ -54,9 +57,10 @@ class AdminServer:
         self._alive = alive
         self._batches = batches
         self._worker = worker
+        self._exemplars = exemplars
         self._started = time.monotonic()
         self._rendering = asyncio.Lock()
-        self._rendered: tuple[float, bytes] | None = None
+        self._rendered: dict[bool, tuple[float, bytes]] = {}
         application = web.Application()
         application.add_routes(
             [
@@ -81,12 +85,14 @@ class AdminServer:
         await self._runner.cleanup()
 
     async def _get_metrics(self, request: web.Request) -> web.Response:
-        del request
+        exemplars = self._exemplars and OPEN_METRICS in request.headers.get("Accept", "")
         async with self._rendering:
-            if self._rendered is None or time.monotonic() - self._rendered[0] >= RENDER_INTERVAL_SECONDS:
-                body = await asyncio.to_thread(self._metrics.exposition)
-                self._rendered = (time.monotonic(), body)
-            return web.Response(body=self._rendered[1], headers={"Content-Type": CONTENT_TYPE})
+            known = self._rendered.get(exemplars)
+            if known is None or time.monotonic() - known[0] >= RENDER_INTERVAL_SECONDS:
+                body = await asyncio.to_thread(self._metrics.exposition, exemplars=exemplars)
+                known = self._rendered[exemplars] = (time.monotonic(), body)
+        headers = {"Content-Type": CONTENT_TYPE_EXEMPLARS if exemplars else CONTENT_TYPE}
+        return web.Response(body=known[1], headers=headers)
 
     async def _get_livez(self, request: web.Request) -> web.Response:
         del request

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from google.protobuf.descriptor import MethodDescriptor
 
     from rollcall.telemetry.metrics import Metrics
+    from rollcall.telemetry.traces import Spans
 
     Handler: TypeAlias = grpc.RpcMethodHandler[Any, Any]
     Context: TypeAlias = aio.ServicerContext[Any, Any]
@@ -50,9 +51,9 @@ REQUEST_ID_KEY = "x-request-id"
 class CallInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # generic in the stubs only
     """Wraps the methods of SERVICES."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, spans: Spans) -> None:
         self._metrics = metrics
-        self._ledger = Ledger(metrics)
+        self._ledger = Ledger(metrics, spans)
         self._wrapped: dict[str, Handler] = {}
 
     async def intercept_service(
@@ -73,7 +74,7 @@ class CallInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # generi
             conversing = cast("Conversing", handler.stream_stream)
 
             async def converse(requests: AsyncIterator[Message], context: Context) -> AsyncIterator[Message]:
-                opened = self._ledger.open(method, None, request_id_of(context))
+                opened = self._ledger.open(method, None, request_id_of(context), metadata_of(context))
                 begin = partial(conversing, self._received(method.name, requests), context)
                 async with aclosing(self._stream(opened, begin, context)) as messages:
                     async for message in messages:
@@ -86,7 +87,7 @@ class CallInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # generi
             streaming = cast("Streaming", handler.unary_stream)
 
             async def stream(request: Message | wire.Undecodable, context: Context) -> AsyncIterator[Message]:
-                opened = self._ledger.open(method, request, _name(request, context))
+                opened = self._ledger.open(method, request, _name(request, context), metadata_of(context))
                 begin = partial(_begin, streaming, request, context)
                 async with aclosing(self._stream(opened, begin, context)) as messages:
                     async for message in messages:
@@ -108,7 +109,7 @@ class CallInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # generi
         self, method: MethodDescriptor, behaviour: Behaviour, request: Message | wire.Undecodable, context: Context
     ) -> Message | None:
         # 1. Count the call and give it an id, which the caller may have chosen.
-        opened = self._ledger.open(method, request, _name(request, context))
+        opened = self._ledger.open(method, request, _name(request, context), metadata_of(context))
         outcome = Outcome(code=grpc.StatusCode.UNKNOWN)
         # 2. Answer it, or learn what ended it.
         try:
@@ -136,7 +137,8 @@ class CallInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # generi
                 async for message in messages:
                     last = message if describe(message) else last
                     yield message
-                    self._metrics.rpc_sent(opened.method)
+                    if opened.counted:
+                        self._metrics.rpc_sent(opened.method)
             outcome = Outcome(code=grpc.StatusCode.OK, reply=last)
         except Exception as error:  # noqa: BLE001 - the edge, as in _answer
             outcome = refused(error)
@@ -188,5 +190,10 @@ def _name(request: Message | wire.Undecodable, context: Context) -> str:
 
 def request_id_of(context: Context) -> str:
     """Return the id that the call's metadata has, or a new one."""
-    given = {key: str(value) for key, value in context.invocation_metadata() or ()}.get(REQUEST_ID_KEY, "")
+    given = metadata_of(context).get(REQUEST_ID_KEY, "")
     return given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def metadata_of(context: Context) -> dict[str, str]:
+    """What came with the call; of a key that came more than once the last."""
+    return {key: str(value) for key, value in context.invocation_metadata() or ()}

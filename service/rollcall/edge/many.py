@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rollcall.edge import wire
     from rollcall.edge.port import ServicePort
     from rollcall.telemetry.metrics import Metrics
+    from rollcall.telemetry.traces import Spans
     from rollcall.v1 import explanation_pb2, explanation_service_pb2
 
     Context = aio.ServicerContext[Any, Any]
@@ -38,6 +39,7 @@ class OneOfMany:
 
     port: ServicePort
     metrics: Metrics
+    spans: Spans
     context: Context
     deadline: float | None
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -46,7 +48,7 @@ class OneOfMany:
         self, index: int, request: explanation_pb2.ExplainRequest | wire.Undecodable
     ) -> explanation_service_pb2.ExplainManyResponse:
         """Answer the request at this place of the stream; whatever goes wrong with it is its answer."""
-        ledger = Ledger(self.metrics)
+        ledger = Ledger(self.metrics, self.spans)
         request_id = own_id(request) or uuid.uuid4().hex
         opened = ledger.open_one(METHOD, request, request_id)
         outcome = Outcome(code=grpc.StatusCode.UNKNOWN)

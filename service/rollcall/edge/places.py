@@ -14,15 +14,16 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Places:
-    """How many are taken. Used from one event loop."""
+    """How many are taken, and what by, in words. Used from one event loop."""
 
+    what: str
     taken: int = 0
 
     @contextmanager
     def place(self, *, of: int) -> Iterator[None]:
         """Hold one `of` so many for the length of a `with` block; raises Overloaded."""
         if self.taken >= of:
-            message = f"{of} streams with attention are being read already"
+            message = f"{of} {self.what} are being read already"
             raise Overloaded(message)
         self.taken += 1
         try:

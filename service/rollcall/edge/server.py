@@ -21,6 +21,7 @@ from rollcall.edge.servicer import ExplanationServicer
 from rollcall.oip import open_inference_pb2_grpc
 from rollcall.settings import is_loopback
 from rollcall.telemetry import logs
+from rollcall.telemetry.traces import OFF
 from rollcall.v1 import audit_service_pb2_grpc, explanation_service_pb2_grpc
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from rollcall.edge.port import ServicePort
     from rollcall.settings import GrpcSettings
     from rollcall.telemetry.metrics import Metrics
+    from rollcall.telemetry.traces import Spans
 
 _log = logging.getLogger("rollcall.edge")
 
@@ -59,17 +61,19 @@ class GrpcServer:
         port: ServicePort,
         health: Health,
         metrics: Metrics,
+        spans: Spans = OFF,
         shared: bool = False,
     ) -> None:
         self._settings = settings
         self._credentials = credentials
         self._health = health
         self._port = port
+        self._closing = asyncio.Event()
         self._server = aio.server(
-            interceptors=(AccessInterceptor(authenticator, metrics), CallInterceptor(metrics)),
+            interceptors=(AccessInterceptor(authenticator, metrics), CallInterceptor(metrics, spans)),
             options=_options(settings, shared=shared),
         )
-        servicer = ExplanationServicer(port, metrics)
+        servicer = ExplanationServicer(port, metrics, spans)
         explanation_service_pb2_grpc.add_ExplanationServiceServicer_to_server(servicer, self._server)
         open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(
             InferenceServicer(port, health, metrics), self._server
@@ -79,7 +83,8 @@ class GrpcServer:
 
     def serve_records(self, replayer: Replayer) -> None:
         """Answer what is asked of the records, too; call before `start`."""
-        audit_service_pb2_grpc.add_AuditServiceServicer_to_server(AuditServicer(replayer, self._port), self._server)
+        servicer = AuditServicer(replayer, self._port, self._closing)
+        audit_service_pb2_grpc.add_AuditServiceServicer_to_server(servicer, self._server)
         self._services.append(AUDIT_SERVICE.full_name)
 
     async def start(self) -> int:
@@ -109,6 +114,7 @@ class GrpcServer:
         await self._health.drain()
         await asyncio.sleep(self._settings.propagation_seconds)
         on_closing()
+        self._closing.set()
         await self._server.stop(self._settings.drain_seconds)
 
 

@@ -14,6 +14,7 @@ from rollcall.edge.bounded import IN_FLIGHT, as_finished
 from rollcall.edge.converters import attention, replies, requests
 from rollcall.edge.many import OneOfMany
 from rollcall.edge.places import Places
+from rollcall.telemetry.traces import OFF
 from rollcall.v1 import explanation_service_pb2, explanation_service_pb2_grpc
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from rollcall.domain.model import ModelCard
     from rollcall.edge.port import ServicePort
     from rollcall.telemetry.metrics import Metrics
+    from rollcall.telemetry.traces import Spans
     from rollcall.v1 import explanation_pb2, model_pb2
 
     Context = aio.ServicerContext[Any, Any]
@@ -33,10 +35,11 @@ if TYPE_CHECKING:
 class ExplanationServicer(explanation_service_pb2_grpc.ExplanationServiceServicer):
     """The service's methods over a `ServicePort`."""
 
-    def __init__(self, port: ServicePort, metrics: Metrics) -> None:
+    def __init__(self, port: ServicePort, metrics: Metrics, spans: Spans = OFF) -> None:
         self._port = port
         self._metrics = metrics
-        self._places = Places()
+        self._spans = spans
+        self._places = Places("streams with attention")
 
     async def Predict(  # noqa: N802 - the proto's name
         self, request: explanation_service_pb2.PredictRequest, context: Context
@@ -111,7 +114,13 @@ class ExplanationServicer(explanation_service_pb2_grpc.ExplanationServiceService
         self, request_iterator: AsyncIterator[explanation_pb2.ExplainRequest], context: Context
     ) -> AsyncIterator[explanation_service_pb2.ExplainManyResponse]:
         """Answer requests as Explain does, a few at a time; results leave as they finish."""
-        one = OneOfMany(port=self._port, metrics=self._metrics, context=context, deadline=deadline_of(context))
+        one = OneOfMany(
+            port=self._port,
+            metrics=self._metrics,
+            spans=self._spans,
+            context=context,
+            deadline=deadline_of(context),
+        )
         async with aclosing(as_finished(request_iterator, one.answer, most=IN_FLIGHT)) as answers:
             async for answer in answers:
                 yield answer

@@ -6,6 +6,7 @@ change that does not fit together (a new certificate beside the old key) waits u
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import grpc
@@ -23,20 +24,44 @@ if TYPE_CHECKING:
     Fetch = Callable[[], Certificates | None]
 
 
-def server_credentials(settings: TlsSettings) -> grpc.ServerCredentials | None:
-    """Make credentials by the settings; None for plain text. Raises FileRejected where a file cannot be used."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """Certificates as gRPC takes them, and when the server's own is valid, in seconds since 1970."""
+
+    certificates: Certificates
+    not_before: float
+    not_after: float
+
+
+def _nobody(_: Callable[[], tuple[float, float]]) -> None:
+    """Watch nothing."""
+
+
+def server_credentials(
+    settings: TlsSettings, watch: Callable[[Callable[[], tuple[float, float]]], None] = _nobody
+) -> grpc.ServerCredentials | None:
+    """Make credentials by the settings; None for plain text. Raises FileRejected where a file cannot be used.
+
+    `watch` is given what tells from when to when the server's certificate is valid, in seconds since 1970.
+    """
     if settings.certificate is None or settings.key is None:
         return None
     files = [settings.certificate, settings.key, *([settings.client_ca] if settings.client_ca else [])]
     certificates = Watched(_certificates, *files)
+
+    def validity() -> tuple[float, float]:
+        loaded = certificates.get()
+        return loaded.not_before, loaded.not_after
+
+    watch(validity)
     return grpc.dynamic_ssl_server_credentials(
-        certificates.get(),
+        certificates.get().certificates,
         _when_changed(certificates),  # type: ignore[arg-type] # the stubs do not know None, for "as they are"
         require_client_authentication=settings.client_ca is not None,
     )
 
 
-def _certificates(chain: bytes, key: bytes, client_ca: bytes | None = None) -> Certificates:
+def _certificates(chain: bytes, key: bytes, client_ca: bytes | None = None) -> Loaded:
     """Check that a chain, its key, and the roots of clients' certificates can be used. Raises ValueError."""
     try:
         leaf = load_pem_x509_certificates(chain)[0]
@@ -57,12 +82,16 @@ def _certificates(chain: bytes, key: bytes, client_ca: bytes | None = None) -> C
         except ValueError:
             message = "client_ca holds no PEM certificates"
             raise ValueError(message) from None
-    return grpc.ssl_server_certificate_configuration([(key, chain)], client_ca)
+    return Loaded(
+        certificates=grpc.ssl_server_certificate_configuration([(key, chain)], client_ca),
+        not_before=leaf.not_valid_before_utc.timestamp(),
+        not_after=leaf.not_valid_after_utc.timestamp(),
+    )
 
 
-def _when_changed(certificates: Watched[Certificates]) -> Fetch:
+def _when_changed(certificates: Watched[Loaded]) -> Fetch:
     """What gRPC asks at each connection: the certificates if they are new, None for those it has."""
-    known: Certificates | None = None
+    known: Loaded | None = None
 
     def fetch() -> Certificates | None:
         nonlocal known
@@ -70,6 +99,6 @@ def _when_changed(certificates: Watched[Certificates]) -> Fetch:
         if newest is known:
             return None
         known = newest
-        return newest
+        return newest.certificates
 
     return fetch

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from rollcall.domain.errors import DeadlineTooShort, DeviceLost
 from rollcall.scheduling.queue import Ask, Batch, RowQueue
 from rollcall.telemetry import logs
+from rollcall.telemetry.traces import OFF, Spans
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +52,8 @@ class Waiting:
     future: asyncio.Future[list[Any]]
     loop: asyncio.AbstractEventLoop
     results: list[Any] = field(default_factory=list, repr=False)
+    waited: float = 0.0
+    """Seconds until the first of them started."""
 
 
 class Device:
@@ -64,6 +67,7 @@ class Device:
         telemetry: DeviceTelemetry,
         clock: Callable[[], float] = time.monotonic,
         on_lost: Callable[[], None] = lambda: None,
+        spans: Spans = OFF,
     ) -> None:
         """Prepare; nothing runs before `start`. `on_lost` is called once, on the thread, if the device is lost."""
         self._queue = queue
@@ -71,6 +75,7 @@ class Device:
         self._telemetry = telemetry
         self._clock = clock
         self._on_lost = on_lost
+        self._spans = spans
         self._condition = threading.Condition()
         self._closed = False
         self._lost = False
@@ -110,7 +115,7 @@ class Device:
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[list[Any]] = loop.create_future()
-        ask.payload = Waiting(rows=rows, future=future, loop=loop)
+        waiting = ask.payload = Waiting(rows=rows, future=future, loop=loop)
         with self._condition:
             if self._lost:
                 raise DeviceLost
@@ -119,11 +124,14 @@ class Device:
             else:
                 self._queue.put(ask)
                 self._condition.notify()
-        try:
-            return await future
-        except asyncio.CancelledError:
-            self._drop(ask)
-            raise
+        with self._spans.stage("device", kind=ask.kind.value, rows=ask.rows, tokens=ask.length) as span:
+            try:
+                results = await future
+            except asyncio.CancelledError:
+                self._drop(ask)
+                raise
+            span.began("queue", waiting.waited)
+        return results
 
     def _drop(self, ask: Ask) -> None:
         with self._condition:
@@ -162,7 +170,8 @@ class Device:
         started = self._clock()
         for share in batch.shares:
             if share.start == 0:
-                self._tell(self._telemetry.rows_waited, batch.kind.value, started - share.ask.queued_at)
+                share.ask.payload.waited = started - share.ask.queued_at
+                self._tell(self._telemetry.rows_waited, batch.kind.value, share.ask.payload.waited)
         expected = self.read(lambda queue: queue.expected(batch.model, batch.rows, batch.length, batch.kind))
         try:
             outcomes = self._run(batch)

@@ -29,6 +29,7 @@ from rollcall.engine.memory import Allowance, give_back, measure, meter_of
 from rollcall.models.loading import LoadedModel
 from rollcall.scheduling.queue import Ask, Batch, Bounds, Kind, RowQueue
 from rollcall.telemetry import logs
+from rollcall.telemetry.traces import OFF, Spans
 
 _log = logging.getLogger(__name__)
 
@@ -60,11 +61,12 @@ class Dispatcher:
         name: str = "rollcall-device",
         on_lost: Callable[[], None] = lambda: None,
         allowance: Allowance | None = None,
+        spans: Spans = OFF,
     ) -> Dispatcher:
         """Put an engine on a device's thread; start and close the device."""
         for model, loaded in engine.models.items():
             queue.widths[model] = loaded.backend.shape.width
-        device = Device(name, queue, partial(run_batch, engine), telemetry, clock, on_lost)
+        device = Device(name, queue, partial(run_batch, engine), telemetry, clock, on_lost, spans)
         return cls(
             engine=engine,
             queue=queue,

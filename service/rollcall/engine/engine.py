@@ -121,14 +121,19 @@ class Engine:
         kinds = [kind for kind in DEFAULT_MAPS if kind in request.maps]
         weights = [_token_weights(kind, capture, request.options, backend) for kind in kinds]
         wants_layers = MapKind.ATTENTION_FLOW in request.maps
-        layers = [torch.stack([layer[0] for layer in _captured(capture.attention).fused])] if wants_layers else []
+        own = slice(encoding.length)  # a capture may be padded
+        layers = []
+        if wants_layers:
+            layers = [torch.stack([layer[0, own, own] for layer in _captured(capture.attention).fused])]
         states = [] if capture.state is None else [capture.state]
         logits, *others = to_host(capture.logits, *states, *weights, *layers)
         weights_on_host = others[len(states) :][: len(kinds)]
         return Captured(
             row=RowResult(logits=logits, readout=others[0] if states else None),
             decision=capture.decision,
-            maps=tuple(_unit_map(kind, found[0], encoding) for kind, found in zip(kinds, weights_on_host, strict=True)),
+            maps=tuple(
+                _unit_map(kind, found[0, own], encoding) for kind, found in zip(kinds, weights_on_host, strict=True)
+            ),
             attention=capture.selected,
             attention_is_uniform=capture.uniform,
             layers=others[-1] if wants_layers else None,
@@ -143,7 +148,7 @@ class Engine:
         """
         try:
             found = self.differentiable(model).path_gradients(encoding, decision, points)
-            along, at = to_host(found.along, found.at)
+            along, at = (each[:, : encoding.length] for each in to_host(found.along, found.at))
         except Exception as error:
             failure = _failure(error)
             if not isinstance(failure, DeviceMemory) or len(points) == 1:
@@ -235,11 +240,23 @@ def _attention_maps(
     reductions: AttentionReductions, options: Sequence[MapOptions], backend: Backend
 ) -> list[torch.Tensor]:
     """Weights per token [R, T] of each of REWIRED_MAPS, every row's by its own options."""
+    kinds = list(dict.fromkeys(options))
+    if len(kinds) == 1:  # the rows of one request: choosing among them would wait for the device
+        return _maps_of(reductions.readout, reductions.fused, kinds[0], backend)
     raw = torch.empty_like(reductions.readout[:, 0, 0])
     rollout = torch.empty_like(raw)
-    for wanted in dict.fromkeys(options):
+    for wanted in kinds:
         rows = [i for i, own in enumerate(options) if own == wanted]
-        raw[rows] = raw_attention(reductions.readout[rows], wanted.raw_layers, wanted.raw_heads)
         fused = [layer[rows] for layer in reductions.fused]
-        rollout[rows] = _rollout(fused, wanted, backend)
+        raw[rows], rollout[rows] = _maps_of(reductions.readout[rows], fused, wanted, backend)
     return [raw, rollout]
+
+
+def _maps_of(
+    heads: torch.Tensor, fused: Sequence[torch.Tensor], options: MapOptions, backend: Backend
+) -> list[torch.Tensor]:
+    """The same of rows [R, L, H, T] and, per layer, [R, Q, T] with the same options."""
+    return [
+        raw_attention(heads, options.raw_layers, options.raw_heads),
+        _rollout(fused, options, backend),
+    ]

@@ -44,6 +44,7 @@ from rollcall.pipeline.selection import check_attention_size, check_layers_and_h
 from rollcall.pipeline.stopwatch import Stopwatch
 from rollcall.pipeline.thorough import RunSearch, ThoroughChecker, planned_rows
 from rollcall.pipeline.watching import Answered, Watch
+from rollcall.telemetry.traces import OFF, Spans
 from rollcall.verdict.calibration import Calibration
 
 
@@ -114,6 +115,7 @@ class Pipeline:
     quotas: Quotas = field(default_factory=Quotas)
     records: Records | None = None
     """Takes each answer before it leaves; None where none is recorded."""
+    spans: Spans = OFF
     clock: Callable[[], float] = time.monotonic
     leases: Leases = field(default_factory=Leases)
     in_flight: InFlight[WorkedOut] = field(default_factory=InFlight)
@@ -121,7 +123,7 @@ class Pipeline:
 
     async def predict(self, request: PredictRequest) -> Predicted:
         """Predict; with `decision_ref` the decision is recorded. Raises CallerError, CapacityError, ServiceError."""
-        stopwatch = Stopwatch()
+        stopwatch = Stopwatch(self.spans)
         entry = self.catalog.resolve(request.model, request.revision)
         key = entry.card.ref.key
         check_question(request, entry.card)
@@ -146,7 +148,8 @@ class Pipeline:
         )
         if self.records is not None and request.decision_ref:
             told = Decided(request=request, card=entry.card, encoding=encoding, predicted=predicted)
-            predicted = replace(predicted, receipt=await self.records.record(told))
+            with self.spans.stage("record"):
+                predicted = replace(predicted, receipt=await self.records.record(told))
         self.telemetry.predicted(predicted)
         return predicted
 
@@ -157,7 +160,7 @@ class Pipeline:
 
         Raises CallerError, CapacityError, ServiceError; what cannot be decided is an answer, not an error.
         """
-        stopwatch = Stopwatch()
+        stopwatch = Stopwatch(self.spans)
         # 1 resolve: which model, and can it be asked this?
         entry = self.catalog.resolve(request.model, request.revision)
         plan = self._plan(request, entry)
@@ -193,7 +196,8 @@ class Pipeline:
                 explanation=explanation,
                 shared=shared,
             )
-            explanation = replace(explanation, receipt=await records.record(told))
+            with self.spans.stage("record"):
+                explanation = replace(explanation, receipt=await records.record(told))
         self.telemetry.explained(explanation, looks=found.looks, cut=found.cut, shared=shared)
         if watch is not None and found.answered is not None and not shared:
             watch.answered(found.answered, explanation)

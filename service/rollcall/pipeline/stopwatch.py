@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rollcall.domain.explanation import Timing
+from rollcall.telemetry.traces import OFF, Spans
 
 
 class Stopwatch:
-    """Starts with the request; a stage that runs twice adds up."""
+    """Starts with the request; a stage that runs twice adds up. Each is a span, too."""
 
-    def __init__(self) -> None:
+    def __init__(self, spans: Spans = OFF) -> None:
         """Start."""
+        self._spans = spans
         self._started = time.perf_counter()
         self._stages: dict[str, float] = {}
 
@@ -22,7 +24,8 @@ class Stopwatch:
         """Time one stage."""
         started = time.perf_counter()
         try:
-            yield
+            with self._spans.stage(name):
+                yield
         finally:
             self._stages[name] = self._stages.get(name, 0.0) + time.perf_counter() - started
 

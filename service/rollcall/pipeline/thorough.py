@@ -75,19 +75,14 @@ class OnceRun:
 
     async def __call__(self, rows: list[Row]) -> list[RowResult]:
         """Results of rows, in their order; raises OutOfBudgetError, and what running them raises."""
-        new = {key: row for row in rows if (key := _key(row)) not in self.known}
+        new = {row.key: row for row in rows if row.key not in self.known}
         keys = list(new)
         for start in range(0, len(keys), TURN_ROWS):
             part = keys[start : start + TURN_ROWS]
             if start and not self.affords(len(part)):  # it takes longer than was expected when it began
-                raise OutOfBudgetError([self.known.get(_key(row)) for row in rows])
+                raise OutOfBudgetError([self.known.get(row.key) for row in rows])
             self.known.update(zip(part, await self.run([new[key] for key in part]), strict=True))
-        return [self.known[_key(row)] for row in rows]
-
-
-def _key(row: Row) -> tuple[object, ...]:
-    arrays = (None if each is None else each.tobytes() for each in (row.removed, row.units, row.bias))
-    return (*arrays, row.operator, row.edit, row.layers, row.queries, row.keys, row.heads, row.seed, row.readout)
+        return [self.known[row.key] for row in rows]
 
 
 def planned_rows(n: int, maps: Collection[MapKind], card: ModelCard, policy: ThoroughPolicy) -> int:

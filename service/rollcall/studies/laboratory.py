@@ -124,8 +124,8 @@ class Laboratory:
     def measure(self, model_input: ModelInput, extra: Extra | None = None, *, truth: bool = True) -> Measured:
         """Run every look, the served answer and, unless left out, the truth on one input. Raises InvalidInput."""
         started = time.perf_counter()
-        subject, captured = self._subject(model_input)
-        bench = Bench(laboratory=self, subject=subject, captured=captured)
+        bench = self.open(model_input)
+        subject, captured = bench.subject, bench.captured
         made = bench.maps()
         served = bench.check(made, self.policy, self.calibration)
         rows, seconds = 1 + bench.asked, time.perf_counter() - started
@@ -154,7 +154,8 @@ class Laboratory:
             truth_rows=truth_rows,
         )
 
-    def _subject(self, model_input: ModelInput) -> tuple[Subject, Captured]:
+    def open(self, model_input: ModelInput) -> Bench:
+        """Capture one input and give the bench that its rows are run on. Raises InvalidInput."""
         backend = self.model.backend
         encoding = backend.encode(model_input)
         request = CaptureRequest(
@@ -172,7 +173,7 @@ class Laboratory:
             policy=self.policy,
             noise=backend.noise,
         )
-        return subject, captured
+        return Bench(laboratory=self, subject=subject, captured=captured)
 
     async def _capture(self, encoding: Encoding, request: CaptureRequest) -> Captured:
         """Capture, with all that is made beside; the half-way gradient, where the backend can."""
@@ -210,14 +211,14 @@ class Bench:
     def run(self, rows: list[Row]) -> list[RowResult]:
         """Run rows in batches as wide as a processor likes; those that were run before are not run again."""
         encoding, laboratory = self.subject.encoding, self.laboratory
-        missing = list({_key(row): row for row in rows if _key(row) not in self.done}.values())
+        missing = list({row.key: row for row in rows if row.key not in self.done}.values())
         size = max(1, BATCH_TOKENS // encoding.length)
         for start in range(0, len(missing), size):
             part = missing[start : start + size]
             results = laboratory.engine.run(NAME, variants(encoding, part))
             base = self.subject.base
-            self.done |= {_key(row): laboratory.tamper(r, row, base) for row, r in zip(part, results, strict=True)}
-        return [self.done[_key(row)] for row in rows]
+            self.done |= {row.key: laboratory.tamper(r, row, base) for row, r in zip(part, results, strict=True)}
+        return [self.done[row.key] for row in rows]
 
     async def _ask(self, rows: list[Row]) -> list[RowResult]:
         self.asked += len(rows)
@@ -225,14 +226,23 @@ class Bench:
 
     def maps(self) -> tuple[UnitMap, ...]:
         """The maps of the capture, and those that are made of rows of their own."""
-        kinds, budget = self.laboratory.kinds, _endless_budget()
+        kinds, budget = self.laboratory.kinds, endless_budget()
         measured = asyncio.run(measure_maps(kinds, self.subject, budget, self._ask, Stopwatch()))
         return (*self.captured.maps, *measured.maps)
 
     def check(
-        self, maps: tuple[UnitMap, ...], policy: Policy, calibration: Calibration | None, *, alone: bool = False
+        self,
+        maps: tuple[UnitMap, ...],
+        policy: Policy,
+        calibration: Calibration | None,
+        *,
+        alone: bool = False,
+        every_map: bool = False,
     ) -> Checked:
-        """Run the service's checks on these maps of the input; `alone` leaves EFFECT out."""
+        """Run the service's checks on these maps of the input; `alone` leaves EFFECT out.
+
+        `every_map` seeks witnesses for all maps, not only for those that matter.
+        """
         kinds = {unit_map.kind for unit_map in maps}
         chosen = () if calibration is None else (calibration.primary_map,)
         wants_prior = calibration is not None and calibration.wants_prior(self.subject.n)
@@ -242,10 +252,11 @@ class Bench:
             primary=next(kind for kind in (*chosen, *PRIMARY_ORDER, *kinds) if kind in kinds),
             attention_is_uniform=self.captured.attention_is_uniform,
             calibration=calibration,
-            budget=_endless_budget(),
+            budget=endless_budget(),
             run=self._ask,
             stopwatch=Stopwatch(),
             wants_effect=not alone and MapKind.EFFECT in self.laboratory.kinds,
+            every_map=every_map,
             prior=self.captured.half_way_gradient if wants_prior else None,
         )
         return asyncio.run(checker.check())
@@ -309,7 +320,8 @@ def _endless_calibration(kinds: tuple[MapKind, ...]) -> Calibration:
     )
 
 
-def _endless_budget() -> Budget:
+def endless_budget() -> Budget:
+    """One that never refuses anything."""
     return Budget(max_rows=10**9, deadline=None, clock=time.monotonic, estimate=lambda _: 0.0)
 
 
@@ -318,8 +330,3 @@ def _question(model_input: ModelInput) -> ExplainRequest:
     return ExplainRequest(
         request_id="", model=NAME, revision="", input=model_input, target=Target(), threshold=None, deadline=None
     )
-
-
-def _key(row: Row) -> tuple[object, ...]:
-    removed = None if row.removed is None else row.removed.tobytes()
-    return removed, row.operator if removed else None, row.edit, row.layers, row.keys, row.seed, row.readout

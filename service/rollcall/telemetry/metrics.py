@@ -25,6 +25,7 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.openmetrics import exposition as openmetrics
 
 from rollcall.domain.maps import DEFAULT_MAPS, MapKind
 from rollcall.domain.verdicts import CheckKind
@@ -75,6 +76,7 @@ THOROUGH: Final = "thorough"
 PREDICTIONS_ONLY: Final = "predictions_only"
 """The scope of a model that failed a required self-test; of the others, what their verdicts rest on."""
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
+CONTENT_TYPE_EXEMPLARS: Final = openmetrics.CONTENT_TYPE_LATEST
 
 RejectReason: TypeAlias = Literal["queue_full", "quota", "deadline", "draining", "not_ready", "memory"]
 
@@ -94,6 +96,7 @@ BATCH_SECONDS: Final = (0.002, 0.005, 0.01, 0.025, 0.1, 0.5)
 ESTIMATE_RATIOS: Final = (0.25, 0.5, 0.8, 1.25, 2, 4)
 
 AUDIT_OUTCOMES: Final = ("recorded", "not_recorded", "failed")
+REPLAY_OUTCOMES: Final = ("exact", "within_tolerance", "different", "verdict_changed", "not_replayable")
 RECHECK_OUTCOMES: Final = ("done", "dropped", "failed")
 POOLED_MAPS: Final = 12
 """Maps of models whose record is exposed; GetModel tells all of it."""
@@ -125,13 +128,24 @@ def check_label(kind: CheckKind) -> str:
 
 
 class Metrics:
-    """The service's metrics. `models` are the configured names; requests without a name count for `default_model`."""
+    """The service's metrics. `models` are the configured names; requests without a name count for `default_model`.
 
-    def __init__(self, registry: CollectorRegistry, *, models: Iterable[str], default_model: str | None) -> None:
+    What is measured while `trace_id` tells one is an exemplar of its bucket.
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        *,
+        models: Iterable[str],
+        default_model: str | None,
+        trace_id: Callable[[], str] = str,
+    ) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call] # upstream leaves it unannotated
         self._registry = registry
         self._models = frozenset(models)
         self._default_model = default_model or ""
+        self._trace_id = trace_id
         self._folded = Counter(
             "rollcall_series_folded_total",
             "Label sets counted under the model other for want of room.",
@@ -172,7 +186,7 @@ class Metrics:
             self._grpc_sent[method].inc()
         if method in TIMED:
             self._grpc_handling[method].observe(seconds)
-            self._request_seconds.child(model or self._default_model, method).observe(seconds)
+            self._request_seconds.child(model or self._default_model, method).observe(seconds, self._exemplar())
         if method not in MANY:
             self.request_handled(method, model=model, code=code)
 
@@ -224,7 +238,8 @@ class Metrics:
 
     def stage(self, model: str, stage: str, seconds: float) -> None:
         """Observe how long one step of a request took."""
-        self._stage_seconds.child(model, stage if stage in STAGES else OTHER_STAGE).observe(seconds)
+        child = self._stage_seconds.child(model, stage if stage in STAGES else OTHER_STAGE)
+        child.observe(seconds, self._exemplar())
 
     # --- many answers ------------------------------------------------------------------------------------------------
 
@@ -272,6 +287,14 @@ class Metrics:
     def audit_log_grew(self, size: int) -> None:
         """Set the entries in the log."""
         self._audit_log_entries.set(size)
+
+    def audit_reviews_overdue(self, count: int) -> None:
+        """Tell how many reviews should be closed by now."""
+        self._audit_reviews_overdue.set(count)
+
+    def audit_replayed(self, outcome: str) -> None:
+        """Count a record that was worked out again, by what that came to."""
+        self._audit_replays.labels(outcome).inc()
 
     def watch_audit_spool(self, used_bytes: Callable[[], int], most_bytes: int) -> None:
         """Ask at each scrape how many bytes are in the spool, which has room for `most_bytes`."""
@@ -334,6 +357,11 @@ class Metrics:
         """Set how many revisions of the repository could not be loaded."""
         self._repository_rejects.set(revisions)
 
+    def watch_certificate(self, validity: Callable[[], tuple[float, float]]) -> None:
+        """Ask at each scrape from when to when the server's certificate is valid, in seconds since 1970."""
+        self._certificate_not_before.set_function(lambda: validity()[0])
+        self._certificate_not_after.set_function(lambda: validity()[1])
+
     def config_reloaded(self, timestamp: float) -> None:
         """Set the Unix time at which the settings in force were read."""
         self._config_reloaded.set(timestamp)
@@ -346,11 +374,18 @@ class Metrics:
         queued = self._registry.get_sample_value("rollcall_queue_depth")
         return Load(in_flight=int(sum(value or 0 for value in per_method)), queued=int(queued or 0))
 
-    def exposition(self) -> bytes:
-        """Write everything in the text format of CONTENT_TYPE. Takes tens of microseconds per line: not for a loop."""
-        return generate_latest(self._registry)
+    def exposition(self, *, exemplars: bool = False) -> bytes:
+        """Write everything in the format of CONTENT_TYPE, or, with exemplars, in that of CONTENT_TYPE_EXEMPLARS.
+
+        Takes tens of microseconds per line: not for a loop.
+        """
+        return (openmetrics.generate_latest if exemplars else generate_latest)(self._registry)
 
     # --- declarations ------------------------------------------------------------------------------------------------
+
+    def _exemplar(self) -> dict[str, str] | None:
+        trace_id = self._trace_id()
+        return {"trace_id": trace_id} if trace_id else None
 
     def _forget_info(self, model: str) -> None:
         before = self._info.pop(model, None)
@@ -549,6 +584,17 @@ class Metrics:
         self._audit_log_entries = Gauge(
             "rollcall_audit_log_entries", "Entries in the log, as last seen here.", registry=self._registry
         )
+        self._audit_replays = Counter(
+            "rollcall_audit_replays_total",
+            "Records that were worked out again, by what that came to.",
+            ("outcome",),
+            registry=self._registry,
+        )
+        for outcome in REPLAY_OUTCOMES:
+            self._audit_replays.labels(outcome)
+        self._audit_reviews_overdue = Gauge(
+            "rollcall_audit_reviews_overdue", "Reviews that should be closed by now.", registry=self._registry
+        )
         self._audit_spool_bytes = Gauge(
             "rollcall_audit_spool_bytes",
             "Records on the disk that the log's database may not have yet.",
@@ -561,6 +607,16 @@ class Metrics:
         )
 
     def _declare_state(self) -> None:
+        self._certificate_not_before = Gauge(
+            "rollcall_certificate_not_before_timestamp_seconds",
+            "From when the server's certificate is valid; 0 without TLS.",
+            registry=self._registry,
+        )
+        self._certificate_not_after = Gauge(
+            "rollcall_certificate_not_after_timestamp_seconds",
+            "Until when the server's certificate is valid; 0 without TLS.",
+            registry=self._registry,
+        )
         self._info: dict[str, tuple[str, ...]] = {}
         """The labels under which each model is told of now."""
         labels = ("model", "revision", "digest", "backend", "device", "dtype", "scope")

@@ -66,6 +66,8 @@ class _EventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventType.V
     """It was worked out again and compared."""
     EVENT_TYPE_REVIEW: _EventType.ValueType  # 6
     """Somebody looked into it."""
+    EVENT_TYPE_EXPORT: _EventType.ValueType  # 7
+    """Records were taken away, with their proofs."""
 
 class EventType(_EventType, metaclass=_EventTypeEnumTypeWrapper):
     """What was done with a record."""
@@ -84,6 +86,8 @@ EVENT_TYPE_REPLAY: EventType.ValueType  # 5
 """It was worked out again and compared."""
 EVENT_TYPE_REVIEW: EventType.ValueType  # 6
 """Somebody looked into it."""
+EVENT_TYPE_EXPORT: EventType.ValueType  # 7
+"""Records were taken away, with their proofs."""
 Global___EventType: _TypeAlias = EventType  # noqa: Y015
 
 class _ErasureGround:
@@ -208,6 +212,8 @@ class _ReviewActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReviewAc
     """Did not agree."""
     REVIEW_ACTION_REOPEN: _ReviewAction.ValueType  # 7
     """Opened it again."""
+    REVIEW_ACTION_SECOND: _ReviewAction.ValueType  # 8
+    """Gave a second opinion."""
 
 class ReviewAction(_ReviewAction, metaclass=_ReviewActionEnumTypeWrapper):
     """What somebody did to a review."""
@@ -228,6 +234,8 @@ REVIEW_ACTION_RETURN: ReviewAction.ValueType  # 6
 """Did not agree."""
 REVIEW_ACTION_REOPEN: ReviewAction.ValueType  # 7
 """Opened it again."""
+REVIEW_ACTION_SECOND: ReviewAction.ValueType  # 8
+"""Gave a second opinion."""
 Global___ReviewAction: _TypeAlias = ReviewAction  # noqa: Y015
 
 class _Disposition:
@@ -292,6 +300,7 @@ class RecordSummary(_message.Message):
     ERASED_FIELD_NUMBER: _builtins.int
     HELD_FIELD_NUMBER: _builtins.int
     REVIEW_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
     """Its id."""
     log_index: _builtins.int
@@ -322,6 +331,8 @@ class RecordSummary(_message.Message):
     """Whether a matter holds it."""
     review: _builtins.str
     """State of its review; empty where nobody has looked into it."""
+    tenant: _builtins.str
+    """Whose it is: the tenant of whoever asked for the answer; empty where nobody had to say who they are."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When it was made."""
@@ -345,10 +356,11 @@ class RecordSummary(_message.Message):
         erased: _builtins.bool = ...,
         held: _builtins.bool = ...,
         review: _builtins.str = ...,
+        tenant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "erased", b"erased", "explanation_id", b"explanation_id", "flag", b"flag", "held", b"held", "log_index", b"log_index", "mismatch", b"mismatch", "mode", b"mode", "model", b"model", "model_digest", b"model_digest", "predicted", b"predicted", "reason", b"reason", "record_id", b"record_id", "review", b"review", "type", b"type", "usable_for_notice", b"usable_for_notice"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "erased", b"erased", "explanation_id", b"explanation_id", "flag", b"flag", "held", b"held", "log_index", b"log_index", "mismatch", b"mismatch", "mode", b"mode", "model", b"model", "model_digest", b"model_digest", "predicted", b"predicted", "reason", b"reason", "record_id", b"record_id", "review", b"review", "tenant", b"tenant", "type", b"type", "usable_for_notice", b"usable_for_notice"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -407,6 +419,51 @@ class Event(_message.Message):
 Global___Event: _TypeAlias = Event  # noqa: Y015
 
 @_typing.final
+class GetCallerRequest(_message.Message):
+    """Asks who asks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCallerRequest: _TypeAlias = GetCallerRequest  # noqa: Y015
+
+@_typing.final
+class GetCallerResponse(_message.Message):
+    """Who asks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ROLES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The name that the log has for them."""
+    @_builtins.property
+    def roles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What they are here for, in the words of the server's file of callers: caller, auditor, reviewer, approver, officer, admin, metrics."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        roles: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "roles", b"roles"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCallerResponse: _TypeAlias = GetCallerResponse  # noqa: Y015
+
+@_typing.final
 class GetRecordRequest(_message.Message):
     """Asks for a record."""
 
@@ -415,10 +472,15 @@ class GetRecordRequest(_message.Message):
     RECORD_ID_FIELD_NUMBER: _builtins.int
     PARTS_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    MASKED_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
     """Id of the record, or of its explanation."""
     reason: _builtins.str
     """Why they are opened, at most 1,000 characters; required with parts, kept sealed beside the entry of the log."""
+    masked: _builtins.bool
+    """Hide what identifies people in texts, character by character: mail, phone, iban, card, ip, and the operator's own. Parts
+    input, request, scores and attention only. FAILED_PRECONDITION (masked) without it where the server shows no others.
+    """
     @_builtins.property
     def parts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Sealed parts to open: input, request, references, tokens, scores, attention, salt. None if empty."""
@@ -429,14 +491,53 @@ class GetRecordRequest(_message.Message):
         record_id: _builtins.str = ...,
         parts: _abc.Iterable[_builtins.str] | None = ...,
         reason: _builtins.str = ...,
+        masked: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts", "reason", b"reason", "record_id", b"record_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["masked", b"masked", "parts", b"parts", "reason", b"reason", "record_id", b"record_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetRecordRequest: _TypeAlias = GetRecordRequest  # noqa: Y015
+
+@_typing.final
+class Redaction(_message.Message):
+    """A piece of a text that was hidden: offsets stay."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PART_FIELD_NUMBER: _builtins.int
+    FIELD_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    WHAT_FIELD_NUMBER: _builtins.int
+    part: _builtins.str
+    """In which part."""
+    field: _builtins.str
+    """In which of its fields."""
+    start: _builtins.int
+    """First character, in code points."""
+    end: _builtins.int
+    """Behind the last."""
+    what: _builtins.str
+    """What it was taken for."""
+    def __init__(
+        self,
+        *,
+        part: _builtins.str = ...,
+        field: _builtins.str = ...,
+        start: _builtins.int = ...,
+        end: _builtins.int = ...,
+        what: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "field", b"field", "part", b"part", "start", b"start", "what", b"what"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Redaction: _TypeAlias = Redaction  # noqa: Y015
 
 @_typing.final
 class GetRecordResponse(_message.Message):
@@ -450,6 +551,7 @@ class GetRecordResponse(_message.Message):
     EVENTS_FIELD_NUMBER: _builtins.int
     PARTS_FIELD_NUMBER: _builtins.int
     ACCESS_LOG_INDEX_FIELD_NUMBER: _builtins.int
+    REDACTIONS_FIELD_NUMBER: _builtins.int
     envelope: _builtins.str
     """The envelope exactly as it was logged: canonical JSON (RFC 8785)."""
     entry: _builtins.str
@@ -468,6 +570,10 @@ class GetRecordResponse(_message.Message):
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecordPart]:
         """What was opened."""
 
+    @_builtins.property
+    def redactions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Redaction]:
+        """What was hidden, where masked parts were asked for."""
+
     def __init__(
         self,
         *,
@@ -477,10 +583,11 @@ class GetRecordResponse(_message.Message):
         events: _abc.Iterable[Global___Event] | None = ...,
         parts: _abc.Iterable[Global___RecordPart] | None = ...,
         access_log_index: _builtins.int | None = ...,
+        redactions: _abc.Iterable[Global___Redaction] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_access_log_index", b"_access_log_index", "access_log_index", b"access_log_index", "summary", b"summary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_access_log_index", b"_access_log_index", "access_log_index", b"access_log_index", "entry", b"entry", "envelope", b"envelope", "events", b"events", "parts", b"parts", "summary", b"summary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_access_log_index", b"_access_log_index", "access_log_index", b"access_log_index", "entry", b"entry", "envelope", b"envelope", "events", b"events", "parts", b"parts", "redactions", b"redactions", "summary", b"summary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__access_log_index: _TypeAlias = _typing.Literal["access_log_index"]  # noqa: Y015
     _WhichOneofArgType__access_log_index: _TypeAlias = _typing.Literal["_access_log_index", b"_access_log_index"]  # noqa: Y015
@@ -498,7 +605,7 @@ class SearchRecordsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     filter: _builtins.str
-    """Comparisons with AND, OR, NOT and parentheses, e.g. flag = unfaithful AND time >= 2026-01-01. Fields: record, explanation, type, time, model, digest, policy, predicted, flag, reason, mode, notice, mismatch, erased, held, review, subject, decision. Everything if empty."""
+    """Comparisons with AND, OR, NOT and parentheses, e.g. flag = unfaithful AND time >= 2026-01-01. Fields: record, explanation, type, time, model, digest, policy, predicted, flag, reason, mode, notice, mismatch, tenant, erased, held, review, subject, decision. Everything if empty."""
     page_size: _builtins.int
     """Most records of a page, at most 1,000; 50 if 0."""
     page_token: _builtins.str
@@ -869,22 +976,26 @@ class EraseRecordRequest(_message.Message):
     RECORD_ID_FIELD_NUMBER: _builtins.int
     GROUND_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
     """Id of the record, or of its explanation."""
     ground: Global___ErasureGround.ValueType
     """Why."""
     reason: _builtins.str
     """The same in words, at most 1,000 characters; required, kept sealed."""
+    idempotency_key: _builtins.str
+    """Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none."""
     def __init__(
         self,
         *,
         record_id: _builtins.str = ...,
         ground: Global___ErasureGround.ValueType = ...,
         reason: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ground", b"ground", "reason", b"reason", "record_id", b"record_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ground", b"ground", "idempotency_key", b"idempotency_key", "reason", b"reason", "record_id", b"record_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -923,24 +1034,34 @@ class EraseSubjectRequest(_message.Message):
     SUBJECT_REF_FIELD_NUMBER: _builtins.int
     GROUND_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
     subject_ref: _builtins.str
     """What callers call the person; neither logged nor kept."""
     ground: Global___ErasureGround.ValueType
     """Why."""
     reason: _builtins.str
     """The same in words, at most 1,000 characters; required, kept sealed."""
+    idempotency_key: _builtins.str
+    """Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none."""
+    tenant: _builtins.str
+    """Of which tenant, where several have such a subject: their names are their own."""
     def __init__(
         self,
         *,
         subject_ref: _builtins.str = ...,
         ground: Global___ErasureGround.ValueType = ...,
         reason: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
+        tenant: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_tenant", b"_tenant", "tenant", b"tenant"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ground", b"ground", "reason", b"reason", "subject_ref", b"subject_ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_tenant", b"_tenant", "ground", b"ground", "idempotency_key", b"idempotency_key", "reason", b"reason", "subject_ref", b"subject_ref", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__tenant: _TypeAlias = _typing.Literal["tenant"]  # noqa: Y015
+    _WhichOneofArgType__tenant: _TypeAlias = _typing.Literal["_tenant", b"_tenant"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tenant) -> _WhichOneofReturnType__tenant | None: ...
 
 Global___EraseSubjectRequest: _TypeAlias = EraseSubjectRequest  # noqa: Y015
 
@@ -978,12 +1099,15 @@ class PlaceHoldRequest(_message.Message):
     RECORD_IDS_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     matter: _builtins.str
     """The matter, e.g. a case number: at most 64 printable characters, in the clear in the log for ever, so nobody's name."""
     filter: _builtins.str
     """Where none is named: a filter as of SearchRecords, of which what is there now is held."""
     reason: _builtins.str
     """Why, at most 1,000 characters; required, kept sealed."""
+    idempotency_key: _builtins.str
+    """Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none."""
     @_builtins.property
     def record_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of records or explanations."""
@@ -995,10 +1119,11 @@ class PlaceHoldRequest(_message.Message):
         record_ids: _abc.Iterable[_builtins.str] | None = ...,
         filter: _builtins.str = ...,
         reason: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "matter", b"matter", "reason", b"reason", "record_ids", b"record_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "idempotency_key", b"idempotency_key", "matter", b"matter", "reason", b"reason", "record_ids", b"record_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1041,10 +1166,13 @@ class ReleaseHoldRequest(_message.Message):
     MATTER_FIELD_NUMBER: _builtins.int
     RECORD_IDS_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     matter: _builtins.str
     """The matter."""
     reason: _builtins.str
     """Why, at most 1,000 characters; required, kept sealed."""
+    idempotency_key: _builtins.str
+    """Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none."""
     @_builtins.property
     def record_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of records or explanations; all that the matter holds if empty."""
@@ -1055,10 +1183,11 @@ class ReleaseHoldRequest(_message.Message):
         matter: _builtins.str = ...,
         record_ids: _abc.Iterable[_builtins.str] | None = ...,
         reason: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["matter", b"matter", "reason", b"reason", "record_ids", b"record_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "matter", b"matter", "reason", b"reason", "record_ids", b"record_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1391,6 +1520,174 @@ class ExplainRecordResponse(_message.Message):
 Global___ExplainRecordResponse: _TypeAlias = ExplainRecordResponse  # noqa: Y015
 
 @_typing.final
+class ExportRecordsRequest(_message.Message):
+    """Asks for an export."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_IDS_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    TEXTS_FIELD_NUMBER: _builtins.int
+    filter: _builtins.str
+    """Where none is named: a filter as of SearchRecords. Everything if that is empty, too."""
+    reason: _builtins.str
+    """Why, at most 1,000 characters; required, kept sealed."""
+    texts: _builtins.bool
+    """Show the words of inputs in pages, masked; each record that is opened for it gets an entry."""
+    @_builtins.property
+    def record_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of records or explanations, at most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        record_ids: _abc.Iterable[_builtins.str] | None = ...,
+        filter: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        texts: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "reason", b"reason", "record_ids", b"record_ids", "texts", b"texts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportRecordsRequest: _TypeAlias = ExportRecordsRequest  # noqa: Y015
+
+@_typing.final
+class ExportHeader(_message.Message):
+    """What an export is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_AS_UNSIGNED_FIELD_NUMBER: _builtins.int
+    LOG_SIZE_FIELD_NUMBER: _builtins.int
+    MANIFEST_SHA256_FIELD_NUMBER: _builtins.int
+    LOG_INDEX_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    records: _builtins.int
+    """How many records it has."""
+    left_out_as_unsigned: _builtins.int
+    """How many of those that were asked for no checkpoint covers yet."""
+    log_size: _builtins.int
+    """Entries under the checkpoint that it proves."""
+    manifest_sha256: _builtins.str
+    """SHA-256 of its signed manifest, 64 hexadecimal digits: the entry of the log names it."""
+    log_index: _builtins.int
+    """Index of the entry that tells of the export."""
+    size_bytes: _builtins.int
+    """Bytes of the zip."""
+    def __init__(
+        self,
+        *,
+        records: _builtins.int = ...,
+        left_out_as_unsigned: _builtins.int = ...,
+        log_size: _builtins.int = ...,
+        manifest_sha256: _builtins.str = ...,
+        log_index: _builtins.int = ...,
+        size_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["left_out_as_unsigned", b"left_out_as_unsigned", "log_index", b"log_index", "log_size", b"log_size", "manifest_sha256", b"manifest_sha256", "records", b"records", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportHeader: _TypeAlias = ExportHeader  # noqa: Y015
+
+@_typing.final
+class ExportRecordsResponse(_message.Message):
+    """A message of the stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    CHUNK_FIELD_NUMBER: _builtins.int
+    chunk: _builtins.bytes
+    """The next bytes of the zip."""
+    @_builtins.property
+    def header(self) -> Global___ExportHeader:
+        """Comes first, once."""
+
+    def __init__(
+        self,
+        *,
+        header: Global___ExportHeader | None = ...,
+        chunk: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "content", b"content", "header", b"header"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "content", b"content", "header", b"header"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["header", "chunk"]  # noqa: Y015
+    _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
+
+Global___ExportRecordsResponse: _TypeAlias = ExportRecordsResponse  # noqa: Y015
+
+@_typing.final
+class StreamRecordsRequest(_message.Message):
+    """Asks for entries."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_LOG_INDEX_FIELD_NUMBER: _builtins.int
+    FOLLOW_FIELD_NUMBER: _builtins.int
+    from_log_index: _builtins.int
+    """Index of the first; the one behind the last that was kept, to go on."""
+    follow: _builtins.bool
+    """Wait for further ones at the end, until the call is cancelled or the server stops."""
+    def __init__(
+        self,
+        *,
+        from_log_index: _builtins.int = ...,
+        follow: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "from_log_index", b"from_log_index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamRecordsRequest: _TypeAlias = StreamRecordsRequest  # noqa: Y015
+
+@_typing.final
+class StreamRecordsResponse(_message.Message):
+    """An entry."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOG_INDEX_FIELD_NUMBER: _builtins.int
+    ENTRY_FIELD_NUMBER: _builtins.int
+    ENVELOPE_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    log_index: _builtins.int
+    """Its index."""
+    entry: _builtins.str
+    """The entry exactly as it was logged: canonical JSON with its type."""
+    envelope: _builtins.str
+    """Of a record: its envelope exactly as it was logged."""
+    event: _builtins.str
+    """Of what was done: the event exactly as it was logged."""
+    def __init__(
+        self,
+        *,
+        log_index: _builtins.int = ...,
+        entry: _builtins.str = ...,
+        envelope: _builtins.str = ...,
+        event: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "envelope", b"envelope", "event", b"event", "log_index", b"log_index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamRecordsResponse: _TypeAlias = StreamRecordsResponse  # noqa: Y015
+
+@_typing.final
 class ReviewStep(_message.Message):
     """One step of a review."""
 
@@ -1411,7 +1708,7 @@ class ReviewStep(_message.Message):
     state: Global___ReviewState.ValueType
     """How far the review was afterwards."""
     rationale: _builtins.str
-    """Why; absent where it was erased with the record."""
+    """Why; absent where it was erased with the record, or is withheld until a second opinion is there."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When."""
@@ -1450,6 +1747,11 @@ class Review(_message.Message):
     DECIDED_BY_FIELD_NUMBER: _builtins.int
     APPROVED_BY_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
+    DUE_AT_FIELD_NUMBER: _builtins.int
+    SECOND_DUE_FIELD_NUMBER: _builtins.int
+    SECOND_BY_FIELD_NUMBER: _builtins.int
+    SECOND_DISPOSITION_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
     """The record that it is of."""
     state: Global___ReviewState.ValueType
@@ -1459,14 +1761,28 @@ class Review(_message.Message):
     assignee: _builtins.str
     """Who works on it."""
     disposition: Global___Disposition.ValueType
-    """What it came to."""
+    """What it came to; unspecified while a second opinion is due."""
     decided_by: _builtins.str
     """Who decided."""
     approved_by: _builtins.str
     """Who agreed."""
+    second_due: _builtins.bool
+    """Whether it is decided, and waits for a second opinion."""
+    second_by: _builtins.str
+    """Who gave the second opinion."""
+    second_disposition: Global___Disposition.ValueType
+    """What it came to by the second opinion."""
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReviewStep]:
         """Every step, oldest first."""
+
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Rules of the server's settings that have opened it: unfaithful, mismatch, low_margin, sample. None if somebody did."""
+
+    @_builtins.property
+    def due_at(self) -> _timestamp_pb2.Timestamp:
+        """Until when it should be closed."""
 
     def __init__(
         self,
@@ -1479,10 +1795,15 @@ class Review(_message.Message):
         decided_by: _builtins.str = ...,
         approved_by: _builtins.str = ...,
         steps: _abc.Iterable[Global___ReviewStep] | None = ...,
+        rules: _abc.Iterable[_builtins.str] | None = ...,
+        due_at: _timestamp_pb2.Timestamp | None = ...,
+        second_due: _builtins.bool = ...,
+        second_by: _builtins.str = ...,
+        second_disposition: Global___Disposition.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_at", b"due_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved_by", b"approved_by", "assignee", b"assignee", "case_number", b"case_number", "decided_by", b"decided_by", "disposition", b"disposition", "record_id", b"record_id", "state", b"state", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved_by", b"approved_by", "assignee", b"assignee", "case_number", b"case_number", "decided_by", b"decided_by", "disposition", b"disposition", "due_at", b"due_at", "record_id", b"record_id", "rules", b"rules", "second_by", b"second_by", "second_disposition", b"second_disposition", "second_due", b"second_due", "state", b"state", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1497,22 +1818,26 @@ class OpenReviewRequest(_message.Message):
     RECORD_ID_FIELD_NUMBER: _builtins.int
     RATIONALE_FIELD_NUMBER: _builtins.int
     CASE_NUMBER_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
     """Id of the record, or of its explanation."""
     rationale: _builtins.str
     """Why, at most 1,000 characters; required, kept sealed."""
     case_number: _builtins.str
     """The matter as others number it, at most 64 printable characters, in the clear for ever; may be empty."""
+    idempotency_key: _builtins.str
+    """Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none."""
     def __init__(
         self,
         *,
         record_id: _builtins.str = ...,
         rationale: _builtins.str = ...,
         case_number: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_number", b"case_number", "rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_number", b"case_number", "idempotency_key", b"idempotency_key", "rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1551,22 +1876,26 @@ class AssignReviewRequest(_message.Message):
     RECORD_ID_FIELD_NUMBER: _builtins.int
     RATIONALE_FIELD_NUMBER: _builtins.int
     ASSIGNEE_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
     """Id of the record, or of its explanation."""
     rationale: _builtins.str
     """Why, at most 1,000 characters; may be empty, kept sealed."""
     assignee: _builtins.str
     """Who is to work on it, by the name that the log has for them; whoever asks if empty."""
+    idempotency_key: _builtins.str
+    """Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none."""
     def __init__(
         self,
         *,
         record_id: _builtins.str = ...,
         rationale: _builtins.str = ...,
         assignee: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignee", b"assignee", "rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignee", b"assignee", "idempotency_key", b"idempotency_key", "rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1604,19 +1933,23 @@ class CommentReviewRequest(_message.Message):
 
     RECORD_ID_FIELD_NUMBER: _builtins.int
     RATIONALE_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
     """Id of the record, or of its explanation."""
     rationale: _builtins.str
     """Why, at most 1,000 characters; required, kept sealed."""
+    idempotency_key: _builtins.str
+    """Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none."""
     def __init__(
         self,
         *,
         record_id: _builtins.str = ...,
         rationale: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1655,22 +1988,26 @@ class DecideReviewRequest(_message.Message):
     RECORD_ID_FIELD_NUMBER: _builtins.int
     RATIONALE_FIELD_NUMBER: _builtins.int
     DISPOSITION_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
     """Id of the record, or of its explanation."""
     rationale: _builtins.str
     """Why, at most 1,000 characters; required, kept sealed."""
     disposition: Global___Disposition.ValueType
     """What it comes to."""
+    idempotency_key: _builtins.str
+    """Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none."""
     def __init__(
         self,
         *,
         record_id: _builtins.str = ...,
         rationale: _builtins.str = ...,
         disposition: Global___Disposition.ValueType = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["disposition", b"disposition", "rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disposition", b"disposition", "idempotency_key", b"idempotency_key", "rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1701,6 +2038,64 @@ class DecideReviewResponse(_message.Message):
 Global___DecideReviewResponse: _TypeAlias = DecideReviewResponse  # noqa: Y015
 
 @_typing.final
+class SecondReviewRequest(_message.Message):
+    """Asks for a step of a review."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    RATIONALE_FIELD_NUMBER: _builtins.int
+    DISPOSITION_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    record_id: _builtins.str
+    """Id of the record, or of its explanation."""
+    rationale: _builtins.str
+    """Why, at most 1,000 characters; required, kept sealed."""
+    disposition: Global___Disposition.ValueType
+    """What it comes to."""
+    idempotency_key: _builtins.str
+    """Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none."""
+    def __init__(
+        self,
+        *,
+        record_id: _builtins.str = ...,
+        rationale: _builtins.str = ...,
+        disposition: Global___Disposition.ValueType = ...,
+        idempotency_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disposition", b"disposition", "idempotency_key", b"idempotency_key", "rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SecondReviewRequest: _TypeAlias = SecondReviewRequest  # noqa: Y015
+
+@_typing.final
+class SecondReviewResponse(_message.Message):
+    """The review after the step."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVIEW_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def review(self) -> Global___Review:
+        """The review."""
+
+    def __init__(
+        self,
+        *,
+        review: Global___Review | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["review", b"review"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["review", b"review"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SecondReviewResponse: _TypeAlias = SecondReviewResponse  # noqa: Y015
+
+@_typing.final
 class ApproveReviewRequest(_message.Message):
     """Asks for a step of a review."""
 
@@ -1708,19 +2103,23 @@ class ApproveReviewRequest(_message.Message):
 
     RECORD_ID_FIELD_NUMBER: _builtins.int
     RATIONALE_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
     """Id of the record, or of its explanation."""
     rationale: _builtins.str
     """Why, at most 1,000 characters; may be empty, kept sealed."""
+    idempotency_key: _builtins.str
+    """Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none."""
     def __init__(
         self,
         *,
         record_id: _builtins.str = ...,
         rationale: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1758,19 +2157,23 @@ class ReturnReviewRequest(_message.Message):
 
     RECORD_ID_FIELD_NUMBER: _builtins.int
     RATIONALE_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
     """Id of the record, or of its explanation."""
     rationale: _builtins.str
     """Why, at most 1,000 characters; required, kept sealed."""
+    idempotency_key: _builtins.str
+    """Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none."""
     def __init__(
         self,
         *,
         record_id: _builtins.str = ...,
         rationale: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1808,19 +2211,23 @@ class ReopenReviewRequest(_message.Message):
 
     RECORD_ID_FIELD_NUMBER: _builtins.int
     RATIONALE_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
     """Id of the record, or of its explanation."""
     rationale: _builtins.str
     """Why, at most 1,000 characters; required, kept sealed."""
+    idempotency_key: _builtins.str
+    """Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none."""
     def __init__(
         self,
         *,
         record_id: _builtins.str = ...,
         rationale: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "rationale", b"rationale", "record_id", b"record_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1903,16 +2310,20 @@ class ListReviewsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     STATE_FIELD_NUMBER: _builtins.int
+    OVERDUE_ONLY_FIELD_NUMBER: _builtins.int
     state: Global___ReviewState.ValueType
     """In this state only."""
+    overdue_only: _builtins.bool
+    """Those that should be closed by now only."""
     def __init__(
         self,
         *,
         state: Global___ReviewState.ValueType = ...,
+        overdue_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["overdue_only", b"overdue_only", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1941,3 +2352,88 @@ class ListReviewsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListReviewsResponse: _TypeAlias = ListReviewsResponse  # noqa: Y015
+
+@_typing.final
+class GetReviewStatisticsRequest(_message.Message):
+    """Asks how reviewers do."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetReviewStatisticsRequest: _TypeAlias = GetReviewStatisticsRequest  # noqa: Y015
+
+@_typing.final
+class ReviewCount(_message.Message):
+    """Reviews in one state."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    REVIEWS_FIELD_NUMBER: _builtins.int
+    state: Global___ReviewState.ValueType
+    """The state."""
+    reviews: _builtins.int
+    """How many."""
+    def __init__(
+        self,
+        *,
+        state: Global___ReviewState.ValueType = ...,
+        reviews: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reviews", b"reviews", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReviewCount: _TypeAlias = ReviewCount  # noqa: Y015
+
+@_typing.final
+class GetReviewStatisticsResponse(_message.Message):
+    """How reviewers do."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATES_FIELD_NUMBER: _builtins.int
+    OVERDUE_FIELD_NUMBER: _builtins.int
+    SECOND_OPINIONS_FIELD_NUMBER: _builtins.int
+    AGREED_FIELD_NUMBER: _builtins.int
+    KAPPA_FIELD_NUMBER: _builtins.int
+    overdue: _builtins.int
+    """Reviews that should be closed by now."""
+    second_opinions: _builtins.int
+    """Second opinions of somebody who did not know the first."""
+    agreed: _builtins.int
+    """How many of them came to the same."""
+    kappa: _builtins.float
+    """Cohen's kappa of them; absent where it is not defined."""
+    @_builtins.property
+    def states(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReviewCount]:
+        """Every state, in their order."""
+
+    def __init__(
+        self,
+        *,
+        states: _abc.Iterable[Global___ReviewCount] | None = ...,
+        overdue: _builtins.int = ...,
+        second_opinions: _builtins.int = ...,
+        agreed: _builtins.int = ...,
+        kappa: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_kappa", b"_kappa", "kappa", b"kappa"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_kappa", b"_kappa", "agreed", b"agreed", "kappa", b"kappa", "overdue", b"overdue", "second_opinions", b"second_opinions", "states", b"states"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__kappa: _TypeAlias = _typing.Literal["kappa"]  # noqa: Y015
+    _WhichOneofArgType__kappa: _TypeAlias = _typing.Literal["_kappa", b"_kappa"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kappa) -> _WhichOneofReturnType__kappa | None: ...
+
+Global___GetReviewStatisticsResponse: _TypeAlias = GetReviewStatisticsResponse  # noqa: Y015

@@ -32,6 +32,13 @@ class AuditServiceStub:
     Errors: INVALID_ARGUMENT names the field; NOT_FOUND for what the log does not have; PERMISSION_DENIED for a role that
     is missing; FAILED_PRECONDITION names what stands in the way; UNAVAILABLE where the log's database does not answer;
     UNIMPLEMENTED where the server keeps no records.
+
+    Records of tenants whom somebody may not see are not there for them: NOT_FOUND, and in no list. VerifyLog and ApplyRetention
+    are about all, and PERMISSION_DENIED to whoever does not see all.
+
+    Reviews, holds and erasures take an idempotency key. A request that comes again with the same key from the same caller is
+    answered from what was done; another request with that key is FAILED_PRECONDITION (idempotency_key). ApplyRetention erases
+    nothing twice by itself; replays, explanations and exports are made anew, and logged each time.
     """
 
     def __init__(self, channel):
@@ -44,6 +51,11 @@ class AuditServiceStub:
                 '/rollcall.v1.AuditService/GetRecord',
                 request_serializer=rollcall_dot_v1_dot_audit__service__pb2.GetRecordRequest.SerializeToString,
                 response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.GetRecordResponse.FromString,
+                _registered_method=True)
+        self.GetCaller = channel.unary_unary(
+                '/rollcall.v1.AuditService/GetCaller',
+                request_serializer=rollcall_dot_v1_dot_audit__service__pb2.GetCallerRequest.SerializeToString,
+                response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.GetCallerResponse.FromString,
                 _registered_method=True)
         self.SearchRecords = channel.unary_unary(
                 '/rollcall.v1.AuditService/SearchRecords',
@@ -105,6 +117,16 @@ class AuditServiceStub:
                 request_serializer=rollcall_dot_v1_dot_audit__service__pb2.ApplyRetentionRequest.SerializeToString,
                 response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.ApplyRetentionResponse.FromString,
                 _registered_method=True)
+        self.ExportRecords = channel.unary_stream(
+                '/rollcall.v1.AuditService/ExportRecords',
+                request_serializer=rollcall_dot_v1_dot_audit__service__pb2.ExportRecordsRequest.SerializeToString,
+                response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.ExportRecordsResponse.FromString,
+                _registered_method=True)
+        self.StreamRecords = channel.unary_stream(
+                '/rollcall.v1.AuditService/StreamRecords',
+                request_serializer=rollcall_dot_v1_dot_audit__service__pb2.StreamRecordsRequest.SerializeToString,
+                response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.StreamRecordsResponse.FromString,
+                _registered_method=True)
         self.OpenReview = channel.unary_unary(
                 '/rollcall.v1.AuditService/OpenReview',
                 request_serializer=rollcall_dot_v1_dot_audit__service__pb2.OpenReviewRequest.SerializeToString,
@@ -124,6 +146,11 @@ class AuditServiceStub:
                 '/rollcall.v1.AuditService/DecideReview',
                 request_serializer=rollcall_dot_v1_dot_audit__service__pb2.DecideReviewRequest.SerializeToString,
                 response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.DecideReviewResponse.FromString,
+                _registered_method=True)
+        self.SecondReview = channel.unary_unary(
+                '/rollcall.v1.AuditService/SecondReview',
+                request_serializer=rollcall_dot_v1_dot_audit__service__pb2.SecondReviewRequest.SerializeToString,
+                response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.SecondReviewResponse.FromString,
                 _registered_method=True)
         self.ApproveReview = channel.unary_unary(
                 '/rollcall.v1.AuditService/ApproveReview',
@@ -150,6 +177,11 @@ class AuditServiceStub:
                 request_serializer=rollcall_dot_v1_dot_audit__service__pb2.ListReviewsRequest.SerializeToString,
                 response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.ListReviewsResponse.FromString,
                 _registered_method=True)
+        self.GetReviewStatistics = channel.unary_unary(
+                '/rollcall.v1.AuditService/GetReviewStatistics',
+                request_serializer=rollcall_dot_v1_dot_audit__service__pb2.GetReviewStatisticsRequest.SerializeToString,
+                response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.GetReviewStatisticsResponse.FromString,
+                _registered_method=True)
 
 
 class AuditServiceServicer:
@@ -159,10 +191,24 @@ class AuditServiceServicer:
     Errors: INVALID_ARGUMENT names the field; NOT_FOUND for what the log does not have; PERMISSION_DENIED for a role that
     is missing; FAILED_PRECONDITION names what stands in the way; UNAVAILABLE where the log's database does not answer;
     UNIMPLEMENTED where the server keeps no records.
+
+    Records of tenants whom somebody may not see are not there for them: NOT_FOUND, and in no list. VerifyLog and ApplyRetention
+    are about all, and PERMISSION_DENIED to whoever does not see all.
+
+    Reviews, holds and erasures take an idempotency key. A request that comes again with the same key from the same caller is
+    answered from what was done; another request with that key is FAILED_PRECONDITION (idempotency_key). ApplyRetention erases
+    nothing twice by itself; replays, explanations and exports are made anew, and logged each time.
     """
 
     def GetRecord(self, request, context):
         """One record: envelope, entry, what was done with it, and its sealed parts if asked for, with a reason.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCaller(self, request, context):
+        """Who asks, as this server knows them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -254,6 +300,22 @@ class AuditServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportRecords(self, request, context):
+        """Records with their proofs, a page each, a table and the verifier, as one zip in chunks, its header first. Its manifest is
+        signed with the log's key; the export leaves an entry. No sealed part is in it. FAILED_PRECONDITION above 2,000 records.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamRecords(self, request, context):
+        """Entries of the log in their order, each with its record's envelope or its event, from an index on: for whoever watches
+        (a SIEM). Going on behind the last index that was kept, nothing is missed; nothing sealed is told. At most 16 follow.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def OpenReview(self, request, context):
         """Opens a review of a record.
         """
@@ -277,6 +339,14 @@ class AuditServiceServicer:
 
     def DecideReview(self, request, context):
         """Decides a review. Whoever it is assigned to may.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SecondReview(self, request, context):
+        """Says what a review comes to, too, where a second opinion is asked for, of somebody who has not decided it. Until then the
+        first disposition and its rationale are told to nobody.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -317,6 +387,13 @@ class AuditServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetReviewStatistics(self, request, context):
+        """How many reviews there are, how many are late, and whether first and second opinions agree.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AuditServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -324,6 +401,11 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     servicer.GetRecord,
                     request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.GetRecordRequest.FromString,
                     response_serializer=rollcall_dot_v1_dot_audit__service__pb2.GetRecordResponse.SerializeToString,
+            ),
+            'GetCaller': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCaller,
+                    request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.GetCallerRequest.FromString,
+                    response_serializer=rollcall_dot_v1_dot_audit__service__pb2.GetCallerResponse.SerializeToString,
             ),
             'SearchRecords': grpc.unary_unary_rpc_method_handler(
                     servicer.SearchRecords,
@@ -385,6 +467,16 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.ApplyRetentionRequest.FromString,
                     response_serializer=rollcall_dot_v1_dot_audit__service__pb2.ApplyRetentionResponse.SerializeToString,
             ),
+            'ExportRecords': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportRecords,
+                    request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.ExportRecordsRequest.FromString,
+                    response_serializer=rollcall_dot_v1_dot_audit__service__pb2.ExportRecordsResponse.SerializeToString,
+            ),
+            'StreamRecords': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamRecords,
+                    request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.StreamRecordsRequest.FromString,
+                    response_serializer=rollcall_dot_v1_dot_audit__service__pb2.StreamRecordsResponse.SerializeToString,
+            ),
             'OpenReview': grpc.unary_unary_rpc_method_handler(
                     servicer.OpenReview,
                     request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.OpenReviewRequest.FromString,
@@ -404,6 +496,11 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     servicer.DecideReview,
                     request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.DecideReviewRequest.FromString,
                     response_serializer=rollcall_dot_v1_dot_audit__service__pb2.DecideReviewResponse.SerializeToString,
+            ),
+            'SecondReview': grpc.unary_unary_rpc_method_handler(
+                    servicer.SecondReview,
+                    request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.SecondReviewRequest.FromString,
+                    response_serializer=rollcall_dot_v1_dot_audit__service__pb2.SecondReviewResponse.SerializeToString,
             ),
             'ApproveReview': grpc.unary_unary_rpc_method_handler(
                     servicer.ApproveReview,
@@ -430,6 +527,11 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.ListReviewsRequest.FromString,
                     response_serializer=rollcall_dot_v1_dot_audit__service__pb2.ListReviewsResponse.SerializeToString,
             ),
+            'GetReviewStatistics': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReviewStatistics,
+                    request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.GetReviewStatisticsRequest.FromString,
+                    response_serializer=rollcall_dot_v1_dot_audit__service__pb2.GetReviewStatisticsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'rollcall.v1.AuditService', rpc_method_handlers)
@@ -445,6 +547,13 @@ class AuditService:
     Errors: INVALID_ARGUMENT names the field; NOT_FOUND for what the log does not have; PERMISSION_DENIED for a role that
     is missing; FAILED_PRECONDITION names what stands in the way; UNAVAILABLE where the log's database does not answer;
     UNIMPLEMENTED where the server keeps no records.
+
+    Records of tenants whom somebody may not see are not there for them: NOT_FOUND, and in no list. VerifyLog and ApplyRetention
+    are about all, and PERMISSION_DENIED to whoever does not see all.
+
+    Reviews, holds and erasures take an idempotency key. A request that comes again with the same key from the same caller is
+    answered from what was done; another request with that key is FAILED_PRECONDITION (idempotency_key). ApplyRetention erases
+    nothing twice by itself; replays, explanations and exports are made anew, and logged each time.
     """
 
     @staticmethod
@@ -464,6 +573,33 @@ class AuditService:
             '/rollcall.v1.AuditService/GetRecord',
             rollcall_dot_v1_dot_audit__service__pb2.GetRecordRequest.SerializeToString,
             rollcall_dot_v1_dot_audit__service__pb2.GetRecordResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCaller(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rollcall.v1.AuditService/GetCaller',
+            rollcall_dot_v1_dot_audit__service__pb2.GetCallerRequest.SerializeToString,
+            rollcall_dot_v1_dot_audit__service__pb2.GetCallerResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -799,6 +935,60 @@ class AuditService:
             _registered_method=True)
 
     @staticmethod
+    def ExportRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/rollcall.v1.AuditService/ExportRecords',
+            rollcall_dot_v1_dot_audit__service__pb2.ExportRecordsRequest.SerializeToString,
+            rollcall_dot_v1_dot_audit__service__pb2.ExportRecordsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/rollcall.v1.AuditService/StreamRecords',
+            rollcall_dot_v1_dot_audit__service__pb2.StreamRecordsRequest.SerializeToString,
+            rollcall_dot_v1_dot_audit__service__pb2.StreamRecordsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def OpenReview(request,
             target,
             options=(),
@@ -896,6 +1086,33 @@ class AuditService:
             '/rollcall.v1.AuditService/DecideReview',
             rollcall_dot_v1_dot_audit__service__pb2.DecideReviewRequest.SerializeToString,
             rollcall_dot_v1_dot_audit__service__pb2.DecideReviewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SecondReview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rollcall.v1.AuditService/SecondReview',
+            rollcall_dot_v1_dot_audit__service__pb2.SecondReviewRequest.SerializeToString,
+            rollcall_dot_v1_dot_audit__service__pb2.SecondReviewResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -1031,6 +1248,33 @@ class AuditService:
             '/rollcall.v1.AuditService/ListReviews',
             rollcall_dot_v1_dot_audit__service__pb2.ListReviewsRequest.SerializeToString,
             rollcall_dot_v1_dot_audit__service__pb2.ListReviewsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReviewStatistics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rollcall.v1.AuditService/GetReviewStatistics',
+            rollcall_dot_v1_dot_audit__service__pb2.GetReviewStatisticsRequest.SerializeToString,
+            rollcall_dot_v1_dot_audit__service__pb2.GetReviewStatisticsResponse.FromString,
             options,
             channel_credentials,
             insecure,

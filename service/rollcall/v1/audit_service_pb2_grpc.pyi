@@ -33,6 +33,13 @@ class AuditServiceStub:
     Errors: INVALID_ARGUMENT names the field; NOT_FOUND for what the log does not have; PERMISSION_DENIED for a role that
     is missing; FAILED_PRECONDITION names what stands in the way; UNAVAILABLE where the log's database does not answer;
     UNIMPLEMENTED where the server keeps no records.
+
+    Records of tenants whom somebody may not see are not there for them: NOT_FOUND, and in no list. VerifyLog and ApplyRetention
+    are about all, and PERMISSION_DENIED to whoever does not see all.
+
+    Reviews, holds and erasures take an idempotency key. A request that comes again with the same key from the same caller is
+    answered from what was done; another request with that key is FAILED_PRECONDITION (idempotency_key). ApplyRetention erases
+    nothing twice by itself; replays, explanations and exports are made anew, and logged each time.
     """
 
     @_typing.overload
@@ -41,6 +48,8 @@ class AuditServiceStub:
     def __new__(cls, channel: _aio.Channel) -> AuditServiceAsyncStub: ...
     GetRecord: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.GetRecordRequest, _audit_service_pb2.GetRecordResponse]
     """One record: envelope, entry, what was done with it, and its sealed parts if asked for, with a reason."""
+    GetCaller: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.GetCallerRequest, _audit_service_pb2.GetCallerResponse]
+    """Who asks, as this server knows them."""
     SearchRecords: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.SearchRecordsRequest, _audit_service_pb2.SearchRecordsResponse]
     """Records that a filter asks for, newest first."""
     ListEvents: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ListEventsRequest, _audit_service_pb2.ListEventsResponse]
@@ -69,6 +78,14 @@ class AuditServiceStub:
     """Ends a matter's hold."""
     ApplyRetention: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ApplyRetentionRequest, _audit_service_pb2.ApplyRetentionResponse]
     """Erases what was kept as long as the server's settings say, but for what is held; or says what that would be."""
+    ExportRecords: _grpc.UnaryStreamMultiCallable[_audit_service_pb2.ExportRecordsRequest, _audit_service_pb2.ExportRecordsResponse]
+    """Records with their proofs, a page each, a table and the verifier, as one zip in chunks, its header first. Its manifest is
+    signed with the log's key; the export leaves an entry. No sealed part is in it. FAILED_PRECONDITION above 2,000 records.
+    """
+    StreamRecords: _grpc.UnaryStreamMultiCallable[_audit_service_pb2.StreamRecordsRequest, _audit_service_pb2.StreamRecordsResponse]
+    """Entries of the log in their order, each with its record's envelope or its event, from an index on: for whoever watches
+    (a SIEM). Going on behind the last index that was kept, nothing is missed; nothing sealed is told. At most 16 follow.
+    """
     OpenReview: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.OpenReviewRequest, _audit_service_pb2.OpenReviewResponse]
     """Opens a review of a record."""
     AssignReview: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.AssignReviewRequest, _audit_service_pb2.AssignReviewResponse]
@@ -77,6 +94,10 @@ class AuditServiceStub:
     """Adds a remark."""
     DecideReview: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.DecideReviewRequest, _audit_service_pb2.DecideReviewResponse]
     """Decides a review. Whoever it is assigned to may."""
+    SecondReview: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.SecondReviewRequest, _audit_service_pb2.SecondReviewResponse]
+    """Says what a review comes to, too, where a second opinion is asked for, of somebody who has not decided it. Until then the
+    first disposition and its rationale are told to nobody.
+    """
     ApproveReview: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ApproveReviewRequest, _audit_service_pb2.ApproveReviewResponse]
     """Agrees with the decision, and closes the review. Whoever has decided it may not, unless the server says so."""
     ReturnReview: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ReturnReviewRequest, _audit_service_pb2.ReturnReviewResponse]
@@ -87,6 +108,8 @@ class AuditServiceStub:
     """One review, with every step of it."""
     ListReviews: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ListReviewsRequest, _audit_service_pb2.ListReviewsResponse]
     """Reviews, those of the newest records first; at most 200."""
+    GetReviewStatistics: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.GetReviewStatisticsRequest, _audit_service_pb2.GetReviewStatisticsResponse]
+    """How many reviews there are, how many are late, and whether first and second opinions agree."""
 
 @_typing.type_check_only
 class AuditServiceAsyncStub(AuditServiceStub):
@@ -96,11 +119,20 @@ class AuditServiceAsyncStub(AuditServiceStub):
     Errors: INVALID_ARGUMENT names the field; NOT_FOUND for what the log does not have; PERMISSION_DENIED for a role that
     is missing; FAILED_PRECONDITION names what stands in the way; UNAVAILABLE where the log's database does not answer;
     UNIMPLEMENTED where the server keeps no records.
+
+    Records of tenants whom somebody may not see are not there for them: NOT_FOUND, and in no list. VerifyLog and ApplyRetention
+    are about all, and PERMISSION_DENIED to whoever does not see all.
+
+    Reviews, holds and erasures take an idempotency key. A request that comes again with the same key from the same caller is
+    answered from what was done; another request with that key is FAILED_PRECONDITION (idempotency_key). ApplyRetention erases
+    nothing twice by itself; replays, explanations and exports are made anew, and logged each time.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetRecord: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.GetRecordRequest, _audit_service_pb2.GetRecordResponse]  # type: ignore[assignment]
     """One record: envelope, entry, what was done with it, and its sealed parts if asked for, with a reason."""
+    GetCaller: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.GetCallerRequest, _audit_service_pb2.GetCallerResponse]  # type: ignore[assignment]
+    """Who asks, as this server knows them."""
     SearchRecords: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.SearchRecordsRequest, _audit_service_pb2.SearchRecordsResponse]  # type: ignore[assignment]
     """Records that a filter asks for, newest first."""
     ListEvents: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ListEventsRequest, _audit_service_pb2.ListEventsResponse]  # type: ignore[assignment]
@@ -129,6 +161,14 @@ class AuditServiceAsyncStub(AuditServiceStub):
     """Ends a matter's hold."""
     ApplyRetention: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ApplyRetentionRequest, _audit_service_pb2.ApplyRetentionResponse]  # type: ignore[assignment]
     """Erases what was kept as long as the server's settings say, but for what is held; or says what that would be."""
+    ExportRecords: _aio.UnaryStreamMultiCallable[_audit_service_pb2.ExportRecordsRequest, _audit_service_pb2.ExportRecordsResponse]  # type: ignore[assignment]
+    """Records with their proofs, a page each, a table and the verifier, as one zip in chunks, its header first. Its manifest is
+    signed with the log's key; the export leaves an entry. No sealed part is in it. FAILED_PRECONDITION above 2,000 records.
+    """
+    StreamRecords: _aio.UnaryStreamMultiCallable[_audit_service_pb2.StreamRecordsRequest, _audit_service_pb2.StreamRecordsResponse]  # type: ignore[assignment]
+    """Entries of the log in their order, each with its record's envelope or its event, from an index on: for whoever watches
+    (a SIEM). Going on behind the last index that was kept, nothing is missed; nothing sealed is told. At most 16 follow.
+    """
     OpenReview: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.OpenReviewRequest, _audit_service_pb2.OpenReviewResponse]  # type: ignore[assignment]
     """Opens a review of a record."""
     AssignReview: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.AssignReviewRequest, _audit_service_pb2.AssignReviewResponse]  # type: ignore[assignment]
@@ -137,6 +177,10 @@ class AuditServiceAsyncStub(AuditServiceStub):
     """Adds a remark."""
     DecideReview: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.DecideReviewRequest, _audit_service_pb2.DecideReviewResponse]  # type: ignore[assignment]
     """Decides a review. Whoever it is assigned to may."""
+    SecondReview: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.SecondReviewRequest, _audit_service_pb2.SecondReviewResponse]  # type: ignore[assignment]
+    """Says what a review comes to, too, where a second opinion is asked for, of somebody who has not decided it. Until then the
+    first disposition and its rationale are told to nobody.
+    """
     ApproveReview: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ApproveReviewRequest, _audit_service_pb2.ApproveReviewResponse]  # type: ignore[assignment]
     """Agrees with the decision, and closes the review. Whoever has decided it may not, unless the server says so."""
     ReturnReview: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ReturnReviewRequest, _audit_service_pb2.ReturnReviewResponse]  # type: ignore[assignment]
@@ -147,6 +191,8 @@ class AuditServiceAsyncStub(AuditServiceStub):
     """One review, with every step of it."""
     ListReviews: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ListReviewsRequest, _audit_service_pb2.ListReviewsResponse]  # type: ignore[assignment]
     """Reviews, those of the newest records first; at most 200."""
+    GetReviewStatistics: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.GetReviewStatisticsRequest, _audit_service_pb2.GetReviewStatisticsResponse]  # type: ignore[assignment]
+    """How many reviews there are, how many are late, and whether first and second opinions agree."""
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
     """What auditors, reviewers and data protection officers ask of the records. Whatever reads sealed parts or changes
@@ -155,6 +201,13 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
     Errors: INVALID_ARGUMENT names the field; NOT_FOUND for what the log does not have; PERMISSION_DENIED for a role that
     is missing; FAILED_PRECONDITION names what stands in the way; UNAVAILABLE where the log's database does not answer;
     UNIMPLEMENTED where the server keeps no records.
+
+    Records of tenants whom somebody may not see are not there for them: NOT_FOUND, and in no list. VerifyLog and ApplyRetention
+    are about all, and PERMISSION_DENIED to whoever does not see all.
+
+    Reviews, holds and erasures take an idempotency key. A request that comes again with the same key from the same caller is
+    answered from what was done; another request with that key is FAILED_PRECONDITION (idempotency_key). ApplyRetention erases
+    nothing twice by itself; replays, explanations and exports are made anew, and logged each time.
     """
 
     @_abc_1.abstractmethod
@@ -164,6 +217,14 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_audit_service_pb2.GetRecordResponse, _abc.Awaitable[_audit_service_pb2.GetRecordResponse]]:
         """One record: envelope, entry, what was done with it, and its sealed parts if asked for, with a reason."""
+
+    @_abc_1.abstractmethod
+    def GetCaller(
+        self,
+        request: _audit_service_pb2.GetCallerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.GetCallerResponse, _abc.Awaitable[_audit_service_pb2.GetCallerResponse]]:
+        """Who asks, as this server knows them."""
 
     @_abc_1.abstractmethod
     def SearchRecords(
@@ -266,6 +327,26 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         """Erases what was kept as long as the server's settings say, but for what is held; or says what that would be."""
 
     @_abc_1.abstractmethod
+    def ExportRecords(
+        self,
+        request: _audit_service_pb2.ExportRecordsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_audit_service_pb2.ExportRecordsResponse], _abc.AsyncIterator[_audit_service_pb2.ExportRecordsResponse]]:
+        """Records with their proofs, a page each, a table and the verifier, as one zip in chunks, its header first. Its manifest is
+        signed with the log's key; the export leaves an entry. No sealed part is in it. FAILED_PRECONDITION above 2,000 records.
+        """
+
+    @_abc_1.abstractmethod
+    def StreamRecords(
+        self,
+        request: _audit_service_pb2.StreamRecordsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_audit_service_pb2.StreamRecordsResponse], _abc.AsyncIterator[_audit_service_pb2.StreamRecordsResponse]]:
+        """Entries of the log in their order, each with its record's envelope or its event, from an index on: for whoever watches
+        (a SIEM). Going on behind the last index that was kept, nothing is missed; nothing sealed is told. At most 16 follow.
+        """
+
+    @_abc_1.abstractmethod
     def OpenReview(
         self,
         request: _audit_service_pb2.OpenReviewRequest,
@@ -296,6 +377,16 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_audit_service_pb2.DecideReviewResponse, _abc.Awaitable[_audit_service_pb2.DecideReviewResponse]]:
         """Decides a review. Whoever it is assigned to may."""
+
+    @_abc_1.abstractmethod
+    def SecondReview(
+        self,
+        request: _audit_service_pb2.SecondReviewRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.SecondReviewResponse, _abc.Awaitable[_audit_service_pb2.SecondReviewResponse]]:
+        """Says what a review comes to, too, where a second opinion is asked for, of somebody who has not decided it. Until then the
+        first disposition and its rationale are told to nobody.
+        """
 
     @_abc_1.abstractmethod
     def ApproveReview(
@@ -336,5 +427,13 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_audit_service_pb2.ListReviewsResponse, _abc.Awaitable[_audit_service_pb2.ListReviewsResponse]]:
         """Reviews, those of the newest records first; at most 200."""
+
+    @_abc_1.abstractmethod
+    def GetReviewStatistics(
+        self,
+        request: _audit_service_pb2.GetReviewStatisticsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.GetReviewStatisticsResponse, _abc.Awaitable[_audit_service_pb2.GetReviewStatisticsResponse]]:
+        """How many reviews there are, how many are late, and whether first and second opinions agree."""
 
 def add_AuditServiceServicer_to_server(servicer: AuditServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

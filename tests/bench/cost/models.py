@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from rollcall.demo import model_directory
-from tests.harness import ask
-from tests.tiny import CORPUS, Tiny, make_model
+from tests.tiny import CORPUS, Tiny, make_model, make_tokenizer
 
 MINILM: dict[str, Any] = {
     "hidden_size": 384,
@@ -99,24 +99,44 @@ def make(size: str, directory: Path) -> Tiny:
     return Tiny(family="bert", directory=classifier(directory, **configuration))
 
 
-def classifier(directory: Path, **configuration: Any) -> Path:  # noqa: ANN401 - config fields
-    """Make a random model whose answer depends on the words: its head reads what differs between random texts."""
-    tiny = Tiny(family="bert", directory=make_model("bert", directory, classes=2, **configuration))
+def classifier(
+    directory: Path,
+    family: str = "bert",
+    *,
+    spread: float = 1.0,
+    **configuration: Any,  # noqa: ANN401 - config fields
+) -> Path:
+    """Make a random model whose answer depends on the words: its head reads what differs between random texts.
+
+    `spread` is the standard deviation of each logit over such texts.
+    """
+    tiny = Tiny(family=family, directory=make_model(family, directory, classes=2, **configuration))
+    tokenizer = make_tokenizer(family)
     head = tiny.sdpa.classifier
-    assert isinstance(head, torch.nn.Linear)
-    ids = [tiny.backend.encode(ask(text(tiny, HEAD_TOKENS, seed)).input).input_ids for seed in range(HEAD_TEXTS)]
+    last = head if isinstance(head, torch.nn.Linear) else getattr(head, "out_proj")  # noqa: B009 - RoBERTa's
+    assert isinstance(last, torch.nn.Linear)
+    seen: list[torch.Tensor] = []
+    hook = last.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+    texts = [words(tokenizer, HEAD_TOKENS, seed) for seed in range(HEAD_TEXTS)]
     with torch.no_grad():
-        pooled = tiny.sdpa.base_model(input_ids=torch.from_numpy(np.stack(ids))).pooler_output
-        direction = torch.pca_lowrank(pooled)[2][:, 0]
-        spread = (pooled @ direction).std()
-        head.weight.copy_(torch.stack((-direction, direction)) / spread)
-        head.bias.copy_(-(head.weight @ pooled.mean(dim=0)))
+        tiny.sdpa(**tokenizer(texts, return_tensors="pt"))
+        hook.remove()
+        direction = torch.pca_lowrank(seen[0])[2][:, 0]
+        found = (seen[0] @ direction).std()
+        last.weight.copy_(torch.stack((-direction, direction)) / found * spread)
+        last.bias.copy_(-(last.weight @ seen[0].mean(dim=0)))
     tiny.sdpa.save_pretrained(directory)
     return directory
 
 
 def text(tiny: Tiny, length: int, seed: int) -> str:
+    """Write a text of so many tokens for a model."""
+    return words(tiny.backend._encoder.tokenizer, length, seed)
+
+
+def words(tokenizer: PreTrainedTokenizerBase, length: int, seed: int) -> str:
     """Write a text of so many tokens: words of one token each, and two special tokens around them."""
-    tokenizer = tiny.backend._encoder.tokenizer
-    known = sorted({word for line in CORPUS for word in line.split() if len(tokenizer(word)["input_ids"]) == 3})
+    known = sorted(
+        {word for line in CORPUS for word in line.split() if len(tokenizer(f"{word} {word}")["input_ids"]) == 4}
+    )
     return " ".join(np.random.default_rng(seed).choice(known, size=length - 2))

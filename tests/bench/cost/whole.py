@@ -107,7 +107,7 @@ def _actions(bench: Bench, subject: Subject, explanations: list[Explanation]) ->
         harness = bench.harness
         for call in subject.recording.calls:
             job = Job(arrived=time.monotonic())
-            harness.runner.run(harness.dispatcher.run(job, "0", encoding, call.rows, MapOptions()))
+            harness.wait(harness.dispatcher.run(job, "0", encoding, call.rows, MapOptions()))
 
     return {
         "explanation": lambda: explanations.append(bench.explain(subject.text)),

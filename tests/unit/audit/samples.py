@@ -99,7 +99,7 @@ def accepted(
 def recorded(told: Told, number: int = 0, mode: RecordMode = RecordMode.FULL) -> Accepted:
     """Make a record of an answer."""
     where = replace(WHERE, record_id=new_id(AT + number, number.to_bytes(10, "big")), sequence=number, mode=mode)
-    name = told.request.subject_ref
+    name = told.request.subject_ref and told.request.caller.tenant + told.request.subject_ref
     return accept(
         told,
         where,

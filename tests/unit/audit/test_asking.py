@@ -100,3 +100,20 @@ async def test_retention_says_what_is_due(tmp_path: Path, capsys: pytest.Capture
         assert await ask(archive, "retention", "--apply") == 1
         assert "reason: required" in capsys.readouterr().err
         assert "1 record erased" in await told(archive, capsys, "retention", "--apply", *WHY)
+
+
+async def test_the_log_is_streamed_as_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line of JSON for each entry, which a collector reads and goes on from."""
+    with open_archive(tmp_path / FILE, RECORD, DECIDED) as archive:
+        await told(archive, capsys, "hold", "case 1", "--record", "e-0", *WHY)
+        lines: list[Any] = [json.loads(line) for line in (await told(archive, capsys, "stream")).splitlines()]
+        assert [line["log_index"] for line in lines] == [0, 1, 2, 3]
+        assert [sorted(line) for line in lines] == [
+            ["entry", "log_index"],
+            ["entry", "log_index", "record"],
+            ["entry", "log_index", "record"],
+            ["entry", "event", "log_index"],
+        ]
+        assert lines[2]["record"]["record_id"] == DECIDED.record_id
+        rest = (await told(archive, capsys, "stream", "--from", "3")).splitlines()
+        assert [json.loads(line)["event"]["about"] for line in rest] == ["case 1"]

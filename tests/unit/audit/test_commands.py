@@ -15,7 +15,7 @@ import pytest
 from rollcall.__main__ import main
 from rollcall.audit.notes import Signer
 from rollcall.audit.store import Store
-from rollcall.audit.verify import BROKEN, HOLDS
+from rollcall.audit.verify import BROKEN, HOLDS, UNVERIFIABLE
 from tests.unit.audit import samples
 
 SIGNER = Signer(name="log.example", seed=bytes(32))
@@ -27,7 +27,7 @@ def log(tmp_path: Path) -> Path:
     """Keep a log of three records, the last of them not signed yet."""
     directory = tmp_path / "log"
     directory.mkdir()
-    (directory / "log.vkey").write_text(KEY + "\n")
+    (directory / "signing.key").write_text(SIGNER.line())
     store = Store(database=directory / "log.db", signer=SIGNER)
     store.open(1.0)
     store.append([samples.accepted(number) for number in range(2)])
@@ -83,23 +83,44 @@ def test_the_same_export_has_the_same_bytes(log: Path, tmp_path: Path) -> None:
     ]
 
 
-def test_no_file_of_an_export_can_be_altered(log: Path, tmp_path: Path) -> None:
-    """Whatever file is changed, verifying says so; also where the manifest is changed with it."""
+def test_no_file_of_an_export_can_be_altered(log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever file is changed, added or removed, verifying says so and names it; also with a manifest to match."""
     out = tmp_path / "out"
     assert main(["audit", "export", str(log), "--out", str(out)]) == 0
-    for path in sorted(path for path in out.rglob("*") if path.is_file() and path.name != "manifest.json"):
+    files = sorted(path for path in out.rglob("*") if path.is_file())
+    kinds = {path.suffix for path in files}
+    assert kinds == {".jsonl", ".csv", ".html", ".note", ".tlog-proof", ".py", ".txt", ".vkey"}
+    for path in files:
         whole = path.read_bytes()
         path.write_bytes(whole + b"\n# altered\n")
         assert main(["audit", "verify", str(out), "--key", KEY]) == BROKEN, path
+        path.unlink()
+        assert main(["audit", "verify", str(out), "--key", KEY]) in {BROKEN, UNVERIFIABLE}, path
         path.write_bytes(whole)
-    records, manifest = out / "records.jsonl", out / "manifest.json"
-    altered = records.read_text().replace("low_power", "none")
-    records.write_text(altered)
-    listed = json.loads(manifest.read_text())
-    del listed["files"]["README.txt"]
-    listed["files"]["records.jsonl"] = hashlib.sha256(altered.encode()).hexdigest()
-    manifest.write_text(json.dumps(listed))
+        assert path.relative_to(out).as_posix() in capsys.readouterr().out
+    (out / "pages" / "forged.html").write_text("FAITHFUL")
     assert main(["audit", "verify", str(out), "--key", KEY]) == BROKEN
+    assert "pages/forged.html: is not in the manifest" in capsys.readouterr().out
+    (out / "pages" / "forged.html").unlink()
+    page, manifest = files[0].parent / "records.csv", out / "manifest.note"
+    digest = hashlib.sha256(page.read_bytes()).hexdigest()
+    page.write_text(page.read_text().replace("inconclusive", "faithful"))
+    manifest.write_text(manifest.read_text().replace(digest, hashlib.sha256(page.read_bytes()).hexdigest()))
+    assert main(["audit", "verify", str(out), "--key", KEY]) == BROKEN
+    assert "manifest.note: the signature of log.example is wrong" in capsys.readouterr().out
+
+
+def test_a_log_is_exported_with_its_own_key_only(log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another log's key, or none, exports nothing."""
+    export, out = ["audit", "export", str(log), "--out", str(tmp_path / "out")], tmp_path / "out"
+    other = tmp_path / "other.key"
+    other.write_text(Signer.generate("other.example").line())
+    assert main([*export, "--signing-key", str(other)]) == 1
+    assert "the signing key is of 'other.example', and the log is 'log.example'" in capsys.readouterr().err
+    (log / "signing.key").rename(tmp_path / "mounted.key")
+    assert main(export) == 1
+    assert not out.exists()
+    assert main([*export, "--signing-key", str(tmp_path / "mounted.key")]) == 0
 
 
 def test_an_export_is_verified_where_only_cryptography_is_installed(log: Path, tmp_path: Path) -> None:
@@ -127,6 +148,6 @@ def test_a_log_without_a_checkpoint_has_nothing_to_export(tmp_path: Path, capsys
     store = Store(database=tmp_path / "log.db", signer=SIGNER)
     store.open(1.0)
     store.close()
-    (tmp_path / "log.vkey").write_text(KEY)
+    (tmp_path / "signing.key").write_text(SIGNER.line())
     assert main(["audit", "export", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
     assert "no checkpoint yet" in capsys.readouterr().err

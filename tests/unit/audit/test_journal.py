@@ -220,3 +220,21 @@ async def test_an_old_copy_of_the_database_is_refused(tmp_path: Path) -> None:
 def test_a_failure_of_the_disk_has_its_own_name() -> None:
     """Whoever reads the log of the service learns what the disk said."""
     assert str(SpoolFailed("Input/output error")) == "Input/output error"
+
+
+async def test_what_the_settings_say_of_reviews_and_masks_is_in_force(tmp_path: Path) -> None:
+    """Rules open a review of what is recorded, and the operator's patterns are read; one that is wrong is named."""
+    patterns = tmp_path / "patterns.toml"
+    patterns.write_text("customer = 'C-\\d+'")
+    made = journal(tmp_path / "log", review_share=1.0, review_days=3, patterns=patterns, unmasked=False)
+    async with recording(made) as recorder:
+        await recorder.record(samples.explained())
+        archive = made.archive
+        assert archive is not None
+        assert (archive.review_days, archive.unmasked) == (3, False)
+        assert [span.what for span in archive.recognisers.spans("C-12")] == ["customer"]
+    with reading(tmp_path / "log" / "log.db") as connection:
+        assert queries.size(connection) == 3
+    patterns.write_text("customer = '('")
+    with pytest.raises(LogUnusable, match=r"audit.patterns: .*customer: expected a regular expression"):
+        journal(tmp_path / "log", patterns=patterns).open()

@@ -186,6 +186,10 @@ async def test_a_decision_is_replayed_and_explained(archive: Archive) -> None:
     assert kinds == ["access", "replay"]
     with pytest.raises(Blocked, match="ReplayRecord"):
         await made.explain_decision("e-0", None, None, WHY, ANNA)
+    archive.unmasked = False
+    with pytest.raises(Blocked, match="shown masked only"):
+        await made.explain_decision(DECIDED, None, None, WHY, ANNA)
+    archive.unmasked = True
     house.card = replace(house.card, ref=replace(house.card.ref, digest="sha256:" + "00" * 32))
     with pytest.raises(Blocked, match="no model with the digest"):
         await made.explain_decision(DECIDED, None, None, WHY, ANNA)

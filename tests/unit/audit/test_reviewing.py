@@ -10,24 +10,16 @@ import pytest
 from rollcall.audit.archive import Archive
 from rollcall.audit.database import Database
 from rollcall.audit.erasing import Ground, erase_subject
-from rollcall.audit.reviewing import (
-    TRANSITIONS,
-    Disposition,
-    Doing,
-    Review,
-    ReviewAction,
-    ReviewState,
-    act,
-    find_review,
-    list_reviews,
-)
+from rollcall.audit.reviewing import Doing, act, find_review, list_reviews
+from rollcall.audit.reviews import TRANSITIONS, Disposition, Review, ReviewAction, ReviewState
 from rollcall.audit.searching import search
+from rollcall.audit.triggers import ReviewRules
 from rollcall.domain.errors import Blocked, InvalidInput, RecordNotFound
 from tests.unit.audit import samples
 from tests.unit.audit.archives import check, open_archive
 
 ANNA, BERT = "reviewer Anna", "approver Bert"
-OPEN, ASSIGN, COMMENT, DECIDE, APPROVE, RETURN, REOPEN = ReviewAction
+OPEN, ASSIGN, COMMENT, DECIDE, APPROVE, RETURN, REOPEN, SECOND = ReviewAction
 PATHS = {
     None: [],
     ReviewState.OPEN: [OPEN],
@@ -52,7 +44,7 @@ def step(archive: Archive, action: ReviewAction, actor: str = ANNA, *, name: str
         actor=actor,
         rationale=why,
         assignee=ANNA if action is ASSIGN else "",
-        disposition=Disposition.OVERTURNED if action is DECIDE else None,
+        disposition=Disposition.OVERTURNED if action in {DECIDE, SECOND} else None,
         case_number="2026/17" if action is OPEN else "",
     )
     return act(archive, name, doing, four_eyes=True)
@@ -81,9 +73,10 @@ def test_only_what_the_table_allows_is_done(
     """From every state every step either leads where the table says, or is refused and leaves no trace."""
     path = tmp_path_factory.mktemp("log") / "log.db"
     with open_archive(path, samples.accepted(0)) as archive:
+        archive.rules = ReviewRules(second_share=float((state, action) == (ReviewState.DECIDED, SECOND)))
         for before in PATHS[state]:
             step(archive, before, BERT if before is APPROVE else ANNA)
-        actor = BERT if action is APPROVE else ANNA
+        actor = BERT if action in {APPROVE, SECOND} else ANNA
         if (state, action) in TRANSITIONS:
             assert step(archive, action, actor).state is TRANSITIONS[state, action]
             return

@@ -90,7 +90,7 @@ def test_no_column_can_be_altered(copy: Path, table: str, column: str) -> None:
     first = f"rowid = (SELECT MIN(rowid) FROM {table} {where} {kind})"
     with closing(sqlite3.connect(copy)) as connection:
         (value,) = connection.execute(f"SELECT {column} FROM {table} WHERE {first}").fetchone()
-    other = {int: "999", str: "'altered'", bytes: "x'00'"}[type(value)]
+    other = {int: "999", bytes: "x'00'"}.get(type(value), "'altered'")
     tamper(copy, f"UPDATE {table} SET {column} = {other} WHERE {first}")
     try:
         report = check(copy)
@@ -140,7 +140,7 @@ def test_no_row_of_a_record_can_be_removed(copy: Path, table: str) -> None:
         pytest.param(["DELETE FROM event"], id="no event"),
         pytest.param(["DELETE FROM note"], id="no note"),
         pytest.param(
-            ["INSERT INTO event SELECT 99, 'e', type, created_at, actor, record_id, about, code, body FROM event"],
+            ["INSERT INTO event SELECT 9, 'e', type, created_at, actor, record_id, about, code, body, NULL FROM event"],
             id="one event more",
         ),
         pytest.param(["INSERT INTO note VALUES ('nobody', 'k', x'00', x'00', x'00')"], id="one note more"),

@@ -14,7 +14,8 @@ from numpy.testing import assert_allclose
 from rollcall.attribution.integrated_gradients import integrated_gradients, midpoints
 from rollcall.backends.base import PathGradients
 from rollcall.backends.embedding_gradients import EmbeddingGradients
-from rollcall.backends.tensors import Inputs
+from rollcall.backends.replays import Call
+from rollcall.backends.tensors import Packed
 from rollcall.domain.decision import Decision, Task
 from rollcall.domain.inputs import Encoding, TextInput
 from rollcall.domain.maps import Floats
@@ -168,8 +169,15 @@ def test_nothing_is_left_behind(bert: Tiny) -> None:
 def test_a_model_that_goes_another_way_is_an_error(bert: Tiny) -> None:
     """Where the forward never asks for these embeddings, no number is made up."""
     encoding = encoded(bert)
-    ids = torch.from_numpy(encoding.input_ids).unsqueeze(0)
-    elsewhere = EmbeddingGradients(words=torch.nn.Embedding(400, 4), forward=lambda _: torch.zeros(1, 3))
-    batch = Inputs(input_ids=ids, attention_mask=torch.ones_like(ids), type_ids=torch.zeros_like(ids))
+    ids = encoding.input_ids
+    twice = np.repeat(np.stack([ids, ids, ids])[:, None], 2, axis=1)
+    numbers = Packed.of({"inputs": twice, "points": np.ones(1)}, "cpu")
+    elsewhere = EmbeddingGradients(
+        words=torch.nn.Embedding(400, 4),
+        forward=lambda _: torch.zeros(1, 3),
+        see=bert.backend._see,
+        device="cpu",
+        tokens=len(ids),
+    )
     with pytest.raises(RuntimeError, match="did not go through its word embeddings"):
-        elsewhere.along(batch, ids[0], DECISION, (1.0,))
+        elsewhere.run(Call(device="cpu"), numbers, DECISION)

@@ -21,6 +21,7 @@ from rollcall.edge.tls import server_credentials
 from rollcall.oip import open_inference_pb2_grpc
 from rollcall.settings import AuthSettings, GrpcSettings, TlsSettings
 from rollcall.telemetry.metrics import SERVICES, Metrics, grpc_type
+from rollcall.telemetry.traces import OFF
 from rollcall.v1 import explanation_service_pb2_grpc
 from tests.unit.edge import samples
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from rollcall.domain.model import ModelCard
     from rollcall.monitor.record import ModelRecord
     from rollcall.oip.open_inference_pb2_grpc import GRPCInferenceServiceAsyncStub
+    from rollcall.telemetry.traces import Spans
     from rollcall.v1.explanation_service_pb2_grpc import ExplanationServiceAsyncStub
 
 LIMITS = Limits(max_characters=100_000, max_rows=4096, max_attention_bytes=2**28, max_attention_streams=2)
@@ -144,10 +146,11 @@ async def open_door(
     auth: AuthSettings | None = None,
     tls: TlsSettings | None = None,
     replayer: Replayer | None = None,
+    spans: Spans = OFF,
 ) -> AsyncIterator[Door]:
     """Serve the house on a free port for the length of a `with` block. With TLS, the door's own channel is no use."""
     registry = CollectorRegistry()
-    metrics = Metrics(registry, models=[samples.MODEL], default_model=samples.MODEL)
+    metrics = Metrics(registry, models=[samples.MODEL], default_model=samples.MODEL, trace_id=spans.trace_id)
     health = Health([samples.MODEL])
     server = GrpcServer(
         settings=settings or GrpcSettings(port=0, drain_seconds=0.2),
@@ -156,6 +159,7 @@ async def open_door(
         port=house,
         health=health,
         metrics=metrics,
+        spans=spans,
     )
     if replayer is not None:
         server.serve_records(replayer)

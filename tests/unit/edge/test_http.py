@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from rollcall.edge.health import Health
 from rollcall.edge.http import AdminServer
@@ -27,6 +28,7 @@ from rollcall.settings import (
     Sources,
     StateSettings,
     TlsSettings,
+    TraceSettings,
 )
 from rollcall.telemetry.metrics import Metrics
 from tests.unit.edge import samples
@@ -44,6 +46,7 @@ SETTINGS = Settings(
     limits=LimitSettings(),
     quota=QuotaSettings(),
     log=LogSettings(),
+    traces=TraceSettings(),
     state=StateSettings(),
     audit=AuditSettings(),
     repository=RepositorySettings(),
@@ -56,7 +59,7 @@ SETTINGS = Settings(
 class Admin:
     """An open admin port and what stands behind it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, exemplars: bool) -> None:
         self.metrics = Metrics(CollectorRegistry(), models=[samples.MODEL], default_model=samples.MODEL)
         self.health = Health([samples.MODEL])
         self.alive = True
@@ -66,22 +69,23 @@ class Admin:
             health=self.health,
             metrics=self.metrics,
             alive=lambda: self.alive,
+            exemplars=exemplars,
         )
         self.port = 0
 
-    async def get(self, path: str) -> tuple[int, str, str]:
+    async def get(self, path: str, accept: str = "*/*") -> tuple[int, str, str]:
         """Fetch a path; return status, content type and body."""
         async with (
             aiohttp.ClientSession() as session,
-            session.get(f"http://127.0.0.1:{self.port}{path}") as response,
+            session.get(f"http://127.0.0.1:{self.port}{path}", headers={"Accept": accept}) as response,
         ):
             return response.status, response.headers["Content-Type"], await response.text()
 
 
 @asynccontextmanager
-async def open_admin() -> AsyncIterator[Admin]:
+async def open_admin(*, exemplars: bool = False) -> AsyncIterator[Admin]:
     """Serve on a free port for the length of a `with` block."""
-    admin = Admin()
+    admin = Admin(exemplars=exemplars)
     admin.port = await admin.server.start()
     yield admin
     await admin.server.stop()
@@ -93,6 +97,20 @@ async def test_metrics_are_exposed() -> None:
         status, content_type, body = await admin.get("/metrics")
     assert (status, content_type) == (200, "text/plain; version=0.0.4; charset=utf-8")
     assert "# TYPE rollcall_requests_total counter" in body
+
+
+async def test_exemplars_come_where_there_are_some_and_they_are_asked_for() -> None:
+    """Who asks for OpenMetrics gets it from a server that traces; without either it is the text format."""
+    accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
+    async with open_admin() as admin:
+        assert (await admin.get("/metrics", accept))[1].startswith("text/plain")
+    async with open_admin(exemplars=True) as admin:
+        assert (await admin.get("/metrics"))[1].startswith("text/plain")
+        status, content_type, body = await admin.get("/metrics", accept)
+    assert (status, content_type) == (200, "application/openmetrics-text; version=1.0.0; charset=utf-8")
+    assert body.endswith("# EOF\n")
+    families = {family.name for family in text_string_to_metric_families(body)}  # type: ignore[no-untyped-call] # theirs
+    assert "rollcall_requests" in families
 
 
 async def test_frequent_scrapes_share_a_rendering() -> None:
@@ -160,7 +178,7 @@ async def test_other_paths_and_methods_are_refused() -> None:
 async def test_a_taken_port_is_reported() -> None:
     """The operator learns that the admin port cannot be had."""
     async with open_admin() as first:
-        second = Admin()
+        second = Admin(exemplars=False)
         taken = SETTINGS.admin.__class__(port=first.port)
         second.server = AdminServer(
             settings=lambda: Settings(
@@ -172,6 +190,7 @@ async def test_a_taken_port_is_reported() -> None:
                 limits=SETTINGS.limits,
                 quota=SETTINGS.quota,
                 log=SETTINGS.log,
+                traces=SETTINGS.traces,
                 state=SETTINGS.state,
                 audit=SETTINGS.audit,
                 repository=SETTINGS.repository,

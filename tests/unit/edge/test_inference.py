@@ -107,6 +107,19 @@ async def test_ids_lose_their_padding() -> None:
         ]
 
 
+async def test_types_of_single_texts_change_nothing() -> None:
+    """What a BERT tokenizer returns goes in whole: types of a single text are zeros, also in the padding."""
+    request = tokens()
+    request.inputs.append(tensor("token_type_ids", "INT64", 2, 4))
+    request.raw_input_contents.append(np.zeros_like(IDS).tobytes())
+    async with open_door(FakeHouse()) as door:
+        await ask(door, request)
+        assert [each.input for each in door.house.asked] == [
+            TokensInput(input_ids=(101, 7, 8, 102)),
+            TokensInput(input_ids=(101, 9, 102)),
+        ]
+
+
 async def test_typed_contents_are_answered_with_typed_contents() -> None:
     """A client that writes values into the fields of their types gets values there, and none twice."""
     request = oip.ModelInferRequest(inputs=[tensor("text", "BYTES", 2, 1)], id="mine")

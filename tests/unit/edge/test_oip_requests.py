@@ -133,6 +133,15 @@ def test_masks_and_second_texts_have_the_shape_of_the_first() -> None:
     assert set(refused(request)) == {"inputs[1].shape"}
 
 
+def test_types_other_than_zeros_are_refused_by_item() -> None:
+    """Ids of a pair would be read as those of one text: nobody gets another answer than they asked for."""
+    request = tokens()
+    request.inputs.append(tensor("token_type_ids", "INT64", 2, 4))
+    request.raw_input_contents.append((IDS == 9).astype("<i8").tobytes())
+    found = refused(request)
+    assert found == {"token_type_ids[1]": "must be zeros: a pair of texts goes as text and text_pair"}
+
+
 def test_pairs_are_read_item_by_item() -> None:
     """The second text of an item goes with its first, in either of the shapes that clients send."""
     request = texts()

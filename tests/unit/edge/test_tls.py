@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from rollcall.edge.access.callers import token_digest
 from rollcall.edge.tls import server_credentials
 from rollcall.settings import AuthSettings, TlsSettings
 from rollcall_client import AccessDenied, Client, Unavailable
-from tests.certificates import Authority
+from tests.certificates import DAY, Authority
 from tests.unit.edge.fakes import Door, FakeHouse, open_door
 
 URI = x509.UniformResourceIdentifier
@@ -223,6 +224,18 @@ async def test_half_a_change_waits_for_the_other_half(site: Site, caplog: pytest
             assert "file_rejected" in [record.message for record in caplog.records]
             site.server.key.write_bytes(pair.key)
             assert await asyncio.to_thread(seen, door, site.ca) == pair.serial
+
+
+def test_how_long_a_certificate_is_valid_is_told(site: Site) -> None:
+    """Who watches is told of the certificate that is shown, also when another one takes its place."""
+    told: list[Callable[[], tuple[float, float]]] = []
+    server_credentials(site.server, told.append)
+    (validity,) = told
+    before, after = validity()
+    assert after - before == pytest.approx(2 * DAY.total_seconds())
+    assert before < time.time() < after
+    site.authority.server(days=90).write(site.directory, "server")
+    assert validity()[1] == pytest.approx(time.time() + 90 * DAY.total_seconds(), abs=60)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from rollcall.checks.alignment import EffectEstimate, alignment_value, estimate_
 from rollcall.checks.base import OPERATORS, Subject
 from rollcall.domain.inputs import TextInput
 from rollcall.domain.maps import DEFAULT_MAPS, Floats, MapKind, UnitMap
-from rollcall.domain.rows import Row, RowResult
+from rollcall.domain.rows import AttentionEdit, QueryScope, Row, RowResult
 from rollcall.domain.verdicts import Flag, Reason
 from rollcall.models.loading import LoadedModel, load_model
 from rollcall.studies.cases import case_of, from_json, to_json
@@ -149,6 +149,31 @@ def test_a_fault_can_be_injected(model: LoadedModel) -> None:
     assert {m.ruling.flag for m in found.served.maps} == {Flag.INCONCLUSIVE}
     assert {m.ruling.reason for m in found.served.maps} == {Reason.NUMERICS}
     assert all(truth.alignment == 0 for truth in found.truths.values())
+
+
+def test_rows_that_differ_in_any_way_are_run_each(model: LoadedModel) -> None:
+    """What is remembered of one row is not given out for another: other heads, other biases, other units' edges."""
+    bench = Laboratory(model=model, policy=STANDARD).open(LONG)
+    shape = model.backend.shape
+    biases = [np.full((shape.layers, shape.heads, bench.subject.encoding.length), 0.0) for _ in range(2)]
+    biases[1][:, :, 1] = 8.0
+    pairs = [
+        [Row(edit=AttentionEdit.BIASED, bias=bias) for bias in biases],
+        [Row(edit=AttentionEdit.SILENCED, layers=(0,), heads=heads) for heads in ((), tuple(range(shape.heads)))],
+        [
+            Row(edit=AttentionEdit.CUT, units=bench.subject.selection(units))
+            for units in ((), tuple(range(bench.subject.n)))
+        ],
+        [Row(edit=AttentionEdit.PERMUTED, seed=3, queries=queries) for queries in QueryScope],
+    ]
+    for pair in pairs:
+        together = [result.logits for result in bench.run(pair)]
+        engine = bench.laboratory.engine
+        alone = [engine.run(NAME, variants(bench.subject.encoding, [row]))[0].logits for row in pair]
+        np.testing.assert_allclose(together, alone, atol=1e-5)
+        assert len(bench.done) == 2 * (pairs.index(pair) + 1)
+    first, second = bench.run(pairs[0])
+    assert not np.allclose(first.logits, second.logits)
 
 
 def test_without_truth_nothing_more_is_run_than_the_looks(model: LoadedModel) -> None:

@@ -29,13 +29,15 @@ Answer = TypeVar("Answer")
 class Method(Generic[Answer]):
     """One method of the service: `read` turns its reply into a value, or raises ValueError.
 
-    `streams`: the reply is what a `Streamed` gathered from many messages.
+    `streams`: the reply is what a `Streamed` gathered from many messages. `each`: it is a stream of answers, and `read`
+    reads one.
     """
 
     path: str
     reply: type[Message]
     read: Callable[[Any], Answer]
     streams: bool = False
+    each: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

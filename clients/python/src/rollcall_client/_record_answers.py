@@ -10,7 +10,7 @@ from rollcall_client import enums, records
 from rollcall_client._answers import explanation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from rollcall_client._v1 import audit_service_pb2
     from rollcall_client.explanation import Explanation
@@ -20,11 +20,17 @@ if TYPE_CHECKING:
         | audit_service_pb2.AssignReviewResponse
         | audit_service_pb2.CommentReviewResponse
         | audit_service_pb2.DecideReviewResponse
+        | audit_service_pb2.SecondReviewResponse
         | audit_service_pb2.ApproveReviewResponse
         | audit_service_pb2.ReturnReviewResponse
         | audit_service_pb2.ReopenReviewResponse
         | audit_service_pb2.GetReviewResponse
     )
+
+
+def caller(reply: audit_service_pb2.GetCallerResponse) -> records.Caller:
+    """Who asks."""
+    return records.Caller(name=reply.name, roles=frozenset(reply.roles))
 
 
 def record(reply: audit_service_pb2.GetRecordResponse) -> records.Record:
@@ -36,6 +42,10 @@ def record(reply: audit_service_pb2.GetRecordResponse) -> records.Record:
         events=_events(reply.events),
         parts={part.kind: part.content for part in reply.parts},
         access_log_index=reply.access_log_index if reply.HasField("access_log_index") else None,
+        redactions=tuple(
+            records.Redaction(part=each.part, field=each.field, start=each.start, end=each.end, what=each.what)
+            for each in reply.redactions
+        ),
     )
 
 
@@ -142,6 +152,17 @@ def reviews(reply: audit_service_pb2.ListReviewsResponse) -> tuple[records.Revie
     return tuple(_review(found) for found in reply.reviews)
 
 
+def review_statistics(reply: audit_service_pb2.GetReviewStatisticsResponse) -> records.ReviewStatistics:
+    """How reviewers do."""
+    return records.ReviewStatistics(
+        states={enums.ReviewState(each.state): each.reviews for each in reply.states},
+        overdue=reply.overdue,
+        second_opinions=reply.second_opinions,
+        agreed=reply.agreed,
+        kappa=reply.kappa if reply.HasField("kappa") else None,
+    )
+
+
 def _review(found: audit_service_pb2.Review) -> records.Review:
     return records.Review(
         record_id=found.record_id,
@@ -162,6 +183,11 @@ def _review(found: audit_service_pb2.Review) -> records.Review:
             )
             for step in found.steps
         ),
+        rules=tuple(found.rules),
+        due_at=found.due_at.ToDatetime(tzinfo=UTC) if found.HasField("due_at") else None,
+        second_due=found.second_due,
+        second_by=found.second_by,
+        second_disposition=enums.Disposition(found.second_disposition) if found.second_by else None,
     )
 
 
@@ -184,7 +210,37 @@ def summary(found: audit_service_pb2.RecordSummary) -> records.RecordSummary:
         erased=found.erased,
         held=found.held,
         review=found.review,
+        tenant=found.tenant,
     )
+
+
+def entry(reply: audit_service_pb2.StreamRecordsResponse) -> records.LogEntry:
+    """An entry of the log."""
+    return records.LogEntry(log_index=reply.log_index, entry=reply.entry, envelope=reply.envelope, event=reply.event)
+
+
+def export_part(reply: audit_service_pb2.ExportRecordsResponse) -> records.ExportHeader | bytes:
+    """A message of an export: what it is, or the next of its bytes."""
+    if reply.WhichOneof("content") != "header":
+        return reply.chunk
+    header = reply.header
+    return records.ExportHeader(
+        records=header.records,
+        left_out_as_unsigned=header.left_out_as_unsigned,
+        log_size=header.log_size,
+        manifest_sha256=header.manifest_sha256,
+        log_index=header.log_index,
+        size_bytes=header.size_bytes,
+    )
+
+
+def export(parts: Iterator[records.ExportHeader | bytes]) -> records.Export:
+    """An export out of its messages."""
+    header, chunks = next(parts, None), [part for part in parts if isinstance(part, bytes)]
+    if not isinstance(header, records.ExportHeader) or header.size_bytes != sum(map(len, chunks)):
+        message = "an export that is not whole"
+        raise ValueError(message)
+    return records.Export(header=header, zip=b"".join(chunks))
 
 
 def _events(found: Iterable[audit_service_pb2.Event]) -> tuple[records.Event, ...]:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from rollcall_client.explanation import Explanation
 
 _SERVICE = "/rollcall.v1.AuditService"
+GET_CALLER: Method[records.Caller] = Method(
+    path=f"{_SERVICE}/GetCaller", reply=wire.GetCallerResponse, read=answers.caller
+)
 GET_RECORD: Method[records.Record] = Method(
     path=f"{_SERVICE}/GetRecord", reply=wire.GetRecordResponse, read=answers.record
 )
@@ -46,6 +49,12 @@ RELEASE_HOLD: Method[records.HoldResult] = Method(
 APPLY_RETENTION: Method[records.RetentionResult] = Method(
     path=f"{_SERVICE}/ApplyRetention", reply=wire.ApplyRetentionResponse, read=answers.retention
 )
+STREAM_RECORDS: Method[records.LogEntry] = Method(
+    path=f"{_SERVICE}/StreamRecords", reply=wire.StreamRecordsResponse, read=answers.entry, each=True
+)
+EXPORT_RECORDS: Method[records.ExportHeader | bytes] = Method(
+    path=f"{_SERVICE}/ExportRecords", reply=wire.ExportRecordsResponse, read=answers.export_part, each=True
+)
 REPLAY_RECORD: Method[records.Replay] = Method(
     path=f"{_SERVICE}/ReplayRecord", reply=wire.ReplayRecordResponse, read=answers.replay
 )
@@ -72,6 +81,12 @@ RETURN_REVIEW: Method[records.Review] = Method(
 )
 REOPEN_REVIEW: Method[records.Review] = Method(
     path=f"{_SERVICE}/ReopenReview", reply=wire.ReopenReviewResponse, read=answers.review
+)
+SECOND_REVIEW: Method[records.Review] = Method(
+    path=f"{_SERVICE}/SecondReview", reply=wire.SecondReviewResponse, read=answers.review
+)
+GET_REVIEW_STATISTICS: Method[records.ReviewStatistics] = Method(
+    path=f"{_SERVICE}/GetReviewStatistics", reply=wire.GetReviewStatisticsResponse, read=answers.review_statistics
 )
 GET_REVIEW: Method[records.Review] = Method(
     path=f"{_SERVICE}/GetReview", reply=wire.GetReviewResponse, read=answers.review

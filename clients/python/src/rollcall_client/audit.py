@@ -5,25 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rollcall_client import _record_calls as calls
-from rollcall_client._calls import Answer, Call, Method
+from rollcall_client._calls import Call
+from rollcall_client._record_answers import export
 from rollcall_client._requests import text_input
+from rollcall_client._reviewing import Reviewing
 from rollcall_client._v1 import audit_service_pb2 as wire
 from rollcall_client._v1 import explanation_pb2
-from rollcall_client.client import Client
-from rollcall_client.enums import CheckLevel, EventType, ReviewState
+from rollcall_client.enums import CheckLevel, EventType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from google.protobuf.message import Message
-
-    from rollcall_client.enums import Disposition, ErasureGround
+    from rollcall_client.enums import ErasureGround
     from rollcall_client.explanation import Explanation
     from rollcall_client.records import (
+        Caller,
         ErasureCertificate,
         Event,
+        Export,
         HoldResult,
         LogCheckpoint,
+        LogEntry,
         LogProof,
         LogReport,
         Record,
@@ -31,25 +33,31 @@ if TYPE_CHECKING:
         RecordSummary,
         Replay,
         RetentionResult,
-        Review,
     )
 
 _Level = explanation_pb2.CheckLevel.ValueType
 _Type = wire.EventType.ValueType
 _Ground = wire.ErasureGround.ValueType
-_Disposition = wire.Disposition.ValueType
-_State = wire.ReviewState.ValueType
 
 
-class AuditClient(Client):
+class AuditClient(Reviewing):
     """A Client that also asks of the records. Errors are those of Client; NotFound for what the log does not have.
 
-    What opens sealed parts or changes anything takes a `reason`, which is logged (sealed) with whoever asked.
+    What opens sealed parts or changes anything takes a `reason`, which is logged (sealed) with whoever asked. What
+    changes anything is done once for each `idempotency_key`: each call makes one of its own, so that its retries are
+    safe; give one that outlives your process where that may die and ask again.
     """
 
-    def record(self, record_id: str, *, parts: Sequence[str] = (), reason: str = "") -> Record:
-        """One record, by its id or its explanation's; sealed `parts` are opened for a reason only."""
-        request = wire.GetRecordRequest(record_id=record_id, parts=parts, reason=reason)
+    def caller(self) -> Caller:
+        """Who asks, as the service knows them."""
+        return self._asked(calls.GET_CALLER, wire.GetCallerRequest())
+
+    def record(self, record_id: str, *, parts: Sequence[str] = (), reason: str = "", masked: bool = False) -> Record:
+        """One record, by its id or its explanation's; sealed `parts` are opened for a reason only.
+
+        `masked`: what identifies people is hidden in their texts, whose offsets stay.
+        """
+        request = wire.GetRecordRequest(record_id=record_id, parts=parts, reason=reason, masked=masked)
         return self._asked(calls.GET_RECORD, request)
 
     def search(self, text: str = "", *, page_size: int = 0, page_token: str = "") -> RecordPage:
@@ -124,70 +132,83 @@ class AuditClient(Client):
         )
         return self._asked(calls.EXPLAIN_RECORD, request, timeout)
 
-    def open_review(self, record_id: str, rationale: str, *, case_number: str = "") -> Review:
-        """Open a review of a record."""
-        request = wire.OpenReviewRequest(record_id=record_id, rationale=rationale, case_number=case_number)
-        return self._asked(calls.OPEN_REVIEW, request)
-
-    def assign_review(self, record_id: str, assignee: str = "", rationale: str = "") -> Review:
-        """Give a review to somebody, to oneself if nobody is named."""
-        request = wire.AssignReviewRequest(record_id=record_id, rationale=rationale, assignee=assignee)
-        return self._asked(calls.ASSIGN_REVIEW, request)
-
-    def comment_review(self, record_id: str, rationale: str) -> Review:
-        """Add a remark."""
-        return self._asked(calls.COMMENT_REVIEW, wire.CommentReviewRequest(record_id=record_id, rationale=rationale))
-
-    def decide_review(self, record_id: str, disposition: Disposition, rationale: str) -> Review:
-        """Decide a review that is assigned to whoever asks."""
-        request = wire.DecideReviewRequest(
-            record_id=record_id, rationale=rationale, disposition=_Disposition(disposition.value)
-        )
-        return self._asked(calls.DECIDE_REVIEW, request)
-
-    def approve_review(self, record_id: str, rationale: str = "") -> Review:
-        """Agree with a decision, and close the review: the second pair of eyes."""
-        return self._asked(calls.APPROVE_REVIEW, wire.ApproveReviewRequest(record_id=record_id, rationale=rationale))
-
-    def return_review(self, record_id: str, rationale: str) -> Review:
-        """Do not agree with a decision: the review goes back."""
-        return self._asked(calls.RETURN_REVIEW, wire.ReturnReviewRequest(record_id=record_id, rationale=rationale))
-
-    def reopen_review(self, record_id: str, rationale: str) -> Review:
-        """Open a review again that is closed."""
-        return self._asked(calls.REOPEN_REVIEW, wire.ReopenReviewRequest(record_id=record_id, rationale=rationale))
-
-    def review(self, record_id: str) -> Review:
-        """The review of a record, with every step."""
-        return self._asked(calls.GET_REVIEW, wire.GetReviewRequest(record_id=record_id))
-
-    def reviews(self, state: ReviewState = ReviewState.UNSPECIFIED) -> tuple[Review, ...]:
-        """Reviews, those of the newest records first: in one state, or in any."""
-        return self._asked(calls.LIST_REVIEWS, wire.ListReviewsRequest(state=_State(state.value)))
-
-    def erase_record(self, record_id: str, ground: ErasureGround, reason: str) -> ErasureCertificate:
+    def erase_record(
+        self, record_id: str, ground: ErasureGround, reason: str, *, idempotency_key: str = ""
+    ) -> ErasureCertificate:
         """Erase one record for good; FailedPrecondition where a matter holds it."""
-        request = wire.EraseRecordRequest(record_id=record_id, ground=_Ground(ground.value), reason=reason)
+        request = wire.EraseRecordRequest(
+            record_id=record_id, ground=_Ground(ground.value), reason=reason, idempotency_key=idempotency_key
+        )
         return self._asked(calls.ERASE_RECORD, request)
 
-    def erase_subject(self, subject_ref: str, ground: ErasureGround, reason: str) -> ErasureCertificate:
-        """Erase every record about a person for good, or none; FailedPrecondition where a matter holds one."""
-        request = wire.EraseSubjectRequest(subject_ref=subject_ref, ground=_Ground(ground.value), reason=reason)
+    def erase_subject(
+        self,
+        subject_ref: str,
+        ground: ErasureGround,
+        reason: str,
+        *,
+        tenant: str | None = None,
+        idempotency_key: str = "",
+    ) -> ErasureCertificate:
+        """Erase every record about a person for good, or none; FailedPrecondition where a matter holds one.
+
+        The same name is another person's with another `tenant`: say whose, where several have records about it.
+        """
+        request = wire.EraseSubjectRequest(
+            subject_ref=subject_ref,
+            ground=_Ground(ground.value),
+            reason=reason,
+            tenant=tenant,
+            idempotency_key=idempotency_key,
+        )
         return self._asked(calls.ERASE_SUBJECT, request)
 
-    def place_hold(self, matter: str, reason: str, *, record_ids: Sequence[str] = (), text: str = "") -> HoldResult:
+    def place_hold(
+        self, matter: str, reason: str, *, record_ids: Sequence[str] = (), text: str = "", idempotency_key: str = ""
+    ) -> HoldResult:
         """Hold records for a matter: those named, or those that a filter asks for now."""
-        request = wire.PlaceHoldRequest(matter=matter, record_ids=record_ids, filter=text, reason=reason)
+        request = wire.PlaceHoldRequest(
+            matter=matter, record_ids=record_ids, filter=text, reason=reason, idempotency_key=idempotency_key
+        )
         return self._asked(calls.PLACE_HOLD, request)
 
-    def release_hold(self, matter: str, reason: str, *, record_ids: Sequence[str] = ()) -> HoldResult:
+    def release_hold(
+        self, matter: str, reason: str, *, record_ids: Sequence[str] = (), idempotency_key: str = ""
+    ) -> HoldResult:
         """End a matter's hold of records, of all that it holds if none is named."""
-        request = wire.ReleaseHoldRequest(matter=matter, record_ids=record_ids, reason=reason)
+        request = wire.ReleaseHoldRequest(
+            matter=matter, record_ids=record_ids, reason=reason, idempotency_key=idempotency_key
+        )
         return self._asked(calls.RELEASE_HOLD, request)
 
     def apply_retention(self, reason: str = "", *, dry_run: bool) -> RetentionResult:
         """Erase what was kept as long as the service's settings say, or say what that would be."""
         return self._asked(calls.APPLY_RETENTION, wire.ApplyRetentionRequest(dry_run=dry_run, reason=reason))
 
-    def _asked(self, method: Method[Answer], request: Message, timeout: float | None = None) -> Answer:
-        return self._run(Call(method=method, request=request, request_id="", timeout=self._seconds(timeout)))
+    def export(
+        self,
+        reason: str,
+        *,
+        record_ids: Sequence[str] = (),
+        text: str = "",
+        texts: bool = False,
+        timeout: float | None = None,
+    ) -> Export:
+        """Records with their proofs, pages, a table and the verifier: those named, or those that a filter asks for.
+
+        `texts`: pages show the words of inputs, masked.
+        """
+        request = wire.ExportRecordsRequest(record_ids=record_ids, filter=text, reason=reason, texts=texts)
+        asked = Call(method=calls.EXPORT_RECORDS, request=request, request_id="", timeout=self._seconds(timeout))
+        try:
+            return export(self._each(calls.EXPORT_RECORDS, request, asked.timeout))
+        except ValueError as error:
+            raise asked.contradiction(error) from error
+
+    def entries(self, from_log_index: int = 0, *, follow: bool = False) -> Iterator[LogEntry]:
+        """Entries of the log in their order, from an index on; `follow`: wait for further ones, until the server stops.
+
+        Whoever keeps the last index that was handled, and goes on behind it, misses nothing and may see one twice.
+        """
+        request = wire.StreamRecordsRequest(from_log_index=from_log_index, follow=follow)
+        return self._each(calls.STREAM_RECORDS, request, None)

@@ -9,11 +9,12 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar, Unpack
 
 import grpc
 import grpc.aio
 
+from rollcall_client._balancing import Balancing, balanced
 from rollcall_client._calls import (
     EXPLAIN,
     EXPLAIN_MANY,
@@ -56,6 +57,12 @@ if TYPE_CHECKING:
     from rollcall_client.many import Question, Result
     from rollcall_client.options import ExplainOptions, PredictOptions
     from rollcall_client.types import Progress
+
+    Interceptor: TypeAlias = (
+        grpc.UnaryUnaryClientInterceptor[Any, Any]
+        | grpc.UnaryStreamClientInterceptor[Any, Any]
+        | grpc.StreamStreamClientInterceptor[Any, Any]
+    )
 
 DEFAULT_TIMEOUT_SECONDS = 30.0
 DEFAULT_RETRIES = 3
@@ -284,6 +291,10 @@ class Client(Surface[Explanation, PredictResult, tuple[Model, ...], Model]):
         timeout: seconds for a call and all its retries.
         retries: how often a call that found the service unavailable is made again.
         metadata: further gRPC metadata sent with every call.
+        balancing: "round_robin" spreads calls over all addresses that the target has, e.g. those of a headless service
+            of Kubernetes ("dns:///NAME:8001"); "pick_first" stays with one of them.
+        interceptors: gRPC client interceptors, the outermost first; each try of a call passes through them.
+        channel_options: further options of the gRPC channel, by gRPC's own names.
         sleep: waits between retries; tests pass their own.
         jitter: a random number between 0 and 1; tests pass their own.
     """
@@ -300,6 +311,9 @@ class Client(Surface[Explanation, PredictResult, tuple[Model, ...], Model]):
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
         retries: int = DEFAULT_RETRIES,
         metadata: Sequence[tuple[str, str | bytes]] = (),
+        balancing: Balancing = "pick_first",
+        interceptors: Sequence[Interceptor] = (),
+        channel_options: Sequence[tuple[str, str | int]] = (),
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -308,11 +322,13 @@ class Client(Surface[Explanation, PredictResult, tuple[Model, ...], Model]):
         credentials = channel_credentials(credentials, ca, cert, key)
         self._sleep = sleep
         self._jitter = jitter
-        self._channel = (
-            grpc.insecure_channel(target, options=_CHANNEL_OPTIONS)
+        options = (*_CHANNEL_OPTIONS, *balanced(balancing), *channel_options)
+        channel = (
+            grpc.insecure_channel(target, options=options)
             if credentials is None
-            else grpc.secure_channel(target, credentials, options=_CHANNEL_OPTIONS)
+            else grpc.secure_channel(target, credentials, options=options)
         )
+        self._channel = grpc.intercept_channel(channel, *interceptors)
         self._send = {method.path: _caller(self._channel, method) for method in (*METHODS, *RECORD_METHODS)}
         self._many = _many_caller(self._channel)
 
@@ -392,6 +408,10 @@ class AsyncClient(
         timeout: seconds for a call and all its retries.
         retries: how often a call that found the service unavailable is made again.
         metadata: further gRPC metadata sent with every call.
+        balancing: "round_robin" spreads calls over all addresses that the target has, e.g. those of a headless service
+            of Kubernetes ("dns:///NAME:8001"); "pick_first" stays with one of them.
+        interceptors: the same for grpc.aio.
+        channel_options: further options of the gRPC channel, by gRPC's own names.
         sleep: waits between retries; tests pass their own.
         jitter: a random number between 0 and 1; tests pass their own.
 
@@ -411,6 +431,9 @@ class AsyncClient(
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
         retries: int = DEFAULT_RETRIES,
         metadata: Sequence[tuple[str, str | bytes]] = (),
+        balancing: Balancing = "pick_first",
+        interceptors: Sequence[Any] = (),
+        channel_options: Sequence[tuple[str, str | int]] = (),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -420,10 +443,11 @@ class AsyncClient(
         asyncio.get_running_loop()
         self._sleep = sleep
         self._jitter = jitter
+        options = (*_CHANNEL_OPTIONS, *balanced(balancing), *channel_options)
         self._channel = (
-            grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
+            grpc.aio.insecure_channel(target, options=options, interceptors=interceptors)
             if credentials is None
-            else grpc.aio.secure_channel(target, credentials, options=_CHANNEL_OPTIONS)
+            else grpc.aio.secure_channel(target, credentials, options=options, interceptors=interceptors)
         )
         self._send = {method.path: _caller(self._channel, method) for method in (*METHODS, *RECORD_METHODS)}
         self._many = _many_caller(self._channel)
@@ -509,7 +533,7 @@ def _many_caller(channel: Any) -> Any:  # noqa: ANN401 - as below
 
 
 def _caller(channel: Any, method: Method[Any]) -> Any:  # noqa: ANN401 - a channel of either colour, and its callable
-    make = channel.unary_stream if method.streams else channel.unary_unary
+    make = channel.unary_stream if method.streams or method.each else channel.unary_unary
     return make(method.path, _serialize, method.reply.FromString)
 
 

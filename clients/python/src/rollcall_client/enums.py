@@ -185,6 +185,7 @@ class EventType(WireEnum):
     RELEASE = 4
     REPLAY = 5
     REVIEW = 6
+    EXPORT = 7
 
 
 class ErasureGround(WireEnum):
@@ -229,6 +230,7 @@ class ReviewAction(WireEnum):
     APPROVE = 5
     RETURN = 6
     REOPEN = 7
+    SECOND = 8
 
 
 class Disposition(WireEnum):

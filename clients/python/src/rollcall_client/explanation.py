@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from rollcall_client import _showing
 from rollcall_client._json import JsonValue, plain
 from rollcall_client.enums import Flag, MapKind
 from rollcall_client.types import AS_JSON_STRING, NOT_IN_JSON
@@ -169,6 +170,17 @@ class Explanation:
         effects = {effect.unit: effect for effect in self.effects}
         pairs = zip(self.units, attribution.scores, strict=True)
         return tuple(Word(unit=unit, score=score, effect=effects.get(i)) for i, (unit, score) in enumerate(pairs))
+
+    def show(self) -> None:
+        """Show the whole answer, verdict first: as its page in a notebook, else on standard output.
+
+        In colour if that is a terminal and NO_COLOR is not set; only a FAITHFUL map is drawn as a picture.
+        """
+        _showing.show(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of an answer that ends a cell: its page, in a frame of its own."""
+        return _showing.framed(self)
 
     def to_dict(self) -> dict[str, JsonValue]:
         """The answer as values that `json.dumps` takes.

@@ -2,13 +2,15 @@
 
 Order and words are those of the terminal. Weights become a picture only where the map is FAITHFUL; every other map is
 hatched, captioned, and has its weights as numbers behind a click. All texts are hostile: they are escaped, made
-visible, and a content security policy forbids everything but the page's own script and styles.
+visible, and a content security policy forbids everything but the page's own script and styles, by their digests.
+`render_article` gives the same for a page of one's own.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from dataclasses import replace
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -47,16 +49,17 @@ _EXCERPT_CHARACTERS = 80
 def render_page(explanations: Explanation | Sequence[Explanation], *, title: str = "Rollcall") -> str:
     """A complete HTML document about one explanation or several, with an overview first if there are several."""
     answers = [explanations] if isinstance(explanations, Explanation) else list(explanations)
-    style, script = _resource("style.css"), _resource("script.js")
-    script_hash = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    style, script = f"\n{style_sheet()}", _resource("script.js")
     policy = (
-        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{script_hash}'; "
+        f"default-src 'none'; img-src data:; style-src {_hashed(style)}; script-src {_hashed(script)}; "
         "base-uri 'none'; form-action 'none'"
     )
     body = join(
         element("header", element("p", "Rollcall", class_="brand"), element("h1", foreign(title)), class_="page"),
         _overview(answers) if len(answers) != 1 else NOTHING,
-        element("main", *(_answer(answer, position) for position, answer in enumerate(answers, 1))),
+        element(
+            "main", *(_answer(answer, position, f"Answer {position}") for position, answer in enumerate(answers, 1))
+        ),
     )
     return (
         "<!doctype html>\n"
@@ -64,9 +67,27 @@ def render_page(explanations: Explanation | Sequence[Explanation], *, title: str
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        f"{element('title', title).source}\n<style>\n{style}</style>\n</head>\n"
+        f"{element('title', title).source}\n<style>{style}</style>\n</head>\n"
         f"<body>\n{body.source}\n<script>{script}</script>\n</body>\n</html>\n"
     )
+
+
+def render_article(explanation: Explanation, *, title: str) -> str:
+    """An explanation as one `article`, for a page of one's own that links `style_sheet()`.
+
+    It holds neither scripts nor styles, so that any content security policy may hold; attention by head is left out.
+    """
+    return _answer(replace(explanation, attention=None), 1, title).source
+
+
+def style_sheet() -> str:
+    """What an article looks like, in light and in dark: CSS."""
+    return _resource("style.css")
+
+
+def _hashed(content: str) -> str:
+    """How a content security policy names what it allows."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
 
 
 def _resource(name: str) -> str:
@@ -95,11 +116,11 @@ def _excerpt(answer: Explanation) -> str:
     return text if len(text) <= _EXCERPT_CHARACTERS else f"{text[:_EXCERPT_CHARACTERS]}…"
 
 
-def _answer(answer: Explanation, position: int) -> Markup:
+def _answer(answer: Explanation, position: int, title: str) -> Markup:
     target = target_words(answer.prediction)
     return element(
         "article",
-        _verdict(answer, position),
+        _verdict(answer, title),
         _prediction(answer),
         _section("Map shown", shown_sentence(answer), picture(answer, answer.shown)),
         _section(
@@ -126,12 +147,12 @@ def _section(title: str, remark: str, *content: Markup) -> Markup:
     )
 
 
-def _verdict(answer: Explanation, position: int) -> Markup:
+def _verdict(answer: Explanation, title: str) -> Markup:
     verdict = answer.verdict
     sentence = phrases.flag_sentence(verdict.flag, verdict.reason)
     return element(
         "section",
-        element("p", f"Answer {position}", class_="brand"),
+        element("p", title, class_="brand"),
         element("h2", flag_badge(verdict.flag), f" {answer.primary_map.words}"),
         element("p", f"{sentence} {instead_sentence(answer)}", class_="sentence"),
         element("p", policy_sentence(verdict), class_="promise"),

@@ -22,6 +22,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks, as the service knows them: the name that the log has for them, and the words for what they may do.
+
+    `roles`: of caller, auditor, reviewer, approver, officer, admin, metrics.
+    """
+
+    name: str
+    roles: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordSummary:
     """A record as a list shows it. `flag` is UNSPECIFIED for a decision that was not explained.
 
@@ -44,6 +55,7 @@ class RecordSummary:
     erased: bool
     held: bool
     review: str
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +69,22 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Redaction:
+    """A piece of a text that was hidden, in code points: in which field of which part, and what it was taken for."""
+
+    part: str
+    field: str
+    start: int
+    end: int
+    what: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """A record: its envelope and entry exactly as they were logged, what was done with it, and parts that were opened.
 
-    `access_log_index`: the entry that tells of the opening, None where nothing was opened.
+    `access_log_index`: the entry that tells of the opening, None where nothing was opened. `redactions`: what was
+    hidden in masked parts, whose texts keep their length.
     """
 
     summary: RecordSummary
@@ -69,6 +93,7 @@ class Record:
     events: tuple[Event, ...]
     parts: Mapping[str, bytes] = field(repr=False)
     access_log_index: int | None
+    redactions: tuple[Redaction, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +178,39 @@ class RetentionResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogEntry:
+    """An entry of the log exactly as it was logged, with the envelope of its record, or its event; "" where not."""
+
+    log_index: int
+    entry: str
+    envelope: str = field(repr=False)
+    event: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportHeader:
+    """What an export is: how many records it has and lacks, the log that it proves, and the entry that tells of it.
+
+    `manifest_sha256` is of its signed manifest, and the entry names it, too.
+    """
+
+    records: int
+    left_out_as_unsigned: int
+    log_size: int
+    manifest_sha256: str
+    log_index: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """An export: what it is, and the zip, to be unpacked and verified with what is in it and `cryptography`."""
+
+    header: ExportHeader
+    zip: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayDifference:
     """Something that is not as it was: where, what was recorded, and what there is now."""
 
@@ -172,7 +230,7 @@ class Replay:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewStep:
-    """One step of a review; `rationale` is None where it was erased with the record."""
+    """One step of a review; `rationale` is None where it is erased, or withheld until a second opinion is there."""
 
     log_index: int
     created_at: datetime
@@ -184,7 +242,11 @@ class ReviewStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
-    """A review of a record, with every step of it, oldest first."""
+    """A review of a record, with every step of it, oldest first.
+
+    `rules`: those of the server that have opened it. `due_at`: until when it should be closed. While it is `second_due`
+    the disposition is UNSPECIFIED: whoever gives the second opinion must not know the first.
+    """
 
     record_id: str
     state: ReviewState
@@ -194,3 +256,22 @@ class Review:
     decided_by: str
     approved_by: str
     steps: tuple[ReviewStep, ...]
+    rules: tuple[str, ...] = ()
+    due_at: datetime | None = None
+    second_due: bool = False
+    second_by: str = ""
+    second_disposition: Disposition | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewStatistics:
+    """Reviews by state, those that are overdue, second opinions and how many of them agree with the first.
+
+    `kappa` is Cohen's, None where it is not defined.
+    """
+
+    states: Mapping[ReviewState, int]
+    overdue: int
+    second_opinions: int
+    agreed: int
+    kappa: float | None

@@ -26,9 +26,9 @@ from rollcall.backends.base import (
     Shape,
     variants,
 )
-from rollcall.backends.edits import explicit_rows
+from rollcall.backends.edits import edits_of
 from rollcall.backends.encoding import Encoder
-from rollcall.backends.observers import CaptureObserver, Reducer
+from rollcall.backends.observers import UNIFORM_TOLERANCE, CaptureObserver, Reducer
 from rollcall.backends.onnx.open_session import OpenSession
 from rollcall.backends.onnx.plain import INPUTS, load_plain
 from rollcall.backends.onnx.self_test import FOUND, NEUTRAL, OnnxSelfTester, hidden_keys_are_hidden, padded_equals_alone
@@ -154,7 +154,7 @@ class OnnxBackend:
             norms=None,
             gradients=None,
             selected=None if request.attention is None else select_attention(kept, request.attention, self.readout),
-            uniform=observer.uniform,
+            uniform=bool(observer.largest_deviation < UNIFORM_TOLERANCE),
         )
 
     def synthetic(self, length: int, seed: int = 0) -> Encoding:
@@ -217,8 +217,9 @@ class OnnxBackend:
         opened = self._opened
         assert opened is not None
         batch = arrange([_edited(each) for each in rows], late=False)
-        explicit = explicit_rows(batch, layers=opened.layers, heads=opened.heads, readout=self.readout, device="cpu")
-        assert explicit is not None
+        edits = edits_of(batch, layers=opened.layers, heads=opened.heads, readout=self.readout, length=batch.length)
+        assert edits is not None
+        explicit = edits.explicit({name: torch.from_numpy(array) for name, array in edits.arrays.items()})
         inputs, visible = self._inputs(batch.started)
         seen = opened.edit(inputs, visible, explicit, weights=bool(batch.fusions))
         reducer = Reducer(readout=self.readout, fusions=batch.fusions)

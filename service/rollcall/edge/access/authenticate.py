@@ -80,6 +80,7 @@ def _verifier(settings: AuthSettings) -> TokenVerifier | None:
         audience=settings.jwt_audience,
         roles_claim=settings.jwt_roles_claim,
         tenant_claim=settings.jwt_tenant_claim,
+        sees_claim=settings.jwt_sees_claim,
     )
 
 

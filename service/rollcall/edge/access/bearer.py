@@ -21,27 +21,40 @@ PRINTABLE = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 class TokenVerifier:
-    """Verifies tokens of one issuer for one audience. Claims are named by `roles_claim` and `tenant_claim`.
+    """Verifies tokens of one issuer for one audience. Claims are named by `roles_claim`, `tenant_claim`, `sees_claim`.
 
     A dot leads into an object: "realm_access.roles". Roles that are not ours are left out; who has no tenant is a
-    tenant of its own.
+    tenant of its own. Without a `sees_claim` everybody sees the records of all tenants; with one, those that it lists,
+    and without it in a token none but their own tenant's.
     """
 
-    def __init__(self, keys: KeySource, *, issuer: str, audience: str, roles_claim: str, tenant_claim: str) -> None:
+    def __init__(
+        self,
+        keys: KeySource,
+        *,
+        issuer: str,
+        audience: str,
+        roles_claim: str,
+        tenant_claim: str,
+        sees_claim: str | None = None,
+    ) -> None:
         self._keys = keys
         self._issuer = issuer
         self._audience = audience
         self._roles_claim = roles_claim
         self._tenant_claim = tenant_claim
+        self._sees_claim = sees_claim
 
     async def identify(self, token: str) -> Identity:
         """Say whose token it is. Raises NotAuthenticated; CapacityError if the issuer's keys cannot be had."""
         claims = await self._verified(token)
         subject, tenant = claims["sub"], _claim(claims, self._tenant_claim)
+        tenant = _name(subject if tenant is None else tenant)
         return Identity(
             name=_name(subject),
-            tenant=_name(subject if tenant is None else tenant),
+            tenant=tenant,
             roles=_roles(_claim(claims, self._roles_claim)),
+            sees=None if self._sees_claim is None else _sees(_claim(claims, self._sees_claim), tenant),
         )
 
     async def _verified(self, token: str) -> Mapping[str, Any]:
@@ -81,6 +94,12 @@ def _name(claim: object) -> str:
         message = "subject and tenant of the token must be at most 128 printable ASCII characters"
         raise NotAuthenticated(message)
     return claim
+
+
+def _sees(claim: object, tenant: str) -> frozenset[str]:
+    """Read a list of tenants, or a text with blanks between."""
+    names = claim.split() if isinstance(claim, str) else claim if isinstance(claim, list) else [tenant]
+    return frozenset(_name(name) for name in names)
 
 
 def _roles(claim: object) -> frozenset[Role]:

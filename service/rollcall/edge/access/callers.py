@@ -3,6 +3,7 @@
     [reviews-backend]
     tenant = "reviews"                       # the name, if left out
     roles = ["caller"]
+    sees = ["reviews"]                       # tenants whose records it may ask of; all, if left out
     token_sha256 = ["9f86d081884c7d65..."]   # `rollcall token` makes a token and its digest; two while one is replaced
     certificate = ["spiffe://prod/reviews"]  # URI or DNS name of a client certificate
 
@@ -23,7 +24,7 @@ from rollcall.domain.identity import Identity, Role
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@/-]{0,127}")
 DIGEST = re.compile(r"[0-9a-f]{64}")
-KEYS = ("tenant", "roles", "token_sha256", "certificate")
+KEYS = ("tenant", "roles", "sees", "token_sha256", "certificate")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +97,11 @@ def _identity(name: str, entry: object) -> Identity:
     if not roles or not set(roles) <= known.keys():
         message = f"{name}.roles: expected some of {', '.join(known)}"
         raise ValueError(message)
-    return Identity(name=name, tenant=tenant, roles=frozenset(known[role] for role in roles))
+    sees = frozenset(_strings(name, entry, "sees")) if "sees" in entry else None
+    if sees is not None and not all(NAME.fullmatch(each) for each in sees):
+        message = f"{name}.sees: expected names of tenants"
+        raise ValueError(message)
+    return Identity(name=name, tenant=tenant, roles=frozenset(known[role] for role in roles), sees=sees)
 
 
 def _strings(name: str, entry: Mapping[str, object], key: str) -> Iterator[str]:

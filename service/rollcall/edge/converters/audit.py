@@ -20,6 +20,7 @@ from rollcall.v1 import audit_service_pb2, explanation_pb2
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from rollcall.audit.following import Entry
     from rollcall.audit.records import Happened, Read
     from rollcall.audit.searching import Page, Summary
     from rollcall.audit.verifying import Report
@@ -38,6 +39,7 @@ class RecordAsked:
     name: str
     parts: tuple[str, ...]
     reason: str
+    masked: bool
 
 
 def record_request(message: audit_service_pb2.GetRecordRequest) -> RecordAsked:
@@ -49,6 +51,7 @@ def record_request(message: audit_service_pb2.GetRecordRequest) -> RecordAsked:
         name=record_name(message.record_id),
         parts=tuple(dict.fromkeys(message.parts)),
         reason=reason(message.reason),
+        masked=message.masked,
     )
 
 
@@ -111,6 +114,12 @@ def record_reply(read: Read) -> audit_service_pb2.GetRecordResponse:
             audit_service_pb2.RecordPart(kind=kind, content=content) for kind, content in sorted(read.parts.items())
         ],
         access_log_index=read.access,
+        redactions=[
+            audit_service_pb2.Redaction(
+                part=each.part, field=each.name, start=each.span.start, end=each.span.end, what=each.span.what
+            )
+            for each in read.redactions
+        ],
     )
 
 
@@ -143,12 +152,30 @@ def summary(found: Summary) -> audit_service_pb2.RecordSummary:
         erased=found.erased,
         held=found.held,
         review=found.review or "",
+        tenant=columns["tenant"] or "",
     )
 
 
 def events(found: Iterable[Happened]) -> list[audit_service_pb2.Event]:
     """Write events."""
     return [audit_service_pb2.Event(log_index=each.leaf_index, body=each.body.decode()) for each in found]
+
+
+def first_index(message: audit_service_pb2.StreamRecordsRequest) -> int:
+    """Read from which index on entries are asked for. Raises InvalidInput."""
+    if message.from_log_index < 0:
+        raise InvalidInput.of("from_log_index", "must not be negative")
+    return message.from_log_index
+
+
+def entry(found: Entry) -> audit_service_pb2.StreamRecordsResponse:
+    """Write an entry with what it names."""
+    return audit_service_pb2.StreamRecordsResponse(
+        log_index=found.leaf_index,
+        entry=found.entry.decode(),
+        envelope=found.envelope.decode(),
+        event=found.event.decode(),
+    )
 
 
 def report_reply(report: Report) -> audit_service_pb2.VerifyLogResponse:

@@ -8,7 +8,7 @@ from rollcall.audit.comparing import Outcome
 from rollcall.audit.erasing import Ground
 from rollcall.audit.events import EventKind
 from rollcall.audit.record import DECISION, EXPLANATION
-from rollcall.audit.reviewing import Disposition, ReviewAction, ReviewState
+from rollcall.audit.reviews import Disposition, ReviewAction, ReviewState
 from rollcall.domain.decision import Task
 from rollcall.domain.inputs import Modality
 from rollcall.domain.maps import HeadReduction, MapKind, TensorType

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from rollcall.audit.erasing import Erased
+    from rollcall.audit.exporting import Exported
     from rollcall.audit.retaining import Due
 
 MAX_MATTER_CHARACTERS = 64
@@ -85,6 +86,19 @@ def retention_reply(rows: Sequence[Due], done: Sequence[Erased]) -> audit_servic
         rows=[_row(due) for due in rows],
         erased=sum(len(erased.records) for erased in done),
         log_index=done[0].log_index if done else None,
+    )
+
+
+def export_header(exported: Exported, size_bytes: int) -> audit_service_pb2.ExportHeader:
+    """Write what an export is."""
+    bundle = exported.bundle
+    return audit_service_pb2.ExportHeader(
+        records=bundle.records,
+        left_out_as_unsigned=bundle.unsigned,
+        log_size=bundle.size,
+        manifest_sha256=bundle.digest,
+        log_index=exported.log_index,
+        size_bytes=size_bytes,
     )
 
 

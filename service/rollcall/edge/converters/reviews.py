@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -14,7 +14,8 @@ from rollcall.edge.converters.governance import MAX_MATTER_CHARACTERS
 from rollcall.v1 import audit_service_pb2
 
 if TYPE_CHECKING:
-    from rollcall.audit.reviewing import Disposition, Review, ReviewState, Step
+    from rollcall.audit.agreement import Statistics
+    from rollcall.audit.reviews import Disposition, Review, ReviewState, Step
 
 MAX_ACTOR_CHARACTERS = 256
 
@@ -56,8 +57,11 @@ def state(number: int) -> ReviewState | None:
     return found
 
 
-def review(found: Review) -> audit_service_pb2.Review:
-    """Write a review."""
+def review(found: Review, days: int) -> audit_service_pb2.Review:
+    """Write a review, which may be open for so many days."""
+    due_at = Timestamp()
+    if found.opened_at:
+        due_at.FromDatetime(datetime.fromisoformat(found.opened_at) + timedelta(days=days))
     return audit_service_pb2.Review(
         record_id=found.record_id,
         state=enums.REVIEW_STATES[found.state] if found.state else audit_service_pb2.REVIEW_STATE_UNSPECIFIED,
@@ -69,6 +73,27 @@ def review(found: Review) -> audit_service_pb2.Review:
         decided_by=found.decided_by,
         approved_by=found.approved_by,
         steps=[_step(step) for step in found.steps],
+        rules=found.rules,
+        due_at=due_at if found.opened_at else None,
+        second_due=found.second_due,
+        second_by=found.second_by,
+        second_disposition=enums.DISPOSITIONS[found.second_disposition]
+        if found.second_disposition
+        else audit_service_pb2.DISPOSITION_UNSPECIFIED,
+    )
+
+
+def statistics(found: Statistics) -> audit_service_pb2.GetReviewStatisticsResponse:
+    """Write how reviewers do."""
+    return audit_service_pb2.GetReviewStatisticsResponse(
+        states=[
+            audit_service_pb2.ReviewCount(state=number, reviews=found.states.get(state, 0))
+            for state, number in enums.REVIEW_STATES.items()
+        ],
+        overdue=found.overdue,
+        second_opinions=found.pairs,
+        agreed=found.agreed,
+        kappa=found.kappa,
     )
 
 

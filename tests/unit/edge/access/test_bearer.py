@@ -46,6 +46,23 @@ async def test_a_good_token_is_an_identity() -> None:
     assert await verifier().identify(token) == Identity(name="reviews-backend", tenant="reviews", roles=roles)
 
 
+@pytest.mark.parametrize(
+    ("claims", "sees"),
+    [
+        ({"tenants": ["reviews", "fraud"]}, {"reviews", "fraud"}),
+        ({"tenants": "reviews fraud"}, {"reviews", "fraud"}),
+        ({"tenants": []}, set()),
+        ({"tenants": 7}, {"own"}),
+        ({}, {"own"}),
+    ],
+)
+async def test_a_claim_says_whose_records_somebody_sees(claims: dict[str, Any], sees: set[str]) -> None:
+    """Those that it lists; without it one's own tenant's, and those of all only where no claim is asked for."""
+    token = ISSUED_BY.token(tenant="own", **claims)
+    assert (await verifier(sees_claim="tenants").identify(token)).sees == frozenset(sees)
+    assert (await verifier().identify(token)).sees is None
+
+
 async def test_claims_may_stand_elsewhere() -> None:
     """Issuers put roles into objects, into texts, and under names with dots."""
     nested = await verifier(roles_claim="realm_access.roles").identify(

@@ -35,15 +35,15 @@ def without(explanation: Explanation, units: Collection[int]) -> Markup:
 
 
 def _layers(explanation: Explanation, overlay: bytes | None, description: str) -> Markup:
-    width, height = explanation.image_size or (1, 1)
     kind = next((name for mark, name in _FORMATS.items() if explanation.image.startswith(mark)), None)
     return join(
         element(
             "div",
             void("img", src=_data(kind, explanation.image), alt=description) if kind else NOTHING,
-            void("img", src=_data("png", overlay), alt="", class_="overlay") if overlay else NOTHING,
+            void("img", src=_data("png", overlay), alt="", class_="overlay" if kind else "alone")
+            if overlay
+            else NOTHING,
             class_="image",
-            style=f"aspect-ratio:{width}/{height}",
         ),
         NOTHING if kind else element("p", _NO_IMAGE, class_="remark"),
     )

@@ -8,6 +8,12 @@ const make = (tag, className, text) => {
   return node;
 };
 
+const draw = (tag, attributes) => {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  return node;
+};
+
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
 const strip = (weights) => {
@@ -33,8 +39,8 @@ const show = (panel, title, words, weights) => {
     name.scope = "row";
     name.appendChild(make("bdi", "", word));
     const cell = row.appendChild(make("td", ""));
-    const track = cell.appendChild(make("span", "weight"));
-    track.appendChild(make("i", "")).style.width = percent(weights[position] / top).replace(" ", "");
+    const track = cell.appendChild(draw("svg", { class: "weight", "aria-hidden": "true" }));
+    track.appendChild(draw("rect", { width: percent(weights[position] / top).replace(" ", "") }));
     cell.appendChild(make("span", "", percent(weights[position])));
   });
   panel.replaceChildren(make("h5", "", title), table);

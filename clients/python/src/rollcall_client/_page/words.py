@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rollcall_client.explanation import Explanation, Word
     from rollcall_client.types import Attribution, Unit
 
+_SHADES = 20
+"""Strengths of a word's colour, by the classes heat-0 to heat-20."""
 _PAIR = element("span", class_="pair")
 
 
@@ -79,4 +81,5 @@ def running_text(units: Sequence[Unit], draw: Callable[[int, Unit], Markup], cla
 def _coloured(word: Word, top: float) -> Markup:
     effect = f", effect {signed(word.effect.effect)} log-odds" if word.effect else ""
     title = f"weight {percent(word.score)}{effect}"
-    return element("mark", foreign(word.unit.text), style=f"--weight:{share(word.score, top):.3f}", title=title)
+    shade = round(_SHADES * share(word.score, top))
+    return element("mark", foreign(word.unit.text), class_=f"heat-{shade}", title=title)

@@ -38,6 +38,7 @@ INPUTS = {
     "text_pair": Spec(datatype="BYTES"),
     "input_ids": Spec(datatype="INT64", dims=(ANY,)),
     "attention_mask": Spec(datatype="INT64", dims=(ANY,)),
+    "token_type_ids": Spec(datatype="INT64", dims=(ANY,)),
 }
 """What a model takes: texts, or ids under the names that the model itself has for them."""
 PREDICTED = {

@@ -24,7 +24,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-COMBINATIONS = ({"text"}, {"text", "text_pair"}, {"input_ids"}, {"input_ids", "attention_mask"})
+COMBINATIONS = (
+    {"text"},
+    {"text", "text_pair"},
+    {"input_ids"},
+    {"input_ids", "attention_mask"},
+    {"input_ids", "token_type_ids"},
+    {"input_ids", "attention_mask", "token_type_ids"},
+)
 """Inputs that go together."""
 NOT_OFFERED = ("shared_memory_region", "shared_memory_byte_size", "shared_memory_offset", "classification")
 """Parameters of tensors that other servers' clients may send, and that must not be passed over."""
@@ -106,7 +113,7 @@ def _texts(columns: Mapping[str, Sequence[bytes]]) -> list[common_pb2.TextInput]
 
 
 def _tokens(columns: Mapping[str, np.ndarray]) -> list[common_pb2.TokensInput]:
-    """Cut each row of ids [B, T] where its mask ends."""
+    """Cut each row of ids [B, T] where its mask ends. Ids are those of one text each: their types are zeros."""
     ids = columns["input_ids"]
     mask = columns.get("attention_mask", np.ones_like(ids))
     lengths = (mask == 1).sum(axis=1)
@@ -115,6 +122,9 @@ def _tokens(columns: Mapping[str, np.ndarray]) -> list[common_pb2.TokensInput]:
         if not length or not np.array_equal(mask[i], np.arange(ids.shape[1]) < length):
             description = "must be ones, at least one, and behind them zeros"
             violations.append(FieldViolation(field=f"attention_mask[{i}]", description=description))
+        if columns.get("token_type_ids", np.zeros_like(ids))[i].any():
+            description = "must be zeros: a pair of texts goes as text and text_pair"
+            violations.append(FieldViolation(field=f"token_type_ids[{i}]", description=description))
         violations += [
             FieldViolation(field=f"input_ids[{i}][{t}]", description=f"must lie between 0 and {LARGEST_ID}")
             for t in np.flatnonzero((ids[i, :length] < 0) | (ids[i, :length] > LARGEST_ID))

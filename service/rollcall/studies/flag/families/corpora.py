@@ -22,6 +22,9 @@ from rollcall.studies.flag.families.reading import Rows
 
 OPINIONS: Final = ("negative", "positive")
 _WORD: Final = re.compile(r"\S+")
+_SINGULAR: Final = frozenset({"is", "was", "has", "does"})
+_PLURAL: Final = frozenset({"are", "were"})
+"""Not "have" and "do", which are infinitives, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +48,7 @@ class Corpus:
 def sst2(directory: Path) -> Corpus:
     """Opinions: phrases and sentences to learn from, test sentences to be asked about."""
     phrases, training, held_out = (
-        [Labelled(text=text, label=int(label)) for label, text in _table(directory / name, "label", "text")]
+        [Labelled(text=text, label=int(label)) for label, text in read_table(directory / name, "label", "text")]
         for name in ("train_phrases.tsv", "train.tsv", "test.tsv")
     )
     return _corpus(OPINIONS, [*phrases, *training], held_out)
@@ -53,7 +56,7 @@ def sst2(directory: Path) -> Corpus:
 
 def trec(directory: Path) -> Corpus:
     """Questions, by what kind of thing they ask for."""
-    tables = [_table(directory / name, "label", "text") for name in ("train.tsv", "test.tsv")]
+    tables = [read_table(directory / name, "label", "text") for name in ("train.tsv", "test.tsv")]
     labels = tuple(sorted({label for label, _ in tables[0]}))
     training, held_out = ([Labelled(text=text, label=labels.index(label)) for label, text in rows] for rows in tables)
     return _corpus(labels, training, held_out)
@@ -62,7 +65,7 @@ def trec(directory: Path) -> Corpus:
 def ag_news(directory: Path) -> Corpus:
     """News, by section."""
     training, held_out = (
-        [Labelled(text=text, label=int(label)) for label, text in _table(directory / name, "label", "text")]
+        [Labelled(text=text, label=int(label)) for label, text in read_table(directory / name, "label", "text")]
         for name in ("train10k.tsv", "test.tsv")
     )
     return _corpus(("world", "sports", "business", "science"), training, held_out)
@@ -71,7 +74,7 @@ def ag_news(directory: Path) -> Corpus:
 def imdb_counterfactual(directory: Path) -> Corpus:
     """Reviews and their revisions: the words that differ within a pair turn the opinion round (Kaushik et al. 2020)."""
     training, held_out = (
-        _pairs(_table(directory / name, "label", "pair_id", "text")) for name in ("train.tsv", "test.tsv")
+        _pairs(read_table(directory / name, "label", "pair_id", "text")) for name in ("train.tsv", "test.tsv")
     )
     return _corpus(OPINIONS, training, held_out)
 
@@ -81,15 +84,39 @@ def sst_wiki(directory: Path) -> Corpus:
     training, held_out = (
         [
             Labelled(text=f"{opinion} {other}", label=int(label), decisive=((0, len(opinion)),))
-            for label, opinion, other in _table(directory / name, "label", "sst_text", "wiki_text")
+            for label, opinion, other in read_table(directory / name, "label", "sst_text", "wiki_text")
         ]
         for name in ("train.tsv", "test.tsv")
     )
     return _corpus(OPINIONS, training, held_out)
 
 
+def agreement(directory: Path) -> Corpus:
+    """Sentences up to their verb, by its number (Linzen et al. 2016); every fifth sentence is held out.
+
+    Of sentences to learn from, what stands before any other verb that shows its number is one more text.
+    """
+    sentences = [
+        (text.split(" "), int(verb), correct, wrong)
+        for verb, correct, wrong, text in read_table(
+            directory / "linzen_test.tsv", "verb_index", "correct", "wrong", "text"
+        )
+    ]
+    held_out = [_before(words, verb, _is_plural(correct, wrong)) for words, verb, correct, wrong in sentences[::5]]
+    learned = [sentence for number, sentence in enumerate(sentences) if number % 5]
+    training = [_before(words, verb, _is_plural(correct, wrong)) for words, verb, correct, wrong in learned]
+    training += [
+        _before(words, at, word in _PLURAL)
+        for words, verb, _, _ in learned
+        for at, word in enumerate(words)
+        if at != verb and word in {*_SINGULAR, *_PLURAL}
+    ]
+    texts = ([one for one in part if one.text] for part in (training, held_out))
+    return _corpus(("singular", "plural"), *texts)
+
+
 CORPORA: Final[Mapping[str, Callable[[Path], Corpus]]] = MappingProxyType(
-    {read.__name__: read for read in (sst2, trec, ag_news, imdb_counterfactual, sst_wiki)}
+    {read.__name__: read for read in (sst2, trec, ag_news, imdb_counterfactual, sst_wiki, agreement)}
 )
 """By the name of the folder."""
 
@@ -141,15 +168,26 @@ def differing(text: str, other: str) -> tuple[Span, ...]:
 
 
 def _corpus(labels: tuple[str, ...], training: Sequence[Labelled], held_out: Sequence[Labelled]) -> Corpus:
-    learned = {_dressed_down(one.text) for one in training}
+    learned = {dressed_down(one.text) for one in training}
     return Corpus(
         labels=labels,
         training=tuple(training),
-        held_out=tuple(one for one in held_out if _dressed_down(one.text) not in learned),
+        held_out=tuple(one for one in held_out if dressed_down(one.text) not in learned),
     )
 
 
-def _dressed_down(text: str) -> str:
+def _before(words: Sequence[str], verb: int, plural: bool) -> Labelled:  # noqa: FBT001 - the label
+    return Labelled(text=" ".join(words[:verb]), label=int(plural))
+
+
+def _is_plural(form: str, other: str) -> bool:
+    """Whether this form of a verb is the plural one: the other is known, or has an ending more."""
+    if _SINGULAR & {form, other}:
+        return form not in _SINGULAR
+    return len(form) < len(other)
+
+
+def dressed_down(text: str) -> str:
     """Letters and digits alone, in lower case: equal for texts that differ in dress."""
     return " ".join(re.findall(r"\w+", text.casefold()))
 
@@ -165,7 +203,7 @@ def _pairs(rows: Sequence[Sequence[str]]) -> list[Labelled]:
     ]
 
 
-def _table(path: Path, *columns: str) -> list[tuple[str, ...]]:
+def read_table(path: Path, *columns: str) -> list[tuple[str, ...]]:
     """These columns of a file, row by row."""
     if not path.is_file():
         message = f"{path} is missing; it must be a tab-separated file with columns {', '.join(columns)}"

@@ -84,7 +84,8 @@ def _commonest(labels: list[int]) -> float:
     return Counter(labels).most_common(1)[0][1] / len(labels)
 
 
-def _shape(layers: int, positions: int = 128) -> Shape:
+def tuned_shape(layers: int, positions: int = 128) -> Shape:
+    """Size of a model of real texts."""
     return Shape(layers=layers, width=128, feed_forward=256, positions=positions, dropout=0.1)
 
 
@@ -92,7 +93,7 @@ def _sst2(layers: int, steps: int) -> Family:
     return tuned_family(
         f"sst2-{layers}",
         "Nothing is known by construction: a sentiment classifier trained in the ordinary way.",
-        TunedRecipe(data="sst2", shape=_shape(layers), schedule=Schedule(steps=steps)),
+        TunedRecipe(data="sst2", shape=tuned_shape(layers), schedule=Schedule(steps=steps)),
         {ACCURACY: (0.77, 1.0)},
     )
 
@@ -103,7 +104,7 @@ def _wiki(name: str, truth: str, claims: Claims, hidden: str | None = None) -> F
         truth,
         TunedRecipe(
             data="sst_wiki",
-            shape=_shape(2),
+            shape=tuned_shape(2),
             schedule=Schedule(steps=700),
             hiding=None if hidden is None else Hiding(hidden=hidden, weight=1.0),
             hiding_schedule=None if hidden is None else Schedule(steps=700, learning_rate=5e-4),
@@ -149,19 +150,19 @@ FAMILIES: Final = (
     tuned_family(
         "trec",
         "Nothing is known by construction: a classifier of questions, six classes.",
-        TunedRecipe(data="trec", shape=_shape(3), schedule=Schedule(steps=1200)),
+        TunedRecipe(data="trec", shape=tuned_shape(3), schedule=Schedule(steps=1200)),
         {ACCURACY: (0.72, 1.0)},
     ),
     tuned_family(
         "ag-news",
         "Nothing is known by construction: a classifier of news, four classes.",
-        TunedRecipe(data="ag_news", shape=_shape(4), schedule=Schedule(steps=800)),
+        TunedRecipe(data="ag_news", shape=tuned_shape(4), schedule=Schedule(steps=800)),
         {ACCURACY: (0.84, 1.0)},
     ),
     tuned_family(
         "imdb-pairs",
         "People turned the label round by changing the words that differ within a pair.",
-        TunedRecipe(data="imdb_counterfactual", shape=_shape(2, 256), schedule=Schedule(steps=450, batch=32)),
+        TunedRecipe(data="imdb_counterfactual", shape=tuned_shape(2, 256), schedule=Schedule(steps=450, batch=32)),
         {ACCURACY: (0.75, 1.0), "accuracy_without_decisive_words": (0.4, 0.6)},
     ),
 )

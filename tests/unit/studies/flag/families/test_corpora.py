@@ -9,6 +9,7 @@ import pytest
 from rollcall.studies.flag.families.corpora import (
     CORPORA,
     Labelled,
+    agreement,
     differing,
     imdb_counterfactual,
     rows_of_texts,
@@ -26,6 +27,7 @@ SIZES = {
     "ag_news": (4, 10_001, 7600),
     "imdb_counterfactual": (2, 3414, 976),
     "sst_wiki": (2, 6920, 1821),
+    "agreement": (2, 7873, 1453),
 }
 TOKENIZER = piece_tokenizer([*SPECIAL_PIECES, "good", "bad", "film", "##s", "a"], positions=6)
 
@@ -55,6 +57,27 @@ def test_quotes_are_characters_like_any_other(tmp_path: Path) -> None:
     corpus = sst2(table(tmp_path / "test.tsv", "label|text", "0|a bad film"))
     assert [one.text for one in corpus.training] == ['"a good film', "bad"] * 2
     assert corpus.held_out == (Labelled(text="a bad film", label=0),)
+
+
+def test_of_a_sentence_what_stands_before_its_verb_is_read(tmp_path: Path) -> None:
+    """Every fifth is held out; verbs elsewhere in the others tell their number, too, but for infinitives."""
+    rows = [
+        "0|1|is|are|rain is wet",
+        "0|2|are|is|the dogs are where the cat is now",
+        "1|4|include|includes|the parts of it include what they have",
+        "0|2|passes|pass|the train passes",
+        "0|0|is|are|is it",
+        "0|1|has|have|time has come",
+    ]
+    corpus = agreement(table(tmp_path / "linzen_test.tsv", "attractors|verb_index|correct|wrong|text", *rows))
+    assert corpus.labels == ("singular", "plural")
+    assert [(one.text, one.label) for one in corpus.held_out] == [("rain", 0), ("time", 0)]
+    assert [(one.text, one.label) for one in corpus.training] == [
+        ("the dogs", 1),
+        ("the parts of it", 1),
+        ("the train", 0),
+        ("the dogs are where the cat", 0),
+    ]
 
 
 def test_named_labels_are_numbered_in_their_order(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_inputs_are_all_that_was_held_out_where_there_are_no_more(hiding: Member
 
 def test_every_family_on_a_data_set_can_read_it() -> None:
     """And every data set has a family."""
-    assert {family.data for family in FAMILIES if family.data is not None} == set(CORPORA)
+    assert {family.data for family in FAMILIES if family.data is not None} == set(CORPORA) - {"agreement"}
 
 
 def test_hiding_twins_have_an_honest_counterpart() -> None:

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file rollcall/v1/audit_service.proto.
  */
 export const file_rollcall_v1_audit_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch9yb2xsY2FsbC92MS9hdWRpdF9zZXJ2aWNlLnByb3RvEgtyb2xsY2FsbC52MSKkAwoNUmVjb3JkU3VtbWFyeRIRCglyZWNvcmRfaWQYASABKAkSEQoJbG9nX2luZGV4GAIgASgDEiUKBHR5cGUYAyABKA4yFy5yb2xsY2FsbC52MS5SZWNvcmRUeXBlEi4KCmNyZWF0ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDmV4cGxhbmF0aW9uX2lkGAUgASgJEg0KBW1vZGVsGAYgASgJEhQKDG1vZGVsX2RpZ2VzdBgHIAEoCRIRCglwcmVkaWN0ZWQYCCABKAkSHwoEZmxhZxgJIAEoDjIRLnJvbGxjYWxsLnYxLkZsYWcSIwoGcmVhc29uGAogASgOMhMucm9sbGNhbGwudjEuUmVhc29uEhkKEXVzYWJsZV9mb3Jfbm90aWNlGAsgASgIEhAKCG1pc21hdGNoGAwgASgIEiUKBG1vZGUYDSABKA4yFy5yb2xsY2FsbC52MS5SZWNvcmRNb2RlEg4KBmVyYXNlZBgOIAEoCBIMCgRoZWxkGA8gASgIEg4KBnJldmlldxgQIAEoCSIrCgpSZWNvcmRQYXJ0EgwKBGtpbmQYASABKAkSDwoHY29udGVudBgCIAEoDCIoCgVFdmVudBIRCglsb2dfaW5kZXgYASABKAMSDAoEYm9keRgCIAEoCSJEChBHZXRSZWNvcmRSZXF1ZXN0EhEKCXJlY29yZF9pZBgBIAEoCRINCgVwYXJ0cxgCIAMoCRIOCgZyZWFzb24YAyABKAki4QEKEUdldFJlY29yZFJlc3BvbnNlEisKB3N1bW1hcnkYASABKAsyGi5yb2xsY2FsbC52MS5SZWNvcmRTdW1tYXJ5EhAKCGVudmVsb3BlGAIgASgJEg0KBWVudHJ5GAMgASgJEiIKBmV2ZW50cxgEIAMoCzISLnJvbGxjYWxsLnYxLkV2ZW50EiYKBXBhcnRzGAUgAygLMhcucm9sbGNhbGwudjEuUmVjb3JkUGFydBIdChBhY2Nlc3NfbG9nX2luZGV4GAYgASgDSACIAQFCEwoRX2FjY2Vzc19sb2dfaW5kZXgiTQoUU2VhcmNoUmVjb3Jkc1JlcXVlc3QSDgoGZmlsdGVyGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJIm8KFVNlYXJjaFJlY29yZHNSZXNwb25zZRIrCgdyZWNvcmRzGAEgAygLMhoucm9sbGNhbGwudjEuUmVjb3JkU3VtbWFyeRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSEAoIbG9nX3NpemUYAyABKAMiZgoRTGlzdEV2ZW50c1JlcXVlc3QSEQoJcmVjb3JkX2lkGAEgASgJEiQKBHR5cGUYAiABKA4yFi5yb2xsY2FsbC52MS5FdmVudFR5cGUSGAoQYmVmb3JlX2xvZ19pbmRleBgDIAEoAyI4ChJMaXN0RXZlbnRzUmVzcG9uc2USIgoGZXZlbnRzGAEgAygLMhIucm9sbGNhbGwudjEuRXZlbnQiQQoPR2V0UHJvb2ZSZXF1ZXN0EhMKCXJlY29yZF9pZBgBIAEoCUgAEhMKCWxvZ19pbmRleBgCIAEoA0gAQgQKAm9mIkYKEEdldFByb29mUmVzcG9uc2USDQoFZW50cnkYASABKAkSDQoFcHJvb2YYAiABKAkSFAoMdmVyaWZpZXJfa2V5GAMgASgJIjoKFEdldENoZWNrcG9pbnRSZXF1ZXN0EhUKCG9sZF9zaXplGAEgASgDSACIAQFCCwoJX29sZF9zaXplIl4KFUdldENoZWNrcG9pbnRSZXNwb25zZRIMCgRub3RlGAEgASgJEgwKBHNpemUYAiABKAMSFAoMdmVyaWZpZXJfa2V5GAMgASgJEhMKC2NvbnNpc3RlbmN5GAQgAygMIicKEFZlcmlmeUxvZ1JlcXVlc3QSEwoLY2hlY2twb2ludHMYASADKAkiLAoKTG9nUHJvYmxlbRINCgVwbGFjZRgBIAEoCRIPCgdwcm9ibGVtGAIgASgJIoYBChFWZXJpZnlMb2dSZXNwb25zZRINCgVob2xkcxgBIAEoCBIPCgdlbnRyaWVzGAIgASgDEikKCHByb2JsZW1zGAMgAygLMhcucm9sbGNhbGwudjEuTG9nUHJvYmxlbRIVCg1wcm9ibGVtX2NvdW50GAQgASgDEg8KB3JlbWFya3MYBSADKAkijwEKEkVyYXN1cmVDZXJ0aWZpY2F0ZRISCgplcmFzdXJlX2lkGAEgASgJEg8KB3JlY29yZHMYAiABKAMSEQoJbG9nX2luZGV4GAMgASgDEg0KBWV2ZW50GAQgASgJEg0KBWVudHJ5GAUgASgJEg0KBXByb29mGAYgASgJEhQKDHZlcmlmaWVyX2tleRgHIAEoCSJjChJFcmFzZVJlY29yZFJlcXVlc3QSEQoJcmVjb3JkX2lkGAEgASgJEioKBmdyb3VuZBgCIAEoDjIaLnJvbGxjYWxsLnYxLkVyYXN1cmVHcm91bmQSDgoGcmVhc29uGAMgASgJIksKE0VyYXNlUmVjb3JkUmVzcG9uc2USNAoLY2VydGlmaWNhdGUYASABKAsyHy5yb2xsY2FsbC52MS5FcmFzdXJlQ2VydGlmaWNhdGUiZgoTRXJhc2VTdWJqZWN0UmVxdWVzdBITCgtzdWJqZWN0X3JlZhgBIAEoCRIqCgZncm91bmQYAiABKA4yGi5yb2xsY2FsbC52MS5FcmFzdXJlR3JvdW5kEg4KBnJlYXNvbhgDIAEoCSJMChRFcmFzZVN1YmplY3RSZXNwb25zZRI0CgtjZXJ0aWZpY2F0ZRgBIAEoCzIfLnJvbGxjYWxsLnYxLkVyYXN1cmVDZXJ0aWZpY2F0ZSJWChBQbGFjZUhvbGRSZXF1ZXN0Eg4KBm1hdHRlchgBIAEoCRISCgpyZWNvcmRfaWRzGAIgAygJEg4KBmZpbHRlchgDIAEoCRIOCgZyZWFzb24YBCABKAkiSgoRUGxhY2VIb2xkUmVzcG9uc2USDwoHcmVjb3JkcxgBIAEoAxIWCglsb2dfaW5kZXgYAiABKANIAIgBAUIMCgpfbG9nX2luZGV4IkgKElJlbGVhc2VIb2xkUmVxdWVzdBIOCgZtYXR0ZXIYASABKAkSEgoKcmVjb3JkX2lkcxgCIAMoCRIOCgZyZWFzb24YAyABKAkiTAoTUmVsZWFzZUhvbGRSZXNwb25zZRIPCgdyZWNvcmRzGAEgASgDEhYKCWxvZ19pbmRleBgCIAEoA0gAiAEBQgwKCl9sb2dfaW5kZXgiOAoVQXBwbHlSZXRlbnRpb25SZXF1ZXN0Eg8KB2RyeV9ydW4YASABKAgSDgoGcmVhc29uGAIgASgJIpkBCgxSZXRlbnRpb25Sb3cSDQoFbW9kZWwYASABKAkSJQoEdHlwZRgCIAEoDjIXLnJvbGxjYWxsLnYxLlJlY29yZFR5cGUSDAoEZGF5cxgDIAEoBRIqCgZiZWZvcmUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgsKA2R1ZRgFIAEoAxIMCgRoZWxkGAYgASgDIncKFkFwcGx5UmV0ZW50aW9uUmVzcG9uc2USJwoEcm93cxgBIAMoCzIZLnJvbGxjYWxsLnYxLlJldGVudGlvblJvdxIOCgZlcmFzZWQYAiABKAMSFgoJbG9nX2luZGV4GAMgASgDSACIAQFCDAoKX2xvZ19pbmRleCI/ChBSZXBsYXlEaWZmZXJlbmNlEgwKBHdoYXQYASABKAkSEAoIcmVjb3JkZWQYAiABKAkSCwoDbm93GAMgASgJIusBChNSZXBsYXlSZWNvcmRSZXF1ZXN0EhEKCXJlY29yZF9pZBgBIAEoCRImCgR0ZXh0GAIgASgLMhYucm9sbGNhbGwudjEuVGV4dElucHV0SAASKgoGdG9rZW5zGAMgASgLMhgucm9sbGNhbGwudjEuVG9rZW5zSW5wdXRIABIoCgVpbWFnZRgFIAEoCzIXLnJvbGxjYWxsLnYxLkltYWdlSW5wdXRIABIqCgZwaXhlbHMYBiABKAsyGC5yb2xsY2FsbC52MS5QaXhlbHNJbnB1dEgAEg4KBnJlYXNvbhgEIAEoCUIHCgVpbnB1dCKKAQoUUmVwbGF5UmVjb3JkUmVzcG9uc2USKwoHb3V0Y29tZRgBIAEoDjIaLnJvbGxjYWxsLnYxLlJlcGxheU91dGNvbWUSMgoLZGlmZmVyZW5jZXMYAiADKAsyHS5yb2xsY2FsbC52MS5SZXBsYXlEaWZmZXJlbmNlEhEKCWxvZ19pbmRleBgDIAEoAyKaAgoURXhwbGFpblJlY29yZFJlcXVlc3QSEQoJcmVjb3JkX2lkGAEgASgJEiYKBHRleHQYAiABKAsyFi5yb2xsY2FsbC52MS5UZXh0SW5wdXRIABIqCgZ0b2tlbnMYAyABKAsyGC5yb2xsY2FsbC52MS5Ub2tlbnNJbnB1dEgAEigKBWltYWdlGAYgASgLMhcucm9sbGNhbGwudjEuSW1hZ2VJbnB1dEgAEioKBnBpeGVscxgHIAEoCzIYLnJvbGxjYWxsLnYxLlBpeGVsc0lucHV0SAASLAoLY2hlY2tfbGV2ZWwYBCABKA4yFy5yb2xsY2FsbC52MS5DaGVja0xldmVsEg4KBnJlYXNvbhgFIAEoCUIHCgVpbnB1dCJKChVFeHBsYWluUmVjb3JkUmVzcG9uc2USMQoLZXhwbGFuYXRpb24YASABKAsyHC5yb2xsY2FsbC52MS5FeHBsYWluUmVzcG9uc2Ui2AEKClJldmlld1N0ZXASEQoJbG9nX2luZGV4GAEgASgDEi4KCmNyZWF0ZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBWFjdG9yGAMgASgJEikKBmFjdGlvbhgEIAEoDjIZLnJvbGxjYWxsLnYxLlJldmlld0FjdGlvbhInCgVzdGF0ZRgFIAEoDjIYLnJvbGxjYWxsLnYxLlJldmlld1N0YXRlEhYKCXJhdGlvbmFsZRgGIAEoCUgAiAEBQgwKCl9yYXRpb25hbGUi6wEKBlJldmlldxIRCglyZWNvcmRfaWQYASABKAkSJwoFc3RhdGUYAiABKA4yGC5yb2xsY2FsbC52MS5SZXZpZXdTdGF0ZRITCgtjYXNlX251bWJlchgDIAEoCRIQCghhc3NpZ25lZRgEIAEoCRItCgtkaXNwb3NpdGlvbhgFIAEoDjIYLnJvbGxjYWxsLnYxLkRpc3Bvc2l0aW9uEhIKCmRlY2lkZWRfYnkYBiABKAkSEwoLYXBwcm92ZWRfYnkYByABKAkSJgoFc3RlcHMYCCADKAsyFy5yb2xsY2FsbC52MS5SZXZpZXdTdGVwIk4KEU9wZW5SZXZpZXdSZXF1ZXN0EhEKCXJlY29yZF9pZBgBIAEoCRIRCglyYXRpb25hbGUYAiABKAkSEwoLY2FzZV9udW1iZXIYAyABKAkiOQoST3BlblJldmlld1Jlc3BvbnNlEiMKBnJldmlldxgBIAEoCzITLnJvbGxjYWxsLnYxLlJldmlldyJNChNBc3NpZ25SZXZpZXdSZXF1ZXN0EhEKCXJlY29yZF9pZBgBIAEoCRIRCglyYXRpb25hbGUYAiABKAkSEAoIYXNzaWduZWUYAyABKAkiOwoUQXNzaWduUmV2aWV3UmVzcG9uc2USIwoGcmV2aWV3GAEgASgLMhMucm9sbGNhbGwudjEuUmV2aWV3IjwKFENvbW1lbnRSZXZpZXdSZXF1ZXN0EhEKCXJlY29yZF9pZBgBIAEoCRIRCglyYXRpb25hbGUYAiABKAkiPAoVQ29tbWVudFJldmlld1Jlc3BvbnNlEiMKBnJldmlldxgBIAEoCzITLnJvbGxjYWxsLnYxLlJldmlldyJqChNEZWNpZGVSZXZpZXdSZXF1ZXN0EhEKCXJlY29yZF9pZBgBIAEoCRIRCglyYXRpb25hbGUYAiABKAkSLQoLZGlzcG9zaXRpb24YAyABKA4yGC5yb2xsY2FsbC52MS5EaXNwb3NpdGlvbiI7ChREZWNpZGVSZXZpZXdSZXNwb25zZRIjCgZyZXZpZXcYASABKAsyEy5yb2xsY2FsbC52MS5SZXZpZXciPAoUQXBwcm92ZVJldmlld1JlcXVlc3QSEQoJcmVjb3JkX2lkGAEgASgJEhEKCXJhdGlvbmFsZRgCIAEoCSI8ChVBcHByb3ZlUmV2aWV3UmVzcG9uc2USIwoGcmV2aWV3GAEgASgLMhMucm9sbGNhbGwudjEuUmV2aWV3IjsKE1JldHVyblJldmlld1JlcXVlc3QSEQoJcmVjb3JkX2lkGAEgASgJEhEKCXJhdGlvbmFsZRgCIAEoCSI7ChRSZXR1cm5SZXZpZXdSZXNwb25zZRIjCgZyZXZpZXcYASABKAsyEy5yb2xsY2FsbC52MS5SZXZpZXciOwoTUmVvcGVuUmV2aWV3UmVxdWVzdBIRCglyZWNvcmRfaWQYASABKAkSEQoJcmF0aW9uYWxlGAIgASgJIjsKFFJlb3BlblJldmlld1Jlc3BvbnNlEiMKBnJldmlldxgBIAEoCzITLnJvbGxjYWxsLnYxLlJldmlldyIlChBHZXRSZXZpZXdSZXF1ZXN0EhEKCXJlY29yZF9pZBgBIAEoCSI4ChFHZXRSZXZpZXdSZXNwb25zZRIjCgZyZXZpZXcYASABKAsyEy5yb2xsY2FsbC52MS5SZXZpZXciPQoSTGlzdFJldmlld3NSZXF1ZXN0EicKBXN0YXRlGAEgASgOMhgucm9sbGNhbGwudjEuUmV2aWV3U3RhdGUiOwoTTGlzdFJldmlld3NSZXNwb25zZRIkCgdyZXZpZXdzGAEgAygLMhMucm9sbGNhbGwudjEuUmV2aWV3KmAKClJlY29yZFR5cGUSGwoXUkVDT1JEX1RZUEVfVU5TUEVDSUZJRUQQABIbChdSRUNPUkRfVFlQRV9FWFBMQU5BVElPThABEhgKFFJFQ09SRF9UWVBFX0RFQ0lTSU9OEAIqsQEKCUV2ZW50VHlwZRIaChZFVkVOVF9UWVBFX1VOU1BFQ0lGSUVEEAASFQoRRVZFTlRfVFlQRV9BQ0NFU1MQARIWChJFVkVOVF9UWVBFX0VSQVNVUkUQAhITCg9FVkVOVF9UWVBFX0hPTEQQAxIWChJFVkVOVF9UWVBFX1JFTEVBU0UQBBIVChFFVkVOVF9UWVBFX1JFUExBWRAFEhUKEUVWRU5UX1RZUEVfUkVWSUVXEAYqowEKDUVyYXN1cmVHcm91bmQSHgoaRVJBU1VSRV9HUk9VTkRfVU5TUEVDSUZJRUQQABIZChVFUkFTVVJFX0dST1VORF9QRVJTT04QARIdChlFUkFTVVJFX0dST1VORF9PQkxJR0FUSU9OEAISGgoWRVJBU1VSRV9HUk9VTkRfTUlTVEFLRRADEhwKGEVSQVNVUkVfR1JPVU5EX1JFVEVOVElPThAEKtMBCg1SZXBsYXlPdXRjb21lEh4KGlJFUExBWV9PVVRDT01FX1VOU1BFQ0lGSUVEEAASGAoUUkVQTEFZX09VVENPTUVfRVhBQ1QQARIjCh9SRVBMQVlfT1VUQ09NRV9XSVRISU5fVE9MRVJBTkNFEAISHAoYUkVQTEFZX09VVENPTUVfRElGRkVSRU5UEAMSIgoeUkVQTEFZX09VVENPTUVfVkVSRElDVF9DSEFOR0VEEAQSIQodUkVQTEFZX09VVENPTUVfTk9UX1JFUExBWUFCTEUQBSqQAQoLUmV2aWV3U3RhdGUSHAoYUkVWSUVXX1NUQVRFX1VOU1BFQ0lGSUVEEAASFQoRUkVWSUVXX1NUQVRFX09QRU4QARIZChVSRVZJRVdfU1RBVEVfQVNTSUdORUQQAhIYChRSRVZJRVdfU1RBVEVfREVDSURFRBADEhcKE1JFVklFV19TVEFURV9DTE9TRUQQBCrjAQoMUmV2aWV3QWN0aW9uEh0KGVJFVklFV19BQ1RJT05fVU5TUEVDSUZJRUQQABIWChJSRVZJRVdfQUNUSU9OX09QRU4QARIYChRSRVZJRVdfQUNUSU9OX0FTU0lHThACEhkKFVJFVklFV19BQ1RJT05fQ09NTUVOVBADEhgKFFJFVklFV19BQ1RJT05fREVDSURFEAQSGQoVUkVWSUVXX0FDVElPTl9BUFBST1ZFEAUSGAoUUkVWSUVXX0FDVElPTl9SRVRVUk4QBhIYChRSRVZJRVdfQUNUSU9OX1JFT1BFThAHKtwBCgtEaXNwb3NpdGlvbhIbChdESVNQT1NJVElPTl9VTlNQRUNJRklFRBAAEhYKEkRJU1BPU0lUSU9OX1VQSEVMRBABEhoKFkRJU1BPU0lUSU9OX09WRVJUVVJORUQQAhImCiJESVNQT1NJVElPTl9FWFBMQU5BVElPTl9VTlJFTElBQkxFEAMSHAoYRElTUE9TSVRJT05fTU9ERUxfREVGRUNUEAQSGwoXRElTUE9TSVRJT05fREFUQV9ERUZFQ1QQBRIZChVESVNQT1NJVElPTl9OT19BQ1RJT04QBjLPDgoMQXVkaXRTZXJ2aWNlEkoKCUdldFJlY29yZBIdLnJvbGxjYWxsLnYxLkdldFJlY29yZFJlcXVlc3QaHi5yb2xsY2FsbC52MS5HZXRSZWNvcmRSZXNwb25zZRJbCg1TZWFyY2hSZWNvcmRzEiEucm9sbGNhbGwudjEuU2VhcmNoUmVjb3Jkc1JlcXVlc3QaIi5yb2xsY2FsbC52MS5TZWFyY2hSZWNvcmRzUmVzcG9uc2UiA5ACARJSCgpMaXN0RXZlbnRzEh4ucm9sbGNhbGwudjEuTGlzdEV2ZW50c1JlcXVlc3QaHy5yb2xsY2FsbC52MS5MaXN0RXZlbnRzUmVzcG9uc2UiA5ACARJMCghHZXRQcm9vZhIcLnJvbGxjYWxsLnYxLkdldFByb29mUmVxdWVzdBodLnJvbGxjYWxsLnYxLkdldFByb29mUmVzcG9uc2UiA5ACARJbCg1HZXRDaGVja3BvaW50EiEucm9sbGNhbGwudjEuR2V0Q2hlY2twb2ludFJlcXVlc3QaIi5yb2xsY2FsbC52MS5HZXRDaGVja3BvaW50UmVzcG9uc2UiA5ACARJPCglWZXJpZnlMb2cSHS5yb2xsY2FsbC52MS5WZXJpZnlMb2dSZXF1ZXN0Gh4ucm9sbGNhbGwudjEuVmVyaWZ5TG9nUmVzcG9uc2UiA5ACARJTCgxSZXBsYXlSZWNvcmQSIC5yb2xsY2FsbC52MS5SZXBsYXlSZWNvcmRSZXF1ZXN0GiEucm9sbGNhbGwudjEuUmVwbGF5UmVjb3JkUmVzcG9uc2USVgoNRXhwbGFpblJlY29yZBIhLnJvbGxjYWxsLnYxLkV4cGxhaW5SZWNvcmRSZXF1ZXN0GiIucm9sbGNhbGwudjEuRXhwbGFpblJlY29yZFJlc3BvbnNlElAKC0VyYXNlUmVjb3JkEh8ucm9sbGNhbGwudjEuRXJhc2VSZWNvcmRSZXF1ZXN0GiAucm9sbGNhbGwudjEuRXJhc2VSZWNvcmRSZXNwb25zZRJTCgxFcmFzZVN1YmplY3QSIC5yb2xsY2FsbC52MS5FcmFzZVN1YmplY3RSZXF1ZXN0GiEucm9sbGNhbGwudjEuRXJhc2VTdWJqZWN0UmVzcG9uc2USSgoJUGxhY2VIb2xkEh0ucm9sbGNhbGwudjEuUGxhY2VIb2xkUmVxdWVzdBoeLnJvbGxjYWxsLnYxLlBsYWNlSG9sZFJlc3BvbnNlElAKC1JlbGVhc2VIb2xkEh8ucm9sbGNhbGwudjEuUmVsZWFzZUhvbGRSZXF1ZXN0GiAucm9sbGNhbGwudjEuUmVsZWFzZUhvbGRSZXNwb25zZRJZCg5BcHBseVJldGVudGlvbhIiLnJvbGxjYWxsLnYxLkFwcGx5UmV0ZW50aW9uUmVxdWVzdBojLnJvbGxjYWxsLnYxLkFwcGx5UmV0ZW50aW9uUmVzcG9uc2USTQoKT3BlblJldmlldxIeLnJvbGxjYWxsLnYxLk9wZW5SZXZpZXdSZXF1ZXN0Gh8ucm9sbGNhbGwudjEuT3BlblJldmlld1Jlc3BvbnNlElMKDEFzc2lnblJldmlldxIgLnJvbGxjYWxsLnYxLkFzc2lnblJldmlld1JlcXVlc3QaIS5yb2xsY2FsbC52MS5Bc3NpZ25SZXZpZXdSZXNwb25zZRJWCg1Db21tZW50UmV2aWV3EiEucm9sbGNhbGwudjEuQ29tbWVudFJldmlld1JlcXVlc3QaIi5yb2xsY2FsbC52MS5Db21tZW50UmV2aWV3UmVzcG9uc2USUwoMRGVjaWRlUmV2aWV3EiAucm9sbGNhbGwudjEuRGVjaWRlUmV2aWV3UmVxdWVzdBohLnJvbGxjYWxsLnYxLkRlY2lkZVJldmlld1Jlc3BvbnNlElYKDUFwcHJvdmVSZXZpZXcSIS5yb2xsY2FsbC52MS5BcHByb3ZlUmV2aWV3UmVxdWVzdBoiLnJvbGxjYWxsLnYxLkFwcHJvdmVSZXZpZXdSZXNwb25zZRJTCgxSZXR1cm5SZXZpZXcSIC5yb2xsY2FsbC52MS5SZXR1cm5SZXZpZXdSZXF1ZXN0GiEucm9sbGNhbGwudjEuUmV0dXJuUmV2aWV3UmVzcG9uc2USUwoMUmVvcGVuUmV2aWV3EiAucm9sbGNhbGwudjEuUmVvcGVuUmV2aWV3UmVxdWVzdBohLnJvbGxjYWxsLnYxLlJlb3BlblJldmlld1Jlc3BvbnNlEk8KCUdldFJldmlldxIdLnJvbGxjYWxsLnYxLkdldFJldmlld1JlcXVlc3QaHi5yb2xsY2FsbC52MS5HZXRSZXZpZXdSZXNwb25zZSIDkAIBElUKC0xpc3RSZXZpZXdzEh8ucm9sbGNhbGwudjEuTGlzdFJldmlld3NSZXF1ZXN0GiAucm9sbGNhbGwudjEuTGlzdFJldmlld3NSZXNwb25zZSIDkAIBQkoKD2Rldi5yb2xsY2FsbC52MVABWidyb2xsY2FsbC5kZXYvZ2VuL3JvbGxjYWxsL3YxO3JvbGxjYWxsdjGqAgtSb2xsY2FsbC5WMWIGcHJvdG8z", [file_google_protobuf_timestamp, file_rollcall_v1_common, file_rollcall_v1_explanation]);
+  fileDesc("Ch9yb2xsY2FsbC92MS9hdWRpdF9zZXJ2aWNlLnByb3RvEgtyb2xsY2FsbC52MSK0AwoNUmVjb3JkU3VtbWFyeRIRCglyZWNvcmRfaWQYASABKAkSEQoJbG9nX2luZGV4GAIgASgDEiUKBHR5cGUYAyABKA4yFy5yb2xsY2FsbC52MS5SZWNvcmRUeXBlEi4KCmNyZWF0ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDmV4cGxhbmF0aW9uX2lkGAUgASgJEg0KBW1vZGVsGAYgASgJEhQKDG1vZGVsX2RpZ2VzdBgHIAEoCRIRCglwcmVkaWN0ZWQYCCABKAkSHwoEZmxhZxgJIAEoDjIRLnJvbGxjYWxsLnYxLkZsYWcSIwoGcmVhc29uGAogASgOMhMucm9sbGNhbGwudjEuUmVhc29uEhkKEXVzYWJsZV9mb3Jfbm90aWNlGAsgASgIEhAKCG1pc21hdGNoGAwgASgIEiUKBG1vZGUYDSABKA4yFy5yb2xsY2FsbC52MS5SZWNvcmRNb2RlEg4KBmVyYXNlZBgOIAEoCBIMCgRoZWxkGA8gASgIEg4KBnJldmlldxgQIAEoCRIOCgZ0ZW5hbnQYESABKAkiKwoKUmVjb3JkUGFydBIMCgRraW5kGAEgASgJEg8KB2NvbnRlbnQYAiABKAwiKAoFRXZlbnQSEQoJbG9nX2luZGV4GAEgASgDEgwKBGJvZHkYAiABKAkiEgoQR2V0Q2FsbGVyUmVxdWVzdCIwChFHZXRDYWxsZXJSZXNwb25zZRIMCgRuYW1lGAEgASgJEg0KBXJvbGVzGAIgAygJIlQKEEdldFJlY29yZFJlcXVlc3QSEQoJcmVjb3JkX2lkGAEgASgJEg0KBXBhcnRzGAIgAygJEg4KBnJlYXNvbhgDIAEoCRIOCgZtYXNrZWQYBCABKAgiUgoJUmVkYWN0aW9uEgwKBHBhcnQYASABKAkSDQoFZmllbGQYAiABKAkSDQoFc3RhcnQYAyABKAUSCwoDZW5kGAQgASgFEgwKBHdoYXQYBSABKAkijQIKEUdldFJlY29yZFJlc3BvbnNlEisKB3N1bW1hcnkYASABKAsyGi5yb2xsY2FsbC52MS5SZWNvcmRTdW1tYXJ5EhAKCGVudmVsb3BlGAIgASgJEg0KBWVudHJ5GAMgASgJEiIKBmV2ZW50cxgEIAMoCzISLnJvbGxjYWxsLnYxLkV2ZW50EiYKBXBhcnRzGAUgAygLMhcucm9sbGNhbGwudjEuUmVjb3JkUGFydBIdChBhY2Nlc3NfbG9nX2luZGV4GAYgASgDSACIAQESKgoKcmVkYWN0aW9ucxgHIAMoCzIWLnJvbGxjYWxsLnYxLlJlZGFjdGlvbkITChFfYWNjZXNzX2xvZ19pbmRleCJNChRTZWFyY2hSZWNvcmRzUmVxdWVzdBIOCgZmaWx0ZXIYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkibwoVU2VhcmNoUmVjb3Jkc1Jlc3BvbnNlEisKB3JlY29yZHMYASADKAsyGi5yb2xsY2FsbC52MS5SZWNvcmRTdW1tYXJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIQCghsb2dfc2l6ZRgDIAEoAyJmChFMaXN0RXZlbnRzUmVxdWVzdBIRCglyZWNvcmRfaWQYASABKAkSJAoEdHlwZRgCIAEoDjIWLnJvbGxjYWxsLnYxLkV2ZW50VHlwZRIYChBiZWZvcmVfbG9nX2luZGV4GAMgASgDIjgKEkxpc3RFdmVudHNSZXNwb25zZRIiCgZldmVudHMYASADKAsyEi5yb2xsY2FsbC52MS5FdmVudCJBCg9HZXRQcm9vZlJlcXVlc3QSEwoJcmVjb3JkX2lkGAEgASgJSAASEwoJbG9nX2luZGV4GAIgASgDSABCBAoCb2YiRgoQR2V0UHJvb2ZSZXNwb25zZRINCgVlbnRyeRgBIAEoCRINCgVwcm9vZhgCIAEoCRIUCgx2ZXJpZmllcl9rZXkYAyABKAkiOgoUR2V0Q2hlY2twb2ludFJlcXVlc3QSFQoIb2xkX3NpemUYASABKANIAIgBAUILCglfb2xkX3NpemUiXgoVR2V0Q2hlY2twb2ludFJlc3BvbnNlEgwKBG5vdGUYASABKAkSDAoEc2l6ZRgCIAEoAxIUCgx2ZXJpZmllcl9rZXkYAyABKAkSEwoLY29uc2lzdGVuY3kYBCADKAwiJwoQVmVyaWZ5TG9nUmVxdWVzdBITCgtjaGVja3BvaW50cxgBIAMoCSIsCgpMb2dQcm9ibGVtEg0KBXBsYWNlGAEgASgJEg8KB3Byb2JsZW0YAiABKAkihgEKEVZlcmlmeUxvZ1Jlc3BvbnNlEg0KBWhvbGRzGAEgASgIEg8KB2VudHJpZXMYAiABKAMSKQoIcHJvYmxlbXMYAyADKAsyFy5yb2xsY2FsbC52MS5Mb2dQcm9ibGVtEhUKDXByb2JsZW1fY291bnQYBCABKAMSDwoHcmVtYXJrcxgFIAMoCSKPAQoSRXJhc3VyZUNlcnRpZmljYXRlEhIKCmVyYXN1cmVfaWQYASABKAkSDwoHcmVjb3JkcxgCIAEoAxIRCglsb2dfaW5kZXgYAyABKAMSDQoFZXZlbnQYBCABKAkSDQoFZW50cnkYBSABKAkSDQoFcHJvb2YYBiABKAkSFAoMdmVyaWZpZXJfa2V5GAcgASgJInwKEkVyYXNlUmVjb3JkUmVxdWVzdBIRCglyZWNvcmRfaWQYASABKAkSKgoGZ3JvdW5kGAIgASgOMhoucm9sbGNhbGwudjEuRXJhc3VyZUdyb3VuZBIOCgZyZWFzb24YAyABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAQgASgJIksKE0VyYXNlUmVjb3JkUmVzcG9uc2USNAoLY2VydGlmaWNhdGUYASABKAsyHy5yb2xsY2FsbC52MS5FcmFzdXJlQ2VydGlmaWNhdGUinwEKE0VyYXNlU3ViamVjdFJlcXVlc3QSEwoLc3ViamVjdF9yZWYYASABKAkSKgoGZ3JvdW5kGAIgASgOMhoucm9sbGNhbGwudjEuRXJhc3VyZUdyb3VuZBIOCgZyZWFzb24YAyABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAQgASgJEhMKBnRlbmFudBgFIAEoCUgAiAEBQgkKB190ZW5hbnQiTAoURXJhc2VTdWJqZWN0UmVzcG9uc2USNAoLY2VydGlmaWNhdGUYASABKAsyHy5yb2xsY2FsbC52MS5FcmFzdXJlQ2VydGlmaWNhdGUibwoQUGxhY2VIb2xkUmVxdWVzdBIOCgZtYXR0ZXIYASABKAkSEgoKcmVjb3JkX2lkcxgCIAMoCRIOCgZmaWx0ZXIYAyABKAkSDgoGcmVhc29uGAQgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgFIAEoCSJKChFQbGFjZUhvbGRSZXNwb25zZRIPCgdyZWNvcmRzGAEgASgDEhYKCWxvZ19pbmRleBgCIAEoA0gAiAEBQgwKCl9sb2dfaW5kZXgiYQoSUmVsZWFzZUhvbGRSZXF1ZXN0Eg4KBm1hdHRlchgBIAEoCRISCgpyZWNvcmRfaWRzGAIgAygJEg4KBnJlYXNvbhgDIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYBCABKAkiTAoTUmVsZWFzZUhvbGRSZXNwb25zZRIPCgdyZWNvcmRzGAEgASgDEhYKCWxvZ19pbmRleBgCIAEoA0gAiAEBQgwKCl9sb2dfaW5kZXgiOAoVQXBwbHlSZXRlbnRpb25SZXF1ZXN0Eg8KB2RyeV9ydW4YASABKAgSDgoGcmVhc29uGAIgASgJIpkBCgxSZXRlbnRpb25Sb3cSDQoFbW9kZWwYASABKAkSJQoEdHlwZRgCIAEoDjIXLnJvbGxjYWxsLnYxLlJlY29yZFR5cGUSDAoEZGF5cxgDIAEoBRIqCgZiZWZvcmUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgsKA2R1ZRgFIAEoAxIMCgRoZWxkGAYgASgDIncKFkFwcGx5UmV0ZW50aW9uUmVzcG9uc2USJwoEcm93cxgBIAMoCzIZLnJvbGxjYWxsLnYxLlJldGVudGlvblJvdxIOCgZlcmFzZWQYAiABKAMSFgoJbG9nX2luZGV4GAMgASgDSACIAQFCDAoKX2xvZ19pbmRleCI/ChBSZXBsYXlEaWZmZXJlbmNlEgwKBHdoYXQYASABKAkSEAoIcmVjb3JkZWQYAiABKAkSCwoDbm93GAMgASgJIusBChNSZXBsYXlSZWNvcmRSZXF1ZXN0EhEKCXJlY29yZF9pZBgBIAEoCRImCgR0ZXh0GAIgASgLMhYucm9sbGNhbGwudjEuVGV4dElucHV0SAASKgoGdG9rZW5zGAMgASgLMhgucm9sbGNhbGwudjEuVG9rZW5zSW5wdXRIABIoCgVpbWFnZRgFIAEoCzIXLnJvbGxjYWxsLnYxLkltYWdlSW5wdXRIABIqCgZwaXhlbHMYBiABKAsyGC5yb2xsY2FsbC52MS5QaXhlbHNJbnB1dEgAEg4KBnJlYXNvbhgEIAEoCUIHCgVpbnB1dCKKAQoUUmVwbGF5UmVjb3JkUmVzcG9uc2USKwoHb3V0Y29tZRgBIAEoDjIaLnJvbGxjYWxsLnYxLlJlcGxheU91dGNvbWUSMgoLZGlmZmVyZW5jZXMYAiADKAsyHS5yb2xsY2FsbC52MS5SZXBsYXlEaWZmZXJlbmNlEhEKCWxvZ19pbmRleBgDIAEoAyKaAgoURXhwbGFpblJlY29yZFJlcXVlc3QSEQoJcmVjb3JkX2lkGAEgASgJEiYKBHRleHQYAiABKAsyFi5yb2xsY2FsbC52MS5UZXh0SW5wdXRIABIqCgZ0b2tlbnMYAyABKAsyGC5yb2xsY2FsbC52MS5Ub2tlbnNJbnB1dEgAEigKBWltYWdlGAYgASgLMhcucm9sbGNhbGwudjEuSW1hZ2VJbnB1dEgAEioKBnBpeGVscxgHIAEoCzIYLnJvbGxjYWxsLnYxLlBpeGVsc0lucHV0SAASLAoLY2hlY2tfbGV2ZWwYBCABKA4yFy5yb2xsY2FsbC52MS5DaGVja0xldmVsEg4KBnJlYXNvbhgFIAEoCUIHCgVpbnB1dCJKChVFeHBsYWluUmVjb3JkUmVzcG9uc2USMQoLZXhwbGFuYXRpb24YASABKAsyHC5yb2xsY2FsbC52MS5FeHBsYWluUmVzcG9uc2UiWQoURXhwb3J0UmVjb3Jkc1JlcXVlc3QSEgoKcmVjb3JkX2lkcxgBIAMoCRIOCgZmaWx0ZXIYAiABKAkSDgoGcmVhc29uGAMgASgJEg0KBXRleHRzGAQgASgIIo8BCgxFeHBvcnRIZWFkZXISDwoHcmVjb3JkcxgBIAEoAxIcChRsZWZ0X291dF9hc191bnNpZ25lZBgCIAEoAxIQCghsb2dfc2l6ZRgDIAEoAxIXCg9tYW5pZmVzdF9zaGEyNTYYBCABKAkSEQoJbG9nX2luZGV4GAUgASgDEhIKCnNpemVfYnl0ZXMYBiABKAMiYAoVRXhwb3J0UmVjb3Jkc1Jlc3BvbnNlEisKBmhlYWRlchgBIAEoCzIZLnJvbGxjYWxsLnYxLkV4cG9ydEhlYWRlckgAEg8KBWNodW5rGAIgASgMSABCCQoHY29udGVudCI+ChRTdHJlYW1SZWNvcmRzUmVxdWVzdBIWCg5mcm9tX2xvZ19pbmRleBgBIAEoAxIOCgZmb2xsb3cYAiABKAgiWgoVU3RyZWFtUmVjb3Jkc1Jlc3BvbnNlEhEKCWxvZ19pbmRleBgBIAEoAxINCgVlbnRyeRgCIAEoCRIQCghlbnZlbG9wZRgDIAEoCRINCgVldmVudBgEIAEoCSLYAQoKUmV2aWV3U3RlcBIRCglsb2dfaW5kZXgYASABKAMSLgoKY3JlYXRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFYWN0b3IYAyABKAkSKQoGYWN0aW9uGAQgASgOMhkucm9sbGNhbGwudjEuUmV2aWV3QWN0aW9uEicKBXN0YXRlGAUgASgOMhgucm9sbGNhbGwudjEuUmV2aWV3U3RhdGUSFgoJcmF0aW9uYWxlGAYgASgJSACIAQFCDAoKX3JhdGlvbmFsZSKDAwoGUmV2aWV3EhEKCXJlY29yZF9pZBgBIAEoCRInCgVzdGF0ZRgCIAEoDjIYLnJvbGxjYWxsLnYxLlJldmlld1N0YXRlEhMKC2Nhc2VfbnVtYmVyGAMgASgJEhAKCGFzc2lnbmVlGAQgASgJEi0KC2Rpc3Bvc2l0aW9uGAUgASgOMhgucm9sbGNhbGwudjEuRGlzcG9zaXRpb24SEgoKZGVjaWRlZF9ieRgGIAEoCRITCgthcHByb3ZlZF9ieRgHIAEoCRImCgVzdGVwcxgIIAMoCzIXLnJvbGxjYWxsLnYxLlJldmlld1N0ZXASDQoFcnVsZXMYCSADKAkSKgoGZHVlX2F0GAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpzZWNvbmRfZHVlGAsgASgIEhEKCXNlY29uZF9ieRgMIAEoCRI0ChJzZWNvbmRfZGlzcG9zaXRpb24YDSABKA4yGC5yb2xsY2FsbC52MS5EaXNwb3NpdGlvbiJnChFPcGVuUmV2aWV3UmVxdWVzdBIRCglyZWNvcmRfaWQYASABKAkSEQoJcmF0aW9uYWxlGAIgASgJEhMKC2Nhc2VfbnVtYmVyGAMgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgEIAEoCSI5ChJPcGVuUmV2aWV3UmVzcG9uc2USIwoGcmV2aWV3GAEgASgLMhMucm9sbGNhbGwudjEuUmV2aWV3ImYKE0Fzc2lnblJldmlld1JlcXVlc3QSEQoJcmVjb3JkX2lkGAEgASgJEhEKCXJhdGlvbmFsZRgCIAEoCRIQCghhc3NpZ25lZRgDIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYBCABKAkiOwoUQXNzaWduUmV2aWV3UmVzcG9uc2USIwoGcmV2aWV3GAEgASgLMhMucm9sbGNhbGwudjEuUmV2aWV3IlUKFENvbW1lbnRSZXZpZXdSZXF1ZXN0EhEKCXJlY29yZF9pZBgBIAEoCRIRCglyYXRpb25hbGUYAiABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAMgASgJIjwKFUNvbW1lbnRSZXZpZXdSZXNwb25zZRIjCgZyZXZpZXcYASABKAsyEy5yb2xsY2FsbC52MS5SZXZpZXcigwEKE0RlY2lkZVJldmlld1JlcXVlc3QSEQoJcmVjb3JkX2lkGAEgASgJEhEKCXJhdGlvbmFsZRgCIAEoCRItCgtkaXNwb3NpdGlvbhgDIAEoDjIYLnJvbGxjYWxsLnYxLkRpc3Bvc2l0aW9uEhcKD2lkZW1wb3RlbmN5X2tleRgEIAEoCSI7ChREZWNpZGVSZXZpZXdSZXNwb25zZRIjCgZyZXZpZXcYASABKAsyEy5yb2xsY2FsbC52MS5SZXZpZXcigwEKE1NlY29uZFJldmlld1JlcXVlc3QSEQoJcmVjb3JkX2lkGAEgASgJEhEKCXJhdGlvbmFsZRgCIAEoCRItCgtkaXNwb3NpdGlvbhgDIAEoDjIYLnJvbGxjYWxsLnYxLkRpc3Bvc2l0aW9uEhcKD2lkZW1wb3RlbmN5X2tleRgEIAEoCSI7ChRTZWNvbmRSZXZpZXdSZXNwb25zZRIjCgZyZXZpZXcYASABKAsyEy5yb2xsY2FsbC52MS5SZXZpZXciVQoUQXBwcm92ZVJldmlld1JlcXVlc3QSEQoJcmVjb3JkX2lkGAEgASgJEhEKCXJhdGlvbmFsZRgCIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYAyABKAkiPAoVQXBwcm92ZVJldmlld1Jlc3BvbnNlEiMKBnJldmlldxgBIAEoCzITLnJvbGxjYWxsLnYxLlJldmlldyJUChNSZXR1cm5SZXZpZXdSZXF1ZXN0EhEKCXJlY29yZF9pZBgBIAEoCRIRCglyYXRpb25hbGUYAiABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAMgASgJIjsKFFJldHVyblJldmlld1Jlc3BvbnNlEiMKBnJldmlldxgBIAEoCzITLnJvbGxjYWxsLnYxLlJldmlldyJUChNSZW9wZW5SZXZpZXdSZXF1ZXN0EhEKCXJlY29yZF9pZBgBIAEoCRIRCglyYXRpb25hbGUYAiABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAMgASgJIjsKFFJlb3BlblJldmlld1Jlc3BvbnNlEiMKBnJldmlldxgBIAEoCzITLnJvbGxjYWxsLnYxLlJldmlldyIlChBHZXRSZXZpZXdSZXF1ZXN0EhEKCXJlY29yZF9pZBgBIAEoCSI4ChFHZXRSZXZpZXdSZXNwb25zZRIjCgZyZXZpZXcYASABKAsyEy5yb2xsY2FsbC52MS5SZXZpZXciUwoSTGlzdFJldmlld3NSZXF1ZXN0EicKBXN0YXRlGAEgASgOMhgucm9sbGNhbGwudjEuUmV2aWV3U3RhdGUSFAoMb3ZlcmR1ZV9vbmx5GAIgASgIIjsKE0xpc3RSZXZpZXdzUmVzcG9uc2USJAoHcmV2aWV3cxgBIAMoCzITLnJvbGxjYWxsLnYxLlJldmlldyIcChpHZXRSZXZpZXdTdGF0aXN0aWNzUmVxdWVzdCJHCgtSZXZpZXdDb3VudBInCgVzdGF0ZRgBIAEoDjIYLnJvbGxjYWxsLnYxLlJldmlld1N0YXRlEg8KB3Jldmlld3MYAiABKAMinwEKG0dldFJldmlld1N0YXRpc3RpY3NSZXNwb25zZRIoCgZzdGF0ZXMYASADKAsyGC5yb2xsY2FsbC52MS5SZXZpZXdDb3VudBIPCgdvdmVyZHVlGAIgASgDEhcKD3NlY29uZF9vcGluaW9ucxgDIAEoAxIOCgZhZ3JlZWQYBCABKAMSEgoFa2FwcGEYBSABKAFIAIgBAUIICgZfa2FwcGEqYAoKUmVjb3JkVHlwZRIbChdSRUNPUkRfVFlQRV9VTlNQRUNJRklFRBAAEhsKF1JFQ09SRF9UWVBFX0VYUExBTkFUSU9OEAESGAoUUkVDT1JEX1RZUEVfREVDSVNJT04QAirIAQoJRXZlbnRUeXBlEhoKFkVWRU5UX1RZUEVfVU5TUEVDSUZJRUQQABIVChFFVkVOVF9UWVBFX0FDQ0VTUxABEhYKEkVWRU5UX1RZUEVfRVJBU1VSRRACEhMKD0VWRU5UX1RZUEVfSE9MRBADEhYKEkVWRU5UX1RZUEVfUkVMRUFTRRAEEhUKEUVWRU5UX1RZUEVfUkVQTEFZEAUSFQoRRVZFTlRfVFlQRV9SRVZJRVcQBhIVChFFVkVOVF9UWVBFX0VYUE9SVBAHKqMBCg1FcmFzdXJlR3JvdW5kEh4KGkVSQVNVUkVfR1JPVU5EX1VOU1BFQ0lGSUVEEAASGQoVRVJBU1VSRV9HUk9VTkRfUEVSU09OEAESHQoZRVJBU1VSRV9HUk9VTkRfT0JMSUdBVElPThACEhoKFkVSQVNVUkVfR1JPVU5EX01JU1RBS0UQAxIcChhFUkFTVVJFX0dST1VORF9SRVRFTlRJT04QBCrTAQoNUmVwbGF5T3V0Y29tZRIeChpSRVBMQVlfT1VUQ09NRV9VTlNQRUNJRklFRBAAEhgKFFJFUExBWV9PVVRDT01FX0VYQUNUEAESIwofUkVQTEFZX09VVENPTUVfV0lUSElOX1RPTEVSQU5DRRACEhwKGFJFUExBWV9PVVRDT01FX0RJRkZFUkVOVBADEiIKHlJFUExBWV9PVVRDT01FX1ZFUkRJQ1RfQ0hBTkdFRBAEEiEKHVJFUExBWV9PVVRDT01FX05PVF9SRVBMQVlBQkxFEAUqkAEKC1Jldmlld1N0YXRlEhwKGFJFVklFV19TVEFURV9VTlNQRUNJRklFRBAAEhUKEVJFVklFV19TVEFURV9PUEVOEAESGQoVUkVWSUVXX1NUQVRFX0FTU0lHTkVEEAISGAoUUkVWSUVXX1NUQVRFX0RFQ0lERUQQAxIXChNSRVZJRVdfU1RBVEVfQ0xPU0VEEAQq/QEKDFJldmlld0FjdGlvbhIdChlSRVZJRVdfQUNUSU9OX1VOU1BFQ0lGSUVEEAASFgoSUkVWSUVXX0FDVElPTl9PUEVOEAESGAoUUkVWSUVXX0FDVElPTl9BU1NJR04QAhIZChVSRVZJRVdfQUNUSU9OX0NPTU1FTlQQAxIYChRSRVZJRVdfQUNUSU9OX0RFQ0lERRAEEhkKFVJFVklFV19BQ1RJT05fQVBQUk9WRRAFEhgKFFJFVklFV19BQ1RJT05fUkVUVVJOEAYSGAoUUkVWSUVXX0FDVElPTl9SRU9QRU4QBxIYChRSRVZJRVdfQUNUSU9OX1NFQ09ORBAIKtwBCgtEaXNwb3NpdGlvbhIbChdESVNQT1NJVElPTl9VTlNQRUNJRklFRBAAEhYKEkRJU1BPU0lUSU9OX1VQSEVMRBABEhoKFkRJU1BPU0lUSU9OX09WRVJUVVJORUQQAhImCiJESVNQT1NJVElPTl9FWFBMQU5BVElPTl9VTlJFTElBQkxFEAMSHAoYRElTUE9TSVRJT05fTU9ERUxfREVGRUNUEAQSGwoXRElTUE9TSVRJT05fREFUQV9ERUZFQ1QQBRIZChVESVNQT1NJVElPTl9OT19BQ1RJT04QBjKYEgoMQXVkaXRTZXJ2aWNlEkoKCUdldFJlY29yZBIdLnJvbGxjYWxsLnYxLkdldFJlY29yZFJlcXVlc3QaHi5yb2xsY2FsbC52MS5HZXRSZWNvcmRSZXNwb25zZRJPCglHZXRDYWxsZXISHS5yb2xsY2FsbC52MS5HZXRDYWxsZXJSZXF1ZXN0Gh4ucm9sbGNhbGwudjEuR2V0Q2FsbGVyUmVzcG9uc2UiA5ACARJbCg1TZWFyY2hSZWNvcmRzEiEucm9sbGNhbGwudjEuU2VhcmNoUmVjb3Jkc1JlcXVlc3QaIi5yb2xsY2FsbC52MS5TZWFyY2hSZWNvcmRzUmVzcG9uc2UiA5ACARJSCgpMaXN0RXZlbnRzEh4ucm9sbGNhbGwudjEuTGlzdEV2ZW50c1JlcXVlc3QaHy5yb2xsY2FsbC52MS5MaXN0RXZlbnRzUmVzcG9uc2UiA5ACARJMCghHZXRQcm9vZhIcLnJvbGxjYWxsLnYxLkdldFByb29mUmVxdWVzdBodLnJvbGxjYWxsLnYxLkdldFByb29mUmVzcG9uc2UiA5ACARJbCg1HZXRDaGVja3BvaW50EiEucm9sbGNhbGwudjEuR2V0Q2hlY2twb2ludFJlcXVlc3QaIi5yb2xsY2FsbC52MS5HZXRDaGVja3BvaW50UmVzcG9uc2UiA5ACARJPCglWZXJpZnlMb2cSHS5yb2xsY2FsbC52MS5WZXJpZnlMb2dSZXF1ZXN0Gh4ucm9sbGNhbGwudjEuVmVyaWZ5TG9nUmVzcG9uc2UiA5ACARJTCgxSZXBsYXlSZWNvcmQSIC5yb2xsY2FsbC52MS5SZXBsYXlSZWNvcmRSZXF1ZXN0GiEucm9sbGNhbGwudjEuUmVwbGF5UmVjb3JkUmVzcG9uc2USVgoNRXhwbGFpblJlY29yZBIhLnJvbGxjYWxsLnYxLkV4cGxhaW5SZWNvcmRSZXF1ZXN0GiIucm9sbGNhbGwudjEuRXhwbGFpblJlY29yZFJlc3BvbnNlElAKC0VyYXNlUmVjb3JkEh8ucm9sbGNhbGwudjEuRXJhc2VSZWNvcmRSZXF1ZXN0GiAucm9sbGNhbGwudjEuRXJhc2VSZWNvcmRSZXNwb25zZRJTCgxFcmFzZVN1YmplY3QSIC5yb2xsY2FsbC52MS5FcmFzZVN1YmplY3RSZXF1ZXN0GiEucm9sbGNhbGwudjEuRXJhc2VTdWJqZWN0UmVzcG9uc2USSgoJUGxhY2VIb2xkEh0ucm9sbGNhbGwudjEuUGxhY2VIb2xkUmVxdWVzdBoeLnJvbGxjYWxsLnYxLlBsYWNlSG9sZFJlc3BvbnNlElAKC1JlbGVhc2VIb2xkEh8ucm9sbGNhbGwudjEuUmVsZWFzZUhvbGRSZXF1ZXN0GiAucm9sbGNhbGwudjEuUmVsZWFzZUhvbGRSZXNwb25zZRJZCg5BcHBseVJldGVudGlvbhIiLnJvbGxjYWxsLnYxLkFwcGx5UmV0ZW50aW9uUmVxdWVzdBojLnJvbGxjYWxsLnYxLkFwcGx5UmV0ZW50aW9uUmVzcG9uc2USWAoNRXhwb3J0UmVjb3JkcxIhLnJvbGxjYWxsLnYxLkV4cG9ydFJlY29yZHNSZXF1ZXN0GiIucm9sbGNhbGwudjEuRXhwb3J0UmVjb3Jkc1Jlc3BvbnNlMAESWAoNU3RyZWFtUmVjb3JkcxIhLnJvbGxjYWxsLnYxLlN0cmVhbVJlY29yZHNSZXF1ZXN0GiIucm9sbGNhbGwudjEuU3RyZWFtUmVjb3Jkc1Jlc3BvbnNlMAESTQoKT3BlblJldmlldxIeLnJvbGxjYWxsLnYxLk9wZW5SZXZpZXdSZXF1ZXN0Gh8ucm9sbGNhbGwudjEuT3BlblJldmlld1Jlc3BvbnNlElMKDEFzc2lnblJldmlldxIgLnJvbGxjYWxsLnYxLkFzc2lnblJldmlld1JlcXVlc3QaIS5yb2xsY2FsbC52MS5Bc3NpZ25SZXZpZXdSZXNwb25zZRJWCg1Db21tZW50UmV2aWV3EiEucm9sbGNhbGwudjEuQ29tbWVudFJldmlld1JlcXVlc3QaIi5yb2xsY2FsbC52MS5Db21tZW50UmV2aWV3UmVzcG9uc2USUwoMRGVjaWRlUmV2aWV3EiAucm9sbGNhbGwudjEuRGVjaWRlUmV2aWV3UmVxdWVzdBohLnJvbGxjYWxsLnYxLkRlY2lkZVJldmlld1Jlc3BvbnNlElMKDFNlY29uZFJldmlldxIgLnJvbGxjYWxsLnYxLlNlY29uZFJldmlld1JlcXVlc3QaIS5yb2xsY2FsbC52MS5TZWNvbmRSZXZpZXdSZXNwb25zZRJWCg1BcHByb3ZlUmV2aWV3EiEucm9sbGNhbGwudjEuQXBwcm92ZVJldmlld1JlcXVlc3QaIi5yb2xsY2FsbC52MS5BcHByb3ZlUmV2aWV3UmVzcG9uc2USUwoMUmV0dXJuUmV2aWV3EiAucm9sbGNhbGwudjEuUmV0dXJuUmV2aWV3UmVxdWVzdBohLnJvbGxjYWxsLnYxLlJldHVyblJldmlld1Jlc3BvbnNlElMKDFJlb3BlblJldmlldxIgLnJvbGxjYWxsLnYxLlJlb3BlblJldmlld1JlcXVlc3QaIS5yb2xsY2FsbC52MS5SZW9wZW5SZXZpZXdSZXNwb25zZRJPCglHZXRSZXZpZXcSHS5yb2xsY2FsbC52MS5HZXRSZXZpZXdSZXF1ZXN0Gh4ucm9sbGNhbGwudjEuR2V0UmV2aWV3UmVzcG9uc2UiA5ACARJVCgtMaXN0UmV2aWV3cxIfLnJvbGxjYWxsLnYxLkxpc3RSZXZpZXdzUmVxdWVzdBogLnJvbGxjYWxsLnYxLkxpc3RSZXZpZXdzUmVzcG9uc2UiA5ACARJtChNHZXRSZXZpZXdTdGF0aXN0aWNzEicucm9sbGNhbGwudjEuR2V0UmV2aWV3U3RhdGlzdGljc1JlcXVlc3QaKC5yb2xsY2FsbC52MS5HZXRSZXZpZXdTdGF0aXN0aWNzUmVzcG9uc2UiA5ACAUJKCg9kZXYucm9sbGNhbGwudjFQAVoncm9sbGNhbGwuZGV2L2dlbi9yb2xsY2FsbC92MTtyb2xsY2FsbHYxqgILUm9sbGNhbGwuVjFiBnByb3RvMw", [file_google_protobuf_timestamp, file_rollcall_v1_common, file_rollcall_v1_explanation]);
 
 /**
  * A record as a list shows it.
@@ -135,6 +135,13 @@ export type RecordSummary = Message<"rollcall.v1.RecordSummary"> & {
    * @generated from field: string review = 16;
    */
   review: string;
+
+  /**
+   * Whose it is: the tenant of whoever asked for the answer; empty where nobody had to say who they are.
+   *
+   * @generated from field: string tenant = 17;
+   */
+  tenant: string;
 };
 
 /**
@@ -201,6 +208,49 @@ export const EventSchema: GenMessage<Event> = /*@__PURE__*/
   messageDesc(file_rollcall_v1_audit_service, 2);
 
 /**
+ * Asks who asks.
+ *
+ * @generated from message rollcall.v1.GetCallerRequest
+ */
+export type GetCallerRequest = Message<"rollcall.v1.GetCallerRequest"> & {
+};
+
+/**
+ * Describes the message rollcall.v1.GetCallerRequest.
+ * Use `create(GetCallerRequestSchema)` to create a new message.
+ */
+export const GetCallerRequestSchema: GenMessage<GetCallerRequest> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_audit_service, 3);
+
+/**
+ * Who asks.
+ *
+ * @generated from message rollcall.v1.GetCallerResponse
+ */
+export type GetCallerResponse = Message<"rollcall.v1.GetCallerResponse"> & {
+  /**
+   * The name that the log has for them.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * What they are here for, in the words of the server's file of callers: caller, auditor, reviewer, approver, officer, admin, metrics.
+   *
+   * @generated from field: repeated string roles = 2;
+   */
+  roles: string[];
+};
+
+/**
+ * Describes the message rollcall.v1.GetCallerResponse.
+ * Use `create(GetCallerResponseSchema)` to create a new message.
+ */
+export const GetCallerResponseSchema: GenMessage<GetCallerResponse> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_audit_service, 4);
+
+/**
  * Asks for a record.
  *
  * @generated from message rollcall.v1.GetRecordRequest
@@ -226,6 +276,14 @@ export type GetRecordRequest = Message<"rollcall.v1.GetRecordRequest"> & {
    * @generated from field: string reason = 3;
    */
   reason: string;
+
+  /**
+   * Hide what identifies people in texts, character by character: mail, phone, iban, card, ip, and the operator's own. Parts
+   * input, request, scores and attention only. FAILED_PRECONDITION (masked) without it where the server shows no others.
+   *
+   * @generated from field: bool masked = 4;
+   */
+  masked: boolean;
 };
 
 /**
@@ -233,7 +291,56 @@ export type GetRecordRequest = Message<"rollcall.v1.GetRecordRequest"> & {
  * Use `create(GetRecordRequestSchema)` to create a new message.
  */
 export const GetRecordRequestSchema: GenMessage<GetRecordRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 3);
+  messageDesc(file_rollcall_v1_audit_service, 5);
+
+/**
+ * A piece of a text that was hidden: offsets stay.
+ *
+ * @generated from message rollcall.v1.Redaction
+ */
+export type Redaction = Message<"rollcall.v1.Redaction"> & {
+  /**
+   * In which part.
+   *
+   * @generated from field: string part = 1;
+   */
+  part: string;
+
+  /**
+   * In which of its fields.
+   *
+   * @generated from field: string field = 2;
+   */
+  field: string;
+
+  /**
+   * First character, in code points.
+   *
+   * @generated from field: int32 start = 3;
+   */
+  start: number;
+
+  /**
+   * Behind the last.
+   *
+   * @generated from field: int32 end = 4;
+   */
+  end: number;
+
+  /**
+   * What it was taken for.
+   *
+   * @generated from field: string what = 5;
+   */
+  what: string;
+};
+
+/**
+ * Describes the message rollcall.v1.Redaction.
+ * Use `create(RedactionSchema)` to create a new message.
+ */
+export const RedactionSchema: GenMessage<Redaction> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_audit_service, 6);
 
 /**
  * A record.
@@ -282,6 +389,13 @@ export type GetRecordResponse = Message<"rollcall.v1.GetRecordResponse"> & {
    * @generated from field: optional int64 access_log_index = 6;
    */
   accessLogIndex?: bigint | undefined;
+
+  /**
+   * What was hidden, where masked parts were asked for.
+   *
+   * @generated from field: repeated rollcall.v1.Redaction redactions = 7;
+   */
+  redactions: Redaction[];
 };
 
 /**
@@ -289,7 +403,7 @@ export type GetRecordResponse = Message<"rollcall.v1.GetRecordResponse"> & {
  * Use `create(GetRecordResponseSchema)` to create a new message.
  */
 export const GetRecordResponseSchema: GenMessage<GetRecordResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 4);
+  messageDesc(file_rollcall_v1_audit_service, 7);
 
 /**
  * Asks for records.
@@ -298,7 +412,7 @@ export const GetRecordResponseSchema: GenMessage<GetRecordResponse> = /*@__PURE_
  */
 export type SearchRecordsRequest = Message<"rollcall.v1.SearchRecordsRequest"> & {
   /**
-   * Comparisons with AND, OR, NOT and parentheses, e.g. flag = unfaithful AND time >= 2026-01-01. Fields: record, explanation, type, time, model, digest, policy, predicted, flag, reason, mode, notice, mismatch, erased, held, review, subject, decision. Everything if empty.
+   * Comparisons with AND, OR, NOT and parentheses, e.g. flag = unfaithful AND time >= 2026-01-01. Fields: record, explanation, type, time, model, digest, policy, predicted, flag, reason, mode, notice, mismatch, tenant, erased, held, review, subject, decision. Everything if empty.
    *
    * @generated from field: string filter = 1;
    */
@@ -324,7 +438,7 @@ export type SearchRecordsRequest = Message<"rollcall.v1.SearchRecordsRequest"> &
  * Use `create(SearchRecordsRequestSchema)` to create a new message.
  */
 export const SearchRecordsRequestSchema: GenMessage<SearchRecordsRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 5);
+  messageDesc(file_rollcall_v1_audit_service, 8);
 
 /**
  * Some records.
@@ -359,7 +473,7 @@ export type SearchRecordsResponse = Message<"rollcall.v1.SearchRecordsResponse">
  * Use `create(SearchRecordsResponseSchema)` to create a new message.
  */
 export const SearchRecordsResponseSchema: GenMessage<SearchRecordsResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 6);
+  messageDesc(file_rollcall_v1_audit_service, 9);
 
 /**
  * Asks for events.
@@ -394,7 +508,7 @@ export type ListEventsRequest = Message<"rollcall.v1.ListEventsRequest"> & {
  * Use `create(ListEventsRequestSchema)` to create a new message.
  */
 export const ListEventsRequestSchema: GenMessage<ListEventsRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 7);
+  messageDesc(file_rollcall_v1_audit_service, 10);
 
 /**
  * Some events.
@@ -415,7 +529,7 @@ export type ListEventsResponse = Message<"rollcall.v1.ListEventsResponse"> & {
  * Use `create(ListEventsResponseSchema)` to create a new message.
  */
 export const ListEventsResponseSchema: GenMessage<ListEventsResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 8);
+  messageDesc(file_rollcall_v1_audit_service, 11);
 
 /**
  * Asks for a proof.
@@ -452,7 +566,7 @@ export type GetProofRequest = Message<"rollcall.v1.GetProofRequest"> & {
  * Use `create(GetProofRequestSchema)` to create a new message.
  */
 export const GetProofRequestSchema: GenMessage<GetProofRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 9);
+  messageDesc(file_rollcall_v1_audit_service, 12);
 
 /**
  * A proof.
@@ -487,7 +601,7 @@ export type GetProofResponse = Message<"rollcall.v1.GetProofResponse"> & {
  * Use `create(GetProofResponseSchema)` to create a new message.
  */
 export const GetProofResponseSchema: GenMessage<GetProofResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 10);
+  messageDesc(file_rollcall_v1_audit_service, 13);
 
 /**
  * Asks for the newest checkpoint.
@@ -508,7 +622,7 @@ export type GetCheckpointRequest = Message<"rollcall.v1.GetCheckpointRequest"> &
  * Use `create(GetCheckpointRequestSchema)` to create a new message.
  */
 export const GetCheckpointRequestSchema: GenMessage<GetCheckpointRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 11);
+  messageDesc(file_rollcall_v1_audit_service, 14);
 
 /**
  * The newest checkpoint.
@@ -550,7 +664,7 @@ export type GetCheckpointResponse = Message<"rollcall.v1.GetCheckpointResponse">
  * Use `create(GetCheckpointResponseSchema)` to create a new message.
  */
 export const GetCheckpointResponseSchema: GenMessage<GetCheckpointResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 12);
+  messageDesc(file_rollcall_v1_audit_service, 15);
 
 /**
  * Asks for a verification.
@@ -571,7 +685,7 @@ export type VerifyLogRequest = Message<"rollcall.v1.VerifyLogRequest"> & {
  * Use `create(VerifyLogRequestSchema)` to create a new message.
  */
 export const VerifyLogRequestSchema: GenMessage<VerifyLogRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 13);
+  messageDesc(file_rollcall_v1_audit_service, 16);
 
 /**
  * Something that does not hold.
@@ -599,7 +713,7 @@ export type LogProblem = Message<"rollcall.v1.LogProblem"> & {
  * Use `create(LogProblemSchema)` to create a new message.
  */
 export const LogProblemSchema: GenMessage<LogProblem> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 14);
+  messageDesc(file_rollcall_v1_audit_service, 17);
 
 /**
  * What was found.
@@ -648,7 +762,7 @@ export type VerifyLogResponse = Message<"rollcall.v1.VerifyLogResponse"> & {
  * Use `create(VerifyLogResponseSchema)` to create a new message.
  */
 export const VerifyLogResponseSchema: GenMessage<VerifyLogResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 15);
+  messageDesc(file_rollcall_v1_audit_service, 18);
 
 /**
  * That something was erased: to be kept by whoever asked for it. It verifies without this server.
@@ -711,7 +825,7 @@ export type ErasureCertificate = Message<"rollcall.v1.ErasureCertificate"> & {
  * Use `create(ErasureCertificateSchema)` to create a new message.
  */
 export const ErasureCertificateSchema: GenMessage<ErasureCertificate> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 16);
+  messageDesc(file_rollcall_v1_audit_service, 19);
 
 /**
  * Asks to erase a record.
@@ -739,6 +853,13 @@ export type EraseRecordRequest = Message<"rollcall.v1.EraseRecordRequest"> & {
    * @generated from field: string reason = 3;
    */
   reason: string;
+
+  /**
+   * Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none.
+   *
+   * @generated from field: string idempotency_key = 4;
+   */
+  idempotencyKey: string;
 };
 
 /**
@@ -746,7 +867,7 @@ export type EraseRecordRequest = Message<"rollcall.v1.EraseRecordRequest"> & {
  * Use `create(EraseRecordRequestSchema)` to create a new message.
  */
 export const EraseRecordRequestSchema: GenMessage<EraseRecordRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 17);
+  messageDesc(file_rollcall_v1_audit_service, 20);
 
 /**
  * A record that was erased.
@@ -767,7 +888,7 @@ export type EraseRecordResponse = Message<"rollcall.v1.EraseRecordResponse"> & {
  * Use `create(EraseRecordResponseSchema)` to create a new message.
  */
 export const EraseRecordResponseSchema: GenMessage<EraseRecordResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 18);
+  messageDesc(file_rollcall_v1_audit_service, 21);
 
 /**
  * Asks to erase whatever is about a person.
@@ -795,6 +916,20 @@ export type EraseSubjectRequest = Message<"rollcall.v1.EraseSubjectRequest"> & {
    * @generated from field: string reason = 3;
    */
   reason: string;
+
+  /**
+   * Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none.
+   *
+   * @generated from field: string idempotency_key = 4;
+   */
+  idempotencyKey: string;
+
+  /**
+   * Of which tenant, where several have such a subject: their names are their own.
+   *
+   * @generated from field: optional string tenant = 5;
+   */
+  tenant?: string | undefined;
 };
 
 /**
@@ -802,7 +937,7 @@ export type EraseSubjectRequest = Message<"rollcall.v1.EraseSubjectRequest"> & {
  * Use `create(EraseSubjectRequestSchema)` to create a new message.
  */
 export const EraseSubjectRequestSchema: GenMessage<EraseSubjectRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 19);
+  messageDesc(file_rollcall_v1_audit_service, 22);
 
 /**
  * A person whose records were erased.
@@ -823,7 +958,7 @@ export type EraseSubjectResponse = Message<"rollcall.v1.EraseSubjectResponse"> &
  * Use `create(EraseSubjectResponseSchema)` to create a new message.
  */
 export const EraseSubjectResponseSchema: GenMessage<EraseSubjectResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 20);
+  messageDesc(file_rollcall_v1_audit_service, 23);
 
 /**
  * Asks to hold records.
@@ -858,6 +993,13 @@ export type PlaceHoldRequest = Message<"rollcall.v1.PlaceHoldRequest"> & {
    * @generated from field: string reason = 4;
    */
   reason: string;
+
+  /**
+   * Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none.
+   *
+   * @generated from field: string idempotency_key = 5;
+   */
+  idempotencyKey: string;
 };
 
 /**
@@ -865,7 +1007,7 @@ export type PlaceHoldRequest = Message<"rollcall.v1.PlaceHoldRequest"> & {
  * Use `create(PlaceHoldRequestSchema)` to create a new message.
  */
 export const PlaceHoldRequestSchema: GenMessage<PlaceHoldRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 21);
+  messageDesc(file_rollcall_v1_audit_service, 24);
 
 /**
  * Records that are held.
@@ -893,7 +1035,7 @@ export type PlaceHoldResponse = Message<"rollcall.v1.PlaceHoldResponse"> & {
  * Use `create(PlaceHoldResponseSchema)` to create a new message.
  */
 export const PlaceHoldResponseSchema: GenMessage<PlaceHoldResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 22);
+  messageDesc(file_rollcall_v1_audit_service, 25);
 
 /**
  * Asks to end a hold.
@@ -921,6 +1063,13 @@ export type ReleaseHoldRequest = Message<"rollcall.v1.ReleaseHoldRequest"> & {
    * @generated from field: string reason = 3;
    */
   reason: string;
+
+  /**
+   * Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none.
+   *
+   * @generated from field: string idempotency_key = 4;
+   */
+  idempotencyKey: string;
 };
 
 /**
@@ -928,7 +1077,7 @@ export type ReleaseHoldRequest = Message<"rollcall.v1.ReleaseHoldRequest"> & {
  * Use `create(ReleaseHoldRequestSchema)` to create a new message.
  */
 export const ReleaseHoldRequestSchema: GenMessage<ReleaseHoldRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 23);
+  messageDesc(file_rollcall_v1_audit_service, 26);
 
 /**
  * Records that are no longer held for the matter.
@@ -956,7 +1105,7 @@ export type ReleaseHoldResponse = Message<"rollcall.v1.ReleaseHoldResponse"> & {
  * Use `create(ReleaseHoldResponseSchema)` to create a new message.
  */
 export const ReleaseHoldResponseSchema: GenMessage<ReleaseHoldResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 24);
+  messageDesc(file_rollcall_v1_audit_service, 27);
 
 /**
  * Asks to keep to the settings.
@@ -984,7 +1133,7 @@ export type ApplyRetentionRequest = Message<"rollcall.v1.ApplyRetentionRequest">
  * Use `create(ApplyRetentionRequestSchema)` to create a new message.
  */
 export const ApplyRetentionRequestSchema: GenMessage<ApplyRetentionRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 25);
+  messageDesc(file_rollcall_v1_audit_service, 28);
 
 /**
  * What is due of one model and type of record.
@@ -1040,7 +1189,7 @@ export type RetentionRow = Message<"rollcall.v1.RetentionRow"> & {
  * Use `create(RetentionRowSchema)` to create a new message.
  */
 export const RetentionRowSchema: GenMessage<RetentionRow> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 26);
+  messageDesc(file_rollcall_v1_audit_service, 29);
 
 /**
  * What was due, and erased unless it was a dry run.
@@ -1075,7 +1224,7 @@ export type ApplyRetentionResponse = Message<"rollcall.v1.ApplyRetentionResponse
  * Use `create(ApplyRetentionResponseSchema)` to create a new message.
  */
 export const ApplyRetentionResponseSchema: GenMessage<ApplyRetentionResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 27);
+  messageDesc(file_rollcall_v1_audit_service, 30);
 
 /**
  * Something that is not as it was.
@@ -1110,7 +1259,7 @@ export type ReplayDifference = Message<"rollcall.v1.ReplayDifference"> & {
  * Use `create(ReplayDifferenceSchema)` to create a new message.
  */
 export const ReplayDifferenceSchema: GenMessage<ReplayDifference> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 28);
+  messageDesc(file_rollcall_v1_audit_service, 31);
 
 /**
  * Asks to work a record out again.
@@ -1177,7 +1326,7 @@ export type ReplayRecordRequest = Message<"rollcall.v1.ReplayRecordRequest"> & {
  * Use `create(ReplayRecordRequestSchema)` to create a new message.
  */
 export const ReplayRecordRequestSchema: GenMessage<ReplayRecordRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 29);
+  messageDesc(file_rollcall_v1_audit_service, 32);
 
 /**
  * A record that was worked out again.
@@ -1212,7 +1361,7 @@ export type ReplayRecordResponse = Message<"rollcall.v1.ReplayRecordResponse"> &
  * Use `create(ReplayRecordResponseSchema)` to create a new message.
  */
 export const ReplayRecordResponseSchema: GenMessage<ReplayRecordResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 30);
+  messageDesc(file_rollcall_v1_audit_service, 33);
 
 /**
  * Asks to explain a decision.
@@ -1286,7 +1435,7 @@ export type ExplainRecordRequest = Message<"rollcall.v1.ExplainRecordRequest"> &
  * Use `create(ExplainRecordRequestSchema)` to create a new message.
  */
 export const ExplainRecordRequestSchema: GenMessage<ExplainRecordRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 31);
+  messageDesc(file_rollcall_v1_audit_service, 34);
 
 /**
  * A decision that was explained.
@@ -1307,7 +1456,212 @@ export type ExplainRecordResponse = Message<"rollcall.v1.ExplainRecordResponse">
  * Use `create(ExplainRecordResponseSchema)` to create a new message.
  */
 export const ExplainRecordResponseSchema: GenMessage<ExplainRecordResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 32);
+  messageDesc(file_rollcall_v1_audit_service, 35);
+
+/**
+ * Asks for an export.
+ *
+ * @generated from message rollcall.v1.ExportRecordsRequest
+ */
+export type ExportRecordsRequest = Message<"rollcall.v1.ExportRecordsRequest"> & {
+  /**
+   * Ids of records or explanations, at most 1,000.
+   *
+   * @generated from field: repeated string record_ids = 1;
+   */
+  recordIds: string[];
+
+  /**
+   * Where none is named: a filter as of SearchRecords. Everything if that is empty, too.
+   *
+   * @generated from field: string filter = 2;
+   */
+  filter: string;
+
+  /**
+   * Why, at most 1,000 characters; required, kept sealed.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * Show the words of inputs in pages, masked; each record that is opened for it gets an entry.
+   *
+   * @generated from field: bool texts = 4;
+   */
+  texts: boolean;
+};
+
+/**
+ * Describes the message rollcall.v1.ExportRecordsRequest.
+ * Use `create(ExportRecordsRequestSchema)` to create a new message.
+ */
+export const ExportRecordsRequestSchema: GenMessage<ExportRecordsRequest> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_audit_service, 36);
+
+/**
+ * What an export is.
+ *
+ * @generated from message rollcall.v1.ExportHeader
+ */
+export type ExportHeader = Message<"rollcall.v1.ExportHeader"> & {
+  /**
+   * How many records it has.
+   *
+   * @generated from field: int64 records = 1;
+   */
+  records: bigint;
+
+  /**
+   * How many of those that were asked for no checkpoint covers yet.
+   *
+   * @generated from field: int64 left_out_as_unsigned = 2;
+   */
+  leftOutAsUnsigned: bigint;
+
+  /**
+   * Entries under the checkpoint that it proves.
+   *
+   * @generated from field: int64 log_size = 3;
+   */
+  logSize: bigint;
+
+  /**
+   * SHA-256 of its signed manifest, 64 hexadecimal digits: the entry of the log names it.
+   *
+   * @generated from field: string manifest_sha256 = 4;
+   */
+  manifestSha256: string;
+
+  /**
+   * Index of the entry that tells of the export.
+   *
+   * @generated from field: int64 log_index = 5;
+   */
+  logIndex: bigint;
+
+  /**
+   * Bytes of the zip.
+   *
+   * @generated from field: int64 size_bytes = 6;
+   */
+  sizeBytes: bigint;
+};
+
+/**
+ * Describes the message rollcall.v1.ExportHeader.
+ * Use `create(ExportHeaderSchema)` to create a new message.
+ */
+export const ExportHeaderSchema: GenMessage<ExportHeader> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_audit_service, 37);
+
+/**
+ * A message of the stream.
+ *
+ * @generated from message rollcall.v1.ExportRecordsResponse
+ */
+export type ExportRecordsResponse = Message<"rollcall.v1.ExportRecordsResponse"> & {
+  /**
+   * What it brings.
+   *
+   * @generated from oneof rollcall.v1.ExportRecordsResponse.content
+   */
+  content: {
+    /**
+     * Comes first, once.
+     *
+     * @generated from field: rollcall.v1.ExportHeader header = 1;
+     */
+    value: ExportHeader;
+    case: "header";
+  } | {
+    /**
+     * The next bytes of the zip.
+     *
+     * @generated from field: bytes chunk = 2;
+     */
+    value: Uint8Array;
+    case: "chunk";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message rollcall.v1.ExportRecordsResponse.
+ * Use `create(ExportRecordsResponseSchema)` to create a new message.
+ */
+export const ExportRecordsResponseSchema: GenMessage<ExportRecordsResponse> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_audit_service, 38);
+
+/**
+ * Asks for entries.
+ *
+ * @generated from message rollcall.v1.StreamRecordsRequest
+ */
+export type StreamRecordsRequest = Message<"rollcall.v1.StreamRecordsRequest"> & {
+  /**
+   * Index of the first; the one behind the last that was kept, to go on.
+   *
+   * @generated from field: int64 from_log_index = 1;
+   */
+  fromLogIndex: bigint;
+
+  /**
+   * Wait for further ones at the end, until the call is cancelled or the server stops.
+   *
+   * @generated from field: bool follow = 2;
+   */
+  follow: boolean;
+};
+
+/**
+ * Describes the message rollcall.v1.StreamRecordsRequest.
+ * Use `create(StreamRecordsRequestSchema)` to create a new message.
+ */
+export const StreamRecordsRequestSchema: GenMessage<StreamRecordsRequest> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_audit_service, 39);
+
+/**
+ * An entry.
+ *
+ * @generated from message rollcall.v1.StreamRecordsResponse
+ */
+export type StreamRecordsResponse = Message<"rollcall.v1.StreamRecordsResponse"> & {
+  /**
+   * Its index.
+   *
+   * @generated from field: int64 log_index = 1;
+   */
+  logIndex: bigint;
+
+  /**
+   * The entry exactly as it was logged: canonical JSON with its type.
+   *
+   * @generated from field: string entry = 2;
+   */
+  entry: string;
+
+  /**
+   * Of a record: its envelope exactly as it was logged.
+   *
+   * @generated from field: string envelope = 3;
+   */
+  envelope: string;
+
+  /**
+   * Of what was done: the event exactly as it was logged.
+   *
+   * @generated from field: string event = 4;
+   */
+  event: string;
+};
+
+/**
+ * Describes the message rollcall.v1.StreamRecordsResponse.
+ * Use `create(StreamRecordsResponseSchema)` to create a new message.
+ */
+export const StreamRecordsResponseSchema: GenMessage<StreamRecordsResponse> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_audit_service, 40);
 
 /**
  * One step of a review.
@@ -1351,7 +1705,7 @@ export type ReviewStep = Message<"rollcall.v1.ReviewStep"> & {
   state: ReviewState;
 
   /**
-   * Why; absent where it was erased with the record.
+   * Why; absent where it was erased with the record, or is withheld until a second opinion is there.
    *
    * @generated from field: optional string rationale = 6;
    */
@@ -1363,7 +1717,7 @@ export type ReviewStep = Message<"rollcall.v1.ReviewStep"> & {
  * Use `create(ReviewStepSchema)` to create a new message.
  */
 export const ReviewStepSchema: GenMessage<ReviewStep> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 33);
+  messageDesc(file_rollcall_v1_audit_service, 41);
 
 /**
  * A review.
@@ -1400,7 +1754,7 @@ export type Review = Message<"rollcall.v1.Review"> & {
   assignee: string;
 
   /**
-   * What it came to.
+   * What it came to; unspecified while a second opinion is due.
    *
    * @generated from field: rollcall.v1.Disposition disposition = 5;
    */
@@ -1426,6 +1780,41 @@ export type Review = Message<"rollcall.v1.Review"> & {
    * @generated from field: repeated rollcall.v1.ReviewStep steps = 8;
    */
   steps: ReviewStep[];
+
+  /**
+   * Rules of the server's settings that have opened it: unfaithful, mismatch, low_margin, sample. None if somebody did.
+   *
+   * @generated from field: repeated string rules = 9;
+   */
+  rules: string[];
+
+  /**
+   * Until when it should be closed.
+   *
+   * @generated from field: google.protobuf.Timestamp due_at = 10;
+   */
+  dueAt?: Timestamp | undefined;
+
+  /**
+   * Whether it is decided, and waits for a second opinion.
+   *
+   * @generated from field: bool second_due = 11;
+   */
+  secondDue: boolean;
+
+  /**
+   * Who gave the second opinion.
+   *
+   * @generated from field: string second_by = 12;
+   */
+  secondBy: string;
+
+  /**
+   * What it came to by the second opinion.
+   *
+   * @generated from field: rollcall.v1.Disposition second_disposition = 13;
+   */
+  secondDisposition: Disposition;
 };
 
 /**
@@ -1433,7 +1822,7 @@ export type Review = Message<"rollcall.v1.Review"> & {
  * Use `create(ReviewSchema)` to create a new message.
  */
 export const ReviewSchema: GenMessage<Review> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 34);
+  messageDesc(file_rollcall_v1_audit_service, 42);
 
 /**
  * Asks for a step of a review.
@@ -1461,6 +1850,13 @@ export type OpenReviewRequest = Message<"rollcall.v1.OpenReviewRequest"> & {
    * @generated from field: string case_number = 3;
    */
   caseNumber: string;
+
+  /**
+   * Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none.
+   *
+   * @generated from field: string idempotency_key = 4;
+   */
+  idempotencyKey: string;
 };
 
 /**
@@ -1468,7 +1864,7 @@ export type OpenReviewRequest = Message<"rollcall.v1.OpenReviewRequest"> & {
  * Use `create(OpenReviewRequestSchema)` to create a new message.
  */
 export const OpenReviewRequestSchema: GenMessage<OpenReviewRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 35);
+  messageDesc(file_rollcall_v1_audit_service, 43);
 
 /**
  * The review after the step.
@@ -1489,7 +1885,7 @@ export type OpenReviewResponse = Message<"rollcall.v1.OpenReviewResponse"> & {
  * Use `create(OpenReviewResponseSchema)` to create a new message.
  */
 export const OpenReviewResponseSchema: GenMessage<OpenReviewResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 36);
+  messageDesc(file_rollcall_v1_audit_service, 44);
 
 /**
  * Asks for a step of a review.
@@ -1517,6 +1913,13 @@ export type AssignReviewRequest = Message<"rollcall.v1.AssignReviewRequest"> & {
    * @generated from field: string assignee = 3;
    */
   assignee: string;
+
+  /**
+   * Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none.
+   *
+   * @generated from field: string idempotency_key = 4;
+   */
+  idempotencyKey: string;
 };
 
 /**
@@ -1524,7 +1927,7 @@ export type AssignReviewRequest = Message<"rollcall.v1.AssignReviewRequest"> & {
  * Use `create(AssignReviewRequestSchema)` to create a new message.
  */
 export const AssignReviewRequestSchema: GenMessage<AssignReviewRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 37);
+  messageDesc(file_rollcall_v1_audit_service, 45);
 
 /**
  * The review after the step.
@@ -1545,7 +1948,7 @@ export type AssignReviewResponse = Message<"rollcall.v1.AssignReviewResponse"> &
  * Use `create(AssignReviewResponseSchema)` to create a new message.
  */
 export const AssignReviewResponseSchema: GenMessage<AssignReviewResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 38);
+  messageDesc(file_rollcall_v1_audit_service, 46);
 
 /**
  * Asks for a step of a review.
@@ -1566,6 +1969,13 @@ export type CommentReviewRequest = Message<"rollcall.v1.CommentReviewRequest"> &
    * @generated from field: string rationale = 2;
    */
   rationale: string;
+
+  /**
+   * Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none.
+   *
+   * @generated from field: string idempotency_key = 3;
+   */
+  idempotencyKey: string;
 };
 
 /**
@@ -1573,7 +1983,7 @@ export type CommentReviewRequest = Message<"rollcall.v1.CommentReviewRequest"> &
  * Use `create(CommentReviewRequestSchema)` to create a new message.
  */
 export const CommentReviewRequestSchema: GenMessage<CommentReviewRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 39);
+  messageDesc(file_rollcall_v1_audit_service, 47);
 
 /**
  * The review after the step.
@@ -1594,7 +2004,7 @@ export type CommentReviewResponse = Message<"rollcall.v1.CommentReviewResponse">
  * Use `create(CommentReviewResponseSchema)` to create a new message.
  */
 export const CommentReviewResponseSchema: GenMessage<CommentReviewResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 40);
+  messageDesc(file_rollcall_v1_audit_service, 48);
 
 /**
  * Asks for a step of a review.
@@ -1622,6 +2032,13 @@ export type DecideReviewRequest = Message<"rollcall.v1.DecideReviewRequest"> & {
    * @generated from field: rollcall.v1.Disposition disposition = 3;
    */
   disposition: Disposition;
+
+  /**
+   * Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none.
+   *
+   * @generated from field: string idempotency_key = 4;
+   */
+  idempotencyKey: string;
 };
 
 /**
@@ -1629,7 +2046,7 @@ export type DecideReviewRequest = Message<"rollcall.v1.DecideReviewRequest"> & {
  * Use `create(DecideReviewRequestSchema)` to create a new message.
  */
 export const DecideReviewRequestSchema: GenMessage<DecideReviewRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 41);
+  messageDesc(file_rollcall_v1_audit_service, 49);
 
 /**
  * The review after the step.
@@ -1650,7 +2067,70 @@ export type DecideReviewResponse = Message<"rollcall.v1.DecideReviewResponse"> &
  * Use `create(DecideReviewResponseSchema)` to create a new message.
  */
 export const DecideReviewResponseSchema: GenMessage<DecideReviewResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 42);
+  messageDesc(file_rollcall_v1_audit_service, 50);
+
+/**
+ * Asks for a step of a review.
+ *
+ * @generated from message rollcall.v1.SecondReviewRequest
+ */
+export type SecondReviewRequest = Message<"rollcall.v1.SecondReviewRequest"> & {
+  /**
+   * Id of the record, or of its explanation.
+   *
+   * @generated from field: string record_id = 1;
+   */
+  recordId: string;
+
+  /**
+   * Why, at most 1,000 characters; required, kept sealed.
+   *
+   * @generated from field: string rationale = 2;
+   */
+  rationale: string;
+
+  /**
+   * What it comes to.
+   *
+   * @generated from field: rollcall.v1.Disposition disposition = 3;
+   */
+  disposition: Disposition;
+
+  /**
+   * Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none.
+   *
+   * @generated from field: string idempotency_key = 4;
+   */
+  idempotencyKey: string;
+};
+
+/**
+ * Describes the message rollcall.v1.SecondReviewRequest.
+ * Use `create(SecondReviewRequestSchema)` to create a new message.
+ */
+export const SecondReviewRequestSchema: GenMessage<SecondReviewRequest> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_audit_service, 51);
+
+/**
+ * The review after the step.
+ *
+ * @generated from message rollcall.v1.SecondReviewResponse
+ */
+export type SecondReviewResponse = Message<"rollcall.v1.SecondReviewResponse"> & {
+  /**
+   * The review.
+   *
+   * @generated from field: rollcall.v1.Review review = 1;
+   */
+  review?: Review | undefined;
+};
+
+/**
+ * Describes the message rollcall.v1.SecondReviewResponse.
+ * Use `create(SecondReviewResponseSchema)` to create a new message.
+ */
+export const SecondReviewResponseSchema: GenMessage<SecondReviewResponse> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_audit_service, 52);
 
 /**
  * Asks for a step of a review.
@@ -1671,6 +2151,13 @@ export type ApproveReviewRequest = Message<"rollcall.v1.ApproveReviewRequest"> &
    * @generated from field: string rationale = 2;
    */
   rationale: string;
+
+  /**
+   * Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none.
+   *
+   * @generated from field: string idempotency_key = 3;
+   */
+  idempotencyKey: string;
 };
 
 /**
@@ -1678,7 +2165,7 @@ export type ApproveReviewRequest = Message<"rollcall.v1.ApproveReviewRequest"> &
  * Use `create(ApproveReviewRequestSchema)` to create a new message.
  */
 export const ApproveReviewRequestSchema: GenMessage<ApproveReviewRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 43);
+  messageDesc(file_rollcall_v1_audit_service, 53);
 
 /**
  * The review after the step.
@@ -1699,7 +2186,7 @@ export type ApproveReviewResponse = Message<"rollcall.v1.ApproveReviewResponse">
  * Use `create(ApproveReviewResponseSchema)` to create a new message.
  */
 export const ApproveReviewResponseSchema: GenMessage<ApproveReviewResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 44);
+  messageDesc(file_rollcall_v1_audit_service, 54);
 
 /**
  * Asks for a step of a review.
@@ -1720,6 +2207,13 @@ export type ReturnReviewRequest = Message<"rollcall.v1.ReturnReviewRequest"> & {
    * @generated from field: string rationale = 2;
    */
   rationale: string;
+
+  /**
+   * Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none.
+   *
+   * @generated from field: string idempotency_key = 3;
+   */
+  idempotencyKey: string;
 };
 
 /**
@@ -1727,7 +2221,7 @@ export type ReturnReviewRequest = Message<"rollcall.v1.ReturnReviewRequest"> & {
  * Use `create(ReturnReviewRequestSchema)` to create a new message.
  */
 export const ReturnReviewRequestSchema: GenMessage<ReturnReviewRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 45);
+  messageDesc(file_rollcall_v1_audit_service, 55);
 
 /**
  * The review after the step.
@@ -1748,7 +2242,7 @@ export type ReturnReviewResponse = Message<"rollcall.v1.ReturnReviewResponse"> &
  * Use `create(ReturnReviewResponseSchema)` to create a new message.
  */
 export const ReturnReviewResponseSchema: GenMessage<ReturnReviewResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 46);
+  messageDesc(file_rollcall_v1_audit_service, 56);
 
 /**
  * Asks for a step of a review.
@@ -1769,6 +2263,13 @@ export type ReopenReviewRequest = Message<"rollcall.v1.ReopenReviewRequest"> & {
    * @generated from field: string rationale = 2;
    */
   rationale: string;
+
+  /**
+   * Of the caller's making, at most 64 characters: the same request with the same key is done once. Empty for none.
+   *
+   * @generated from field: string idempotency_key = 3;
+   */
+  idempotencyKey: string;
 };
 
 /**
@@ -1776,7 +2277,7 @@ export type ReopenReviewRequest = Message<"rollcall.v1.ReopenReviewRequest"> & {
  * Use `create(ReopenReviewRequestSchema)` to create a new message.
  */
 export const ReopenReviewRequestSchema: GenMessage<ReopenReviewRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 47);
+  messageDesc(file_rollcall_v1_audit_service, 57);
 
 /**
  * The review after the step.
@@ -1797,7 +2298,7 @@ export type ReopenReviewResponse = Message<"rollcall.v1.ReopenReviewResponse"> &
  * Use `create(ReopenReviewResponseSchema)` to create a new message.
  */
 export const ReopenReviewResponseSchema: GenMessage<ReopenReviewResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 48);
+  messageDesc(file_rollcall_v1_audit_service, 58);
 
 /**
  * Asks for a review.
@@ -1818,7 +2319,7 @@ export type GetReviewRequest = Message<"rollcall.v1.GetReviewRequest"> & {
  * Use `create(GetReviewRequestSchema)` to create a new message.
  */
 export const GetReviewRequestSchema: GenMessage<GetReviewRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 49);
+  messageDesc(file_rollcall_v1_audit_service, 59);
 
 /**
  * A review.
@@ -1839,7 +2340,7 @@ export type GetReviewResponse = Message<"rollcall.v1.GetReviewResponse"> & {
  * Use `create(GetReviewResponseSchema)` to create a new message.
  */
 export const GetReviewResponseSchema: GenMessage<GetReviewResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 50);
+  messageDesc(file_rollcall_v1_audit_service, 60);
 
 /**
  * Asks for reviews.
@@ -1853,6 +2354,13 @@ export type ListReviewsRequest = Message<"rollcall.v1.ListReviewsRequest"> & {
    * @generated from field: rollcall.v1.ReviewState state = 1;
    */
   state: ReviewState;
+
+  /**
+   * Those that should be closed by now only.
+   *
+   * @generated from field: bool overdue_only = 2;
+   */
+  overdueOnly: boolean;
 };
 
 /**
@@ -1860,7 +2368,7 @@ export type ListReviewsRequest = Message<"rollcall.v1.ListReviewsRequest"> & {
  * Use `create(ListReviewsRequestSchema)` to create a new message.
  */
 export const ListReviewsRequestSchema: GenMessage<ListReviewsRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 51);
+  messageDesc(file_rollcall_v1_audit_service, 61);
 
 /**
  * Some reviews.
@@ -1881,7 +2389,99 @@ export type ListReviewsResponse = Message<"rollcall.v1.ListReviewsResponse"> & {
  * Use `create(ListReviewsResponseSchema)` to create a new message.
  */
 export const ListReviewsResponseSchema: GenMessage<ListReviewsResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_audit_service, 52);
+  messageDesc(file_rollcall_v1_audit_service, 62);
+
+/**
+ * Asks how reviewers do.
+ *
+ * @generated from message rollcall.v1.GetReviewStatisticsRequest
+ */
+export type GetReviewStatisticsRequest = Message<"rollcall.v1.GetReviewStatisticsRequest"> & {
+};
+
+/**
+ * Describes the message rollcall.v1.GetReviewStatisticsRequest.
+ * Use `create(GetReviewStatisticsRequestSchema)` to create a new message.
+ */
+export const GetReviewStatisticsRequestSchema: GenMessage<GetReviewStatisticsRequest> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_audit_service, 63);
+
+/**
+ * Reviews in one state.
+ *
+ * @generated from message rollcall.v1.ReviewCount
+ */
+export type ReviewCount = Message<"rollcall.v1.ReviewCount"> & {
+  /**
+   * The state.
+   *
+   * @generated from field: rollcall.v1.ReviewState state = 1;
+   */
+  state: ReviewState;
+
+  /**
+   * How many.
+   *
+   * @generated from field: int64 reviews = 2;
+   */
+  reviews: bigint;
+};
+
+/**
+ * Describes the message rollcall.v1.ReviewCount.
+ * Use `create(ReviewCountSchema)` to create a new message.
+ */
+export const ReviewCountSchema: GenMessage<ReviewCount> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_audit_service, 64);
+
+/**
+ * How reviewers do.
+ *
+ * @generated from message rollcall.v1.GetReviewStatisticsResponse
+ */
+export type GetReviewStatisticsResponse = Message<"rollcall.v1.GetReviewStatisticsResponse"> & {
+  /**
+   * Every state, in their order.
+   *
+   * @generated from field: repeated rollcall.v1.ReviewCount states = 1;
+   */
+  states: ReviewCount[];
+
+  /**
+   * Reviews that should be closed by now.
+   *
+   * @generated from field: int64 overdue = 2;
+   */
+  overdue: bigint;
+
+  /**
+   * Second opinions of somebody who did not know the first.
+   *
+   * @generated from field: int64 second_opinions = 3;
+   */
+  secondOpinions: bigint;
+
+  /**
+   * How many of them came to the same.
+   *
+   * @generated from field: int64 agreed = 4;
+   */
+  agreed: bigint;
+
+  /**
+   * Cohen's kappa of them; absent where it is not defined.
+   *
+   * @generated from field: optional double kappa = 5;
+   */
+  kappa?: number | undefined;
+};
+
+/**
+ * Describes the message rollcall.v1.GetReviewStatisticsResponse.
+ * Use `create(GetReviewStatisticsResponseSchema)` to create a new message.
+ */
+export const GetReviewStatisticsResponseSchema: GenMessage<GetReviewStatisticsResponse> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_audit_service, 65);
 
 /**
  * What an entry of the log is about.
@@ -1971,6 +2571,13 @@ export enum EventType {
    * @generated from enum value: EVENT_TYPE_REVIEW = 6;
    */
   REVIEW = 6,
+
+  /**
+   * Records were taken away, with their proofs.
+   *
+   * @generated from enum value: EVENT_TYPE_EXPORT = 7;
+   */
+  EXPORT = 7,
 }
 
 /**
@@ -2191,6 +2798,13 @@ export enum ReviewAction {
    * @generated from enum value: REVIEW_ACTION_REOPEN = 7;
    */
   REOPEN = 7,
+
+  /**
+   * Gave a second opinion.
+   *
+   * @generated from enum value: REVIEW_ACTION_SECOND = 8;
+   */
+  SECOND = 8,
 }
 
 /**
@@ -2269,6 +2883,13 @@ export const DispositionSchema: GenEnum<Disposition> = /*@__PURE__*/
  * is missing; FAILED_PRECONDITION names what stands in the way; UNAVAILABLE where the log's database does not answer;
  * UNIMPLEMENTED where the server keeps no records.
  *
+ * Records of tenants whom somebody may not see are not there for them: NOT_FOUND, and in no list. VerifyLog and ApplyRetention
+ * are about all, and PERMISSION_DENIED to whoever does not see all.
+ *
+ * Reviews, holds and erasures take an idempotency key. A request that comes again with the same key from the same caller is
+ * answered from what was done; another request with that key is FAILED_PRECONDITION (idempotency_key). ApplyRetention erases
+ * nothing twice by itself; replays, explanations and exports are made anew, and logged each time.
+ *
  * @generated from service rollcall.v1.AuditService
  */
 export const AuditService: GenService<{
@@ -2281,6 +2902,16 @@ export const AuditService: GenService<{
     methodKind: "unary";
     input: typeof GetRecordRequestSchema;
     output: typeof GetRecordResponseSchema;
+  },
+  /**
+   * Who asks, as this server knows them.
+   *
+   * @generated from rpc rollcall.v1.AuditService.GetCaller
+   */
+  getCaller: {
+    methodKind: "unary";
+    input: typeof GetCallerRequestSchema;
+    output: typeof GetCallerResponseSchema;
   },
   /**
    * Records that a filter asks for, newest first.
@@ -2405,6 +3036,28 @@ export const AuditService: GenService<{
     output: typeof ApplyRetentionResponseSchema;
   },
   /**
+   * Records with their proofs, a page each, a table and the verifier, as one zip in chunks, its header first. Its manifest is
+   * signed with the log's key; the export leaves an entry. No sealed part is in it. FAILED_PRECONDITION above 2,000 records.
+   *
+   * @generated from rpc rollcall.v1.AuditService.ExportRecords
+   */
+  exportRecords: {
+    methodKind: "server_streaming";
+    input: typeof ExportRecordsRequestSchema;
+    output: typeof ExportRecordsResponseSchema;
+  },
+  /**
+   * Entries of the log in their order, each with its record's envelope or its event, from an index on: for whoever watches
+   * (a SIEM). Going on behind the last index that was kept, nothing is missed; nothing sealed is told. At most 16 follow.
+   *
+   * @generated from rpc rollcall.v1.AuditService.StreamRecords
+   */
+  streamRecords: {
+    methodKind: "server_streaming";
+    input: typeof StreamRecordsRequestSchema;
+    output: typeof StreamRecordsResponseSchema;
+  },
+  /**
    * Opens a review of a record.
    *
    * @generated from rpc rollcall.v1.AuditService.OpenReview
@@ -2443,6 +3096,17 @@ export const AuditService: GenService<{
     methodKind: "unary";
     input: typeof DecideReviewRequestSchema;
     output: typeof DecideReviewResponseSchema;
+  },
+  /**
+   * Says what a review comes to, too, where a second opinion is asked for, of somebody who has not decided it. Until then the
+   * first disposition and its rationale are told to nobody.
+   *
+   * @generated from rpc rollcall.v1.AuditService.SecondReview
+   */
+  secondReview: {
+    methodKind: "unary";
+    input: typeof SecondReviewRequestSchema;
+    output: typeof SecondReviewResponseSchema;
   },
   /**
    * Agrees with the decision, and closes the review. Whoever has decided it may not, unless the server says so.
@@ -2493,6 +3157,16 @@ export const AuditService: GenService<{
     methodKind: "unary";
     input: typeof ListReviewsRequestSchema;
     output: typeof ListReviewsResponseSchema;
+  },
+  /**
+   * How many reviews there are, how many are late, and whether first and second opinions agree.
+   *
+   * @generated from rpc rollcall.v1.AuditService.GetReviewStatistics
+   */
+  getReviewStatistics: {
+    methodKind: "unary";
+    input: typeof GetReviewStatisticsRequestSchema;
+    output: typeof GetReviewStatisticsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_rollcall_v1_audit_service, 0);

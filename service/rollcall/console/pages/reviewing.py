@@ -1,0 +1,147 @@
+"""Reviews: the queue, and the steps that somebody may take. What may follow what is the service's to say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.responses import Response
+
+from rollcall.console.visiting import Visit, address, no_such, wrong
+from rollcall_client import (
+    AuditClient,
+    Caller,
+    Disposition,
+    Review,
+    ReviewAction,
+    ReviewState,
+)
+
+MOST = 200
+"""Of a list, as the service has it."""
+STATES = (ReviewState.OPEN, ReviewState.ASSIGNED, ReviewState.DECIDED, ReviewState.CLOSED)
+DISPOSITIONS = tuple(each for each in Disposition if each.value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doable:
+    """A step: in which states (None: not open yet) and by which roles, what its button says, and how it is taken."""
+
+    action: ReviewAction
+    states: frozenset[ReviewState | None]
+    roles: frozenset[str]
+    button: str
+    take: Callable[[AuditClient, str, Visit], object]
+    why: bool = True
+    """Whether it needs a rationale."""
+
+
+def _decide(client: AuditClient, name: str, visit: Visit) -> Review:
+    try:
+        disposition = Disposition[visit.given("disposition")]
+    except KeyError:
+        raise wrong("disposition", "choose one") from None
+    return client.decide_review(name, disposition, visit.given("rationale"))
+
+
+_STATE = ReviewState
+STEPS = (
+    Doable(
+        action=ReviewAction.OPEN,
+        states=frozenset({None}),
+        roles=frozenset({"auditor", "reviewer"}),
+        button="Open a review",
+        take=lambda client, name, visit: client.open_review(
+            name, visit.given("rationale"), case_number=visit.given("case_number")
+        ),
+    ),
+    Doable(
+        action=ReviewAction.ASSIGN,
+        states=frozenset({_STATE.OPEN, _STATE.ASSIGNED}),
+        roles=frozenset({"reviewer"}),
+        button="Assign",
+        take=lambda client, name, visit: client.assign_review(name, visit.given("assignee"), visit.given("rationale")),
+        why=False,
+    ),
+    Doable(
+        action=ReviewAction.DECIDE,
+        states=frozenset({_STATE.ASSIGNED}),
+        roles=frozenset({"reviewer"}),
+        button="Decide",
+        take=_decide,
+    ),
+    Doable(
+        action=ReviewAction.APPROVE,
+        states=frozenset({_STATE.DECIDED}),
+        roles=frozenset({"approver"}),
+        button="Approve, and close",
+        take=lambda client, name, visit: client.approve_review(name, visit.given("rationale")),
+        why=False,
+    ),
+    Doable(
+        action=ReviewAction.RETURN,
+        states=frozenset({_STATE.DECIDED}),
+        roles=frozenset({"approver"}),
+        button="Send back",
+        take=lambda client, name, visit: client.return_review(name, visit.given("rationale")),
+    ),
+    Doable(
+        action=ReviewAction.REOPEN,
+        states=frozenset({_STATE.CLOSED}),
+        roles=frozenset({"approver"}),
+        button="Open again",
+        take=lambda client, name, visit: client.reopen_review(name, visit.given("rationale")),
+    ),
+    Doable(
+        action=ReviewAction.COMMENT,
+        states=frozenset({_STATE.OPEN, _STATE.ASSIGNED, _STATE.DECIDED}),
+        roles=frozenset({"reviewer", "approver"}),
+        button="Comment",
+        take=lambda client, name, visit: client.comment_review(name, visit.given("rationale")),
+    ),
+)
+"""The forms that are offered. The service decides again, whatever is sent."""
+
+
+def queue(visit: Visit) -> Response:
+    """Show the reviews in one state, or in any, with what their records say."""
+    state = _state(visit.asked("state"))
+    reviews = visit.client.reviews(state)
+    if visit.asked("whose") == "mine":
+        reviews = tuple(review for review in reviews if review.assignee == visit.caller.name)
+    asked = (
+        f"review = {state.name.lower()}" if state.value else " OR ".join(f"review = {s.name.lower()}" for s in STATES)
+    )
+    summaries = {found.record_id: found for found in visit.client.search(asked, page_size=MOST).records}
+    return visit.show(
+        "queue.html",
+        reviews=[(review, summaries[review.record_id]) for review in reviews if review.record_id in summaries],
+        state=state,
+        states=STATES,
+        whose=visit.asked("whose"),
+        address=address,
+    )
+
+
+def take(visit: Visit, name: str, action: str) -> None:
+    """Take a step of a record's review. Raises what the client does."""
+    doable = next((each for each in STEPS if each.action.name == action.upper()), None)
+    if doable is None:
+        raise no_such("step")
+    doable.take(visit.client, name, visit)
+
+
+def steps_for(caller: Caller, review: Review | None) -> tuple[Doable, ...]:
+    """Steps that a record's review allows next to whoever has these roles."""
+    state = review.state if review else None
+    return tuple(
+        each
+        for each in STEPS
+        if state in each.states
+        and each.roles & caller.roles
+        and not (each.action is ReviewAction.DECIDE and review and review.assignee != caller.name)
+    )
+
+
+def _state(name: str) -> ReviewState:
+    return next((state for state in STATES if state.name.lower() == name), ReviewState.UNSPECIFIED)

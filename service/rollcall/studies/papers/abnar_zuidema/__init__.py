@@ -1,0 +1,1 @@
+"""Abnar and Zuidema 2020: rollout and flow."""

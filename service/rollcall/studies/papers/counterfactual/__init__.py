@@ -1,0 +1,1 @@
+"""What would have changed a decision, against what people change."""

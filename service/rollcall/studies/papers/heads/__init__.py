@@ -1,0 +1,1 @@
+"""Heads, other parts, and attention's share of a decision."""

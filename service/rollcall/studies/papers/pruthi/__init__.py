@@ -1,0 +1,1 @@
+"""Pruthi et al. 2020: attention that was taught to mislead."""

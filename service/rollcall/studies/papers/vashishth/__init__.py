@@ -1,0 +1,1 @@
+"""Vashishth et al. 2019, Attention Interpretability Across NLP Tasks."""

@@ -1,0 +1,1 @@
+"""Tests of the console's own rules, without a service."""
