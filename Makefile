@@ -20,7 +20,7 @@ $(STAMP): constraints.txt pyproject.toml clients/python/pyproject.toml
 	$(CONSTRAINED) $(BIN)/python -m pip install --quiet pip
 	@# torch first: no resolver may pick another build of it
 	$(CONSTRAINED) $(BIN)/python -m pip install --quiet "$$(grep '^torch==' constraints.txt)"
-	$(CONSTRAINED) $(BIN)/python -m pip install --quiet --group dev --editable clients/python --editable ".[onnx,otel,console]"
+	$(CONSTRAINED) $(BIN)/python -m pip install --quiet --group dev --editable clients/python --editable ".[onnx,images,otel,console]"
 	touch $@
 
 demo: setup  ## Serve the embedded model, explain four sentences, show flags, evidence and metrics

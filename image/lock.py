@@ -17,7 +17,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 OF_THE_DEVICE = re.compile(r"torch|triton|nvidia-.*|cuda-.*|onnxruntime.*")
-EXTRAS = ("onnx", "otel", "postgresql")
+EXTRAS = ("images", "onnx", "otel", "postgresql")
 BUILD = ("hatchling", "cyclonedx-bom")
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 """Where torch without CUDA is; it is no part of PyPI."""

@@ -9,16 +9,23 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from rollcall.domain.inputs import Modality
 from rollcall.domain.maps import MapKind
 from rollcall.domain.verdicts import Scope
 from rollcall.models.families import FAMILIES
 from rollcall.models.loading import LoadedModel, load_model
+from tests.decoders import make_decoder, tokens_of
 from tests.exports import export
+from tests.pictures import make_vision_model
 from tests.tiny import make_model
+
+READS = {Modality.TEXT: "texts, pairs", Modality.IMAGE: "images"}
+PROMPTS = "prompts"
 
 HEAD = (
     "architecture",
     "`model_type`",
+    "reads",
     "torch: maps",
     "one query in the last layer",
     "rows join late",
@@ -26,8 +33,8 @@ HEAD = (
 )
 
 
-def lines(found: dict[str, tuple[LoadedModel, LoadedModel]]) -> Iterator[str]:
-    """The table; `found`, by model type, is the model as torch runs it and as it was exported."""
+def lines(found: dict[str, tuple[LoadedModel, LoadedModel | None]]) -> Iterator[str]:
+    """The table; `found`, by model type, is the model as torch runs it and as it was exported, if it can be."""
     yield _row(*HEAD)
     yield _row(*["---"] * len(HEAD))
     for family in FAMILIES.values():
@@ -36,10 +43,11 @@ def lines(found: dict[str, tuple[LoadedModel, LoadedModel]]) -> Iterator[str]:
         yield _row(
             family.title,
             f"`{family.model_type}`",
+            PROMPTS if family.causal else READS[family.modality],
             _maps(ours),
             shared["readout_row_suffices"],
             shared["rows_join_late"],
-            _maps(exported),
+            "—" if exported is None else _maps(exported),
         )
 
 
@@ -55,10 +63,16 @@ def _maps(model: LoadedModel) -> str:
     return ("all" if set(model.maps) == set(MapKind) else f"{len(model.maps)} of {len(MapKind)}") + scope
 
 
-def made(root: Path) -> dict[str, tuple[LoadedModel, LoadedModel]]:
-    """A tiny model of every family, and its export by torch's older exporter."""
-    found = {}
-    for name in FAMILIES:
+def made(root: Path) -> dict[str, tuple[LoadedModel, LoadedModel | None]]:
+    """A tiny model of every family, and of those that read text its export by torch's older exporter."""
+    found: dict[str, tuple[LoadedModel, LoadedModel | None]] = {}
+    for name, family in FAMILIES.items():
+        if family.causal:
+            found[name] = load_model(make_decoder(name, root / name), tokens=tokens_of(name)), None
+            continue
+        if family.modality is Modality.IMAGE:
+            found[name] = load_model(make_vision_model(name, root / name)), None
+            continue
         directory = make_model(name, root / name)
         found[name] = load_model(directory), load_model(export(directory, root / f"{name}-exported"))
     return found

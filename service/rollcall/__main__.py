@@ -289,6 +289,7 @@ def _explain_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="explain each line of a file; print a line of JSON for each",
     )
+    what.add_argument("--image", type=Path, metavar="FILE", help="explain a picture, a PNG or JPEG file")
     parser.add_argument("--text-pair", metavar="TEXT", help="second text, for models that read pairs")
     parser.add_argument("--model", default="", metavar="NAME", help="which model (default: the server's default)")
     parser.add_argument(
@@ -403,6 +404,10 @@ def _explanation(client: Client, options: argparse.Namespace) -> Explanation:
     from rollcall_client import CheckLevel as WireLevel
 
     question = _question(options)
+    if options.image is not None:
+        if options.text_pair is not None:
+            raise CommandError(WRONG, "--text-pair goes with a text: leave out --image")
+        return client.explain_image(options.image, **question)
     if question.get("level") is not WireLevel.THOROUGH:
         return client.explain(options.text, **question)
     with ProgressBar(stream=sys.stderr, width=shutil.get_terminal_size().columns) as bar:
@@ -537,8 +542,7 @@ def _described(model: Model) -> str:
         else "the largest",
         "weights": f"{ref.digest} {ref.revision}".strip(),
         "runs on": f"{ref.backend}, {ref.device}, {ref.dtype} ({model.family})",
-        "reads": f"{model.max_tokens} tokens, {model.max_characters} characters"
-        + ("; pairs" if model.text_pairs else ""),
+        "reads": _reads(model),
         "maps": ", ".join(kind.words for kind in model.maps),
         "lacks": "; ".join(f"{missing.map.words}: {missing.reason}" for missing in model.missing_maps),
         "flags": f"calibration {calibration.id} {calibration.statement}".strip() if calibration else "not calibrated",
@@ -549,6 +553,14 @@ def _described(model: Model) -> str:
     head = ref.name + (" (default)" if model.is_default else "")
     lines = [head, *(f"  {name:9}{fact}" for name, fact in facts.items() if fact)]
     return "\n".join(lines + [f"  {'so far':9}{fact}" for fact in _so_far(model.record)])
+
+
+def _reads(model: Model) -> str:
+    from rollcall_client import Modality
+
+    if model.modality is Modality.IMAGE:
+        return f"images, as {model.max_tokens} tokens" + ("; experimental" if model.experimental else "")
+    return f"{model.max_tokens} tokens, {model.max_characters} characters" + ("; pairs" if model.text_pairs else "")
 
 
 def _so_far(record: ModelRecord | None) -> list[str]:

@@ -183,7 +183,9 @@ class Loader:
         spec = replace(spec, device=self.device or spec.device)
         await asyncio.to_thread(self._check_room, spec)
         max_units = self.settings.limits.max_units
-        load = partial(load_model, spec.path, device=spec.device, dtype=spec.dtype, max_units=max_units)
+        load = partial(
+            load_model, spec.path, device=spec.device, dtype=spec.dtype, max_units=max_units, tokens=spec.tokens or ()
+        )
         async with AsyncExitStack() as failing:
             failing.push_async_callback(self._forget, spec.key)
             self._places[spec.key] = spec.path
@@ -255,7 +257,9 @@ def _written(spec: ModelSpec) -> int:
 
 def prove(spec: ModelSpec, limits: LimitSettings) -> Entry:
     """Load a model, and prove it, as a server would. Raises ModelRejected."""
-    model = load_model(spec.path, device=spec.device, dtype=spec.dtype, max_units=limits.max_units)
+    model = load_model(
+        spec.path, device=spec.device, dtype=spec.dtype, max_units=limits.max_units, tokens=spec.tokens or ()
+    )
     return make_entry(spec, model, limits)
 
 

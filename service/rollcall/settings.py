@@ -48,6 +48,7 @@ SERVICE_LINK_NAME = re.compile(r"_SERVICE_(HOST|PORT\w*)$|_PORT_\d+_(TCP|UDP|SCT
 """Variables that Kubernetes adds for a Service named "rollcall" or "rollcall-..."; not settings."""
 SERVICE_LINK_VALUE = re.compile(r"(tcp|udp|sctp)://")
 MOST_PORTS = 65_535
+MOST_TOKENS = 100
 MOST_DEVICES = 64
 OTLP = "opentelemetry.exporter.otlp.proto.grpc"
 """What only rollcall[otel] brings."""
@@ -181,8 +182,18 @@ def _devices(value: object) -> tuple[str, ...]:
     return tuple(DEVICE.parse(item.strip() if isinstance(item, str) else item) for item in found)
 
 
+def _tokens(value: object) -> tuple[str, ...]:
+    found = value.split(",") if isinstance(value, str) else value
+    if not isinstance(found, (list, tuple)) or not 1 < len(found) <= MOST_TOKENS:
+        raise ValueError
+    if not all(isinstance(token, str) and token for token in found):
+        raise ValueError
+    return tuple(found)
+
+
 BOOLEAN = Kind(expected="true or false", parse=_boolean)
 PATH = Kind(expected="a path", parse=_path)
+TOKENS = Kind(expected="a list of tokens, at least two", parse=_tokens)
 DAYS = whole(183, 36_500)
 """Of keeping records: six months at least, which is the least that anybody asks of such logs."""
 HOST = text("a host name or address")
@@ -443,6 +454,8 @@ class ModelSpec:
     device: str = "cpu"
     dtype: str = "float32"
     """Precision of weights and arithmetic."""
+    tokens: tuple[str, ...] | None = None
+    """Of a language model: the tokens among which the next one is asked for."""
     audit_mode: RecordMode | None = None
     audit_durability: Durability | None = None
     audit_days: int | None = None
@@ -580,6 +593,7 @@ MODEL_KEYS: dict[Key, Kind[Any]] = {
     ("calibration",): PATH,
     ("device",): DEVICE,
     ("dtype",): DTYPE,
+    ("tokens",): TOKENS,
     ("audit_mode",): choice(RecordMode),
     ("audit_durability",): choice(Durability),
     ("audit_days",): DAYS,

@@ -14,6 +14,8 @@ from rollcall.admission.quota import Quota, parse_quotas
 from rollcall.demo.server import ServerProcess, server_process
 from rollcall.edge.access.callers import parse_callers
 from tests.exports import export
+from tests.integration.conftest import Gallery
+from tests.pictures import digits, png
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -61,13 +63,24 @@ def test_make_targets_are_what_continuous_integration_calls(target: str) -> None
     assert "make ci" in (ROOT / ".ci" / "run").read_text()
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith(("rollcall explain", "rollcall models"))])
+@pytest.mark.parametrize(
+    "command", [c for c in COMMANDS if c.startswith(("rollcall explain", "rollcall models")) and "--image" not in c]
+)
 def test_questions_are_answered(server: ServerProcess, tmp_path: Path, command: str) -> None:
     """The questions of the README get answers from a running server."""
     (tmp_path / "reviews.txt").write_text("A wonderful film.\nThe plot is thin.\n")
     assert run(f"{command} --target {server.target}", tmp_path).strip()
     if "--html" in command:
         assert "<!doctype html>" in (tmp_path / "report.html").read_text().lower()
+
+
+def test_a_picture_is_explained(gallery: Gallery, tmp_path: Path) -> None:
+    """The question about a picture gets its answer, and a page with the map laid over it."""
+    images, _ = digits()
+    (tmp_path / "photo.png").write_bytes(png(images[-1]))
+    (command,) = (c for c in COMMANDS if "--image" in c)
+    assert "digit" in run(f"{command} --target {gallery.process.target}", tmp_path)
+    assert "data:image/png;base64," in (tmp_path / "photo.html").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +113,11 @@ def test_the_servers_start(tiny_models: dict[str, Path], exported: Path) -> None
 
 def test_the_settings_are_right(tmp_path: Path, tiny_models: dict[str, Path]) -> None:
     """The example settings pass check-config."""
-    example, callers, quotas = blocks("toml")
+    example, prompts, callers, quotas = blocks("toml")
     (tmp_path / "callers.toml").write_text(callers)
     for written, real in {"/models/fraud": tiny_models["distilbert"], "/etc/rollcall": tmp_path}.items():
         example = example.replace(written, str(real))
+    example += prompts.replace("/models/small-llama", str(tiny_models["roberta"]))
     (tmp_path / "rollcall.toml").write_text(example)
     (command,) = [c for c in COMMANDS if "check-config" in c]
     assert "no mistakes" in run(command, tmp_path)

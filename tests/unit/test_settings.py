@@ -184,6 +184,7 @@ def test_public_settings_are_plain(folder: Path) -> None:
             "calibration": None,
             "device": "cpu",
             "dtype": "float32",
+            "tokens": None,
             "audit_mode": None,
             "audit_durability": None,
             "audit_days": None,
@@ -191,6 +192,16 @@ def test_public_settings_are_plain(folder: Path) -> None:
     }
     assert public["log"] == {"level": "info", "format": "json"}
     assert public["default_model"] == "demo"
+
+
+def test_a_language_models_tokens_are_a_list(folder: Path) -> None:
+    """In the file a list, in a variable parted by commas; spaces belong to tokens, and one alone is no choice."""
+    told = load(folder, MODEL + 'tokens = [" yes", " no"]\n')
+    assert told.models[0].tokens == (" yes", " no")
+    assert load(folder, MODEL, ROLLCALL_MODELS_DEMO_TOKENS=" yes, no").models[0].tokens == (" yes", " no")
+    for wrong in ('["yes"]', '["yes", ""]', '["yes", 1]', "7"):
+        with pytest.raises(SettingsError, match="expected a list of tokens, at least two"):
+            load(folder, MODEL + f"tokens = {wrong}\n")
 
 
 def test_a_model_may_be_recorded_in_its_own_way(folder: Path) -> None:

@@ -266,6 +266,23 @@ def recommended_instead() -> explanation_pb2.ExplainResponse:
     return reply
 
 
+def of_image(primary: explanation_pb2.Verdict | None = None) -> explanation_pb2.ExplainResponse:
+    """An answer about an image of 5 x 4 pixels, cut into a block of 3 x 4 and one of 2 x 4."""
+    reply = explain_reply(primary, words=("row 1, column 1", "row 1, column 2"))
+    for unit, (left, right) in zip(reply.units, ((0, 3), (3, 5)), strict=True):
+        unit.box.CopyFrom(explanation_pb2.Box(left=left, top=0, right=right, bottom=4))
+    reply.decision_flip.CopyFrom(
+        explanation_pb2.DecisionFlip(found=True, units=[0], margins=[-0.92, -1.13], sets_tried=3)
+    )
+    for told in (reply.verdict, *(each.verdict for each in reply.attributions)):
+        for part in told.alignment.per_operator:
+            if part.operator == explanation_pb2.REMOVAL_OPERATOR_MASK_TOKEN:
+                part.operator = explanation_pb2.REMOVAL_OPERATOR_MEAN_PATCH
+    reply.image_size.CopyFrom(explanation_pb2.ImageSize(width=5, height=4))
+    reply.experimental = True
+    return reply
+
+
 def thorough() -> explanation_pb2.ExplainResponse:
     """An answer whose primary map has been looked at more closely."""
     reply = explain_reply()

@@ -20,18 +20,18 @@ from rollcall_client.html import render_article, render_page, style_sheet
 if TYPE_CHECKING:
     from rollcall_client import Explanation
 
-VOID = {"meta"}
+VOID = {"meta", "img"}
 _NAMES = re.compile(r"[a-z0-9-]+")
 OWN_TAGS = set(
     _NAMES.findall("""
     html head meta title style body header p h1 h2 h3 h4 h5 bdi main article section span table thead tbody tr th td b i
-    figure figcaption mark details summary div small dl dt dd del script nav a ul li noscript svg rect line
+    figure figcaption mark details summary div small dl dt dd del script nav a ul li noscript svg rect line img
     """)
 )
 OWN_ATTRIBUTES = set(
     _NAMES.findall("""
     lang charset name content http-equiv class data-flag data-outcome id title dir scope aria-hidden aria-live
-    aria-label href type x x1 x2 y1 y2 width
+    aria-label href type x x1 x2 y1 y2 width src alt
     """)
 )
 

@@ -23,6 +23,7 @@ from rollcall_client.reading import (
     prediction_sentence,
     share,
     shown_sentence,
+    side_sentence,
     strongest_first,
 )
 
@@ -140,3 +141,21 @@ def test_what_is_missing_is_said() -> None:
     answer = canned.explanation(reply)
     assert "There is no attention flow: it took too long." in notices(answer)
     assert "Rather flat." in map_notices(answer.attributions[0])
+
+
+def test_a_pairs_texts_are_judged_each_for_itself() -> None:
+    """Both sides are told in one sentence, with alignment and share; of a text alone there is nothing to say."""
+    reply = canned.explain_reply()
+    verdict = reply.attributions[0].verdict
+    verdict.sides.add(segment=0, flag=explanation_pb2.FLAG_FAITHFUL, share=0.75, alignment=0.9, reliability=0.8)
+    verdict.sides.add(
+        segment=1, flag=explanation_pb2.FLAG_INCONCLUSIVE, reason=explanation_pb2.REASON_FLAT_MAP, share=0.25
+    )
+    paired, alone, *_ = canned.explanation(reply).attributions
+    sentence = side_sentence(paired)
+    assert sentence == (
+        "Each text for itself: first text: faithful, A +0.90, 75.0\N{NO-BREAK SPACE}% of the map; "
+        "second text: inconclusive (flat map), 25.0\N{NO-BREAK SPACE}% of the map."
+    )
+    assert sentence in map_notices(paired)
+    assert side_sentence(alone) == ""

@@ -27,6 +27,7 @@ def _run(source: str, service: FakeService) -> None:
 def test_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """All blocks in order, as one program."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "photo.png").write_bytes(b"a picture")
     explained = canned.explain_reply()
     listed = explanation_service_pb2.ListModelsResponse(models=[canned.model()])
     streamed = Stream(
@@ -38,10 +39,12 @@ def test_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
         )
     )
     one_of_many = explanation_service_pb2.ExplainManyResponse(explanation=explained)
-    turns = (explained, listed, canned.predict_reply(), explained, streamed, one_of_many, one_of_many, explained)
+    asked = (explained, listed, canned.predict_reply(), explained, canned.of_image())
+    turns = (*asked, streamed, one_of_many, one_of_many, explained)
     with FakeService.serving(*turns) as service:
         _run("\n".join(BLOCKS), service)
     assert capsys.readouterr().out.startswith("positive FAITHFUL\nThe 0.01 Effect(")
+    assert (tmp_path / "overlay.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "explanation.html").read_text(encoding="utf-8").startswith("<!doctype html>")
 
 

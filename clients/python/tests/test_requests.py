@@ -76,7 +76,7 @@ def test_every_option_has_its_field() -> None:
         subject_ref="s",
     )
     unset = {field.name for field in request.DESCRIPTOR.fields} - {field.name for field, _ in request.ListFields()}
-    assert unset == {"tokens"}
+    assert unset == {"tokens", "image", "pixels"}
     assert request.attention == explanation_pb2.AttentionSelection(
         layers=[1],
         heads=[2],

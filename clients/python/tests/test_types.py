@@ -14,6 +14,7 @@ from rollcall_client import (
     AttentionSelection,
     AttentionTensor,
     Attribution,
+    Box,
     CalibrationRef,
     CheckResult,
     DecisionFlip,
@@ -34,6 +35,7 @@ from rollcall_client import (
     RecheckedFlag,
     RolloutOptions,
     SelfTest,
+    SideVerdict,
     StageTiming,
     Threshold,
     Timing,
@@ -76,13 +78,16 @@ MIRRORS: list[tuple[type, type[Message]]] = [
     (Unit, explanation_pb2.Unit),
     (Verdict, explanation_pb2.Verdict),
     (Witness, explanation_pb2.Witness),
+    (SideVerdict, explanation_pb2.SideVerdict),
+    (Box, explanation_pb2.Box),
 ]
 
 
 @pytest.mark.parametrize(("value", "message"), MIRRORS, ids=lambda kind: kind.__name__)
 def test_mirrors_the_wire(value: type, message: type[Message]) -> None:
     """A field that the contract gains must be gained here, under the same name."""
-    assert {field.name for field in fields(value)} == {field.name for field in message.DESCRIPTOR.fields}
+    own = {field.name for field in fields(value) if field.metadata.get("in_json", True)}
+    assert own == {field.name for field in message.DESCRIPTOR.fields}
 
 
 def test_the_tensor_is_flattened() -> None:

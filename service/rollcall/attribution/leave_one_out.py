@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from rollcall.attribution.units import shares
-from rollcall.checks.base import OPERATORS, Subject
+from rollcall.checks.base import WAYS, Subject
 from rollcall.domain.maps import MapKind, UnitMap
 from rollcall.domain.rows import Row, RowResult
 
 
 def leave_one_out_rows(subject: Subject) -> list[Row]:
     """Each unit removed by itself, by one operator and then by the other: 2 n rows."""
-    return [subject.removal((unit,), operator) for unit in range(subject.n) for operator in OPERATORS]
+    return [subject.removal((unit,), operator) for unit in range(subject.n) for operator in subject.operators]
 
 
 def leave_one_out(subject: Subject, results: list[RowResult]) -> UnitMap:
@@ -18,5 +18,5 @@ def leave_one_out(subject: Subject, results: list[RowResult]) -> UnitMap:
 
     Where no removal lowers the margin the map is uniform: it says nothing. NaN stays NaN.
     """
-    drops = subject.margin - subject.margins(results).reshape(subject.n, len(OPERATORS)).mean(axis=1)
+    drops = subject.margin - subject.margins(results).reshape(subject.n, WAYS).mean(axis=1)
     return UnitMap(kind=MapKind.LEAVE_ONE_OUT, scores=shares(drops.clip(min=0)), dropped_mass=0.0)

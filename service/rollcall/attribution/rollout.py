@@ -26,6 +26,16 @@ def attention_rollout(fused: Sequence[torch.Tensor], readout: int, start_layer: 
     return row.squeeze(1)
 
 
+def by_receptive_field(row: torch.Tensor) -> torch.Tensor:
+    """Divide each token's part of a causal model's rollout [B, K] by the number of positions that see it.
+
+    The earlier a token, the more ways lead from it to the last position, whatever the attention: what is left is the
+    mean over its ways. Rows sum to 1 again.
+    """
+    share = row / torch.arange(row.shape[1], 0, -1, device=row.device)
+    return share / share.sum(dim=-1, keepdim=True)
+
+
 def norm_rollout(norms: torch.Tensor, readout: int) -> torch.Tensor:
     """Rollout of transformed value norms (Modarressi et al. 2022).
 

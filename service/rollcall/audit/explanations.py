@@ -61,7 +61,19 @@ def _top(scores: Floats) -> list[dict[str, Any]]:
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:
+    sides = [
+        {
+            "segment": side.segment,
+            "flag": side.flag.value,
+            "reason": side.reason.value,
+            "share": decimal(side.share),
+            "alignment": decimal(side.alignment),
+            "reliability": decimal(side.reliability),
+        }
+        for side in verdict.sides
+    ]
     return {
+        **({"sides": sides} if sides else {}),
         "flag": verdict.flag.value,
         "reason": verdict.reason.value,
         "scope": verdict.scope.value,

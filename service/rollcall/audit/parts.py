@@ -1,7 +1,8 @@
 """The parts of a record that are encrypted: what quotes the input, or tells it. Pure.
 
-Each part is one JSON text; vectors are little-endian float64 in base64 with their shape. Which parts are kept depends
-on the mode; the envelope commits to all of them in every mode, so that whoever brings one can show that it is the one.
+Each part is one JSON text; vectors are little-endian float64 in base64 with their shape, images base64, too.
+Which parts are kept depends on the mode; the envelope commits to all of them in every mode, so that whoever brings one
+can show that it is the one.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 
 from rollcall.audit.record import Explained, Told
 from rollcall.domain.explanation import Attribution, Effect
-from rollcall.domain.inputs import ModelInput, TextInput, Unit
+from rollcall.domain.inputs import Encoding, ImageInput, ModelInput, PixelsInput, TextInput, TokensInput, Unit
 from rollcall.domain.maps import MAX_ATTENTION_BYTES, Floats
 from rollcall.domain.recording import RecordMode
 
@@ -38,7 +39,7 @@ def parts(told: Told) -> dict[str, bytes]:
     found = {
         INPUT: input_part(request.input),
         REQUEST: _json({"request_id": request.request_id, "reported_label": request.reported_label}),
-        TOKENS: _json({"input_ids": encoding.input_ids.tolist(), "type_ids": encoding.type_ids.tolist()}),
+        TOKENS: _json(_tokens(encoding)),
         SCORES: _json(_scores(told)),
     }
     if request.decision_ref or request.subject_ref:
@@ -48,6 +49,13 @@ def parts(told: Told) -> dict[str, bytes]:
     if attention is not None and len(attention.data) <= MAX_ATTENTION_BYTES:
         found[ATTENTION] = attention.data
     return found
+
+
+def _tokens(encoding: Encoding) -> dict[str, Any]:
+    """What the model read; of an image, which the input gives again, only how much."""
+    if encoding.pixels is not None:
+        return {"tokens": encoding.length}
+    return {"input_ids": encoding.input_ids.tolist(), "type_ids": encoding.type_ids.tolist()}
 
 
 def _scores(told: Told) -> dict[str, Any]:
@@ -66,11 +74,28 @@ def input_part(given: ModelInput) -> bytes:
     """Write an input as the caller gave it: the same input gives the same bytes, to be held against the commitment."""
     if isinstance(given, TextInput):
         return _json({"text": given.text, "text_pair": given.text_pair})
-    return _json({"input_ids": list(given.input_ids)})
+    if isinstance(given, TokensInput):
+        return _json({"input_ids": list(given.input_ids)})
+    data = base64.b64encode(given.data).decode()
+    return _json({"image": data} if isinstance(given, ImageInput) else {"pixels": data, "shape": list(given.shape)})
+
+
+def read_input(part: bytes) -> ModelInput:
+    """Read what `input_part` wrote."""
+    told = json.loads(part.decode(errors="surrogatepass"))
+    if "input_ids" in told:
+        return TokensInput(input_ids=tuple(told["input_ids"]))
+    if "image" in told:
+        return ImageInput(data=base64.b64decode(told["image"]))
+    if "pixels" in told:
+        return PixelsInput(shape=tuple(told["shape"]), data=base64.b64decode(told["pixels"]))
+    return TextInput(text=told["text"], text_pair=told["text_pair"])
 
 
 def _unit(unit: Unit) -> list[int]:
-    """Token start and end, character start and end, segment: where a unit is, not what it says."""
+    """Where a unit is, not what it says: tokens, characters, each from and to, and segment; of an image its box."""
+    if unit.box is not None:
+        return [unit.box.left, unit.box.top, unit.box.right, unit.box.bottom]
     return [unit.token_start, unit.token_end, unit.char_start, unit.char_end, unit.segment]
 
 

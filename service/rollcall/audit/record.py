@@ -15,7 +15,7 @@ from rollcall.audit.canonical import canonical, decimal, decimals, plain, sha256
 from rollcall.audit.explanations import calibration, explanation
 from rollcall.domain.decision import Prediction
 from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
-from rollcall.domain.inputs import Encoding, ModelInput, TextInput
+from rollcall.domain.inputs import Encoding, ImageInput, ModelInput, PixelsInput, TextInput, TokensInput
 from rollcall.domain.maps import MapOptions
 from rollcall.domain.model import ModelCard
 from rollcall.domain.recording import Durability, RecordMode
@@ -182,10 +182,21 @@ def _request(told: Explained) -> dict[str, Any]:
     }
 
 
+def _modality(given: ModelInput) -> str:
+    match given:
+        case TextInput():
+            return "text" if given.text_pair is None else "text_pair"
+        case TokensInput():
+            return "tokens"
+        case ImageInput():
+            return "image"
+        case PixelsInput():
+            return "pixels"
+
+
 def _input(given: ModelInput, answer: Explanation | Predicted, units: int, *, grouped: bool) -> dict[str, Any]:
-    pair = isinstance(given, TextInput) and given.text_pair is not None
     return {
-        "modality": "text_pair" if pair else "text" if isinstance(given, TextInput) else "tokens",
+        "modality": _modality(given),
         "tokens_total": answer.tokens_total,
         "tokens_used": answer.tokens_used,
         "truncated": answer.tokens_used < answer.tokens_total,

@@ -17,14 +17,14 @@ from rollcall.audit.archive import Archive
 from rollcall.audit.comparing import Compared, Difference, Outcome, compare, obstacles, surroundings
 from rollcall.audit.events import EventKind
 from rollcall.audit.explanations import explanation
-from rollcall.audit.parts import INPUT, REFERENCES, SALT, input_part
+from rollcall.audit.parts import INPUT, REFERENCES, SALT, input_part, read_input
 from rollcall.audit.record import DECISION, prediction
 from rollcall.audit.records import open_parts
 from rollcall.audit.sealing import commitment
 from rollcall.domain.errors import Blocked, InvalidInput
 from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
 from rollcall.domain.identity import Identity
-from rollcall.domain.inputs import ModelInput, Target, TextInput, Threshold, TokensInput
+from rollcall.domain.inputs import ModelInput, Target, Threshold
 from rollcall.domain.maps import HeadFusion, MapKind, MapOptions
 from rollcall.domain.model import ModelCard
 from rollcall.domain.recording import AuditChoice
@@ -126,7 +126,7 @@ class Replayer:
             parts = open_parts(self.archive, connection, record_id, wanted) if wanted else {}
         names: dict[str, str] = json.loads(parts[REFERENCES]) if REFERENCES in parts else {}
         if given is None:
-            return record_id, body, _input(parts[INPUT]) if INPUT in parts else None, names
+            return record_id, body, read_input(parts[INPUT]) if INPUT in parts else None, names
         if SALT not in parts:
             return record_id, body, None, names
         wanted_commitment = next(each for each in body["integrity"]["parts"] if each["kind"] == INPUT)["commitment"]
@@ -220,13 +220,6 @@ def _options(options: Mapping[str, Any]) -> MapOptions:
         rollout_start_layer=options["rollout_start_layer"],
         integration_points=options["integration_points"],
     )
-
-
-def _input(part: bytes) -> ModelInput:
-    told = json.loads(part.decode(errors="surrogatepass"))
-    if "input_ids" in told:
-        return TokensInput(input_ids=tuple(told["input_ids"]))
-    return TextInput(text=told["text"], text_pair=told["text_pair"])
 
 
 def _number(text: str | None) -> float | None:

@@ -24,15 +24,20 @@ _USUAL = MapOptions()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Where the parts of one transformer block are, as module paths inside the block, in post-norm encoders."""
+    """Where the parts of one transformer block are, as module paths inside the block."""
 
     attention: str
     """The module that calls the attention function."""
-    key: str
-    value: str
-    out_projection: str
-    first_norm: str
-    second_norm: str
+    key: str = ""
+    value: str = ""
+    out_projection: str = ""
+    """Without these the last layer computes all queries, and there is no map of norms."""
+    norms: tuple[str, ...] = ()
+    """Norms that what the attention adds goes through within the block: two in post-norm blocks, none in others."""
+    input_norm: str = ""
+    """The norm in front of the attention, in pre-norm blocks."""
+    gain: str = ""
+    """A parameter that what the attention adds is multiplied by, where there is one."""
     feed_in: str = ""
     """The linear map before the activation of the feed-forward part, and the one after it."""
     feed_out: str = ""
@@ -50,6 +55,10 @@ class Shape:
     width: int
     classes: int
     max_tokens: int
+    fixed_length: bool = False
+    """Whether every input has so many tokens, as images have."""
+    causal: bool = False
+    """Whether each position sees itself and those before it alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

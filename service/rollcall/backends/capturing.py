@@ -16,7 +16,7 @@ from rollcall.backends.base import AttentionReductions, Capture, CaptureRequest
 from rollcall.backends.observers import UNIFORM_TOLERANCE, Block, CaptureObserver, Reducer
 from rollcall.backends.plan import BatchPlan
 from rollcall.backends.replays import Call
-from rollcall.backends.tensors import Inputs, Packed, select_attention
+from rollcall.backends.tensors import AnyInputs, Packed, select_attention
 from rollcall.domain.maps import MapKind
 
 Tensor = torch.Tensor
@@ -38,7 +38,9 @@ class Forwards:
 class Capturing:
     """The capture of one input for one request, in two stages: forwards, and backwards once the decision is known."""
 
-    forward: Callable[[Inputs, BatchPlan], Tensor] = field(repr=False)
+    forward: Callable[[AnyInputs, BatchPlan], Tensor] = field(repr=False)
+    see: Callable[[Mapping[str, Tensor]], AnyInputs] = field(repr=False)
+    """The inputs among the numbers."""
     watching_readout: Callable[[], AbstractContextManager[list[Tensor]]] = field(repr=False)
     blocks: tuple[Block, ...]
     readout: int
@@ -84,12 +86,12 @@ class Capturing:
             attention=seen.attention,
             norms=seen.norms,
             gradients=gradients,
-            selected=None if selection is None else select_attention(kept, selection, self.readout),
+            selected=None if selection is None else select_attention(kept, selection, self.readout % self.tokens),
             uniform=bool(seen.deviation < UNIFORM_TOLERANCE),
         )
 
     def _forwards(self, tensors: Mapping[str, Tensor]) -> Forwards:
-        inputs = Inputs.of(tensors["inputs"])
+        inputs = self.see(tensors)
         observer = CaptureObserver(
             reducer=Reducer(readout=self.readout, fusions=(self.request.options.rollout_fusion,)),
             blocks=self.blocks if self.wants_norms else (),

@@ -24,7 +24,7 @@ from torch import nn
 from rollcall.backends.base import Decomposition
 from rollcall.backends.observers import Block
 from rollcall.backends.plan import BatchPlan, ExplicitRows
-from rollcall.backends.tensors import Inputs
+from rollcall.backends.tensors import AnyInputs
 from rollcall.domain.decision import Decision
 
 Tensor = torch.Tensor
@@ -49,9 +49,9 @@ class Decomposer:
     feeds: tuple[FeedForward, ...]
     head: FeedForward
     readout: int
-    forward: Callable[[Inputs, BatchPlan | None], Tensor] = field(repr=False)
+    forward: Callable[[AnyInputs, BatchPlan | None], Tensor] = field(repr=False)
 
-    def decompose(self, inputs: Inputs, decision: Decision) -> Decomposition:
+    def decompose(self, inputs: AnyInputs, decision: Decision) -> Decomposition:
         """Run one input [1, T] and carry the margin's gradient with respect to its logits down to the embeddings."""
         seen = _Seen()
         with torch.no_grad(), self._watching(seen):
@@ -64,9 +64,9 @@ class Decomposer:
             adjoint[self.readout] = down.through(self.head, seen.gates[-1], direction.unsqueeze(0))[0]
             for layer in range(len(self.blocks) - 1, -1, -1):
                 block, (first, second) = self.blocks[layer], seen.spreads[2 * layer : 2 * layer + 2]
-                adjoint = down.norm(block.second_norm, second, adjoint)
+                adjoint = down.norm(block.norms[1], second, adjoint)
                 adjoint = adjoint + down.through(self.feeds[layer], seen.gates[layer], adjoint)
-                adjoint = down.norm(block.first_norm, first, adjoint)
+                adjoint = down.norm(block.norms[0], first, adjoint)
                 adjoint = adjoint + down.attention(block, seen.probabilities[layer], adjoint)
             return Decomposition(
                 tokens=(adjoint * states).sum(dim=-1), biases=down.biases, total=direction @ logits.to(wide)
@@ -82,7 +82,7 @@ class Decomposer:
 
             on(self.blocks[0].module.register_forward_pre_hook(seen.enter, with_kwargs=True))
             # A module that serves several layers is watched once, and called in their order.
-            for norm in _once([norm for block in self.blocks for norm in (block.first_norm, block.second_norm)]):
+            for norm in _once([norm for block in self.blocks for norm in block.norms]):
                 on(norm.register_forward_hook(seen.normalise))
             for feed in (*self.feeds, self.head):
                 if id(feed.into) not in seen.watched:
@@ -161,6 +161,8 @@ class _Descent:
 
     def attention(self, block: Block, probabilities: Tensor, adjoint: Tensor) -> Tensor:
         """Back through output projection, attention [H, Q, K] as it was, and values."""
+        assert block.out_projection is not None
+        assert block.value is not None
         heads, _, keys = probabilities.shape
         context = self.linear(block.out_projection, adjoint).view(keys, heads, -1).transpose(0, 1)
         values = probabilities.to(self.wide).transpose(1, 2) @ context

@@ -17,7 +17,7 @@ from rollcall.backends.arrangement import Arrangement
 from rollcall.backends.plan import ExplicitRows
 from rollcall.domain.inputs import Encoding
 from rollcall.domain.maps import Bools, Floats, Ints
-from rollcall.domain.rows import AttentionEdit, QueryScope, Row
+from rollcall.domain.rows import AttentionEdit, KeyScope, QueryScope, Row
 from rollcall.domain.seeds import random_words
 
 CUTS = (AttentionEdit.KNOCKED_OUT, AttentionEdit.CUT)
@@ -122,7 +122,7 @@ class _Edits:
         if row.edit is AttentionEdit.UNIFORM:
             self.uniform[i, chosen] = True
         elif row.edit is AttentionEdit.PERMUTED:
-            self._permute(i, encoding.length, row, chosen)
+            self._permute(i, encoding, row, chosen)
         elif row.edit in CUTS and row.units is not None:
             if not self.edges.size:
                 self.edges = np.zeros((self.rows, self.length, self.length), dtype=np.bool_)
@@ -137,9 +137,12 @@ class _Edits:
                 self.bias = np.zeros((self.rows, self.layers, self.heads, self.length))
             self.bias[i, chosen, :, : encoding.length] = row.bias[chosen]
 
-    def _permute(self, i: int, length: int, row: Row, chosen: list[int]) -> None:
+    def _permute(self, i: int, encoding: Encoding, row: Row, chosen: list[int]) -> None:
         # Shifted, signed numbers are in the order of the unsigned words; padding stays behind, in its own order.
+        length = encoding.length
         words = (random_words(row.seed, "keys", (self.layers, self.heads, length)) ^ _SIGN).view(np.int64)
+        if row.keys is KeyScope.SEGMENT:
+            words = _within(words, segments_of(encoding))
         target = self.words if row.queries is QueryScope.ALL else self.readout_words
         for layer in chosen:
             if layer not in target:
@@ -150,6 +153,24 @@ class _Edits:
 
 
 _SIGN = np.uint64(1 << 63)
+
+
+def _within(words: Ints, parts: list[Ints]) -> Ints:
+    """Numbers [..., T] in whose order the positions of each part are drawn by `words`, and all others stay."""
+    order = np.broadcast_to(np.arange(words.shape[-1]), words.shape).copy()
+    for part in parts:
+        order[..., part] = part[np.argsort(words[..., part], axis=-1, kind="stable")]
+    ranks = np.empty_like(order)
+    np.put_along_axis(ranks, order, np.broadcast_to(np.arange(words.shape[-1]), words.shape), axis=-1)
+    return ranks
+
+
+def segments_of(encoding: Encoding) -> list[Ints]:
+    """Positions of the words of each text of a pair, in order."""
+    segments = np.array([unit.segment for unit in encoding.units], dtype=np.int64)
+    content = encoding.unit_of_token >= 0
+    of_token = np.where(content, segments[encoding.unit_of_token.clip(min=0)], -1)
+    return [np.flatnonzero(of_token == segment) for segment in np.unique(segments)]
 
 
 def edges_into(encoding: Encoding, units: Bools) -> Bools:

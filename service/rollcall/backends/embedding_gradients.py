@@ -15,7 +15,7 @@ from torch import nn
 
 from rollcall.backends.base import PathGradients
 from rollcall.backends.replays import Call
-from rollcall.backends.tensors import Inputs, Packed
+from rollcall.backends.tensors import AnyInputs, Packed
 from rollcall.domain.decision import Decision
 
 Tensor = torch.Tensor
@@ -23,28 +23,36 @@ Tensor = torch.Tensor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingGradients:
-    """Differentiates one model at the output of its word embeddings; positions and types stay what they are."""
+    """Differentiates one model at the output of its embeddings of words, or patches; positions and types stay.
+
+    What stands in front of the patches is no output of theirs: its gradients are 0.
+    """
 
     words: nn.Module
-    forward: Callable[[Inputs], Tensor] = field(repr=False)
+    forward: Callable[[AnyInputs], Tensor] = field(repr=False)
+    see: Callable[[Mapping[str, Tensor]], AnyInputs] = field(repr=False)
+    """The inputs among the numbers."""
     device: str
+    tokens: int
+    """Of every row."""
     _history: list[Tensor] = field(default_factory=list, repr=False)
     """Logits, the embeddings that they were made of, and the way; empty where the forward was replayed."""
 
     def run(self, call: Call, numbers: Packed, decision: Decision) -> PathGradients:
         """Gradients at points between the masked input (0) and the input (1), forwards and backwards.
 
-        The numbers are `inputs` [3, P, T], the input P times, `masked` [T], its ids with every unit's tokens masked,
-        and `points` [P]. The margin of each point is differentiated by itself; no parameter gets a gradient.
+        The numbers are `points` [P], and a batch of the input P times and, last, the input with every unit masked. The
+        margin of each point is differentiated by itself; no parameter gets a gradient.
         """
         logits = call.stage(numbers, self._forwards).double().cpu().numpy()
         directions = np.stack([np.asarray(decision.gradient(row), dtype=np.float64) for row in logits])
         return call.stage(Packed.of({"directions": directions}, self.device), self._backwards)
 
     def _forwards(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        inputs = Inputs.of(tensors["inputs"])
+        batch = self.see(tensors)
+        inputs = batch.first(len(tensors["points"]))
         with torch.no_grad():
-            own, baseline = self.words(inputs.input_ids[0]), self.words(tensors["masked"])
+            own, baseline = self.words(inputs.content[:1])[0], self.words(batch.content[-1:])[0]
             difference = own - baseline
             embedded = baseline + tensors["points"].to(own.dtype)[:, None, None] * difference
         with torch.enable_grad(), self._replaced(embedded.requires_grad_()):
@@ -57,9 +65,10 @@ class EmbeddingGradients:
         (gradients,) = torch.autograd.grad(logits, embedded, grad_outputs=tensors["directions"].to(logits.dtype))
         wide = torch.promote_types(gradients.dtype, torch.float32)
         gradients = gradients.to(wide)
+        front = (self.tokens - gradients.shape[1], 0)
         return PathGradients(
-            along=(gradients * difference.to(wide)).sum(dim=-1),
-            at=(gradients * embedded.detach().to(wide)).sum(dim=-1),
+            along=nn.functional.pad((gradients * difference.to(wide)).sum(dim=-1), front),
+            at=nn.functional.pad((gradients * embedded.detach().to(wide)).sum(dim=-1), front),
         )
 
     @contextmanager

@@ -34,20 +34,27 @@ class Encoder:
 
     @property
     def removal_token(self) -> int:
-        """The mask token, or the unknown token where the vocabulary has no mask."""
-        mask: int | None = self.tokenizer.mask_token_id
-        return int(self.tokenizer.unk_token_id if mask is None else mask)
+        """The mask token, or where the vocabulary has none the unknown token, or the end of a text."""
+        return self._known("mask_token_id", "unk_token_id", "eos_token_id")
 
     @property
     def special(self) -> tuple[int, int]:
-        """Ids of the classification and the separator token."""
-        return int(self.tokenizer.cls_token_id), int(self.tokenizer.sep_token_id)
+        """Ids of the classification and the separator token, or of what begins and ends a text without them."""
+        first = self._known("cls_token_id", "bos_token_id", "eos_token_id")
+        return first, self._known("sep_token_id", "eos_token_id")
+
+    def _known(self, *names: str) -> int:
+        """The first of the tokenizer's special tokens that it has; 0 without any."""
+        found = (getattr(self.tokenizer, name) for name in names)
+        return int(next((token for token in found if token is not None), 0))
 
     def encode(self, model_input: ModelInput) -> Encoding:
         """Encode; raises InvalidInput where nothing readable is left or an id is wrong."""
         if isinstance(model_input, TokensInput):
             return self._encode_tokens(model_input)
-        return self._encode_text(model_input)
+        if isinstance(model_input, TextInput):
+            return self._encode_text(model_input)
+        raise InvalidInput.of("input", "this model reads text: send text or tokens")
 
     def _encode_text(self, text: TextInput) -> Encoding:
         whole = self._tokenize(text, truncation=False)

@@ -67,11 +67,13 @@ class Block:
 
     module: nn.Module
     attention: nn.Module
-    key: nn.Linear
-    value: nn.Linear
-    out_projection: nn.Linear
-    first_norm: nn.LayerNorm
-    second_norm: nn.LayerNorm
+    key: nn.Linear | None
+    value: nn.Linear | None
+    out_projection: nn.Linear | None
+    norms: tuple[nn.LayerNorm, ...]
+    """Those behind the attention within the block: two in post-norm blocks, none in pre-norm ones."""
+    input_norm: nn.LayerNorm | None = None
+    gain: Tensor | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -118,12 +120,12 @@ class CaptureObserver:
 
     @contextmanager
     def watching_inputs(self) -> Iterator[None]:
-        """Record each attention module's input; the hooks are gone afterwards, also after a failure."""
+        """Record each block's input, which its residual adds; the hooks are gone afterwards, also after a failure."""
 
         def remember(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
             self.block_inputs.append((args[0] if args else kwargs["hidden_states"]).detach())
 
-        modules = {id(block.attention): block.attention for block in self.blocks}
+        modules = {id(block.module): block.module for block in self.blocks}
         hooks = [module.register_forward_pre_hook(remember, with_kwargs=True) for module in modules.values()]
         try:
             yield
@@ -139,17 +141,20 @@ UNIFORM_TOLERANCE = 1e-6
 def transformed_norms(probabilities: Tensor, value: Tensor, block_input: Tensor, block: Block) -> Tensor:
     """Norms of the transformed value vectors [Q, K], rows summing to 1.
 
-    Residual and both layer norms are included, the FFN is left out: Kobayashi et al. 2021 (section 3) for attention
-    block, residual and first norm, Modarressi et al. 2022 (GlobEnc, section 3.3) for the second norm. A layer norm
-    divides a row by one number, which cancels in the normalisation; what remains of it is centring and the gain. The
-    squared norm is a quadratic form in the heads' weights, so Q x K x E is never built.
+    Residual and, in post-norm blocks, both layer norms are included, the FFN is left out: Kobayashi et al. 2021
+    (section 3) for attention block, residual and first norm, Modarressi et al. 2022 (GlobEnc, section 3.3) for the
+    second norm. A layer norm divides a row by one number, which cancels in the normalisation; what remains of it is
+    centring and the gain. In a pre-norm block no norm comes behind the attention, and the values are those of the
+    normalised input. The squared norm is a quadratic form in the heads' weights, so Q x K x E is never built.
 
     `probabilities` [H, Q, K], `value` [H, K, D], `block_input` [K, E].
     """
+    assert block.out_projection is not None
     heads, _, width = value.shape
     value, block_input = value.to(probabilities.dtype), block_input.to(probabilities.dtype)
     weight = block.out_projection.weight.to(probabilities.dtype).view(-1, heads, width)
-    heads_out = _through_norms(torch.einsum("hkd,ehd->khe", value, weight), block)
+    added = torch.einsum("hkd,ehd->khe", value, weight)
+    heads_out = _through_norms(added if block.gain is None else added * block.gain.to(added.dtype), block)
     gram = heads_out @ heads_out.transpose(1, 2)
     squared = torch.einsum("hqk,khg,gqk->qk", probabilities, gram, probabilities)
     residual = _through_norms(block_input, block)
@@ -160,6 +165,6 @@ def transformed_norms(probabilities: Tensor, value: Tensor, block_input: Tensor,
 
 
 def _through_norms(vectors: Tensor, block: Block) -> Tensor:
-    for norm in (block.first_norm, block.second_norm):
+    for norm in block.norms:
         vectors = (vectors - vectors.mean(dim=-1, keepdim=True)) * norm.weight
     return vectors

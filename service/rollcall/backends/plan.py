@@ -70,10 +70,10 @@ class ExplicitRows:
     """The rows from number `first` on: their probabilities are computed explicitly in every layer.
 
     `orders`, by layer [E, H, K], permutes their keys, P'[..., j] = P[..., order[..., j]], and moves visible keys only
-    among themselves; `readout_orders` do the same to the query at position `readout` alone. `uniform` [E, L] replaces
-    their maps by equal weight on every visible key. `bias` [E, L, H, K] is added to their logits. `edges` [E, Q, K] are
-    cut in the layers `edge_layers` [E, L]: before the softmax in `renormalised` [E] rows, after it in the others.
-    `silenced` [E, L, H] heads pass nothing on.
+    among themselves, in a causal model those that each query sees; `readout_orders` do the same to the query at
+    position `readout` alone. `uniform` [E, L] replaces their maps by equal weight on every visible key. `bias`
+    [E, L, H, K] is added to their logits. `edges` [E, Q, K] are cut in the layers `edge_layers` [E, L]: before the
+    softmax in `renormalised` [E] rows, after it in the others. `silenced` [E, L, H] heads pass nothing on.
     """
 
     first: int
@@ -121,7 +121,10 @@ class ExplicitRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tail:
-    """How the last layer is computed for one query alone: by the block's own projections of keys and values."""
+    """How the last layer is computed for one query alone: by the block's own projections of keys and values.
+
+    `norm` is what the block's input goes through first, in pre-norm blocks.
+    """
 
     layer: int
     query: int
@@ -129,10 +132,11 @@ class Tail:
     heads: int
     key: nn.Linear
     value: nn.Linear
+    norm: nn.Module | None = None
 
     def project(self, linear: nn.Linear, hidden: Tensor) -> Tensor:
         """Project the block's input [B, K, E] to [B, H, K, D]."""
-        projected: Tensor = linear(hidden)
+        projected: Tensor = linear(hidden if self.norm is None else self.norm(hidden))
         return projected.view(*hidden.shape[:2], self.heads, -1).transpose(1, 2).contiguous()
 
 
@@ -210,10 +214,14 @@ class BatchPlan:
         edit = self.edits.get(layer, _NO_EDIT)
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
         mask = attention_mask if self._origins is None else _rows_of(attention_mask, self._origins)
-        mask = biased_mask(mask, edit.key_bias, query.dtype)
+        causal = bool(getattr(module, "is_causal", False))
+        # What the fused kernel knows by itself, explicit attention has to be told.
+        told = causal_mask(query, key) if mask is None and causal and query.shape[2] > 1 else mask
+        if edit.key_bias is not None:
+            told = mask = biased_mask(told, edit.key_bias, query.dtype)
         if self.tail is not None and self.tail.layer == layer and self._keys is not None and self._values is not None:
             key, value = self._keys, self._values
-            mask = mask if mask is None else mask[:, :, self.tail.query : self.tail.query + 1]
+            told = mask = mask if mask is None else mask[:, :, self.tail.query : self.tail.query + 1]
         values = value if edit.permutation is None else permuted_values(value, edit.permutation)
         first = len(query) if self.explicit is None or self.gradients else self.explicit.first
         parts = []
@@ -223,21 +231,23 @@ class BatchPlan:
                 dropout=dropout, scaling=scaling, **extra,
             )  # fmt: skip
             parts.append(fused)
+        key, value = per_head(key, query.shape[1]), per_head(value, query.shape[1])
         if self.gradients:
-            parts = [self._with_gradient(parts[0], query, key, value, mask, scale)]
+            parts = [self._with_gradient(parts[0], query, key, value, told, scale)]
         elif self.explicit is not None and first < len(query):
             rest = slice(first, None)
-            parts.append(self._explicitly(layer, query[rest], key[rest], value[rest], _rows_of(mask, rest), scale))
+            seen = _rows_of(told, rest)
+            parts.append(self._explicitly(layer, query[rest], key[rest], value[rest], seen, scale, causal=causal))
         context = parts[0] if len(parts) == 1 else torch.cat(parts)
         for blend in edit.blends:
-            source = blend_map(blend.source, _rows_of(mask, blend.rows), key)
+            source = blend_map(blend.source, _rows_of(told, blend.rows), key)
             mixed = (source.to(value.dtype) @ value[blend.rows]).expand(-1, -1, query.shape[2], -1).transpose(1, 2)
             gate = blend.gate.transpose(1, 2) if isinstance(blend.gate, Tensor) else blend.gate
             context[blend.rows] = (1 - gate) * context[blend.rows] + gate * mixed
         return context, None
 
     def _explicitly(
-        self, layer: int, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float, *, causal: bool
     ) -> Tensor:
         """Context [E, Q, H, D] of the explicit rows; those from the start are observed."""
         explicit = self.explicit
@@ -246,9 +256,13 @@ class BatchPlan:
         single = query.shape[2] == 1  # then probabilities are smaller than keys
         if key.stride(0):  # a product of strided rows may round differently for one row than for two
             key, value = key.contiguous(), value.contiguous()
-        keys = key if orders is None or single else _permuted_keys(key, orders)
+        keys = key if orders is None or single or causal else _permuted_keys(key, orders)
         probabilities = attention_probabilities(query, keys, mask, scale, explicit.logit_bias(layer, query))
-        if orders is not None and single:
+        if orders is not None and causal and mask is not None:
+            own = slice(min(len(orders), len(query)))
+            among = among_visible(orders[own], _rows_of(mask, own))
+            probabilities[own] = probabilities[own].gather(3, among)
+        elif orders is not None and single:
             probabilities[: len(orders)] = probabilities[: len(orders)].gather(3, orders[: len(query)].unsqueeze(2))
         readout_orders = explicit.readout_orders.get(layer)
         if readout_orders is not None:
@@ -286,6 +300,31 @@ def _for_rows(edits: Tensor, count: int) -> Tensor:
         if count <= len(edits)
         else torch.cat((edits, edits.new_zeros(count - len(edits), *edits.shape[1:])))
     )
+
+
+def per_head(shared: Tensor, heads: int) -> Tensor:
+    """Keys or values [B, G, K, D] of groups of heads, for each head."""
+    return shared if shared.shape[1] == heads else shared.repeat_interleave(heads // shared.shape[1], dim=1)
+
+
+def causal_mask(query: Tensor, key: Tensor) -> Tensor:
+    """What a query may see [1, 1, Q, K] where each sees itself and what came before; the last queries are given."""
+    queries, keys = query.shape[2], key.shape[2]
+    return torch.ones(1, 1, queries, keys, dtype=torch.bool, device=query.device).tril(keys - queries)
+
+
+def among_visible(order: Tensor, mask: Tensor | None) -> Tensor:
+    """For each query a permutation [E, H, Q, K] of the keys that it sees, in the order in which `order` names them.
+
+    `order` [E, H, K] permutes all keys: among the keys of each query it is as random as among all.
+    """
+    assert mask is not None
+    visible = additive(mask, torch.float32) > torch.finfo(torch.float32).min / 2
+    shape = (len(order), order.shape[1], visible.shape[2], order.shape[2])
+    visible, named = visible.expand(shape), order.unsqueeze(2).expand(shape)
+    first = named.gather(3, (~visible.gather(3, named)).long().argsort(dim=3, stable=True))
+    drawn = first.gather(3, (visible.long().cumsum(dim=3) - 1).clamp(min=0))
+    return torch.where(visible, drawn, torch.arange(shape[3], device=order.device))
 
 
 def attention_probabilities(

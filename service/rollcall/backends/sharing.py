@@ -20,7 +20,7 @@ from rollcall.backends.tensors import largest_gap, worst
 from rollcall.domain.decision import Decision, Task
 from rollcall.domain.inputs import Encoding, Unit
 from rollcall.domain.model import SelfTest
-from rollcall.domain.rows import AttentionEdit, RemovalOperator, Row
+from rollcall.domain.rows import AttentionEdit, Row
 from rollcall.domain.verdicts import Scope
 from rollcall.telemetry import logs
 
@@ -83,7 +83,8 @@ def try_company(backend: Backend, scope: Scope = Scope.ALL_LAYERS) -> SelfTest:
 
 
 def _lengths(backend: Backend) -> list[int]:
-    return [length for length in LENGTHS if length <= backend.shape.max_tokens]
+    longest = backend.shape.max_tokens
+    return [longest] if backend.shape.fixed_length else [length for length in LENGTHS if length <= longest]
 
 
 def decomposition_error(backend: Differentiable, close: float) -> SelfTest:
@@ -128,8 +129,7 @@ def _rows(encoding: Encoding, scope: Scope = Scope.ALL_LAYERS) -> list[BatchRow]
     removed = np.arange(len(encoding.units)) % 3 == 0
     rows = [
         Row(readout=True),
-        Row(removed=removed),
-        Row(removed=removed, operator=RemovalOperator.HIDDEN_KEYS),
+        *(Row(removed=removed, operator=operator) for operator in encoding.removals.usual),
         Row(edit=AttentionEdit.IDENTITY, readout=True),
         Row(edit=AttentionEdit.UNIFORM, readout=True),
         Row(edit=AttentionEdit.PERMUTED, seed=1),
@@ -146,8 +146,8 @@ def _late(first: Encoding, second: Encoding, layers: int) -> list[BatchRow]:
     late = [Row(edit=edit, seed=1, layers=tuple(range(start, layers))) for start in starts for edit in edits]
     late.append(Row(edit=AttentionEdit.UNIFORM, layers=(starts[0],)))
     removed = np.arange(len(first.units)) % 2 == 0
-    hidden = Row(removed=removed, operator=RemovalOperator.HIDDEN_KEYS)
-    at_once = [Row(removed=removed), Row(edit=AttentionEdit.UNIFORM), hidden]
+    replaced, hidden = (Row(removed=removed, operator=operator) for operator in first.removals.usual)
+    at_once = [replaced, Row(edit=AttentionEdit.UNIFORM), hidden]
     return [*variants(first, [*late, at_once[0]]), *variants(second, [*at_once, *late, Row(readout=True)])]
 
 

@@ -39,6 +39,81 @@ class Inputs:
         input_ids, attention_mask, type_ids = staged
         return cls(input_ids=input_ids, attention_mask=attention_mask, type_ids=type_ids)
 
+    @property
+    def content(self) -> torch.Tensor:
+        """What is embedded."""
+        return self.input_ids
+
+    def row(self, row: int, length: int) -> Inputs:
+        """One row by itself, cut to its length."""
+        cut = (slice(row, row + 1), slice(length))
+        return Inputs(
+            input_ids=self.input_ids[cut], attention_mask=self.attention_mask[cut], type_ids=self.type_ids[cut]
+        )
+
+    def first(self, count: int) -> Inputs:
+        """The first rows."""
+        return Inputs(
+            input_ids=self.input_ids[:count], attention_mask=self.attention_mask[:count], type_ids=self.type_ids[:count]
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageInputs:
+    """One batch of images: `pixel_values` [B, channels, height, width], and `attention_mask` [B, T] over tokens."""
+
+    pixel_values: torch.Tensor = field(repr=False)
+    attention_mask: torch.Tensor = field(repr=False)
+
+    @property
+    def content(self) -> torch.Tensor:
+        """What is embedded."""
+        return self.pixel_values
+
+    def row(self, row: int, length: int) -> ImageInputs:
+        """One row by itself; all have the same length."""
+        cut = slice(row, row + 1)
+        return ImageInputs(pixel_values=self.pixel_values[cut], attention_mask=self.attention_mask[cut, :length])
+
+    def first(self, count: int) -> ImageInputs:
+        """The first rows."""
+        return ImageInputs(pixel_values=self.pixel_values[:count], attention_mask=self.attention_mask[:count])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptInputs:
+    """One batch: `input_ids` and `attention_mask` [B, T], and `positions` [1 or B, T], each counted from its start."""
+
+    input_ids: Tensor = field(repr=False)
+    attention_mask: Tensor = field(repr=False)
+    positions: Tensor = field(repr=False)
+
+    @property
+    def content(self) -> Tensor:
+        """What is embedded."""
+        return self.input_ids
+
+    def row(self, row: int, length: int) -> PromptInputs:
+        """One row by itself, cut to its length: its last tokens."""
+        start = self.input_ids.shape[1] - length
+        own = self.positions[min(row, len(self.positions) - 1)][None, start:]
+        return PromptInputs(
+            input_ids=self.input_ids[row : row + 1, start:],
+            attention_mask=self.attention_mask[row : row + 1, start:],
+            positions=own,
+        )
+
+    def first(self, count: int) -> PromptInputs:
+        """The first rows."""
+        return PromptInputs(
+            input_ids=self.input_ids[:count],
+            attention_mask=self.attention_mask[:count],
+            positions=self.positions[:count],
+        )
+
+
+AnyInputs = Inputs | ImageInputs | PromptInputs
+
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """Precisions that a model can be served in."""

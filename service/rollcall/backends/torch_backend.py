@@ -1,4 +1,7 @@
-"""A Hugging Face sequence classifier in torch, run with the attention hook. One thread calls `run` and `capture`.
+"""A Hugging Face classifier in torch, run with the attention hook. One thread calls `run` and `capture`.
+
+`TorchClassifier` is all of it but for what an input is; `TorchBackend` reads texts, `image_backend` pictures and
+`prompt_backend` what comes before a token.
 
 Shapes: B batch, L layer, H head, T token, C class, D width.
 """
@@ -6,12 +9,15 @@ Shapes: B batch, L layer, H head, T token, C class, D width.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from transformers import PreTrainedModel
 
@@ -38,10 +44,10 @@ from rollcall.backends.observers import Block, Keeper, Reducer
 from rollcall.backends.plan import BatchPlan, ExplicitRows, Tail
 from rollcall.backends.replay_test import try_replays
 from rollcall.backends.replays import Call, Replays, replays_on
-from rollcall.backends.self_test import SelfTester
+from rollcall.backends.self_test import SelfTester, Trial, padded_pair
 from rollcall.backends.sharing import decomposition_error, synthetic_input, try_features
 from rollcall.backends.staging import stage_rows
-from rollcall.backends.tensors import Inputs, Packed
+from rollcall.backends.tensors import AnyInputs, Inputs, Packed
 from rollcall.domain.decision import Decision, Task
 from rollcall.domain.errors import ModelRejected
 from rollcall.domain.inputs import Encoding, ModelInput
@@ -51,29 +57,42 @@ from rollcall.domain.rows import Row
 
 Tensor = torch.Tensor
 
+POST_NORM = 2
+"""Norms of a block whose logits can be decomposed."""
 STEPS = ((128, 16), (math.inf, 32))
 """Tokens up to which rows of fixed shapes are padded to a multiple of so many."""
 
 
-class TorchBackend:
+class TorchClassifier(ABC):
     """Implements `rollcall.backends.base.Differentiable`."""
 
     name = "torch"
     is_counted = True
     readout = 0
+    constant: Mapping[str, object] = MappingProxyType({})
+    """Arguments of every forward."""
+    fixed_length = causal = False
+    """Whether all inputs have the same number of tokens; whether each of them sees those before it alone."""
+    may_be_fixed = False
+    """Whether rows may be padded behind, with the mask given as a whole, so that there are few shapes."""
 
     def __init__(
-        self, model: PreTrainedModel, encoder: Encoder, layout: Layout, *, task: Task, takes_type_ids: bool, device: str
+        self,
+        model: PreTrainedModel,
+        layout: Layout,
+        *,
+        max_tokens: int,
+        task: Task,
+        device: str,
+        classes: int | None = None,
     ) -> None:
         """Take over a model that nobody else uses: set its attention implementation, freeze and probe it."""
         self._model = model.train(mode=False).requires_grad_(requires_grad=False).to(device)
-        self._encoder = encoder
-        self._takes_type_ids = takes_type_ids
         self.task = task
         self.device = device
         self.dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
         # Few shapes, so that work is recorded once for each: where launching it takes longer than doing it.
-        self.fixed = device.startswith("cuda")
+        self.fixed = self.may_be_fixed and device.startswith("cuda")
         self.replays = Replays(device=device)
         model.set_attn_implementation(IMPLEMENTATION)
         self._blocks = self._probe(layout)
@@ -82,24 +101,55 @@ class TorchBackend:
             layers=len(self._blocks),
             heads=int(config.num_attention_heads),
             width=int(config.hidden_size),
-            classes=int(config.num_labels),
-            max_tokens=encoder.max_tokens,
+            classes=int(config.num_labels) if classes is None else classes,
+            max_tokens=max_tokens,
+            fixed_length=self.fixed_length,
+            causal=self.causal,
         )
         for module in {id(block.module): block.module for block in self._blocks}.values():
             module.register_forward_pre_hook(enter_block, with_kwargs=True)
         last = self._blocks[-1]
-        self._tail = Tail(
-            layer=self.shape.layers - 1, query=self.readout, heads=self.shape.heads, key=last.key, value=last.value
-        )
+        self._tail: Tail | None = None
+        if last.key is not None and last.value is not None:
+            self._tail = Tail(
+                layer=self.shape.layers - 1,
+                query=self.readout,
+                heads=self.shape.heads,
+                key=last.key,
+                value=last.value,
+                norm=last.input_norm,
+            )
         # How work may be shared; the self-tests decide.
         self.readout_row_suffices = self.rows_join_late = self.batch_is_neutral = False
         self.noise = torch.finfo(next(model.parameters()).dtype).eps
         self._decomposer = self._find_decomposer(layout)
-        self.maps = tuple(kind for kind in MapKind if kind is not MapKind.DECOMPOSITION or self._decomposer)
+        without = set() if self._decomposer else {MapKind.DECOMPOSITION}
+        without |= {MapKind.NORM_ROLLOUT} if last.out_projection is None else set()
+        self.maps = tuple(kind for kind in MapKind if kind not in without)
 
+    @abstractmethod
     def encode(self, model_input: ModelInput) -> Encoding:
-        """Tokenise and find the units; raises InvalidInput."""
-        return self._encoder.encode(model_input)
+        """Turn an input into what the model reads, and find the units; raises InvalidInput."""
+
+    @abstractmethod
+    def synthetic(self, length: int, seed: int = 0) -> Encoding:
+        """An input of random content, to try things on."""
+
+    @abstractmethod
+    def trial(self) -> Trial:
+        """What the self-test runs on."""
+
+    @abstractmethod
+    def _staged(self, rows: Sequence[BatchRow], length: int) -> dict[str, npt.NDArray[Any]]:
+        """Rows as arrays, by names that nothing else of a batch has."""
+
+    @abstractmethod
+    def _see(self, tensors: Mapping[str, Tensor]) -> AnyInputs:
+        """The same on the device, as a batch."""
+
+    @abstractmethod
+    def _arguments(self, inputs: AnyInputs) -> dict[str, Tensor]:
+        """A batch as the model's forward calls its parts."""
 
     def predict(self, rows: Sequence[BatchRow]) -> Tensor:
         """Logits [B, C] of the stock model, without any hook; one row alone is bitwise the stock model's answer."""
@@ -111,13 +161,16 @@ class TorchBackend:
 
         What it gives is good until the next call.
         """
+        if self.readout_row_suffices and self._tail is None:
+            message = "the last layer cannot be computed for one query alone"
+            raise ValueError(message)
         batch = arrange(rows, late=self.rows_join_late)
         length = self._length(batch.length)
         edits = edits_of(batch, layers=self.shape.layers, heads=self.shape.heads, readout=self.readout, length=length)
         joins = {f"join {layer}": np.array(sources, dtype=np.int64) for layer, sources in batch.joins.items()}
         packed = Packed.of(
             {
-                "inputs": stage_rows(batch.started, length, self._encoder),
+                **self._staged(batch.started, length),
                 "places": np.array(batch.places, dtype=np.int64),
                 **joins,
                 **(edits.arrays if edits else {}),
@@ -135,7 +188,7 @@ class TorchBackend:
                 tail=self._tail if self.readout_row_suffices else None,
             )
             with torch.no_grad(), self._watching_readout() as states:
-                logits = self.forward(Inputs.of(tensors["inputs"]), plan)
+                logits = self.forward(self._see(tensors), plan)
             places = tensors["places"]
             return BatchOutput(
                 logits=logits[places],
@@ -156,6 +209,7 @@ class TorchBackend:
         packed = self._packed(variants(encoding, [Row()]), self._length(encoding.length))
         capturing = Capturing(
             forward=self.forward,
+            see=self._see,
             watching_readout=self._watching_readout,
             blocks=self._blocks,
             readout=self.readout,
@@ -169,22 +223,19 @@ class TorchBackend:
         return self.replays.attempt(("capture", packed.layout, capturing.key), lambda call: capturing.run(call, packed))
 
     def path_gradients(self, encoding: Encoding, decision: Decision, points: Sequence[float]) -> PathGradients:
-        """Differentiate the stock model at its word embeddings; special tokens are never masked."""
+        """Differentiate the stock model at its embeddings of words or patches; special tokens are never masked."""
         length = self._length(encoding.length)
-        everything = Row(removed=np.ones(len(encoding.units), dtype=np.bool_))
-        packed = Packed.of(
-            {
-                "inputs": stage_rows(variants(encoding, [Row()] * len(points)), length, self._encoder),
-                "masked": stage_rows(variants(encoding, [everything]), length, self._encoder)[0, 0],
-                "points": np.array(points, dtype=np.float64),
-            },
-            self.device,
-        )
+        everything = Row(removed=np.ones(len(encoding.units), dtype=np.bool_), operator=encoding.removals.usual[0])
+        rows = variants(encoding, [*[Row()] * len(points), everything])
+        arrays = {**self._staged(rows, length), "points": np.array(points, dtype=np.float64)}
+        packed = Packed.of(arrays, self.device)
         words = EmbeddingGradients(
             words=self._model.get_input_embeddings(),
             # A plan of nothing: the stock model, with its mask always given.
             forward=lambda inputs: self.forward(inputs, BatchPlan() if self.fixed else None),
+            see=self._see,
             device=self.device,
+            tokens=length,
         )
         return self.replays.attempt(("path", packed.layout), lambda call: words.run(call, packed, decision))
 
@@ -202,9 +253,16 @@ class TorchBackend:
         return self._decomposer.decompose(self._inputs(variants(encoding, [Row()]), encoding.length), decision)
 
     def self_test(self) -> tuple[SelfTest, ...]:
-        """Prove the hooks on these weights, on synthetic ids."""
-        special = self._encoder.special
-        tester = SelfTester(model=self._model, forward=self.forward, layers=self.shape.layers, special=special)
+        """Prove the hooks on these weights, on synthetic inputs."""
+        tester = SelfTester(
+            model=self._model,
+            forward=self.forward,
+            arguments=self._arguments,
+            causal=self.causal,
+            layers=self.shape.layers,
+            trial=self.trial(),
+            readout=self.readout,
+        )
         hooks = tester.run()
         if not all(test.passed for test in hooks):
             return hooks
@@ -214,37 +272,34 @@ class TorchBackend:
             *hooks,
             *try_features(self, close),
             *self._try_decomposition(close),
-            *([try_replays(self, replays)] if replays.recorder else []),
+            *([try_replays(self, replays)] if replays.recorder and self.fixed else []),
         )
-
-    def synthetic(self, length: int, seed: int = 0) -> Encoding:
-        """An input of random ids, to try things on; every token but the first and the last is a unit."""
-        return synthetic_input(length, int(self._model.config.vocab_size), self._encoder.special, seed)
 
     def use_stock_attention(self) -> None:
         """Give the model back its stock attention: what failed a self-test predicts without the hook."""
         self._model.set_attn_implementation("sdpa")
 
-    def forward(self, inputs: Inputs, plan: BatchPlan | None = None) -> Tensor:
+    def forward(self, inputs: AnyInputs, plan: BatchPlan | None = None) -> Tensor:
         """Logits [B, C] of a batch under a plan; without one, the stock model bitwise."""
-        mask = inputs.attention_mask
+        arguments: dict[str, object] = {**self._arguments(inputs), **self.constant}
         if self.fixed and plan is not None:  # a model that looks whether anything is padded waits for the device
-            mask = mask[:, None, None, :].bool().expand(-1, 1, mask.shape[1], -1)
-        arguments: dict[str, object] = {"input_ids": inputs.input_ids, "attention_mask": mask}
-        if self._takes_type_ids:
-            arguments["token_type_ids"] = inputs.type_ids
+            mask = inputs.attention_mask
+            arguments["attention_mask"] = mask[:, None, None, :].bool().expand(-1, 1, mask.shape[1], -1)
         if plan is not None:
             arguments[PLAN_ARGUMENT] = plan
-        logits: Tensor = self._model(**arguments).logits
+        return self._answer(self._model(**arguments).logits)
+
+    def _answer(self, logits: Tensor) -> Tensor:
+        """Logits [B, C] of the classes, of what the model gives."""
         return logits
 
-    def _inputs(self, rows: Sequence[BatchRow], length: int) -> Inputs:
+    def _inputs(self, rows: Sequence[BatchRow], length: int) -> AnyInputs:
         """Stage rows and copy them to the device at once."""
         packed = self._packed(rows, length)
-        return Inputs.of(packed.views(packed.to(self.device))["inputs"])
+        return self._see(packed.views(packed.to(self.device)))
 
     def _packed(self, rows: Sequence[BatchRow], length: int) -> Packed:
-        return Packed.of({"inputs": stage_rows(rows, length, self._encoder)}, self.device)
+        return Packed.of(self._staged(rows, length), self.device)
 
     def _length(self, tokens: int) -> int:
         """How long rows of so many tokens are made."""
@@ -272,12 +327,9 @@ class TorchBackend:
         """Find the blocks in the order in which their attention is called in one forward."""
         names = {module: name for name, module in self._model.named_modules()}
         probe = _Probe()
-        cls, sep = self._encoder.special
-        ids = torch.tensor([[cls, sep]], device=self.device)
+        shortest = self.synthetic(2)
         with torch.no_grad():
-            self.forward(
-                Inputs(input_ids=ids, attention_mask=torch.ones_like(ids), type_ids=torch.zeros_like(ids)), probe
-            )
+            self.forward(self._inputs(variants(shortest, [Row()]), shortest.length), probe)
         if not probe.modules:
             message = (
                 "the attention hook was never called: this architecture does not go through the attention interface"
@@ -287,7 +339,9 @@ class TorchBackend:
 
     def _find_decomposer(self, layout: Layout) -> Decomposer | None:
         """What takes the logits apart, if this model has its parts where the family says."""
-        if not all((layout.feed_in, layout.feed_out, layout.head_in, layout.head_out)):
+        if len(layout.norms) != POST_NORM or not all(
+            (layout.feed_in, layout.feed_out, layout.head_in, layout.head_out)
+        ):
             return None
 
         def feed(root: torch.nn.Module, into: str, out: str) -> FeedForward:
@@ -325,15 +379,61 @@ class TorchBackend:
             raise ModelRejected(message)
         prefix = attention.removesuffix(layout.attention)
         find = self._model.get_submodule
+
+        def linear(path: str) -> torch.nn.Linear | None:
+            return _typed(find(prefix + path), torch.nn.Linear) if path else None
+
         return Block(
             module=find(prefix.removesuffix(".")),
             attention=find(attention),
-            key=_typed(find(prefix + layout.key), torch.nn.Linear),
-            value=_typed(find(prefix + layout.value), torch.nn.Linear),
-            out_projection=_typed(find(prefix + layout.out_projection), torch.nn.Linear),
-            first_norm=_typed(find(prefix + layout.first_norm), torch.nn.LayerNorm),
-            second_norm=_typed(find(prefix + layout.second_norm), torch.nn.LayerNorm),
+            key=linear(layout.key),
+            value=linear(layout.value),
+            out_projection=linear(layout.out_projection),
+            norms=tuple(_typed(find(prefix + norm), torch.nn.LayerNorm) for norm in layout.norms),
+            input_norm=_typed(find(prefix + layout.input_norm), torch.nn.LayerNorm) if layout.input_norm else None,
+            gain=self._model.get_parameter(prefix + layout.gain) if layout.gain else None,
         )
+
+
+class TorchBackend(TorchClassifier):
+    """A classifier of texts."""
+
+    may_be_fixed = True
+
+    def __init__(
+        self, model: PreTrainedModel, encoder: Encoder, layout: Layout, *, task: Task, takes_type_ids: bool, device: str
+    ) -> None:
+        """Take over a model that nobody else uses, with its tokenizer."""
+        self._encoder = encoder
+        self._takes_type_ids = takes_type_ids
+        super().__init__(model, layout, max_tokens=encoder.max_tokens, task=task, device=device)
+
+    def encode(self, model_input: ModelInput) -> Encoding:
+        """Tokenise and find the units; raises InvalidInput."""
+        return self._encoder.encode(model_input)
+
+    def synthetic(self, length: int, seed: int = 0) -> Encoding:
+        """An input of random ids, to try things on; every token but the first and the last is a unit."""
+        return synthetic_input(length, int(self._model.config.vocab_size), self._encoder.special, seed)
+
+    def trial(self) -> Trial:
+        """Two rows of synthetic ids, the second one padded."""
+        return padded_pair(self._model.config, self._encoder.special, self.device)
+
+    def _staged(self, rows: Sequence[BatchRow], length: int) -> dict[str, npt.NDArray[Any]]:
+        return {"inputs": stage_rows(rows, length, self._encoder)}
+
+    def _see(self, tensors: Mapping[str, Tensor]) -> Inputs:
+        return Inputs.of(tensors["inputs"])
+
+    def _inputs(self, rows: Sequence[BatchRow], length: int) -> Inputs:
+        packed = self._packed(rows, length)
+        return self._see(packed.views(packed.to(self.device)))
+
+    def _arguments(self, inputs: AnyInputs) -> dict[str, Tensor]:
+        assert isinstance(inputs, Inputs)
+        arguments = {"input_ids": inputs.input_ids, "attention_mask": inputs.attention_mask}
+        return {**arguments, "token_type_ids": inputs.type_ids} if self._takes_type_ids else arguments
 
 
 @dataclass(slots=True, kw_only=True)

@@ -62,6 +62,15 @@ class EffectEstimate:
         noise = float(np.trace(self.covariance) - self.covariance.sum() / n)
         return math.sqrt(signal / (signal + noise)) if signal + noise > 0 else 0.0
 
+    def among(self, chosen: Bools) -> EffectEstimate:
+        """The effects of some units [n] alone."""
+        numbers = np.flatnonzero(chosen)
+        return EffectEstimate(
+            effects=self.effects[numbers],
+            covariance=self.covariance[np.ix_(numbers, numbers)],
+            ridge_lambda=self.ridge_lambda,
+        )
+
     def shifted(self, total: float) -> Floats:
         """Effects shifted so that they sum to `total` (efficiency, as Shapley values)."""
         return np.asarray(self.effects - self.effects.mean() + total / len(self.effects))
@@ -83,7 +92,14 @@ def rounding_of(noise: float) -> float:
     return max(ROUNDING, NOISE_FACTOR * noise)
 
 
-def plan_looks(n: int, seed: int, policy: Policy, *, prior: bool = False) -> tuple[Look, ...]:
+def plan_looks(
+    n: int,
+    seed: int,
+    policy: Policy,
+    *,
+    prior: bool = False,
+    operators: tuple[RemovalOperator, RemovalOperator] = OPERATORS,
+) -> tuple[Look, ...]:
     """Draw the removals of all looks for `n` units; none for a single unit.
 
     With a prior there are other looks, which draw the same removals one after the other.
@@ -96,12 +112,12 @@ def plan_looks(n: int, seed: int, policy: Policy, *, prior: bool = False) -> tup
         removed = np.zeros((len(subsets), n), dtype=np.bool_)
         for row, subset in zip(removed, subsets, strict=True):
             row[list(subset)] = True
-        both = np.repeat(removed, len(OPERATORS), axis=0)
-        return (Look(removed=both, operators=OPERATORS * len(subsets)),)
+        both = np.repeat(removed, len(operators), axis=0)
+        return (Look(removed=both, operators=operators * len(subsets)),)
     draws = _half_sets(n, seed)
-    operators = cycle(OPERATORS)
+    turns = cycle(operators)
     return tuple(
-        Look(removed=np.stack(list(islice(draws, rows))), operators=tuple(islice(operators, rows)))
+        Look(removed=np.stack(list(islice(draws, rows))), operators=tuple(islice(turns, rows)))
         for rows in policy.removals(prior=prior)
     )
 

@@ -16,7 +16,7 @@ from rollcall.domain.decision import Decision, probabilities
 from rollcall.domain.inputs import Encoding
 from rollcall.domain.maps import Bools, Floats, UnitMap
 from rollcall.domain.policy import Policy
-from rollcall.domain.rows import RemovalOperator, Row, RowResult
+from rollcall.domain.rows import TEXT_REMOVALS, RemovalOperator, Row, RowResult
 from rollcall.domain.verdicts import CheckResult, Scope, Witness
 
 Finding = TypeVar("Finding")
@@ -24,7 +24,10 @@ Asking: TypeAlias = Generator[list[Row], list[RowResult], Finding]
 
 NOISE_FACTOR = 4.0
 """Changes below so many numerical floors are no changes."""
-OPERATORS = (RemovalOperator.MASK_TOKEN, RemovalOperator.HIDDEN_KEYS)
+OPERATORS = TEXT_REMOVALS.usual
+"""Of texts; what may be about images asks its subject."""
+WAYS = len(OPERATORS)
+"""Ways of removing a unit that decide flags, of any input."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +48,11 @@ class Subject:
     def n(self) -> int:
         """Number of units."""
         return len(self.encoding.units)
+
+    @property
+    def operators(self) -> tuple[RemovalOperator, RemovalOperator]:
+        """The usual ways to remove a unit of this input."""
+        return self.encoding.removals.usual
 
     @property
     def margin(self) -> float:

@@ -5,7 +5,7 @@ A replayable counterexample.
 
 from __future__ import annotations
 
-from rollcall.checks.base import OPERATORS, Asking, WitnessFinding, WitnessSubject
+from rollcall.checks.base import WAYS, Asking, WitnessFinding, WitnessSubject
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult, Witness
 
 
@@ -18,9 +18,9 @@ def contradiction(case: WitnessSubject) -> Asking[WitnessFinding]:
         return WitnessFinding(result=_result(case, CheckOutcome.SKIPPED, 0, "Too few units to compare top and bottom."))
     ranked = case.ranked
     pairs = [(ranked[:size], ranked[-size:]) for size in sizes]
-    rows = [subject.removal(units, operator) for pair in pairs for units in pair for operator in OPERATORS]
+    rows = [subject.removal(units, operator) for pair in pairs for units in pair for operator in subject.operators]
     results = yield rows
-    shape = (len(pairs), 2, len(OPERATORS))
+    shape = (len(pairs), 2, WAYS)
     same, flips = subject.same(results).reshape(shape), subject.flips(results).reshape(shape)
     for (top, bottom), (on_top, _), (_, on_bottom) in zip(pairs, same, flips, strict=True):
         if on_top.all() and on_bottom.all():

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rollcall.checks.base import OPERATORS, Asking, Subject
+from rollcall.checks.base import WAYS, Asking, Subject
 from rollcall.domain.explanation import DecisionFlip
 from rollcall.domain.maps import Floats
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult
@@ -32,13 +32,15 @@ def decision_flip(subject: Subject, effects: Floats) -> Asking[FlipFinding]:
     predicted = int(np.argmax(reached)) + 1 if reached.any() else subject.n
     carrying = max(predicted, int((oriented > 0).sum()))
     tried: dict[int, tuple[float, ...] | None] = {}
-    budget = subject.policy.flip_rows // len(OPERATORS)
+    budget = subject.policy.flip_rows // WAYS
     wanted = sorted({predicted, carrying})
     while wanted and len(tried) < budget:
         sizes = wanted[: budget - len(tried)]
-        results = iter((yield [subject.removal(order[:size], operator) for size in sizes for operator in OPERATORS]))
+        results = iter(
+            (yield [subject.removal(order[:size], operator) for size in sizes for operator in subject.operators])
+        )
         for size in sizes:
-            outcomes = [next(results) for _ in OPERATORS]
+            outcomes = [next(results) for _ in subject.operators]
             flipped = subject.flips(outcomes).all()
             tried[size] = tuple(subject.margins(outcomes).tolist()) if flipped else None
         wanted = _next_sizes(tried, subject.n)
@@ -67,7 +69,7 @@ def _result(subject: Subject, flip: DecisionFlip) -> CheckResult:
         outcome=CheckOutcome.SUPPORTS if flip.found else CheckOutcome.INCONCLUSIVE,
         statistic="units_removed",
         value=float(len(flip.units)) if flip.found else None,
-        rows=flip.sets_tried * len(OPERATORS),
+        rows=flip.sets_tried * WAYS,
         seed=subject.seed,
         detail=f"Removing {len(flip.units)} unit(s) changes the decision."
         if flip.found

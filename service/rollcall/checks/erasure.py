@@ -2,9 +2,9 @@
 
 Comprehensiveness and sufficiency (DeYoung et al. 2020, ERASER, section 5), as areas over the perturbation curve of the
 target's probability. Words are taken out of the text, as both references do, so that numbers can be compared with
-theirs up to words against tokens. The plain areas depend on the model as much as on the map: the normalised ones put
-them between the least and the greatest that an order of these words reaches on this input (Edin et al. 2025, NAOPC).
-Numbers for people: none of them says whether a map is right.
+theirs up to words against tokens; patches of an image are blurred. The plain areas depend on the model as much as on
+the map: the normalised ones put them between the least and the greatest that an order of these words reaches on this
+input (Edin et al. 2025, NAOPC). Numbers for people: none of them says whether a map is right.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from rollcall.checks.base import Asking, Subject
 from rollcall.domain.maps import Bools, Floats
 from rollcall.domain.policy import ThoroughPolicy
-from rollcall.domain.rows import RemovalOperator, Row
+from rollcall.domain.rows import Row
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult
 
 COMPREHENSIVENESS, SUFFICIENCY = "comprehensiveness", "sufficiency"
@@ -65,7 +65,8 @@ def curve(subject: Subject, order: Sequence[int]) -> Asking[Curve]:
     """Ask for the texts without the first 1 to n units of an order, and for those with only its first 1 to n - 1."""
     n = subject.n
     first = first_units(order, n)
-    rows = [Row(removed=units, operator=RemovalOperator.DELETION) for units in (*first[1:], *~first[1:-1])]
+    beside = subject.encoding.removals.beside
+    rows = [Row(removed=units, operator=beside) for units in (*first[1:], *~first[1:-1])]
     results = yield rows
     falls = subject.probabilities([subject.base]) - subject.probabilities(results)
     everything = falls[n - 1 : n]

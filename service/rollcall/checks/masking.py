@@ -10,13 +10,14 @@ from itertools import combinations
 
 import numpy as np
 
-from rollcall.checks.base import OPERATORS, Asking, Subject
+from rollcall.checks.base import WAYS, Asking, Subject
 from rollcall.domain.maps import Bools, Floats
 from rollcall.domain.policy import ThoroughPolicy
 from rollcall.domain.rows import RemovalOperator, Row
 from rollcall.domain.seeds import random_words
 
 _HALF = np.uint64(2**63)
+THOROUGH_WAYS = WAYS + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,28 +47,28 @@ class MaskFinding:
 
 def mask_count(n: int, policy: ThoroughPolicy) -> int:
     """How many removals of `n` units there will be, all operators together."""
-    subsets: int = len(RemovalOperator) * (2**n - 2)
+    subsets: int = THOROUGH_WAYS * (2**n - 2)
     if subsets <= policy.mask_rows:
         return subsets
-    return _usual(n, policy) * len(RemovalOperator) // len(OPERATORS)
+    return _usual(n, policy) * THOROUGH_WAYS // WAYS
 
 
 def _usual(n: int, policy: ThoroughPolicy) -> int:
     """Random removals by the usual operators, as many by each."""
-    usual = min(policy.masks_per_unit * n, policy.mask_rows * len(OPERATORS) // len(RemovalOperator))
-    return usual - usual % len(OPERATORS)
+    usual = min(policy.masks_per_unit * n, policy.mask_rows * WAYS // THOROUGH_WAYS)
+    return usual - usual % WAYS
 
 
 def mask_rows(subject: Subject, policy: ThoroughPolicy) -> tuple[list[Row], bool]:
     """The removals as rows, and whether they are all proper subsets; none for a single unit."""
-    n = subject.n
-    if len(RemovalOperator) * (2**n - 2) <= policy.mask_rows:
+    n, removals = subject.n, subject.encoding.removals
+    if THOROUGH_WAYS * (2**n - 2) <= policy.mask_rows:
         subsets = [subject.selection(units) for size in range(1, n) for units in combinations(range(n), size)]
-        return [Row(removed=units, operator=operator) for units in subsets for operator in RemovalOperator], True
+        return [Row(removed=units, operator=operator) for units in subsets for operator in removals.every], True
     usual = _usual(n, policy)
-    deleted = usual // len(OPERATORS)
+    deleted = usual // WAYS
     drawn = np.asarray(random_words(subject.seed, "thorough removals", (usual + deleted, n)) < _HALF)
-    operators = OPERATORS * deleted + (RemovalOperator.DELETION,) * deleted
+    operators = removals.usual * deleted + (removals.beside,) * deleted
     return [Row(removed=units, operator=operator) for units, operator in zip(drawn, operators, strict=True)], False
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rollcall.checks.base import OPERATORS, Asking, WitnessFinding, WitnessSubject
+from rollcall.checks.base import WAYS, Asking, WitnessFinding, WitnessSubject
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult, Witness
 
 
@@ -30,10 +30,10 @@ def omission(case: WitnessSubject) -> Asking[WitnessFinding]:
         subject.removal(units, operator)
         for size in sizes
         for units in (tuple(candidates[:size]), ranked[:size])
-        for operator in OPERATORS
+        for operator in subject.operators
     ]
     results = yield rows
-    flips = subject.flips(results).reshape(len(sizes), 2, len(OPERATORS))
+    flips = subject.flips(results).reshape(len(sizes), 2, WAYS)
     for size, (removed, control) in zip(sizes, flips, strict=True):
         if removed.all() and not control.any():
             return WitnessFinding(

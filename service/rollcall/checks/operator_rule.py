@@ -7,18 +7,20 @@ intersection of tests that each hold at their level, so that nothing needs corre
 from __future__ import annotations
 
 from rollcall.checks.alignment import alignment_value, estimate_effects, relabelling_p_values, rounding_of
-from rollcall.checks.base import OPERATORS, Subject
+from rollcall.checks.base import Subject
 from rollcall.checks.masking import MaskFinding
 from rollcall.domain.maps import UnitMap
 from rollcall.domain.policy import ThoroughPolicy
-from rollcall.domain.rows import RemovalOperator
+from rollcall.domain.rows import RemovalOperator, Removals
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult
 
-PARTS = {
-    "alignment": OPERATORS,
-    **{f"alignment_{operator.value}": (operator,) for operator in RemovalOperator},
-}
-"""Statistics, and the operators whose rows each is made of; the first is the flag's own question once more."""
+
+def _parts(removals: Removals) -> dict[str, tuple[RemovalOperator, ...]]:
+    """Statistics, and the operators whose rows each is made of; the first is the flag's own question once more."""
+    return {
+        "alignment": removals.usual,
+        **{f"alignment_{operator.value}": (operator,) for operator in removals.every},
+    }
 
 
 def operator_rule(
@@ -28,7 +30,8 @@ def operator_rule(
 
     A - w >= A0 with p_up <= alpha supports, the rule of UNFAITHFUL contradicts, with the policy's last width w.
     """
-    return tuple(_judge(subject, unit_map, masks.by(*operators), policy, name) for name, operators in PARTS.items())
+    parts = _parts(subject.encoding.removals)
+    return tuple(_judge(subject, unit_map, masks.by(*operators), policy, name) for name, operators in parts.items())
 
 
 def _judge(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import kendalltau
 
-from rollcall.checks.base import OPERATORS, Asking, Subject
+from rollcall.checks.base import WAYS, Asking, Subject
 from rollcall.domain.maps import Floats, UnitMap
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult
 
@@ -21,8 +21,8 @@ LEAVE_ONE_OUT, GRADIENT = "leave_one_out", "gradient_x_input"
 
 def single_drops(subject: Subject) -> Asking[Floats]:
     """Ask for each unit removed by itself under both operators: the drops of the margin [n], mean of both; 2 n rows."""
-    results = yield [subject.removal((unit,), operator) for unit in range(subject.n) for operator in OPERATORS]
-    margins = subject.margins(results).reshape(subject.n, len(OPERATORS)).mean(axis=1)
+    results = yield [subject.removal((unit,), operator) for unit in range(subject.n) for operator in subject.operators]
+    margins = subject.margins(results).reshape(subject.n, WAYS).mean(axis=1)
     return np.asarray(subject.margin - margins)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rollcall.checks.base import OPERATORS, Asking, Subject
+from rollcall.checks.base import WAYS, Asking, Subject
 from rollcall.domain.maps import Floats
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult
 
@@ -29,7 +29,7 @@ class ReachFinding:
 
 def reach(subject: Subject) -> Asking[ReachFinding]:
     """Ask for the input with every unit removed, under each operator."""
-    results = yield [subject.removal(tuple(range(subject.n)), operator) for operator in OPERATORS]
+    results = yield [subject.removal(tuple(range(subject.n)), operator) for operator in subject.operators]
     return ReachFinding(margins=tuple(subject.margins(results).tolist()))
 
 
@@ -57,7 +57,7 @@ def _result(subject: Subject, outcome: CheckOutcome, value: float | None, detail
         statistic="largest_margin_change_share",
         value=value,
         threshold=subject.policy.reach_margin_share,
-        rows=len(OPERATORS),
+        rows=WAYS,
         seed=subject.seed,
         detail=detail,
     )

@@ -2,7 +2,8 @@
 
 Rewiring (Jain and Wallace 2019) at three scopes. In a residual model the last row alone is harmless almost by
 construction: the three numbers side by side show how much of a "same answer" comes from a small scope. Each draw
-permutes keys independently by layer and head; it counts for a map that it moves far enough.
+permutes keys independently by layer and head; it counts for a map that it moves far enough. Of a pair there is a fourth
+one: keys move within their own text alone, so that what each text says to the other stays in its place.
 """
 
 from __future__ import annotations
@@ -17,15 +18,17 @@ from rollcall.domain.binomial import lower_limit
 from rollcall.domain.distances import jensen_shannon
 from rollcall.domain.maps import REWIRED_MAPS, Bools, UnitMap
 from rollcall.domain.policy import ThoroughPolicy
-from rollcall.domain.rows import AttentionEdit, QueryScope, Row, RowResult
+from rollcall.domain.rows import AttentionEdit, KeyScope, QueryScope, Row, RowResult
 from rollcall.domain.seeds import derived_seed
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult
 
 LAST_READOUT, READOUT, EVERYBODY = SCOPES = ("last_readout_row", "readout_rows", "all_rows")
+WITHIN = "all_rows_within_texts"
 _WORDS = {
     LAST_READOUT: "the read-out's row of the last layer",
     READOUT: "the read-out's rows of all layers",
     EVERYBODY: "all rows of all layers",
+    WITHIN: "all rows of all layers, within each text,",
 }
 
 
@@ -39,21 +42,27 @@ class ScopeFinding:
 
 def scope_row(scope: str, layers: int, seed: int) -> Row:
     """One draw at a scope of a model with so many layers."""
-    queries = QueryScope.ALL if scope == EVERYBODY else QueryScope.READOUT
+    queries = QueryScope.ALL if scope in {EVERYBODY, WITHIN} else QueryScope.READOUT
     chosen = (layers - 1,) if scope == LAST_READOUT else None
-    return Row(edit=AttentionEdit.PERMUTED, seed=seed, layers=chosen, queries=queries)
+    keys = KeyScope.SEGMENT if scope == WITHIN else KeyScope.ALL
+    return Row(edit=AttentionEdit.PERMUTED, seed=seed, layers=chosen, queries=queries, keys=keys)
+
+
+def scopes_of(subject: Subject) -> tuple[str, ...]:
+    """The scopes that are asked of an input."""
+    return (*SCOPES, WITHIN) if any(unit.segment for unit in subject.encoding.units) else SCOPES
 
 
 def rewiring_scopes(subject: Subject, layers: int, policy: ThoroughPolicy) -> Asking[ScopeFinding]:
     """Ask for all draws."""
-    count = policy.scope_draws
+    count, scopes = policy.scope_draws, scopes_of(subject)
     rows = [
         scope_row(scope, layers, derived_seed(subject.seed, f"scope/{scope}", index))
-        for scope in SCOPES
+        for scope in scopes
         for index in range(count)
     ]
     results = yield rows
-    draws = {scope: results[i * count : (i + 1) * count] for i, scope in enumerate(SCOPES)}
+    draws = {scope: results[i * count : (i + 1) * count] for i, scope in enumerate(scopes)}
     return ScopeFinding(draws=draws, same={scope: subject.same(found) for scope, found in draws.items()})
 
 
@@ -62,7 +71,7 @@ def judge_scopes(subject: Subject, unit_map: UnitMap, found: ScopeFinding) -> tu
     if unit_map.kind not in REWIRED_MAPS:
         detail = "Asked only of maps that are made of attention weights alone and recomputed under each draw."
         return (_result(subject, CheckOutcome.SKIPPED, "same_answer_lower_bound", None, detail, 0),)
-    return tuple(_judge(subject, unit_map, scope, found.draws[scope], found.same[scope]) for scope in SCOPES)
+    return tuple(_judge(subject, unit_map, scope, found.draws[scope], found.same[scope]) for scope in found.draws)
 
 
 def _judge(subject: Subject, unit_map: UnitMap, scope: str, draws: Sequence[RowResult], same: Bools) -> CheckResult:

@@ -2,7 +2,8 @@
 
 The usual null relabels all units at random, and a map that gives content words more weight than the rest beats it
 without knowing anything of this decision. Here weights are relabelled within classes of words, and within thirds of the
-text: what is left to beat is a map with the right classes, or the right place. No rows are spent.
+text: what is left to beat is a map with the right classes, or the right place. No rows are spent. Patches of an image
+have no classes; the thirds of one are its top, its middle and its bottom.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from rollcall.checks.alignment import estimate_effects, rounding_of
-from rollcall.checks.base import OPERATORS, Subject
+from rollcall.checks.base import Subject
 from rollcall.checks.masking import MaskFinding
-from rollcall.domain.inputs import Unit
+from rollcall.domain.inputs import Modality, Unit
 from rollcall.domain.maps import Floats, Ints, UnitMap
 from rollcall.domain.policy import ThoroughPolicy
 from rollcall.domain.seeds import derived_seed, random_words
@@ -52,10 +53,12 @@ def stratified_null(
     subject: Subject, unit_map: UnitMap, masks: MaskFinding, policy: ThoroughPolicy
 ) -> tuple[CheckResult, ...]:
     """Judge one map against both nulls, by effects from the rows of `masking` under the two usual operators."""
-    usual = masks.by(*OPERATORS)
+    usual = masks.by(*subject.operators)
     estimate = estimate_effects(usual.removed, usual.operators, usual.margins, rounding=rounding_of(subject.noise))
-    classes = np.array([word_class(unit) for unit in subject.encoding.units], dtype=np.int64)
-    strata = {"p_up_within_word_classes": classes, "p_up_within_thirds": np.arange(subject.n) * THIRDS // subject.n}
+    strata = {"p_up_within_thirds": np.arange(subject.n) * THIRDS // subject.n}
+    if subject.encoding.modality is Modality.TEXT:
+        classes = np.array([word_class(unit) for unit in subject.encoding.units], dtype=np.int64)
+        strata = {"p_up_within_word_classes": classes, **strata}
     effects = None if estimate is None else estimate.effects
     return tuple(_judge(subject, unit_map, effects, groups, policy, name) for name, groups in strata.items())
 
@@ -104,5 +107,5 @@ def _judge(
         threshold=policy.alpha,
         p_value=p_value,
         seed=seed,
-        detail=f"{p_value:.1%} of relabellings within groups of {groups} words do at least as well.",
+        detail=f"{p_value:.1%} of relabellings within groups of {groups} units do at least as well.",
     )

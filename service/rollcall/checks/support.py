@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rollcall.checks.base import OPERATORS, Asking, WitnessFinding, WitnessSubject
+from rollcall.checks.base import WAYS, Asking, WitnessFinding, WitnessSubject
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult, Witness
 
 
@@ -19,11 +19,11 @@ def support(case: WitnessSubject) -> Asking[WitnessFinding]:
     if len(top) == subject.n:
         return WitnessFinding(result=_result(case, CheckOutcome.SKIPPED, None, 0, "There is no rest to compare with."))
     rest = tuple(i for i in range(subject.n) if i not in top)
-    rows = [subject.removal(units, operator) for units in (top, rest) for operator in OPERATORS]
+    rows = [subject.removal(units, operator) for units in (top, rest) for operator in subject.operators]
     results = yield rows
-    without, alone = subject.flips(results).reshape(2, len(OPERATORS))
+    without, alone = subject.flips(results).reshape(2, WAYS)
     necessary = bool(without.all())
-    distance = max(subject.tvd(result) for result in results[len(OPERATORS) :])
+    distance = max(subject.tvd(result) for result in results[WAYS:])
     sufficient = not alone.any() and distance <= subject.policy.support_tvd
     if not (necessary and sufficient):
         detail = "Removing the map's top " + ("changes" if necessary else "does not change") + " the decision; "

@@ -16,6 +16,8 @@ class Task(Enum):
 
     SINGLE_LABEL = "single_label"
     MULTI_LABEL = "multi_label"
+    NEXT_TOKEN = "next_token"  # noqa: S105 - a piece of text
+    """One of a few tokens of a language model, or another one."""
 
 
 def probabilities(logits: Floats, task: Task) -> Floats:
@@ -74,7 +76,7 @@ class Decision:
         direction = np.zeros(len(z))
         if self.foil is not None:
             direction[self.foil] = -1.0
-        elif self.task is Task.SINGLE_LABEL:
+        elif self.task is not Task.MULTI_LABEL:
             others = np.delete(np.arange(len(z)), self.target)
             direction[others] = -probabilities(z[others], Task.SINGLE_LABEL)
         direction[self.target] = 1.0

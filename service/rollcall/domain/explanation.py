@@ -151,6 +151,10 @@ class Explanation:
     """Of its record; None where this server keeps none."""
     retrospective_of: str = ""
     """Record of the decision that it explains afterwards, if it does."""
+    image_size: tuple[int, int] | None = None
+    """Width and height that the units' boxes are in, of an image."""
+    experimental: bool = False
+    """Whether nothing is known of how often flags on such inputs are wrong."""
 
     @property
     def primary(self) -> Attribution:

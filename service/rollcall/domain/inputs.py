@@ -1,11 +1,25 @@
-"""What comes in: texts, token ids, targets, and the encoding that all later steps share."""
+"""What comes in: texts, token ids, images, targets, and the encoding that all later steps share."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TypeAlias
 
+import numpy as np
+import numpy.typing as npt
+
 from rollcall.domain.maps import Bools, Ints
+from rollcall.domain.rows import TEXT_REMOVALS, Removals
+
+Pixels: TypeAlias = npt.NDArray[np.float32]
+
+
+class Modality(Enum):
+    """What a model reads."""
+
+    TEXT = "text"
+    IMAGE = "image"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +37,25 @@ class TokensInput:
     input_ids: tuple[int, ...] = field(repr=False)
 
 
-ModelInput: TypeAlias = TextInput | TokensInput
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageInput:
+    """A PNG or JPEG file."""
+
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PixelsInput:
+    """An image that the caller has already prepared: little-endian float32 values of `shape` [channels, height, width].
+
+    Exactly what the model's own preprocessing makes of an image, normalised.
+    """
+
+    shape: tuple[int, ...]
+    data: bytes = field(repr=False)
+
+
+ModelInput: TypeAlias = TextInput | TokensInput | ImageInput | PixelsInput
 
 ClassRef: TypeAlias = int | str
 """A class by index or by label, as the caller named it."""
@@ -46,8 +78,21 @@ class Threshold:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """A rectangle of an image in pixels from its upper left corner; ends are exclusive."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
-    """A word, or consecutive words of a long text; ends are exclusive, characters are code points."""
+    """A word, or consecutive words of a long text; ends are exclusive, characters are code points.
+
+    Of an image a group of neighbouring patches: `box` is where, all ranges are empty, and `text` says row and column.
+    """
 
     text: str = field(repr=False)
     token_start: int
@@ -55,6 +100,7 @@ class Unit:
     char_start: int
     char_end: int
     segment: int
+    box: Box | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +108,10 @@ class Encoding:
     """One input as the model reads it. T tokens, n units.
 
     `input_ids`, `type_ids` [T]; `unit_of_token` [T] is the index of the token's unit, -1 for special tokens.
+
+    Of an image the tokens are its prefix tokens and its patches, row by row; `pixels` [channels, height, width] is what
+    the model reads, and positions stand in the place of ids. `image_size` is the width and height in which its units'
+    boxes are.
     """
 
     input_ids: Ints = field(repr=False)
@@ -70,6 +120,22 @@ class Encoding:
     units: tuple[Unit, ...] = field(repr=False)
     tokens_total: int
     grouped: bool
+    pixels: Pixels | None = field(default=None, repr=False)
+    image_size: tuple[int, int] | None = None
+    removals: Removals = TEXT_REMOVALS
+    """How its units are removed."""
+
+    @property
+    def modality(self) -> Modality:
+        """What it was made of."""
+        return Modality.TEXT if self.pixels is None else Modality.IMAGE
+
+    @property
+    def content(self) -> bytes:
+        """What the model reads, the same on every machine; types of tokens are not part of it."""
+        if self.pixels is not None:
+            return self.pixels.astype("<f4").tobytes()
+        return self.input_ids.astype("<i8").tobytes()
 
     @property
     def length(self) -> int:

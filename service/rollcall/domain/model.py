@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rollcall.domain.decision import Task
-from rollcall.domain.inputs import Threshold
+from rollcall.domain.inputs import Modality, Threshold
 from rollcall.domain.maps import MapKind, MissingMap
 from rollcall.domain.rows import RemovalOperator
 from rollcall.domain.verdicts import CalibrationRef, CheckKind, Scope
@@ -70,10 +70,17 @@ class ModelCard:
     text_pairs: bool
     scope: Scope = Scope.ALL_LAYERS
     """Which counterfactuals its verdicts rest on."""
+    modality: Modality = Modality.TEXT
     lacking: tuple[MissingMap, ...] = ()
     """Maps that its runtime cannot make, and why; a request for one gets the reason and the rest of its answer."""
     noise: float = 0.0
     """Numerical floor of the weights in their precision, relative, measured at load."""
+
+    @property
+    def experimental(self) -> bool:
+        """Whether nothing is known of how often its flags are wrong: thresholds were found on classifiers of texts."""
+        usual = self.modality is Modality.TEXT and self.task is not Task.NEXT_TOKEN
+        return not usual and self.calibration.alpha is None
 
     @property
     def explainable(self) -> bool:

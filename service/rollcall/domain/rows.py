@@ -20,6 +20,36 @@ class RemovalOperator(Enum):
     HIDDEN_KEYS = "hidden_keys"
     DELETION = "deletion"
     """Its tokens are taken out, and what follows moves up; asked for by thorough checks alone."""
+    MEAN_PATCH = "mean_patch"
+    """Its patches take the mean colour of the image."""
+    BLURRED_PATCH = "blurred_patch"
+    """Its patches are blurred beyond recognition; asked for by thorough checks alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removals:
+    """How the units of one kind of input are removed: two usual ways, which decide flags, and one beside them."""
+
+    usual: tuple[RemovalOperator, RemovalOperator]
+    beside: RemovalOperator
+    """Asked for by thorough checks alone."""
+
+    @property
+    def every(self) -> tuple[RemovalOperator, ...]:
+        """All three."""
+        return (*self.usual, self.beside)
+
+
+TEXT_REMOVALS = Removals(
+    usual=(RemovalOperator.MASK_TOKEN, RemovalOperator.HIDDEN_KEYS), beside=RemovalOperator.DELETION
+)
+IMAGE_REMOVALS = Removals(
+    usual=(RemovalOperator.MEAN_PATCH, RemovalOperator.HIDDEN_KEYS), beside=RemovalOperator.BLURRED_PATCH
+)
+POOLED_REMOVALS = Removals(
+    usual=(RemovalOperator.MEAN_PATCH, RemovalOperator.BLURRED_PATCH), beside=RemovalOperator.HIDDEN_KEYS
+)
+"""Where the classifier itself reads every patch, one that is hidden from attention is not gone."""
 
 
 class AttentionEdit(Enum):
@@ -50,6 +80,14 @@ class QueryScope(Enum):
     """Of the position alone that the classifier reads."""
 
 
+class KeyScope(Enum):
+    """Among which keys PERMUTED moves one."""
+
+    ALL = "all"
+    SEGMENT = "segment"
+    """Of the same text of a pair; special tokens stay."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One counterfactual: units removed by one operator, or an edit of the attention.
@@ -64,6 +102,7 @@ class Row:
     """Layers that are edited, from 0; None means all. A row whose first one is l shares the work of all below l."""
     queries: QueryScope = QueryScope.ALL
     """Whose attention PERMUTED changes."""
+    keys: KeyScope = KeyScope.ALL
     units: Bools | None = field(default=None, repr=False)
     """Units [n] whose edges KNOCKED_OUT and CUT cut."""
     heads: tuple[int, ...] = ()
@@ -79,7 +118,17 @@ class Row:
     def key(self) -> tuple[object, ...]:
         """What tells rows apart: of one input, rows of the same key have the same results."""
         arrays = (None if each is None else each.tobytes() for each in (self.removed, self.units, self.bias))
-        return (*arrays, self.operator, self.edit, self.layers, self.queries, self.heads, self.seed, self.readout)
+        return (
+            *arrays,
+            self.operator,
+            self.edit,
+            self.layers,
+            self.queries,
+            self.keys,
+            self.heads,
+            self.seed,
+            self.readout,
+        )
 
     def __post_init__(self) -> None:
         """Refuse an edit of attention among tokens that are no longer there; raises ValueError."""

@@ -189,6 +189,18 @@ class CalibrationRef:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SideVerdict:
+    """What holds of a map among the words of one text of a pair: `share` of its mass lies there."""
+
+    segment: int
+    flag: Flag
+    reason: Reason
+    share: float
+    alignment: float | None
+    reliability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """May this map be relied on, and every number needed to decide again."""
 
@@ -203,3 +215,5 @@ class Verdict:
     policy_digest: str
     thresholds: dict[str, float] = field(default_factory=dict)
     jsd_from_uniform: float | None = None
+    sides: tuple[SideVerdict, ...] = ()
+    """Of a pair, the two texts each for itself."""

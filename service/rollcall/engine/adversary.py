@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 
 from rollcall.attribution.raw_attention import raw_attention
-from rollcall.attribution.rollout import attention_rollout
+from rollcall.attribution.rollout import attention_rollout, by_receptive_field
 from rollcall.backends.base import BiasedAttention, Differentiable
 from rollcall.backends.observers import fuse_heads
 from rollcall.domain.compute import Search
@@ -93,6 +93,7 @@ class AdversarySearch:
             fusions = [options.rollout_fusion] * len(layers[0])
             fused = [fuse_heads(layer, fusions) for layer in layers]
             weights = attention_rollout(fused, self.backend.readout, options.rollout_start_layer)
+            weights = by_receptive_field(weights) if self.backend.shape.causal else weights
         content = torch.from_numpy(self.encoding.unit_of_token >= 0).to(weights.device)
         unit = torch.from_numpy(self.encoding.unit_of_token).to(weights.device)[content]
         sums = weights.new_zeros(len(weights), len(self.encoding.units)).index_add(1, unit, weights[:, content])

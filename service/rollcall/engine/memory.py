@@ -143,7 +143,8 @@ def measure(engine: Engine, model: str, meter: Meter) -> dict[Kind, RowMemory]:
     DeviceLost.
     """
     backend = engine.models[model].backend
-    lengths = sorted({max(3, math.ceil(share * backend.shape.max_tokens)) for share in SHARES})
+    shares = (1.0,) if backend.shape.fixed_length else SHARES
+    lengths = sorted({max(3, math.ceil(share * backend.shape.max_tokens)) for share in shares})
     found: dict[Kind, list[tuple[int, int]]] = {}
     for length in lengths:
         for kind, act in _acts(engine, model, length).items():

@@ -72,15 +72,23 @@ def labels_of(config: Any) -> tuple[str, ...]:  # noqa: ANN401
     return labels
 
 
-def encoder_of(tokenizer: object, config: Any, *, reserved: int, max_units: int) -> Encoder:  # noqa: ANN401
+def encoder_of(
+    tokenizer: object,
+    config: Any,  # noqa: ANN401 - every family has a class of its own
+    *,
+    reserved: int,
+    max_units: int,
+    causal: bool = False,
+) -> Encoder:
     """The tokenizer with the model's limits, `reserved` positions left out; raises ModelRejected."""
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         message = "the tokenizer has no fast implementation, and so no character offsets"
         raise ModelRejected(message)
-    if tokenizer.cls_token_id is None or tokenizer.sep_token_id is None:
+    if not causal and (tokenizer.cls_token_id is None or tokenizer.sep_token_id is None):
         message = "the tokenizer has no classification or separator token"
         raise ModelRejected(message)
-    if tokenizer.mask_token_id is None and tokenizer.unk_token_id is None:
+    replacing = (tokenizer.mask_token_id, tokenizer.unk_token_id, tokenizer.eos_token_id if causal else None)
+    if all(token is None for token in replacing):
         message = "the tokenizer has neither a mask nor an unknown token to replace words by"
         raise ModelRejected(message)
     if len(tokenizer) > config.vocab_size:

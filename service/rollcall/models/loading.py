@@ -1,28 +1,37 @@
-"""Load a Hugging Face sequence classifier from a local directory: safetensors only, never pickle, never remote code.
+"""Load a Hugging Face classifier from a local directory: safetensors only, never pickle, never remote code.
 
 Or an export of one to ONNX, by whatever `exported` makes of it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from transformers import (
     AutoConfig,
+    AutoImageProcessor,
+    AutoModelForCausalLM,
+    AutoModelForImageClassification,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    PreTrainedModel,
 )
 from transformers.utils.logging import disable_progress_bar
 
 from rollcall.backends.base import Backend
+from rollcall.backends.prompt_backend import OTHER, PromptBackend
 from rollcall.backends.tensors import DTYPES
-from rollcall.backends.torch_backend import TorchBackend
+from rollcall.backends.torch_backend import TorchBackend, TorchClassifier
+from rollcall.domain.decision import Task
 from rollcall.domain.errors import ModelRejected
-from rollcall.domain.inputs import Threshold
+from rollcall.domain.inputs import Modality, Threshold
 from rollcall.domain.maps import MapKind, MissingMap
 from rollcall.domain.model import ModelCard, ModelRef, SelfTest
-from rollcall.domain.rows import RemovalOperator
+from rollcall.domain.rows import TEXT_REMOVALS, Removals
 from rollcall.domain.verdicts import EDITING_CHECKS, CalibrationRef, CheckKind, Scope
 from rollcall.models.directory import (
     DESCRIBING,
@@ -36,7 +45,15 @@ from rollcall.models.directory import (
 from rollcall.models.families import FAMILIES, Family
 
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
+PREPROCESSOR = "preprocessor_config.json"
+TEXTS = ("ForSequenceClassification", AutoModelForSequenceClassification)
+PROMPTS = ("ForCausalLM", AutoModelForCausalLM)
+OLD_NAMES = {"GPT2LMHeadModel": "GPT2ForCausalLM"}
+"""Architectures that are called after another rule."""
+IMAGES = ("ForImageClassification", AutoModelForImageClassification)
+"""How architectures that can be loaded are called in config.json, and what loads them."""
 EXPORTED = "*.onnx"
+MIN_TOKENS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +68,8 @@ class LoadedModel:
     maps: tuple[MapKind, ...] = tuple(MapKind)
     lacking: tuple[MissingMap, ...] = ()
     scope: Scope = Scope.ALL_LAYERS
+    modality: Modality = Modality.TEXT
+    removals: Removals = TEXT_REMOVALS
 
     @property
     def failed(self) -> tuple[str, ...]:
@@ -91,26 +110,36 @@ class LoadedModel:
             lacking=self.lacking,
             scope=self.scope,
             checks=tuple(kind for kind in CheckKind if self.scope is Scope.ALL_LAYERS or kind not in EDITING_CHECKS),
-            operators=tuple(RemovalOperator),
+            operators=self.removals.every,
             calibration=calibration,
             threshold=threshold,
-            text_pairs=True,
+            text_pairs=self.modality is Modality.TEXT and not self.backend.shape.causal,
+            modality=self.modality,
             noise=self.backend.noise,
         )
 
 
-def load_model(path: Path, *, device: str = "cpu", dtype: str = "float32", max_units: int = 64) -> LoadedModel:
+def load_model(
+    path: Path, *, device: str = "cpu", dtype: str = "float32", max_units: int = 64, tokens: Sequence[str] = ()
+) -> LoadedModel:
     """Load and prove the model at `path`: a directory, or a file that was exported to ONNX.
 
-    Of a directory that holds both, its safetensors are served. Raises ModelRejected, saying what is wrong and what is
-    supported.
+    `tokens` are those among which a language model's next one is asked for; other models have none. Of a directory that
+    holds both, its safetensors are served. Raises ModelRejected, saying what is wrong and what is supported.
     """
     if path.is_file() or (path.is_dir() and not any(path.glob(WEIGHTS[0])) and any(path.glob(EXPORTED))):
+        _refuse(tokens, path)
         return _load_exported(_exported(path), device=device, dtype=dtype, max_units=max_units)
     if not path.is_dir():
         message = f"{path} is neither a directory nor an .onnx file"
         raise ModelRejected(message)
-    return _load_directory(path, device=device, dtype=dtype, max_units=max_units)
+    return _load_directory(path, device=device, dtype=dtype, max_units=max_units, tokens=tokens)
+
+
+def _refuse(tokens: Sequence[str], path: Path) -> None:
+    if tokens:
+        message = f"{path} is no language model: it has labels of its own, and no tokens to be asked for"
+        raise ModelRejected(message)
 
 
 def _exported(path: Path) -> Path:
@@ -134,15 +163,18 @@ def _load_exported(file: Path, *, device: str, dtype: str, max_units: int) -> Lo
     return load_exported(file, device=device, dtype=dtype, max_units=max_units)
 
 
-def _load_directory(directory: Path, *, device: str, dtype: str, max_units: int) -> LoadedModel:
+def _load_directory(directory: Path, *, device: str, dtype: str, max_units: int, tokens: Sequence[str]) -> LoadedModel:
     family = _family(directory)
     disable_progress_bar()  # type: ignore[no-untyped-call] # it would draw between the lines of the log
-    _check_files(directory)
+    _check_files(directory, family.modality)
+    if not family.causal:
+        _refuse(tokens, directory)
+    suffix, classifier = _classifier(family)
     try:
         config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
-        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
-        task, labels = task_of(config), labels_of(config)
-        model, report = AutoModelForSequenceClassification.from_pretrained(
+        reader = _reader(directory, family.modality)
+        task, labels = (Task.NEXT_TOKEN, ()) if family.causal else (task_of(config), labels_of(config))
+        model, report = classifier.from_pretrained(
             directory,
             config=config,
             dtype=DTYPES[dtype],
@@ -158,18 +190,13 @@ def _load_directory(directory: Path, *, device: str, dtype: str, max_units: int)
         message = f"{directory} cannot be loaded: {type(error).__name__}: {error}"
         raise ModelRejected(message) from error
     if report["missing_keys"]:
-        message = f"{directory} lacks weights, {min(report['missing_keys'])} among them: is it a sequence classifier?"
+        message = f"{directory} lacks weights, {min(report['missing_keys'])} among them: is it ...{suffix}?"
         raise ModelRejected(message)
-    reserved = int(config.pad_token_id) + 1 if family.positions_after_padding else 0
-    encoder = encoder_of(tokenizer, config, reserved=reserved, max_units=max_units)
-    backend = TorchBackend(
-        model,
-        encoder,
-        family.layout,
-        task=task,
-        takes_type_ids=family.takes_type_ids,
-        device=device,
-    )
+    if family.causal:
+        backend: TorchClassifier = _language_model(family, model, reader, tokens, device=device, max_units=max_units)
+        labels = (*tokens, OTHER)
+    else:
+        backend = _backend(family, model, reader, task=task, device=device, max_units=max_units)
     self_tests = backend.self_test()
     if any(test.required and not test.passed for test in self_tests):
         backend.use_stock_attention()
@@ -180,16 +207,80 @@ def _load_directory(directory: Path, *, device: str, dtype: str, max_units: int)
         digest=directory_digest(directory),
         self_tests=self_tests,
         maps=backend.maps,
+        modality=family.modality,
+        removals=family.removals,
     )
 
 
+def _reader(directory: Path, modality: Modality) -> Any:  # noqa: ANN401 - a tokenizer or an image processor
+    """What turns an input into what the model reads."""
+    if modality is Modality.IMAGE:
+        return AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]  # it has no annotations
+            directory, local_files_only=True, trust_remote_code=False, backend="pil"
+        )
+    return AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+
+
+def _classifier(family: Family) -> tuple[str, Any]:
+    if family.modality is Modality.IMAGE:
+        return IMAGES
+    return PROMPTS if family.causal else TEXTS
+
+
+def _language_model(
+    family: Family,
+    model: PreTrainedModel,
+    reader: Any,  # noqa: ANN401 - a tokenizer
+    tokens: Sequence[str],
+    *,
+    device: str,
+    max_units: int,
+) -> TorchClassifier:
+    """What runs a language model; raises ModelRejected where what it is to be asked for are no tokens of its own."""
+    encoder = encoder_of(reader, model.config, reserved=0, max_units=max_units, causal=True)
+    if len(tokens) < MIN_TOKENS or len(set(tokens)) != len(tokens):
+        message = (
+            f'a language model needs its tokens, e.g. tokens = [" yes", " no"]: at least {MIN_TOKENS}, all different'
+        )
+        raise ModelRejected(message)
+    ids = [reader(token, add_special_tokens=False)["input_ids"] for token in tokens]
+    for token, found in zip(tokens, ids, strict=True):
+        if len(found) != 1 or reader.unk_token_id in found:
+            message = f"{token!r} is no single token of this model"
+            raise ModelRejected(message)
+    return PromptBackend(model, encoder, family.layout, tokens=[found[0] for found in ids], device=device)
+
+
+def _backend(
+    family: Family,
+    model: PreTrainedModel,
+    reader: Any,  # noqa: ANN401 - likewise
+    *,
+    task: Task,
+    device: str,
+    max_units: int,
+) -> TorchClassifier:
+    """What runs the model; raises ModelRejected."""
+    config: Any = model.config
+    if family.modality is Modality.IMAGE:
+        from rollcall.backends.image_backend import ImageBackend  # noqa: PLC0415 - its imaging library is an extra
+        from rollcall.backends.images import image_encoder  # noqa: PLC0415
+
+        prefix = family.prefix_of(config)
+        images = image_encoder(reader, config, prefix=prefix, max_units=max_units, removals=family.removals)
+        return ImageBackend(model, images, family.layout, task=task, device=device)
+    reserved = int(config.pad_token_id) + 1 if family.positions_after_padding else 0
+    texts = encoder_of(reader, config, reserved=reserved, max_units=max_units)
+    return TorchBackend(model, texts, family.layout, task=task, takes_type_ids=family.takes_type_ids, device=device)
+
+
 def directory_digest(directory: Path) -> str:
-    """Digest of the files that decide what the model answers: weights, configuration, tokenizer."""
+    """Digest of the files that decide what the model answers: weights, configuration, tokenizer or preprocessing."""
     return files_digest(path for pattern in (*WEIGHTS, *DESCRIBING) for path in directory.glob(pattern))
 
 
-def _check_files(directory: Path) -> None:
-    """Refuse weights that are not safetensors of this directory, also through an index; refuse a missing tokenizer."""
+def _check_files(directory: Path, modality: Modality) -> None:
+    """Refuse weights that are not safetensors of this directory, also through an index; and what reads no input."""
     if not any(directory.glob("*.safetensors")):
         message = f"{directory} holds no .safetensors file; weights in other formats are not loaded"
         raise ModelRejected(message)
@@ -200,7 +291,15 @@ def _check_files(directory: Path) -> None:
             if not plain or not (directory / str(name)).is_file():
                 message = f"{index} leads to {name}, which is no .safetensors file of its directory"
                 raise ModelRejected(message)
-    require_tokenizer(directory)
+    if modality is Modality.TEXT:
+        require_tokenizer(directory)
+        return
+    if find_spec("PIL") is None:
+        message = f"{directory} reads images, which needs Pillow: pip install 'rollcall[images]'"
+        raise ModelRejected(message)
+    if not (directory / PREPROCESSOR).is_file():
+        message = f"{directory} holds no {PREPROCESSOR}"
+        raise ModelRejected(message)
 
 
 def _family(directory: Path) -> Family:
@@ -211,8 +310,9 @@ def _family(directory: Path) -> Family:
         message = f"{directory}: model type {raw.get('model_type')!r} is not supported; supported: {supported}"
         raise ModelRejected(message)
     architectures = raw.get("architectures") or []
-    if not any(str(name).endswith("ForSequenceClassification") for name in architectures):
-        message = f"{directory}: {architectures or 'nothing'} is no sequence classifier; supported: {supported}"
+    suffix, _ = _classifier(family)
+    if not any(OLD_NAMES.get(str(name), str(name)).endswith(suffix) for name in architectures):
+        message = f"{directory}: {architectures or 'nothing'} is no ...{suffix}; supported: {supported}"
         raise ModelRejected(message)
     if raw.get("is_decoder"):
         message = f"{directory}: decoders are not supported; supported: {supported} encoders"

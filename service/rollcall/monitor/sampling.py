@@ -26,9 +26,8 @@ class Sampler:
 
     def key(self, digest: str, encoding: Encoding) -> int:
         """What an input of the model with this digest is called here: 64 bits, uniform over inputs."""
-        ids = encoding.input_ids.astype("<i8").tobytes()
         types = encoding.type_ids.astype("<i8").tobytes()
-        return digest_seed(self.secret, digest.encode(), ids, types)
+        return digest_seed(self.secret, digest.encode(), encoding.content, types)
 
     def is_new(self, key: int) -> bool:
         """Whether this input was not among the recent ones; it is from now on.

@@ -40,6 +40,7 @@ def _verdict(found: CheckedMap, subject: Subject, reference: CalibrationRef) -> 
         policy_digest=subject.policy.digest,
         thresholds=subject.policy.thresholds(),
         jsd_from_uniform=distance if isfinite(distance) else None,
+        sides=found.assessment.sides,
     )
 
 

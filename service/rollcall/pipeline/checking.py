@@ -107,7 +107,13 @@ class Checker:
     async def _looks(self) -> Looked:
         """Look until every map is decided, the looks are over, or the budget is. What was decided stays decided."""
         policy = self.subject.policy
-        planned = plan_looks(self.subject.n, self.subject.seed, policy, prior=self.prior is not None)
+        planned = plan_looks(
+            self.subject.n,
+            self.subject.seed,
+            policy,
+            prior=self.prior is not None,
+            operators=self.subject.operators,
+        )
         rounds: list[Look | None] = [*planned] or [None]
         measured = Measurements(
             subject=self.subject,

@@ -298,6 +298,8 @@ class Pipeline:
             seed=seed,
             missing_maps=(*plan.lacking, *captured.missing, *(checked.missing if checked else ())),
             thorough=self.thorough if plan.level is CheckLevel.THOROUGH else None,
+            image_size=encoding.image_size,
+            experimental=entry.card.experimental,
         )
         return WorkedOut(
             explanation=explanation,
@@ -602,4 +604,4 @@ def _is_prior(gradient: Floats | None) -> bool:
 
 def default_seed(encoding: Encoding, policy: Policy) -> int:
     """Seed from token ids and policy: same input and policy draw the same sets on every backend."""
-    return digest_seed(np.asarray(encoding.input_ids, dtype="<i8").tobytes(), policy.digest.encode())
+    return digest_seed(encoding.content, policy.digest.encode())

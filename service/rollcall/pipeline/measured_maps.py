@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rollcall.admission.budget import Budget, Cut
 from rollcall.attribution.leave_one_out import leave_one_out, leave_one_out_rows
-from rollcall.checks.base import OPERATORS, Subject
+from rollcall.checks.base import WAYS, Subject
 from rollcall.domain.maps import MapKind, MissingMap, UnitMap
 from rollcall.pipeline.lockstep import RunRows
 from rollcall.pipeline.stopwatch import Stopwatch
@@ -24,7 +24,7 @@ class Measured:
 
 def rows_of_maps(kinds: Collection[MapKind], n: int) -> int:
     """Rows that the maps of `n` units take by themselves."""
-    return len(OPERATORS) * n if MapKind.LEAVE_ONE_OUT in kinds else 0
+    return WAYS * n if MapKind.LEAVE_ONE_OUT in kinds else 0
 
 
 async def measure_maps(
@@ -37,7 +37,7 @@ async def measure_maps(
     refused = budget.refuses(count)
     if refused is not None:
         why = "there was no time for it" if refused is Cut.DEADLINE else "max_rows does not allow it"
-        reason = f"it takes {count} rows, two for each word, and {why}."
+        reason = f"it takes {count} rows, two for each unit, and {why}."
         late = refused is Cut.DEADLINE
         return Measured(missing=(MissingMap(kind=MapKind.LEAVE_ONE_OUT, reason=reason, late=late),))
     with stopwatch.stage("capture"):

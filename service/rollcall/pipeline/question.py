@@ -41,7 +41,11 @@ def effective_threshold(request: PredictRequest, card: ModelCard) -> Threshold |
 
 
 def make_decision(request: PredictRequest, card: ModelCard, logits: Floats) -> Decision:
-    """Fix the question for these logits [C]."""
+    """Fix the question for these logits [C].
+
+    Of a language model it is the most probable of its named tokens against the next one, unless others are asked for:
+    its last class is all other tokens together, which is no answer to contrast with.
+    """
     predicted = int(np.argmax(logits))
     explicit = _class_index(request.target.target, "target", card)
     foil = _class_index(request.target.foil, "target.foil", card)
@@ -57,6 +61,11 @@ def make_decision(request: PredictRequest, card: ModelCard, logits: Floats) -> D
             negated=explicit is None and not met,
             by_sign=True,
         )
+    if card.task is Task.NEXT_TOKEN:
+        named = [i for i in np.argsort(-logits[:-1], kind="stable").tolist() if i != foil]
+        predicted = named[0]
+        explicit = predicted if explicit is None else explicit
+        foil = next(i for i in named if i != explicit) if foil is None else foil
     target = predicted if explicit is None else explicit
     if foil is not None and foil == target:
         raise InvalidInput.of("target.foil", "must differ from the target, here the predicted class")

@@ -171,7 +171,7 @@ class Rechecker:
         job = Job(arrived=self.clock(), caller=CALLER, background=True)
         n, rows, margins = len(recheck.encoding.units), TRUTH_ROWS, np.zeros(0)
         while recheck.decided:
-            removed, operators = truth_removals(n, rows, recheck.seed)
+            removed, operators = truth_removals(n, rows, recheck.seed, recheck.encoding.removals.usual)
             fresh = [Row(removed=r, operator=o) for r, o in zip(removed, operators, strict=True)][len(margins) :]
             margins = np.concatenate([margins, await self._run(job, recheck, fresh)])
             # Off the event loop: callers wait for nobody's statistics but their own.

@@ -17,7 +17,7 @@ import numpy as np
 from rollcall.admission.budget import Budget
 from rollcall.checks.adversary import adversary, not_searched
 from rollcall.checks.alignment import estimate_effects
-from rollcall.checks.base import OPERATORS, Asking, Subject, WitnessFinding, WitnessSubject
+from rollcall.checks.base import WAYS, Asking, Subject, WitnessFinding, WitnessSubject
 from rollcall.checks.erasure import Curve, Limits, curve, judge_erasure
 from rollcall.checks.heads import heads
 from rollcall.checks.knock_out import TRIALS, knock_out
@@ -32,7 +32,7 @@ from rollcall.domain.errors import DeviceMemory, ServiceError
 from rollcall.domain.maps import REWIRED_MAPS, Floats, MapKind, UnitMap
 from rollcall.domain.model import ModelCard
 from rollcall.domain.policy import ThoroughPolicy
-from rollcall.domain.rows import RemovalOperator, Row, RowResult
+from rollcall.domain.rows import Row, RowResult
 from rollcall.domain.seeds import derived_seed
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult, Scope, Witness
 from rollcall.pipeline.lockstep import OutOfBudgetError, RunRows, run_together
@@ -88,7 +88,7 @@ class OnceRun:
 def planned_rows(n: int, maps: Collection[MapKind], card: ModelCard, policy: ThoroughPolicy) -> int:
     """About as many rows as thorough checks of `n` units take where no budget ends them."""
     heads = card.layers * card.heads
-    shared = mask_count(n, policy) + len(SCOPES) * policy.scope_draws + len(OPERATORS) * n
+    shared = mask_count(n, policy) + len(SCOPES) * policy.scope_draws + WAYS * n
     shared += heads if heads <= policy.head_rows else 0
     searched = FORWARDS_PER_STEP * policy.adversary_restarts * policy.adversary_steps
     searched *= len(set(maps).intersection(REWIRED_MAPS))
@@ -204,7 +204,7 @@ class ThoroughChecker:
         askings = self._curves(self.maps[: self.first])
         masks = found.get(CheckKind.OPERATOR_RULE)
         if isinstance(masks, MaskFinding) and not masks.exhaustive:
-            usual = masks.by(*OPERATORS)
+            usual = masks.by(*self.subject.operators)
             estimate = estimate_effects(usual.removed, usual.operators, usual.margins)
             if estimate is not None:
                 askings[ORDER] = curve(self.subject, np.argsort(-estimate.effects, kind="stable").tolist())
@@ -293,7 +293,7 @@ class ThoroughChecker:
         gradient = rank_agreement(self.subject, unit_map, self.gradient, GRADIENT, 0)
         if not isinstance(drops, np.ndarray):
             return (gradient, absent(CheckKind.RANK_AGREEMENT, drops))
-        return (gradient, rank_agreement(self.subject, unit_map, drops, LEAVE_ONE_OUT, len(OPERATORS) * self.subject.n))
+        return (gradient, rank_agreement(self.subject, unit_map, drops, LEAVE_ONE_OUT, WAYS * self.subject.n))
 
     def _limits(self, found: dict[Any, Any]) -> Limits | None:
         """Exact where every subset was deleted, else those of all orders that were tried."""
@@ -304,7 +304,7 @@ class ThoroughChecker:
         if not isinstance(masks, MaskFinding) or not masks.exhaustive or self.subject.n == 1:
             return Limits.of(curves)
         base = float(self.subject.probabilities([self.subject.base])[0])
-        deleted = masks.by(RemovalOperator.DELETION)
+        deleted = masks.by(self.subject.encoding.removals.beside)
         pairs = zip(deleted.removed, deleted.probabilities, strict=True)
         falls = {removed.tobytes(): base - float(probability) for removed, probability in pairs}
         everything = {np.ones(self.subject.n, dtype=np.bool_).tobytes(): float(curves[0].removed[-1])}

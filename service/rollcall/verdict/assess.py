@@ -14,7 +14,7 @@ from rollcall.checks.alignment import (
     relabelling_p_values,
     rounding_of,
 )
-from rollcall.checks.base import OPERATORS, Subject
+from rollcall.checks.base import Subject
 from rollcall.checks.instrument import InstrumentFinding
 from rollcall.checks.reach import ReachFinding, judge_reach
 from rollcall.checks.rewiring import RewiringFinding, judge_rewiring
@@ -30,10 +30,12 @@ from rollcall.domain.verdicts import (
     Flag,
     OperatorAlignment,
     Reason,
+    SideVerdict,
     Witness,
 )
 from rollcall.verdict.calibration import Calibration, width_after
 from rollcall.verdict.decide import MapEvidence, Ruling, decide, right, wrong
+from rollcall.verdict.sides import judge_sides
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +92,7 @@ class Assessment:
     checks: tuple[CheckResult, ...]
     twin: Witness | None
     jsd_from_uniform: float
+    sides: tuple[SideVerdict, ...] = ()
 
     @property
     def strength(self) -> float:
@@ -102,7 +105,7 @@ def estimate_all(measured: Measurements) -> Estimates:
     by_operator = []
     rounding = rounding_of(measured.subject.noise)
     judging = measured.judging.tolist()
-    for operator in OPERATORS:
+    for operator in measured.subject.operators:
         rows = [i for i in judging if measured.operators[i] is operator]
         estimate = estimate_effects(
             measured.removed[rows],
@@ -167,6 +170,7 @@ def assess(maps: Sequence[UnitMap], measured: Measurements, estimates: Estimates
                 checks=(*instrument, reach, _alignment_result(alignment, evidence, measured), rewiring.result),
                 twin=rewiring.witness,
                 jsd_from_uniform=float(distances[i]),
+                sides=judge_sides(measured.subject, unit_map, estimates.overall, evidence),
             )
         )
     return tuple(assessments)

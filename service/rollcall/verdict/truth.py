@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 
 from rollcall.checks.alignment import EffectEstimate, alignment_value
-from rollcall.checks.base import OPERATORS
+from rollcall.checks.base import OPERATORS, WAYS
 from rollcall.domain.maps import Bools, Floats
 from rollcall.domain.policy import Policy
 from rollcall.domain.rows import RemovalOperator
@@ -64,16 +64,18 @@ class Truth:
         return flag is Flag.UNFAITHFUL and self.alignment >= FAR_ABOVE
 
 
-def truth_removals(n: int, rows: int, seed: int) -> tuple[Bools, tuple[RemovalOperator, ...]]:
+def truth_removals(
+    n: int, rows: int, seed: int, operators: tuple[RemovalOperator, RemovalOperator] = OPERATORS
+) -> tuple[Bools, tuple[RemovalOperator, ...]]:
     """Removals [R, n] behind A*: each unit with probability 1/2, operators in turn; all subsets for few units.
 
     More rows of the same seed begin with the same rows.
     """
     if n <= EXHAUSTIVE_UNITS:
         subsets = np.array(list(product((False, True), repeat=n)), dtype=np.bool_)
-        return np.repeat(subsets, len(OPERATORS), axis=0), OPERATORS * len(subsets)
+        return np.repeat(subsets, WAYS, axis=0), operators * len(subsets)
     removed = random_words(seed, "truth", (rows, n)) >= _HALF
-    return removed, tuple(OPERATORS[i % len(OPERATORS)] for i in range(rows))
+    return removed, tuple(operators[i % WAYS] for i in range(rows))
 
 
 def judge_truth(weights: Mapping[Key, Floats], estimate: EffectEstimate | None, policy: Policy) -> dict[Key, Truth]:

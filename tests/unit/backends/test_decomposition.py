@@ -225,7 +225,7 @@ def test_a_model_that_it_does_not_fit_does_not_offer_it(zoo: Zoo, monkeypatch: p
             if wrong == "another head":
                 head = FeedForward(into=self.head.into, out=torch.nn.Linear(32, 3))
                 return original(replace(self, head=head), inputs, decision)
-            blocks = tuple(replace(block, second_norm=block.first_norm) for block in self.blocks)
+            blocks = tuple(replace(block, norms=block.norms[:1] * 2) for block in self.blocks)
             return original(replace(self, blocks=blocks), inputs, decision)
 
         monkeypatch.setattr(Decomposer, "decompose", sabotaged)

@@ -170,7 +170,14 @@ def test_a_model_that_goes_another_way_is_an_error(bert: Tiny) -> None:
     """Where the forward never asks for these embeddings, no number is made up."""
     encoding = encoded(bert)
     ids = encoding.input_ids
-    numbers = Packed.of({"inputs": np.stack([ids, ids, ids])[:, None], "masked": ids, "points": np.ones(1)}, "cpu")
-    elsewhere = EmbeddingGradients(words=torch.nn.Embedding(400, 4), forward=lambda _: torch.zeros(1, 3), device="cpu")
+    twice = np.repeat(np.stack([ids, ids, ids])[:, None], 2, axis=1)
+    numbers = Packed.of({"inputs": twice, "points": np.ones(1)}, "cpu")
+    elsewhere = EmbeddingGradients(
+        words=torch.nn.Embedding(400, 4),
+        forward=lambda _: torch.zeros(1, 3),
+        see=bert.backend._see,
+        device="cpu",
+        tokens=len(ids),
+    )
     with pytest.raises(RuntimeError, match="did not go through its word embeddings"):
         elsewhere.run(Call(device="cpu"), numbers, DECISION)

@@ -15,7 +15,7 @@ from rollcall.backends.attention_hook import IMPLEMENTATION, attend
 from rollcall.backends.base import CaptureRequest, variants
 from rollcall.backends.plan import BatchPlan, Blend, LayerEdit, Observer, Permutation
 from rollcall.backends.self_test import Forward, SelfTester
-from rollcall.backends.tensors import Inputs
+from rollcall.backends.tensors import AnyInputs
 from rollcall.backends.torch_backend import TorchBackend
 from rollcall.domain.decision import Decision, Task
 from rollcall.domain.inputs import TextInput
@@ -37,7 +37,9 @@ def run(backend: TorchBackend, *, forward: Forward | None = None, layers: int | 
         model=backend._model,
         forward=forward or backend.forward,
         layers=layers or backend.shape.layers,
-        special=backend._encoder.special,
+        arguments=backend._arguments,
+        trial=backend.trial(),
+        readout=backend.readout,
     ).run()
 
 
@@ -203,7 +205,7 @@ def test_a_missing_mask_function_is_found(tiny: Tiny, monkeypatch: pytest.Monkey
 def test_a_forward_that_forgets_its_mask_is_found(tiny: Tiny) -> None:
     """A row whose padding counts is not the row alone."""
 
-    def forgetful(inputs: Inputs, plan: BatchPlan | None) -> Tensor:
+    def forgetful(inputs: AnyInputs, plan: BatchPlan | None) -> Tensor:
         return tiny.backend.forward(replace(inputs, attention_mask=torch.ones_like(inputs.attention_mask)), plan)
 
     assert "padded_equals_alone" in failed(run(tiny.backend, forward=forgetful))
@@ -250,7 +252,7 @@ def test_a_capture_at_the_wrong_temperature_is_found(tiny: Tiny, monkeypatch: py
 def test_a_model_whose_two_attentions_differ_is_found(tiny: Tiny) -> None:
     """Maps are the explicit attention's, predictions the fused one's: they must be of one model."""
 
-    def two_faced(inputs: Inputs, plan: BatchPlan | None) -> Tensor:
+    def two_faced(inputs: AnyInputs, plan: BatchPlan | None) -> Tensor:
         eager = tiny.backend._model.config._attn_implementation == "eager"
         return tiny.backend.forward(inputs, plan).add(0.01 if eager else 0.0)
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from rollcall.checks.masking import mask_rows, masking
-from rollcall.domain.rows import RemovalOperator
+from rollcall.domain.rows import TEXT_REMOVALS
 from rollcall.verdict.policies import THOROUGH
 from tests.subjects import answer, drive, removed_units, subject
 
-MASK, HIDE, DELETE = RemovalOperator
+MASK, HIDE, DELETE = TEXT_REMOVALS.every
 
 
 @pytest.mark.parametrize("n", [2, 3, 6, 8])
@@ -21,7 +21,7 @@ def test_few_words_have_all_their_subsets_removed_each_way(n: int) -> None:
     rows, exhaustive = mask_rows(subject(n), THOROUGH)
     found = [(removed_units(row), row.operator) for row in rows]
     subsets = [frozenset(np.flatnonzero(mask).tolist()) for mask in product((0, 1), repeat=n)]
-    wanted = {(units, operator) for units in subsets if 0 < len(units) < n for operator in RemovalOperator}
+    wanted = {(units, operator) for units in subsets if 0 < len(units) < n for operator in TEXT_REMOVALS.every}
     assert exhaustive
     assert set(found) == wanted
     assert len(found) == len(wanted) <= THOROUGH.mask_rows

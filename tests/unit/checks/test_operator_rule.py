@@ -9,12 +9,12 @@ import pytest
 
 from rollcall.checks.masking import MaskFinding, masking
 from rollcall.checks.operator_rule import operator_rule
-from rollcall.domain.rows import RemovalOperator, Row, RowResult
+from rollcall.domain.rows import TEXT_REMOVALS, Row, RowResult
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, CheckResult
 from rollcall.verdict.policies import THOROUGH
 from tests.subjects import NAN, answer, drive, removed_units, subject, unit_map
 
-MASK, HIDE, DELETE = RemovalOperator
+MASK, HIDE, DELETE = TEXT_REMOVALS.every
 EFFECTS = np.array([2.0, 1.0, 0.5, 0.3, 0.1])
 SCORES = EFFECTS / EFFECTS.sum()
 

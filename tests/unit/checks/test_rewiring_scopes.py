@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from rollcall.checks.rewiring_scopes import EVERYBODY, LAST_READOUT, READOUT, SCOPES, judge_scopes, rewiring_scopes
+from rollcall.checks.rewiring_scopes import (
+    EVERYBODY,
+    LAST_READOUT,
+    READOUT,
+    SCOPES,
+    WITHIN,
+    judge_scopes,
+    rewiring_scopes,
+)
 from rollcall.domain.maps import MapKind
-from rollcall.domain.rows import AttentionEdit, QueryScope, Row, RowResult
+from rollcall.domain.rows import AttentionEdit, KeyScope, QueryScope, Row, RowResult
 from rollcall.domain.verdicts import CheckOutcome, CheckResult
 from rollcall.verdict.policies import THOROUGH
 from tests.subjects import NAN, answer, drive, subject, unit_map
@@ -76,3 +85,19 @@ def test_where_nothing_counts_nothing_is_said(respond: Callable[[Row], RowResult
     """Maps that never move, that are no numbers, or that are made of more than attention: skipped."""
     for result in judged(respond, kind):
         assert (result.outcome, result.value) == (CheckOutcome.SKIPPED, None)
+
+
+def test_a_pair_is_also_rewired_within_each_text() -> None:
+    """A fourth number says how much of a changed answer comes from what the texts say to each other."""
+    about = subject(4)
+    units = tuple(replace(unit, segment=i // 2) for i, unit in enumerate(about.encoding.units))
+    about = replace(about, encoding=replace(about.encoding, units=units))
+    driven = drive(
+        rewiring_scopes(about, LAYERS, THOROUGH), lambda row: draw(2.0 if row.keys is KeyScope.SEGMENT else -2.0)
+    )
+    assert len(driven.rows) == 4 * THOROUGH.scope_draws
+    found = judge_scopes(about, unit_map(SCORES), driven.finding)
+    values = {result.statistic.removeprefix("same_answer_lower_bound_"): result.value or 0.0 for result in found}
+    assert list(values) == [*SCOPES, WITHIN]
+    assert values[WITHIN] > 0.9
+    assert max(values[scope] for scope in SCOPES) == 0.0

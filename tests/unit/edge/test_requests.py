@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rollcall.domain.errors import InvalidInput
 from rollcall.domain.explanation import ExplainRequest
 from rollcall.domain.identity import ANYONE, Identity, Role
-from rollcall.domain.inputs import Target, TextInput, Threshold, TokensInput
+from rollcall.domain.inputs import ImageInput, PixelsInput, Target, TextInput, Threshold, TokensInput
 from rollcall.domain.maps import AttentionSelection, HeadFusion, HeadReduction, MapKind, MapOptions, TensorType
 from rollcall.domain.recording import AuditChoice
 from rollcall.domain.verdicts import CheckLevel
@@ -174,7 +174,33 @@ def test_input_is_required() -> None:
         predict_request(explanation_service_pb2.PredictRequest(), limits=LIMITS, deadline=None, caller=ANYONE)
     (violation,) = raised.value.violations
     assert violation.field == "input"
-    assert violation.description == "exactly one of text and tokens must be set"
+    assert violation.description == "exactly one of text, tokens, image and pixels must be set"
+
+
+def test_pictures_are_read_as_they_are() -> None:
+    """A file is not looked at here; nor are pixels, but for their number."""
+    assert read(image=common_pb2.ImageInput(data=b"anything")).input == ImageInput(data=b"anything")
+    assert violations(image=common_pb2.ImageInput()) == {"image.data": "must not be empty"}
+    tensor = common_pb2.Tensor(data_type=common_pb2.DATA_TYPE_FLOAT32, shape=[3, 1, 2], data=bytes(24))
+    assert read(pixels=common_pb2.PixelsInput(values=tensor)).input == PixelsInput(shape=(3, 1, 2), data=bytes(24))
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"data_type": common_pb2.DATA_TYPE_FLOAT16}, "pixels.values.data_type"),
+        ({"shape": [1, 3, 1, 2]}, "pixels.values.shape"),
+        ({"shape": [3, 0, 2]}, "pixels.values.shape"),
+        ({"shape": [-3, -1, 2]}, "pixels.values.shape"),
+        ({"data": bytes(23)}, "pixels.values.data"),
+        ({"shape": [2**40, 2**40, 2**40]}, "pixels.values.data"),
+    ],
+)
+def test_pixels_must_be_what_their_shape_says(fields: dict[str, Any], path: str) -> None:
+    """Nothing is read beyond the bytes that came."""
+    good = {"data_type": common_pb2.DATA_TYPE_FLOAT32, "shape": [3, 1, 2], "data": bytes(24)}
+    tensor = common_pb2.Tensor(**{**good, **fields})
+    assert set(violations(pixels=common_pb2.PixelsInput(values=tensor))) == {path}
 
 
 def test_ids_are_read_and_judged_one_by_one() -> None:

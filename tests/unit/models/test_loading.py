@@ -19,6 +19,9 @@ from rollcall.domain.inputs import TextInput
 from rollcall.domain.rows import Row
 from rollcall.models.families import FAMILIES
 from rollcall.models.loading import directory_digest, load_model
+from tests.decoders import FAMILIES as DECODER_FAMILIES
+from tests.pictures import FAMILIES as PICTURE_FAMILIES
+from tests.pictures import make_vision_model
 from tests.tiny import FAMILIES as TINY_FAMILIES
 from tests.tiny import TEXT, make_model
 
@@ -96,8 +99,8 @@ REJECTED: dict[str, tuple[Spoil, str]] = {
         "model type 'deberta-v2' is not supported",
     ),
     "no architecture": (configured(model_type=None), "model type None is not supported"),
-    "another head": (configured(architectures=["BertForMaskedLM"]), "is no sequence classifier"),
-    "no head": (configured(architectures=None), "is no sequence classifier"),
+    "another head": (configured(architectures=["BertForMaskedLM"]), "is no ...ForSequenceClassification"),
+    "no head": (configured(architectures=None), "is no ...ForSequenceClassification"),
     "a regression": (configured(problem_type="regression"), "regression models are not supported"),
     "a single class": (configured(id2label={"0": "a"}, label2id={"a": 0}), "regression models are not supported"),
     "equal labels": (configured(id2label={"0": "a", "1": "a", "2": "b"}), "two classes have the same label"),
@@ -140,10 +143,37 @@ def test_a_directory_that_is_not_there_is_rejected(tmp_path: Path) -> None:
 
 def test_what_is_supported_is_said(directory: Path) -> None:
     """Whoever brings another architecture reads which ones are served."""
-    configured(model_type="gpt2")(directory)
-    with pytest.raises(ModelRejected, match="BERT, DistilBERT, RoBERTa, XLM-R, CamemBERT, ELECTRA, ALBERT"):
+    configured(model_type="t5")(directory)
+    with pytest.raises(ModelRejected, match="BERT, DistilBERT, RoBERTa, XLM-R, CamemBERT, ELECTRA, ALBERT, ViT, DeiT"):
         load_model(directory)
-    assert set(FAMILIES) == set(TINY_FAMILIES)
+    assert set(FAMILIES) == {*TINY_FAMILIES, *PICTURE_FAMILIES, *DECODER_FAMILIES}
+
+
+IMAGE_SPOILS: dict[str, tuple[Spoil, str]] = {
+    "no preprocessing": (lambda d: (d / "preprocessor_config.json").unlink(), "holds no preprocessor_config.json"),
+    "broken preprocessing": (replaced("preprocessor_config.json", b"{"), "cannot be loaded"),
+    "another head": (configured(architectures=["ViTForMaskedImageModeling"]), "is no ...ForImageClassification"),
+    "grey": (configured(num_channels=1), "size mismatch|only colour images|cannot be loaded"),
+    "other patches": (configured(patch_size=5), "cannot be loaded|do not fall into square patches"),
+}
+
+
+@pytest.mark.parametrize("name", IMAGE_SPOILS)
+def test_an_image_model_that_cannot_be_served_is_rejected_in_words(tmp_path: Path, name: str) -> None:
+    """Its files are looked at as those of a text model are, and its preprocessing in the place of a tokenizer."""
+    spoil, reason = IMAGE_SPOILS[name]
+    directory = make_vision_model("vit", tmp_path)
+    spoil(directory)
+    with pytest.raises(ModelRejected, match=reason):
+        load_model(directory)
+
+
+def test_without_an_imaging_library_the_reason_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow is an extra: who lacks it reads what to install."""
+    directory = make_vision_model("vit", tmp_path)
+    monkeypatch.setattr("rollcall.models.loading.find_spec", lambda name: None if name == "PIL" else object())
+    with pytest.raises(ModelRejected, match=r"pip install 'rollcall\[images\]'"):
+        load_model(directory)
 
 
 def not_an_object(directory: Path) -> None:

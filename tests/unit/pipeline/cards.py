@@ -8,7 +8,7 @@ from typing import Any
 from rollcall.domain.decision import Task
 from rollcall.domain.maps import MapKind
 from rollcall.domain.model import ModelCard, ModelRef, SelfTest
-from rollcall.domain.rows import RemovalOperator
+from rollcall.domain.rows import TEXT_REMOVALS
 from rollcall.domain.verdicts import CheckKind
 from rollcall.verdict.calibration import UNCALIBRATED
 
@@ -30,7 +30,7 @@ PLAIN = ModelCard(
     self_tests=(PASSED,),
     maps=tuple(MapKind),
     checks=tuple(CheckKind),
-    operators=tuple(RemovalOperator),
+    operators=TEXT_REMOVALS.every,
     calibration=UNCALIBRATED,
     threshold=None,
     text_pairs=True,

@@ -182,3 +182,29 @@ def test_acting_on_another_answer_is_noticed(case: str) -> None:
     """A caller who acted on another label or score than this one is told."""
     fields, expected = MISMATCHES[case]
     assert reported_mismatch(ask("a film", **fields), PLAIN, predicted(**fields)) is expected
+
+
+NEXT = card(task=Task.NEXT_TOKEN)
+"""Its labels are two tokens, and the last one all other tokens together."""
+
+
+def test_a_language_model_is_asked_for_its_best_token_against_the_next_one() -> None:
+    """Though another token be more probable than both: that one is no answer to contrast with."""
+    assert decided(NEXT) == Decision(task=Task.NEXT_TOKEN, target=0, foil=1, by_sign=True)
+    prediction = predicted(NEXT)
+    assert prediction.labels[prediction.predicted] == "good"
+    assert prediction.margin == pytest.approx(LOGITS[0] - LOGITS[1])
+
+
+def test_a_language_model_may_be_asked_for_other_tokens() -> None:
+    """Target and foil are whatever is named, all other tokens included; what is not named is the best of the rest."""
+    assert decided(NEXT, target=Target(target=1)).foil == 0
+    assert decided(NEXT, target=Target(foil=0)) == Decision(task=Task.NEXT_TOKEN, target=1, foil=0, by_sign=True)
+    assert decided(NEXT, target=Target(target=2, foil=1)).margins(LOGITS) == pytest.approx(3.0)
+    assert refused(NEXT, target=Target(target=1, foil=1)) == ("target.foil", "must differ from the target")
+
+
+def test_a_language_model_may_be_asked_for_a_probability() -> None:
+    """A threshold asks for one token's own probability, against all others together."""
+    decision = decided(NEXT, threshold=Threshold(label="bad", probability=0.5))
+    assert (decision.target, decision.foil, decision.negated) == (0, None, True)

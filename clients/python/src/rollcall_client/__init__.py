@@ -9,8 +9,8 @@
             for word in explanation.words:
                 print(word.unit.text, word.score, word.effect)
 
-Only FAITHFUL says that a map may be relied on. `AsyncClient` is the same for asyncio; `terminal.render` and
-`html.render_page` draw an explanation for people.
+Only FAITHFUL says that a map may be relied on. `AsyncClient` is the same for asyncio; `terminal.render`,
+`html.render_page` and, of an image, `overlay.render_overlay` draw an explanation for people.
 """
 
 from rollcall_client.audit import AuditClient
@@ -27,6 +27,7 @@ from rollcall_client.enums import (
     Flag,
     HeadReduction,
     MapKind,
+    Modality,
     QuerySelection,
     Reason,
     RecordMode,
@@ -95,6 +96,7 @@ from rollcall_client.types import (
     Alignment,
     Attribution,
     AuditReceipt,
+    Box,
     CalibrationRef,
     CheckResult,
     DecisionFlip,
@@ -112,6 +114,7 @@ from rollcall_client.types import (
     Progress,
     RecheckedFlag,
     SelfTest,
+    SideVerdict,
     StageTiming,
     ThoroughPolicy,
     Timing,
@@ -130,6 +133,7 @@ __all__ = [
     "AuditChoice",
     "AuditClient",
     "AuditReceipt",
+    "Box",
     "CalibrationRef",
     "Caller",
     "CallerError",
@@ -170,6 +174,7 @@ __all__ = [
     "MapKind",
     "MapRecord",
     "MissingMap",
+    "Modality",
     "Model",
     "ModelRecord",
     "ModelRef",
@@ -209,6 +214,7 @@ __all__ = [
     "Scope",
     "SelfTest",
     "ServiceError",
+    "SideVerdict",
     "StageTiming",
     "Task",
     "ThoroughPolicy",

@@ -47,6 +47,8 @@ def explanation(reply: explanation_pb2.ExplainResponse) -> Explanation:
         thorough_policy=_thorough_policy(reply.thorough_policy) if reply.HasField("thorough_policy") else None,
         audit=_receipt(reply.audit) if reply.HasField("audit") else None,
         retrospective_of=reply.retrospective_of,
+        image_size=(reply.image_size.width, reply.image_size.height) if reply.HasField("image_size") else None,
+        experimental=reply.experimental,
     )
 
 
@@ -132,7 +134,12 @@ def _unit(unit: explanation_pb2.Unit) -> types.Unit:
         char_end=unit.char_end,
         segment=unit.segment,
         special=unit.special,
+        box=_box(unit.box) if unit.HasField("box") else None,
     )
+
+
+def _box(box: explanation_pb2.Box) -> types.Box:
+    return types.Box(left=box.left, top=box.top, right=box.right, bottom=box.bottom)
 
 
 def _effect(effect: explanation_pb2.Effect) -> types.Effect:
@@ -169,6 +176,17 @@ def _verdict(verdict: explanation_pb2.Verdict) -> types.Verdict:
         policy_digest=verdict.policy_digest,
         thresholds=dict(sorted(verdict.thresholds.items())),
         jsd_from_uniform=verdict.jsd_from_uniform if verdict.HasField("jsd_from_uniform") else None,
+        sides=tuple(
+            types.SideVerdict(
+                segment=side.segment,
+                flag=enums.Flag(side.flag),
+                reason=enums.Reason(side.reason),
+                share=side.share,
+                alignment=side.alignment if side.HasField("alignment") else None,
+                reliability=side.reliability,
+            )
+            for side in verdict.sides
+        ),
     )
 
 
@@ -274,6 +292,8 @@ def _model(model: model_pb2.Model) -> types.Model:
             types.MissingMap(map=enums.MapKind(missing.map), reason=missing.reason) for missing in model.missing_maps
         ),
         scope=enums.Scope(model.scope),
+        modality=enums.Modality(model.modality),
+        experimental=model.experimental,
     )
 
 

@@ -6,20 +6,20 @@ they add is these rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rollcall_client import _answers
 from rollcall_client._streams import Streamed
 from rollcall_client._v1 import explanation_pb2, explanation_service_pb2
 from rollcall_client.errors import InvalidAnswer
+from rollcall_client.explanation import Explanation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from google.protobuf.message import Message
 
-    from rollcall_client.explanation import Explanation
     from rollcall_client.types import Model, PredictResult, Progress
 
 Answer = TypeVar("Answer")
@@ -49,6 +49,8 @@ class Call(Generic[Answer]):
     request_id: str
     timeout: float
     progress: Callable[[Progress], None] | None = None
+    image: bytes = field(default=b"", repr=False)
+    """A file that was sent, to be kept beside its explanation."""
 
     def take(self, gathered: Streamed, message: explanation_service_pb2.ExplainStreamResponse) -> None:
         """Tell of progress, and gather the rest.
@@ -72,9 +74,10 @@ class Call(Generic[Answer]):
             InvalidAnswer: the reply contradicts itself.
         """
         try:
-            return self.method.read(reply)
+            answer = self.method.read(reply)
         except ValueError as error:
             raise self.contradiction(error) from error
+        return replace(answer, image=self.image) if self.image and isinstance(answer, Explanation) else answer
 
     def contradiction(self, error: ValueError) -> InvalidAnswer:
         """What is wrong with a reply, or with a message of a stream."""

@@ -25,6 +25,7 @@ def plain(record: DataclassInstance) -> dict[str, JsonValue]:
         if field.metadata.get("json_string")
         else _plain_value(getattr(record, field.name))
         for field in fields(record)
+        if field.metadata.get("in_json", True)
     }
 
 

@@ -6,12 +6,20 @@ keyword arguments are those of `PredictOptions` and `ExplainOptions`, with the s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from array import array
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from rollcall_client._v1 import common_pb2, explanation_pb2, explanation_service_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from os import PathLike
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from typing_extensions import Buffer
 
     from rollcall_client.enums import AuditChoice, CheckLevel, MapKind
     from rollcall_client.options import (
@@ -28,6 +36,10 @@ _Level = explanation_pb2.CheckLevel.ValueType
 _Reduction = explanation_pb2.HeadReduction.ValueType
 _Queries = explanation_pb2.QuerySelection.ValueType
 _Storage = common_pb2.DataType.ValueType
+_PIXEL_AXES = 3
+
+Content: TypeAlias = common_pb2.TextInput | common_pb2.TokensInput | common_pb2.ImageInput | common_pb2.PixelsInput
+"""What a model is asked about."""
 
 
 def text_input(text: str, text_pair: str | None) -> common_pb2.TextInput:
@@ -40,8 +52,30 @@ def tokens_input(input_ids: Sequence[int]) -> common_pb2.TokensInput:
     return common_pb2.TokensInput(input_ids=input_ids)
 
 
+def image_input(image: bytes | PathLike[str]) -> common_pb2.ImageInput:
+    """A PNG or JPEG file, or the path of one. Raises OSError if it cannot be read."""
+    return common_pb2.ImageInput(data=image if isinstance(image, bytes) else Path(image).read_bytes())
+
+
+def pixels_input(pixels: Buffer | NDArray[np.float32]) -> common_pb2.PixelsInput:
+    """What a model's preprocessing made of an image: an array of float32 [3, height, width]."""
+    values = memoryview(cast("Buffer", pixels))
+    if values.format != "f" or values.ndim != _PIXEL_AXES:
+        message = f"pixels must be float32 of three axes, not {values.format!r} of {values.ndim}"
+        raise TypeError(message)
+    data = values.tobytes() if sys.byteorder == "little" else _swapped(values)
+    tensor = common_pb2.Tensor(data_type=common_pb2.DATA_TYPE_FLOAT32, shape=values.shape, data=data)
+    return common_pb2.PixelsInput(values=tensor)
+
+
+def _swapped(values: memoryview) -> bytes:
+    numbers = array("f", values.tobytes())
+    numbers.byteswap()
+    return numbers.tobytes()
+
+
 def predict_request(
-    content: common_pb2.TextInput | common_pb2.TokensInput,
+    content: Content,
     *,
     request_id: str,
     model: str = "",
@@ -61,6 +95,8 @@ def predict_request(
         revision=revision,
         text=content if isinstance(content, common_pb2.TextInput) else None,
         tokens=content if isinstance(content, common_pb2.TokensInput) else None,
+        image=content if isinstance(content, common_pb2.ImageInput) else None,
+        pixels=content if isinstance(content, common_pb2.PixelsInput) else None,
         target=_target(target, foil),
         threshold=_threshold(threshold),
         decision_ref=decision_ref,
@@ -71,7 +107,7 @@ def predict_request(
 
 
 def explain_request(
-    content: common_pb2.TextInput | common_pb2.TokensInput,
+    content: Content,
     *,
     request_id: str,
     model: str = "",
@@ -102,6 +138,8 @@ def explain_request(
         revision=revision,
         text=content if isinstance(content, common_pb2.TextInput) else None,
         tokens=content if isinstance(content, common_pb2.TokensInput) else None,
+        image=content if isinstance(content, common_pb2.ImageInput) else None,
+        pixels=content if isinstance(content, common_pb2.PixelsInput) else None,
         target=_target(target, foil),
         threshold=_threshold(threshold),
         maps=[_Map(kind.value) for kind in maps],

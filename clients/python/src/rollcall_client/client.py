@@ -29,7 +29,14 @@ from rollcall_client._calls import (
 )
 from rollcall_client._failures import failure_from
 from rollcall_client._record_calls import METHODS as RECORD_METHODS
-from rollcall_client._requests import explain_request, predict_request, text_input, tokens_input
+from rollcall_client._requests import (
+    explain_request,
+    image_input,
+    pixels_input,
+    predict_request,
+    text_input,
+    tokens_input,
+)
 from rollcall_client._retry import wait_before_retry
 from rollcall_client._security import authorization, channel_credentials
 from rollcall_client._streams import Streamed
@@ -42,6 +49,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
     from os import PathLike
 
+    import numpy as np
+    from numpy.typing import NDArray
+    from typing_extensions import Buffer
+
+    from rollcall_client._requests import Content
     from rollcall_client.many import Question, Result
     from rollcall_client.options import ExplainOptions, PredictOptions
     from rollcall_client.types import Progress
@@ -138,6 +150,31 @@ class Surface(ABC, Generic[_Explained, _Predicted, _Listed, _Described]):
         """The same for vocabulary ids exactly as the model's tokenizer makes them, special tokens included."""
         return self._explain(tokens_input(input_ids), request_id, timeout, options)
 
+    def explain_image(
+        self,
+        image: bytes | PathLike[str],
+        *,
+        request_id: str = "",
+        timeout: float | None = None,
+        **options: Unpack[ExplainOptions],
+    ) -> _Explained:
+        """The same for a picture: the bytes of a PNG or JPEG file, or its path. The service prepares it for the model.
+
+        Raises OSError where a file cannot be read.
+        """
+        return self._explain(image_input(image), request_id, timeout, options)
+
+    def explain_pixels(
+        self,
+        pixels: Buffer | NDArray[np.float32],
+        *,
+        request_id: str = "",
+        timeout: float | None = None,
+        **options: Unpack[ExplainOptions],
+    ) -> _Explained:
+        """The same for a picture exactly as the model reads it: an array of float32 [3, height, width], normalised."""
+        return self._explain(pixels_input(pixels), request_id, timeout, options)
+
     def predict(
         self,
         text: str,
@@ -161,6 +198,28 @@ class Surface(ABC, Generic[_Explained, _Predicted, _Listed, _Described]):
         """The prediction for vocabulary ids alone."""
         return self._predict(tokens_input(input_ids), request_id, timeout, options)
 
+    def predict_image(
+        self,
+        image: bytes | PathLike[str],
+        *,
+        request_id: str = "",
+        timeout: float | None = None,
+        **options: Unpack[PredictOptions],
+    ) -> _Predicted:
+        """The prediction for a picture alone: the bytes of a PNG or JPEG file, or its path."""
+        return self._predict(image_input(image), request_id, timeout, options)
+
+    def predict_pixels(
+        self,
+        pixels: Buffer | NDArray[np.float32],
+        *,
+        request_id: str = "",
+        timeout: float | None = None,
+        **options: Unpack[PredictOptions],
+    ) -> _Predicted:
+        """The prediction for a picture exactly as the model reads it: an array of float32 [3, height, width]."""
+        return self._predict(pixels_input(pixels), request_id, timeout, options)
+
     def models(self, *, timeout: float | None = None) -> _Listed:
         """The models that are being served, by name."""
         request = explanation_service_pb2.ListModelsRequest()
@@ -177,7 +236,7 @@ class Surface(ABC, Generic[_Explained, _Predicted, _Listed, _Described]):
 
     def _explain(
         self,
-        content: common_pb2.TextInput | common_pb2.TokensInput,
+        content: Content,
         request_id: str,
         timeout: float | None,
         options: ExplainOptions,
@@ -188,18 +247,19 @@ class Surface(ABC, Generic[_Explained, _Predicted, _Listed, _Described]):
     def _explaining(
         self,
         method: Method[Explanation],
-        content: common_pb2.TextInput | common_pb2.TokensInput,
+        content: Content,
         request_id: str,
         timeout: float | None,
         options: ExplainOptions,
     ) -> Call[Explanation]:
         request_id = request_id or _new_request_id()
         request = explain_request(content, request_id=request_id, **options)
-        return Call(method=method, request=request, request_id=request_id, timeout=self._seconds(timeout))
+        image = content.data if isinstance(content, common_pb2.ImageInput) else b""
+        return Call(method=method, request=request, request_id=request_id, timeout=self._seconds(timeout), image=image)
 
     def _predict(
         self,
-        content: common_pb2.TextInput | common_pb2.TokensInput,
+        content: Content,
         request_id: str,
         timeout: float | None,
         options: PredictOptions,

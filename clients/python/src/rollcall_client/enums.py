@@ -128,6 +128,8 @@ class RemovalOperator(WireEnum):
     MASK_TOKEN = 1
     HIDDEN_KEYS = 2
     DELETION = 3
+    MEAN_PATCH = 4
+    BLURRED_PATCH = 5
 
 
 class Scope(WireEnum):
@@ -269,9 +271,18 @@ class DataType(WireEnum):
     UINT8 = 3
 
 
+class Modality(WireEnum):
+    """What a model reads."""
+
+    UNSPECIFIED = 0
+    TEXT = 1
+    IMAGE = 2
+
+
 class Task(WireEnum):
     """What a model's outputs mean."""
 
     UNSPECIFIED = 0
     SINGLE_LABEL = 1
     MULTI_LABEL = 2
+    NEXT_TOKEN = 3

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rollcall_client import _showing
 from rollcall_client._json import JsonValue, plain
 from rollcall_client.enums import Flag, MapKind
-from rollcall_client.types import AS_JSON_STRING
+from rollcall_client.types import AS_JSON_STRING, NOT_IN_JSON
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
         Unit,
         Verdict,
     )
+
+
+_MOST_PIXELS = 1 << 26
+"""Four times what services take: what is drawn has so many bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +83,12 @@ class Explanation:
     thorough_policy: ThoroughPolicy | None = None
     audit: AuditReceipt | None = None
     retrospective_of: str = ""
+    image_size: tuple[int, int] | None = None
+    """Of an image: the width and height that the units' boxes are in."""
+    experimental: bool = False
+    """Whether the thresholds behind the flags were never calibrated on this kind of input."""
+    image: bytes = field(default=b"", repr=False, metadata=NOT_IN_JSON)
+    """The file that this client sent, if it sent one: no part of the answer, and of what `to_dict` gives."""
 
     def __post_init__(self) -> None:
         """Refuse an answer whose pieces contradict each other, so that no reader has to check again."""
@@ -100,6 +110,18 @@ class Explanation:
         if any(len(weights) != len(self.units) for weights in self._weights()):
             message = f"a map has not one weight for each of {len(self.units)} units"
             raise ValueError(message)
+
+        if self.image_size is not None:
+            self._refuse_blocks_elsewhere(*self.image_size)
+
+    def _refuse_blocks_elsewhere(self, width: int, height: int) -> None:
+        if not 0 < width * height <= _MOST_PIXELS or min(width, height) < 1:
+            message = f"no image has {width} x {height} pixels"
+            raise ValueError(message)
+        for box in (unit.box for unit in self.units):
+            if box is None or not (0 <= box.left <= box.right <= width and 0 <= box.top <= box.bottom <= height):
+                message = f"a unit is no block of an image of {width} x {height} pixels"
+                raise ValueError(message)
 
     def _verdicts(self) -> tuple[Verdict, ...]:
         return (self.verdict, *(attribution.verdict for attribution in self.attributions))

@@ -34,6 +34,7 @@ from rollcall_client.reading import (
     shown_sentence,
     signed,
     target_words,
+    unit_name,
 )
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def render_page(explanations: Explanation | Sequence[Explanation], *, title: str
     answers = [explanations] if isinstance(explanations, Explanation) else list(explanations)
     style, script = f"\n{style_sheet()}", _resource("script.js")
     policy = (
-        f"default-src 'none'; style-src {_hashed(style)}; script-src {_hashed(script)}; "
+        f"default-src 'none'; img-src data:; style-src {_hashed(style)}; script-src {_hashed(script)}; "
         "base-uri 'none'; form-action 'none'"
     )
     body = join(
@@ -123,7 +124,7 @@ def _answer(answer: Explanation, position: int, title: str) -> Markup:
         _prediction(answer),
         _section("Map shown", shown_sentence(answer), picture(answer, answer.shown)),
         _section(
-            "What the words do, measured",
+            f"What the {unit_name(answer)}s do, measured",
             f"Log-odds for {target}, each with one standard error; positive pushes towards it.",
             effects(answer),
         ),
@@ -132,7 +133,9 @@ def _answer(answer: Explanation, position: int, title: str) -> Markup:
         adversaries(answer),
         _section("All maps", "", maps(answer)),
         _section("Checks", "", *(checks(answer, attribution) for attribution in looked_at(answer))),
-        _section("Attention by layer and head", "", attention(answer)) if answer.attention else NOTHING,
+        _section("Attention by layer and head", "", attention(answer))
+        if answer.attention and not answer.image_size
+        else NOTHING,
         _section("Time", "", _timing(answer.timing), _identity(answer)),
         id=f"answer-{position}",
     )

@@ -93,11 +93,13 @@ OPERATORS: Mapping[RemovalOperator, str] = {
     RemovalOperator.MASK_TOKEN: "replaced by the mask token",
     RemovalOperator.HIDDEN_KEYS: "hidden from attention",
     RemovalOperator.DELETION: "taken out of the text",
+    RemovalOperator.MEAN_PATCH: "filled with the image's mean colour",
+    RemovalOperator.BLURRED_PATCH: "blurred",
 }
 
 SCOPES: Mapping[Scope, str] = {
-    Scope.ALL_LAYERS: "Evidence: words removed, and attention edited in all layers.",
-    Scope.INPUT_ONLY: "Evidence: words removed only. This model's attention cannot be edited.",
+    Scope.ALL_LAYERS: "Evidence: parts of the input removed, and attention edited in all layers.",
+    Scope.INPUT_ONLY: "Evidence: parts of the input removed only. This model's attention cannot be edited.",
 }
 
 CALIBRATIONS: Mapping[str, str] = {

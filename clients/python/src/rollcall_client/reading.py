@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from rollcall_client.enums import CheckKind, Flag, MapKind
+from rollcall_client.enums import CheckKind, Flag, MapKind, RemovalOperator
 from rollcall_client.phrases import CHECKS, OPERATORS, SCOPES, UNKNOWN_CHECK, calibration_sentence
 
 if TYPE_CHECKING:
@@ -19,7 +19,17 @@ ABSENT = "—"
 _ALMOST_ONE = 0.9995
 _LARGE = 1000
 # The order of DecisionFlip.margins.
-_OPERATORS = tuple(OPERATORS.values())
+_OF_TEXT = (RemovalOperator.MASK_TOKEN, RemovalOperator.HIDDEN_KEYS)
+_OF_IMAGES = (RemovalOperator.MEAN_PATCH, RemovalOperator.HIDDEN_KEYS)
+_EXPERIMENTAL = (
+    "Explanations of such a model are experimental: the thresholds behind the flags were found on classifiers of "
+    "texts, and nothing is known of how often its flags are wrong."
+)
+
+
+def unit_name(explanation: Explanation) -> str:
+    """What people call the parts that were removed: "word", or "block" of an image."""
+    return "word" if explanation.image_size is None else "block"
 
 
 def trusted(attribution: Attribution) -> bool:
@@ -117,13 +127,33 @@ def instead_sentence(explanation: Explanation) -> str:
 def notices(explanation: Explanation) -> tuple[str, ...]:
     """What a reader must know of the answer before drawing conclusions."""
     cut = f"The text was cut: the model read {explanation.tokens_used} of {explanation.tokens_total} tokens."
+    grouped = "The text is long: consecutive words were grouped and count as one."
+    if explanation.image_size:
+        grouped = "Neighbouring patches of the image were grouped: each block counts as one."
+    image = "This is about an image: where a sentence speaks of words, it means blocks of the image."
     missing = ((True, f"There is no {each.map.words}: {each.reason}") for each in explanation.missing_maps)
     return _applying(
         (explanation.reported_mismatch, "The label or score that was acted on differs from this prediction."),
         (explanation.truncated, cut),
-        (explanation.units_grouped, "The text is long: consecutive words were grouped and count as one."),
+        (explanation.image_size is not None, image),
+        (explanation.experimental, _EXPERIMENTAL),
+        (explanation.units_grouped, grouped),
         *missing,
     )
+
+
+def side_sentence(attribution: Attribution) -> str:
+    """What holds of a pair's two texts each for itself; nothing for other inputs."""
+    names = ("first text", "second text")
+    parts = [
+        f"{names[side.segment]}: {side.flag.words}"
+        + (f" ({side.reason.words})" if side.reason.value else "")
+        + (f", A {signed(side.alignment)}" if side.alignment is not None else "")
+        + f", {percent(side.share)} of the map"
+        for side in attribution.verdict.sides
+        if side.segment in range(len(names))
+    ]
+    return f"Each text for itself: {'; '.join(parts)}." if parts else ""
 
 
 def map_notices(attribution: Attribution) -> tuple[str, ...]:
@@ -133,6 +163,7 @@ def map_notices(attribution: Attribution) -> tuple[str, ...]:
         (not attribution.class_specific, "This map does not depend on the class: it looks the same for every answer."),
         (attribution.dropped_mass > 0, dropped),
         (bool(attribution.note), attribution.note),
+        (bool(attribution.verdict.sides), side_sentence(attribution)),
     )
 
 
@@ -147,11 +178,16 @@ def flip_sentence(explanation: Explanation) -> str:
         return "Not searched: the answer was not checked."
     if not flip.found:
         return (
-            f"None within budget: no set of words that was tried changes the decision ({flip.sets_tried} sets tried)."
+            f"None within budget: no set of {unit_name(explanation)}s that was tried changes the decision "
+            f"({flip.sets_tried} sets tried)."
         )
     words = quoted(flip.units, explanation.units)
+    alignment = explanation.verdict.alignment
+    operators = tuple(part.operator for part in alignment.per_operator) if alignment else ()
+    operators = operators or (_OF_TEXT if explanation.image_size is None else _OF_IMAGES)
     margins = " and ".join(
-        f"{signed(margin)} with them {operator}" for margin, operator in zip(flip.margins, _OPERATORS, strict=False)
+        f"{signed(margin)} with them {OPERATORS.get(operator, operator.words)}"
+        for margin, operator in zip(flip.margins, operators, strict=False)
     )
     sentence = f"Without {words} the decision changes"
     return f"{sentence}: the margin becomes {margins}." if margins else f"{sentence}."

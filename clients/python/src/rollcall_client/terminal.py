@@ -7,6 +7,7 @@ The difference is in the text as well as in the colours.
 from __future__ import annotations
 
 import math
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from rollcall_client import phrases
@@ -36,6 +37,7 @@ from rollcall_client.reading import (
     target_words,
     thorough,
     trusted,
+    unit_name,
     witness_sentence,
 )
 
@@ -128,15 +130,16 @@ def _map(explanation: Explanation, width: int) -> Iterator[Line]:
     badge = Span(f"[{shown.verdict.flag.words.upper()}: {label}]", _BADGES.get(shown.verdict.flag, Style.BAD))
     yield (Span("  "), badge)
     if trusted(shown):
-        yield from flow(_picture(words), width, indent="  ")
+        yield from _grid(words) if explanation.image_size else flow(_picture(words), width, indent="  ")
         yield from _notes(map_notices(shown), width, indent="  ")
         return
-    yield from flow(_text(words), width, indent="  ")
+    if explanation.image_size is None:
+        yield from flow(_text(words), width, indent="  ")
     yield from prose(f"Weights of this map, for the record only ({label}):", width, Style.DIM, indent="  ")
     heaviest = sorted(words, key=lambda word: -word.score if math.isfinite(word.score) else 0.0)[:_MOST_ROWS]
     rows = [(_name(word, Style.DIM), Span(number(word.score), Style.DIM)) for word in heaviest]
     yield from table(rows, width, numbers=frozenset({1}), indent="    ") if rows else ()
-    yield from _rest(len(words) - len(rows), "lighter")
+    yield from _rest(len(words) - len(rows), f"lighter {unit_name(explanation)}s")
     yield from _notes(map_notices(shown), width, indent="  ")
 
 
@@ -152,6 +155,14 @@ def _picture(words: tuple[Word, ...]) -> Iterator[tuple[str, Span]]:
         before = word.unit
 
 
+def _grid(words: tuple[Word, ...]) -> Iterator[Line]:
+    """Blocks of an image where they lie, each with its weight in per cent, and as colour."""
+    top = largest(tuple(word.score for word in words))
+    for _, row in groupby(words, key=lambda word: word.unit.box.top if word.unit.box else 0):
+        cells = ((word, _HEAT[round(share(word.score, top) * (len(_HEAT) - 1))]) for word in row)
+        yield (Span("  "), *(Span(f"{100 * word.score:4.0f} ", heat) for word, heat in cells))
+
+
 def _text(words: tuple[Word, ...]) -> Iterator[tuple[str, Span]]:
     before = None
     for word in words:
@@ -165,7 +176,7 @@ def _name(word: Word, style: Style = Style.PLAIN) -> Span:
 
 def _rest(count: int, which: str) -> Iterator[Line]:
     if count > 0:
-        yield (Span(f"    and {count} {which} words", Style.DIM),)
+        yield (Span(f"    and {count} {which}", Style.DIM),)
 
 
 def _effects(explanation: Explanation, width: int) -> Iterator[Line]:
@@ -188,7 +199,7 @@ def _effects(explanation: Explanation, width: int) -> Iterator[Line]:
         if word.effect
     ]
     yield from table(rows, width, numbers=frozenset({2, 3}))
-    yield from _rest(len(words) - len(rows), "weaker")
+    yield from _rest(len(words) - len(rows), f"weaker {unit_name(explanation)}s")
 
 
 def _bar(value: float, top: float, half: int) -> str:
@@ -270,7 +281,7 @@ def _rival(explanation: Explanation, attribution: Attribution, rival: Witness, w
     ]
     header = tuple(Span(title, Style.DIM) for title in ("word", attribution.map.words, "the other", "difference"))
     yield from table([header, *rows], width, numbers=frozenset({1, 2, 3}))
-    yield from _rest(len(ordered) - len(rows), "less different")
+    yield from _rest(len(ordered) - len(rows), f"less different {unit_name(explanation)}s")
     yield from prose(f"{witness_sentence(rival, explanation.units)} {phrases.ADVERSARY}", width, indent="  ")
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rollcall_client._json import JsonValue, plain
-from rollcall_client.enums import Scope
+from rollcall_client.enums import Modality, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # Seeds have 64 bits. Many JSON readers round numbers above 2^53, and a rounded seed replays something else.
 AS_JSON_STRING: Mapping[str, bool] = {"json_string": True}
+# What the caller brought.
+NOT_IN_JSON: Mapping[str, bool] = {"in_json": False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,11 +107,22 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """A rectangle of an image, in pixels from its upper left corner; `right` and `bottom` lie one past it."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
     """What people read and what gets removed: a word, or consecutive words of a long text.
 
     Token and character ranges end one past the last; characters are Unicode code points of the unit's own text
-    (`segment` 0, or 1 for the second text of a pair).
+    (`segment` 0, or 1 for the second text of a pair). Of an image it is a block of neighbouring patches: `box` is where
+    it lies, `text` its row and column, and all ranges are empty.
     """
 
     text: str
@@ -119,6 +132,7 @@ class Unit:
     char_end: int
     segment: int = 0
     special: bool = False
+    box: Box | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,6 +269,21 @@ class CalibrationRef:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SideVerdict:
+    """May a map be relied on among the words of one text of a pair (`segment` 0 or 1), by alignment alone.
+
+    `share` of the map's mass lies there; `alignment` is None if there is none. No calibration promises anything of it.
+    """
+
+    segment: int
+    flag: Flag
+    reason: Reason
+    share: float
+    alignment: float | None
+    reliability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """May this map be relied on, and why: every number needed to decide again.
 
@@ -272,6 +301,8 @@ class Verdict:
     policy_digest: str
     thresholds: Mapping[str, float]
     jsd_from_uniform: float | None
+    sides: tuple[SideVerdict, ...] = ()
+    """Of a pair, the two texts each for itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -419,6 +450,10 @@ class Model:
     """Maps that the model's runtime cannot make, and why."""
     scope: Scope = Scope.UNSPECIFIED
     """Which counterfactuals its verdicts rest on; unspecified by servers that do not say."""
+    modality: Modality = Modality.UNSPECIFIED
+    """What it reads; unspecified by servers that do not say, all of whose models read text."""
+    experimental: bool = False
+    """Whether the thresholds behind its flags were never calibrated on this kind of input."""
 
     def to_dict(self) -> dict[str, JsonValue]:
         """The model as values that `json.dumps` takes, by the rules of `Explanation.to_dict`."""

@@ -10,6 +10,7 @@ from rollcall.audit.events import EventKind
 from rollcall.audit.record import DECISION, EXPLANATION
 from rollcall.audit.reviews import Disposition, ReviewAction, ReviewState
 from rollcall.domain.decision import Task
+from rollcall.domain.inputs import Modality
 from rollcall.domain.maps import HeadReduction, MapKind, TensorType
 from rollcall.domain.recording import AuditChoice, RecordMode, RecordState
 from rollcall.domain.rows import RemovalOperator
@@ -30,6 +31,7 @@ def _numbers(wire: _EnumTypeWrapper[V], members: type[E], prefix: str, unset: E 
     return {member: wire.Value(prefix + name) for member, name in names.items()}
 
 
+MODALITIES = _numbers(model_pb2.Modality, Modality, "MODALITY_")
 TASKS = _numbers(model_pb2.Task, Task, "TASK_")
 TENSOR_TYPES = _numbers(common_pb2.DataType, TensorType, "DATA_TYPE_")
 MAP_KINDS = _numbers(explanation_pb2.MapKind, MapKind, "MAP_KIND_")

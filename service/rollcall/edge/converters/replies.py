@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rollcall.domain import verdicts
     from rollcall.domain.decision import Prediction
     from rollcall.domain.explanation import Attribution, DecisionFlip, Explanation, Predicted, Progress, Timing
-    from rollcall.domain.inputs import Threshold, Unit
+    from rollcall.domain.inputs import Box, Threshold, Unit
     from rollcall.domain.model import ModelCard, ModelRef
     from rollcall.domain.policy import ThoroughPolicy
     from rollcall.domain.recording import Receipt
@@ -81,6 +81,8 @@ def explain_response(answer: Explanation) -> explanation_pb2.ExplainResponse:
         thorough_policy=_thorough_policy(answer.thorough) if answer.thorough else None,
         audit=_receipt(answer.receipt) if answer.receipt else None,
         retrospective_of=answer.retrospective_of,
+        image_size=_image_size(answer.image_size) if answer.image_size else None,
+        experimental=answer.experimental,
     )
 
 
@@ -155,6 +157,8 @@ def model(
         text_pairs=card.text_pairs,
         record=records.model_record(record, alpha=card.calibration.alpha) if record else None,
         scope=enums.SCOPES[card.scope],
+        modality=enums.MODALITIES[card.modality],
+        experimental=card.experimental,
         missing_maps=[
             explanation_pb2.MissingMap(map=enums.MAP_KINDS[each.kind], reason=each.reason) for each in card.lacking
         ],
@@ -232,7 +236,17 @@ def _unit(unit: Unit) -> explanation_pb2.Unit:
         char_start=unit.char_start,
         char_end=unit.char_end,
         segment=unit.segment,
+        box=_box(unit.box) if unit.box else None,
     )
+
+
+def _box(box: Box) -> explanation_pb2.Box:
+    return explanation_pb2.Box(left=box.left, top=box.top, right=box.right, bottom=box.bottom)
+
+
+def _image_size(size: tuple[int, int]) -> explanation_pb2.ImageSize:
+    width, height = size
+    return explanation_pb2.ImageSize(width=width, height=height)
 
 
 def _decision_flip(flip: DecisionFlip) -> explanation_pb2.DecisionFlip:
@@ -265,6 +279,17 @@ def _verdict(verdict: verdicts.Verdict) -> explanation_pb2.Verdict:
         policy_digest=verdict.policy_digest,
         thresholds=verdict.thresholds,
         jsd_from_uniform=verdict.jsd_from_uniform,
+        sides=[
+            explanation_pb2.SideVerdict(
+                segment=side.segment,
+                flag=enums.FLAGS[side.flag],
+                reason=enums.REASONS[side.reason],
+                share=side.share,
+                alignment=side.alignment,
+                reliability=side.reliability,
+            )
+            for side in verdict.sides
+        ],
     )
 
 

@@ -6,15 +6,26 @@ model to judge (labels, layers, ids) is judged in the pipeline, with the same pa
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from rollcall.domain import explanation as domain
 from rollcall.domain.errors import FieldViolation, InvalidInput
-from rollcall.domain.inputs import ClassRef, ModelInput, Target, TextInput, Threshold, TokensInput
+from rollcall.domain.inputs import (
+    ClassRef,
+    ImageInput,
+    ModelInput,
+    PixelsInput,
+    Target,
+    TextInput,
+    Threshold,
+    TokensInput,
+)
 from rollcall.domain.maps import (
     MAX_ATTENTION_BYTES,
     MOST_INTEGRATION_POINTS,
+    VALUE_BYTES,
     AttentionSelection,
     HeadFusion,
     HeadReduction,
@@ -25,7 +36,7 @@ from rollcall.domain.maps import (
 from rollcall.domain.recording import AuditChoice
 from rollcall.domain.verdicts import CheckLevel
 from rollcall.edge.converters import enums
-from rollcall.v1 import audit_service_pb2, explanation_pb2, explanation_service_pb2
+from rollcall.v1 import audit_service_pb2, common_pb2, explanation_pb2, explanation_service_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -44,6 +55,7 @@ MAX_LABEL_CHARACTERS = 1_000
 MAX_REFERENCE_CHARACTERS = 256
 MAX_LIST_ENTRIES = 1_000
 """Of maps, layers and heads: more than any model has."""
+AXES = ("channels", "height", "width")
 REQUEST_ID = re.compile(r"[\x20-\x7e]{1,128}")
 
 _FUSIONS = {HeadReduction.MEAN: HeadFusion.MEAN, HeadReduction.MAX: HeadFusion.MAX}
@@ -207,8 +219,24 @@ class _Reader:
             return TextInput(text=message.text.text, text_pair=pair)
         if kind == "tokens":
             return TokensInput(input_ids=self._input_ids(message.tokens.input_ids, limits))
-        self.refuse("input", "exactly one of text and tokens must be set")
+        if kind == "image":
+            if not message.image.data:
+                self.refuse("image.data", "must not be empty")
+            return ImageInput(data=message.image.data)
+        if kind == "pixels":
+            return self._pixels(message.pixels.values)
+        self.refuse("input", "exactly one of text, tokens, image and pixels must be set")
         return TokensInput(input_ids=())
+
+    def _pixels(self, tensor: common_pb2.Tensor) -> PixelsInput:
+        shape = tuple(tensor.shape)
+        if tensor.data_type != common_pb2.DATA_TYPE_FLOAT32:
+            self.refuse("pixels.values.data_type", "must be DATA_TYPE_FLOAT32")
+        if len(shape) != len(AXES) or min(shape, default=0) < 1:
+            self.refuse("pixels.values.shape", f"must have the axes {', '.join(AXES)}, none of them empty")
+        elif len(tensor.data) != math.prod(shape) * VALUE_BYTES[TensorType.FLOAT32]:
+            self.refuse("pixels.values.data", f"has {len(tensor.data)} bytes, which is not what the shape says")
+        return PixelsInput(shape=shape, data=tensor.data)
 
     def _text(self, field: str, value: str, limits: Limits) -> None:
         if len(value) > limits.max_characters:

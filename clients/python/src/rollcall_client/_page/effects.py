@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rollcall_client._page import pictures
 from rollcall_client._page.bars import signed_bar
 from rollcall_client._page.markup import NOTHING, Markup, element, foreign, join
 from rollcall_client._page.tables import number_cell, row, table
 from rollcall_client._page.words import running_text
-from rollcall_client.reading import flip_sentence, largest, number, percent, signed, strongest_first, trusted
+from rollcall_client.reading import flip_sentence, largest, number, percent, signed, strongest_first, trusted, unit_name
 
 if TYPE_CHECKING:
     from rollcall_client.explanation import Explanation
@@ -27,7 +28,7 @@ def effects(explanation: Explanation) -> Markup:
     rows = [
         _row(word.unit, word.effect, longest, word.score if with_weights else None) for word in words if word.effect
     ]
-    titles = {"Word": "", "against | towards": "axis", "Effect": "number", "±": "number"}
+    titles = {unit_name(explanation).capitalize(): "", "against | towards": "axis", "Effect": "number", "±": "number"}
     titles |= {"Map weight": "number"} if with_weights else {}
     return table(titles, rows, class_="effects", in_sight=_ROWS_IN_SIGHT)
 
@@ -48,6 +49,8 @@ def decision_flip(explanation: Explanation) -> Markup:
     flip = explanation.decision_flip
     if flip is None or not flip.found:
         return sentence
+    if explanation.image_size:
+        return join(sentence, pictures.without(explanation, flip.units))
     text = running_text(
         explanation.units,
         lambda index, unit: element("del", foreign(unit.text)) if index in flip.units else foreign(unit.text),

@@ -10,7 +10,7 @@ from rollcall_client._page.markup import NOTHING, Markup, element, foreign, join
 from rollcall_client._page.tables import number_cell, on_demand, row, table
 from rollcall_client._page.words import flag_badge, picture
 from rollcall_client.enums import CheckKind
-from rollcall_client.reading import ABSENT, largest, number, percent, rivals, signed, witness_sentence
+from rollcall_client.reading import ABSENT, largest, number, percent, rivals, signed, unit_name, witness_sentence
 
 if TYPE_CHECKING:
     from rollcall_client.explanation import Explanation
@@ -53,7 +53,11 @@ def _twin(explanation: Explanation, attribution: Attribution, witness: Witness) 
         )
         for unit, score, other in zip(explanation.units, attribution.scores, witness.map, strict=True)
     ]
-    titles = {"Word": "", f"Original {attribution.map.words}": "", "Alternative, same prediction": ""}
+    titles = {
+        unit_name(explanation).capitalize(): "",
+        f"Original {attribution.map.words}": "",
+        "Alternative, same prediction": "",
+    }
     return join(
         element("h4", attribution.map.words.capitalize(), " ", flag_badge(attribution.verdict.flag)),
         element("p", witness_sentence(witness, explanation.units)),
@@ -109,7 +113,7 @@ def _operators(verdict: Verdict) -> Markup:
     if verdict.alignment is None or not verdict.alignment.per_operator:
         return NOTHING
     parts = [
-        f"{signed(part.value)} with words {phrases.OPERATORS.get(part.operator, part.operator.words)}"
+        f"{signed(part.value)} with units {phrases.OPERATORS.get(part.operator, part.operator.words)}"
         for part in verdict.alignment.per_operator
     ]
     chance = f"{percent(verdict.alignment.p_up)} of random relabellings do at least as well."

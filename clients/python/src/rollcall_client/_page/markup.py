@@ -1,6 +1,7 @@
 """HTML that is escaped unless it was made here: the texts on a page are hostile until proven otherwise.
 
-`element` is the only way to make markup. Its children are markup, or plain text that it makes visible and escapes.
+`element` and `void` are the only ways to make markup. Children are markup, or plain text that is made visible and
+escaped.
 """
 
 from __future__ import annotations
@@ -23,9 +24,14 @@ NOTHING = Markup("")
 
 def element(tag: str, *children: Markup | str, **attributes: str | float | None) -> Markup:
     """An element. `class_` and `for_` lose their underscore, other underscores become hyphens; None leaves one out."""
+    return Markup(f"{void(tag, **attributes).source}{join(*children).source}</{tag}>")
+
+
+def void(tag: str, **attributes: str | float | None) -> Markup:
+    """An element that has neither children nor an end, such as an image."""
     given = {name.rstrip("_").replace("_", "-"): value for name, value in attributes.items() if value is not None}
     written = "".join(f' {name}="{_escape(str(value))}"' for name, value in given.items())
-    return Markup(f"<{tag}{written}>{join(*children).source}</{tag}>")
+    return Markup(f"<{tag}{written}>")
 
 
 def join(*children: Markup | str) -> Markup:

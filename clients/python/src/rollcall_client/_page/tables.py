@@ -17,7 +17,7 @@ def table(titles: Mapping[str, str], rows: Sequence[Markup], *, class_: str, in_
     """
     first = _table(titles, rows[:in_sight], class_)
     folded = rows[in_sight:] if in_sight is not None else ()
-    return join(first, on_demand(f"{len(folded)} more words", _table(titles, folded, class_))) if folded else first
+    return join(first, on_demand(f"{len(folded)} more", _table(titles, folded, class_))) if folded else first
 
 
 def _table(titles: Mapping[str, str], rows: Sequence[Markup], class_: str) -> Markup:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rollcall_client import phrases
+from rollcall_client._page import pictures
 from rollcall_client._page.markup import Markup, element, foreign, join
 from rollcall_client._page.tables import number_cell, on_demand, row, table
-from rollcall_client.reading import gap, largest, map_notices, number, percent, share, signed, trusted
+from rollcall_client.reading import gap, largest, map_notices, number, percent, share, signed, trusted, unit_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,26 +28,37 @@ def flag_badge(flag: Flag) -> Markup:
 
 
 def picture(explanation: Explanation, attribution: Attribution) -> Markup:
-    """The text under this map, a caption that says whether the map may be relied on, and the weights on demand."""
+    """The text or image under this map, a caption that says whether it may be relied on, and the weights on demand."""
     words = explanation.words_of(attribution)
     flag = attribution.verdict.flag
     label = phrases.flag_label(flag)
     if trusted(attribution):
         class_ = "trusted"
-        caption = "The stronger a word's colour, the more weight it has."
+        caption = f"The stronger a {unit_name(explanation)}'s colour, the more weight it has."
         top = largest(attribution.scores)
-        text = running_text(explanation.units, lambda index, _: _coloured(words[index], top))
+        text = (
+            pictures.with_map(explanation, attribution)
+            if explanation.image_size
+            else running_text(explanation.units, lambda index, _: _coloured(words[index], top))
+        )
         summary = "Weights as numbers"
     else:
         class_ = "untrusted"
         caption = "Its weights are not drawn. They stand below as numbers, for the record only."
-        text = running_text(explanation.units, lambda _, unit: foreign(unit.text))
+        text = (
+            pictures.alone(explanation)
+            if explanation.image_size
+            else running_text(explanation.units, lambda _, unit: foreign(unit.text))
+        )
         summary = f"Weights for the record ({label})"
     headline = element("b", f"{flag.words.upper()}: {label}.")
     weights = [row(foreign(word.unit.text), number_cell(number(word.score))) for word in words]
     return join(
         element("figure", element("figcaption", headline, f" {caption}"), text, class_=class_, data_flag=flag.name),
-        on_demand(summary, table({"Word": "", "Weight": "number"}, weights, class_="plain narrow")),
+        on_demand(
+            summary,
+            table({unit_name(explanation).capitalize(): "", "Weight": "number"}, weights, class_="plain narrow"),
+        ),
         notes(map_notices(attribution)),
     )
 

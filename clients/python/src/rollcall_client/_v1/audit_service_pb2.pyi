@@ -1364,6 +1364,8 @@ class ReplayRecordRequest(_message.Message):
     RECORD_ID_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     TOKENS_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    PIXELS_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
     """Id of the record, or of its explanation."""
@@ -1377,19 +1379,29 @@ class ReplayRecordRequest(_message.Message):
     def tokens(self) -> _common_pb2.TokensInput:
         """Token ids."""
 
+    @_builtins.property
+    def image(self) -> _common_pb2.ImageInput:
+        """A picture, for a model that classifies images."""
+
+    @_builtins.property
+    def pixels(self) -> _common_pb2.PixelsInput:
+        """The pixels of a picture, prepared by the caller."""
+
     def __init__(
         self,
         *,
         record_id: _builtins.str = ...,
         text: _common_pb2.TextInput | None = ...,
         tokens: _common_pb2.TokensInput | None = ...,
+        image: _common_pb2.ImageInput | None = ...,
+        pixels: _common_pb2.PixelsInput | None = ...,
         reason: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "text", b"text", "tokens", b"tokens"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "input", b"input", "pixels", b"pixels", "text", b"text", "tokens", b"tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "reason", b"reason", "record_id", b"record_id", "text", b"text", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "input", b"input", "pixels", b"pixels", "reason", b"reason", "record_id", b"record_id", "text", b"text", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["text", "tokens"]  # noqa: Y015
+    _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["text", "tokens", "image", "pixels"]  # noqa: Y015
     _WhichOneofArgType_input: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_input) -> _WhichOneofReturnType_input | None: ...
 
@@ -1436,6 +1448,8 @@ class ExplainRecordRequest(_message.Message):
     RECORD_ID_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     TOKENS_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    PIXELS_FIELD_NUMBER: _builtins.int
     CHECK_LEVEL_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
@@ -1452,20 +1466,30 @@ class ExplainRecordRequest(_message.Message):
     def tokens(self) -> _common_pb2.TokensInput:
         """Token ids."""
 
+    @_builtins.property
+    def image(self) -> _common_pb2.ImageInput:
+        """A picture, for a model that classifies images."""
+
+    @_builtins.property
+    def pixels(self) -> _common_pb2.PixelsInput:
+        """The pixels of a picture, prepared by the caller."""
+
     def __init__(
         self,
         *,
         record_id: _builtins.str = ...,
         text: _common_pb2.TextInput | None = ...,
         tokens: _common_pb2.TokensInput | None = ...,
+        image: _common_pb2.ImageInput | None = ...,
+        pixels: _common_pb2.PixelsInput | None = ...,
         check_level: _explanation_pb2.CheckLevel.ValueType = ...,
         reason: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "text", b"text", "tokens", b"tokens"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "input", b"input", "pixels", b"pixels", "text", b"text", "tokens", b"tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["check_level", b"check_level", "input", b"input", "reason", b"reason", "record_id", b"record_id", "text", b"text", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check_level", b"check_level", "image", b"image", "input", b"input", "pixels", b"pixels", "reason", b"reason", "record_id", b"record_id", "text", b"text", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["text", "tokens"]  # noqa: Y015
+    _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["text", "tokens", "image", "pixels"]  # noqa: Y015
     _WhichOneofArgType_input: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_input) -> _WhichOneofReturnType_input | None: ...
 

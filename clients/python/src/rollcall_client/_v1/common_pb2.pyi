@@ -56,7 +56,7 @@ class TextInput(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     TEXT_PAIR_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """The text, or the first text of a pair. At least one word."""
+    """The text, or the first text of a pair; of a language model the prompt. At least one word."""
     text_pair: _builtins.str
     """The second text of a pair, for models that read pairs (entailment, ranking). Its words stay apart from the first text's."""
     def __init__(
@@ -98,6 +98,52 @@ class TokensInput(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TokensInput: _TypeAlias = TokensInput  # noqa: Y015
+
+@_typing.final
+class ImageInput(_message.Message):
+    """A picture, for models that classify images."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """A PNG or JPEG file, of at most 16,777,216 pixels, no side more than 50 times the other. It is turned upright as its EXIF data say, and prepared as the model's own preprocessing says."""
+    def __init__(
+        self,
+        *,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImageInput: _TypeAlias = ImageInput  # noqa: Y015
+
+@_typing.final
+class PixelsInput(_message.Message):
+    """A picture that the caller has already prepared."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def values(self) -> Global___Tensor:
+        """Exactly what the model's preprocessing makes of an image, normalised: DATA_TYPE_FLOAT32, [3, height, width]."""
+
+    def __init__(
+        self,
+        *,
+        values: Global___Tensor | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["values", b"values"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PixelsInput: _TypeAlias = PixelsInput  # noqa: Y015
 
 @_typing.final
 class Target(_message.Message):

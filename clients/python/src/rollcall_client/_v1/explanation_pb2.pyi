@@ -339,6 +339,10 @@ class _RemovalOperatorEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Remov
     """Its keys are hidden from attention in all layers."""
     REMOVAL_OPERATOR_DELETION: _RemovalOperator.ValueType  # 3
     """Its tokens are taken out and what follows moves up. Thorough checks only."""
+    REMOVAL_OPERATOR_MEAN_PATCH: _RemovalOperator.ValueType  # 4
+    """Images: its patches take the mean colour of the image."""
+    REMOVAL_OPERATOR_BLURRED_PATCH: _RemovalOperator.ValueType  # 5
+    """Images: its patches are blurred beyond recognition. Thorough checks only."""
 
 class RemovalOperator(_RemovalOperator, metaclass=_RemovalOperatorEnumTypeWrapper):
     """How a unit is removed."""
@@ -351,6 +355,10 @@ REMOVAL_OPERATOR_HIDDEN_KEYS: RemovalOperator.ValueType  # 2
 """Its keys are hidden from attention in all layers."""
 REMOVAL_OPERATOR_DELETION: RemovalOperator.ValueType  # 3
 """Its tokens are taken out and what follows moves up. Thorough checks only."""
+REMOVAL_OPERATOR_MEAN_PATCH: RemovalOperator.ValueType  # 4
+"""Images: its patches take the mean colour of the image."""
+REMOVAL_OPERATOR_BLURRED_PATCH: RemovalOperator.ValueType  # 5
+"""Images: its patches are blurred beyond recognition. Thorough checks only."""
 Global___RemovalOperator: _TypeAlias = RemovalOperator  # noqa: Y015
 
 class _Scope:
@@ -676,8 +684,70 @@ class IntegratedGradientsOptions(_message.Message):
 Global___IntegratedGradientsOptions: _TypeAlias = IntegratedGradientsOptions  # noqa: Y015
 
 @_typing.final
+class Box(_message.Message):
+    """A rectangle of an image, in pixels from its upper left corner."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEFT_FIELD_NUMBER: _builtins.int
+    TOP_FIELD_NUMBER: _builtins.int
+    RIGHT_FIELD_NUMBER: _builtins.int
+    BOTTOM_FIELD_NUMBER: _builtins.int
+    left: _builtins.int
+    """First column."""
+    top: _builtins.int
+    """First line."""
+    right: _builtins.int
+    """One past the last column."""
+    bottom: _builtins.int
+    """One past the last line."""
+    def __init__(
+        self,
+        *,
+        left: _builtins.int = ...,
+        top: _builtins.int = ...,
+        right: _builtins.int = ...,
+        bottom: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bottom", b"bottom", "left", b"left", "right", b"right", "top", b"top"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Box: _TypeAlias = Box  # noqa: Y015
+
+@_typing.final
+class ImageSize(_message.Message):
+    """Width and height of an image in pixels."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    width: _builtins.int
+    """Columns."""
+    height: _builtins.int
+    """Lines."""
+    def __init__(
+        self,
+        *,
+        width: _builtins.int = ...,
+        height: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["height", b"height", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImageSize: _TypeAlias = ImageSize  # noqa: Y015
+
+@_typing.final
 class Unit(_message.Message):
-    """What people read and what gets removed: a word, or consecutive words of a long text."""
+    """What people read and what gets removed: a word, or consecutive words of a long text; of an image a block of
+    neighbouring patches, whose ranges of tokens and characters are empty.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -688,8 +758,9 @@ class Unit(_message.Message):
     CHAR_END_FIELD_NUMBER: _builtins.int
     SEGMENT_FIELD_NUMBER: _builtins.int
     SPECIAL_FIELD_NUMBER: _builtins.int
+    BOX_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """The unit's text as the caller wrote it."""
+    """The unit's text as the caller wrote it; of a block of patches its place, e.g. "row 2, column 3"."""
     token_start: _builtins.int
     """First token of the unit."""
     token_end: _builtins.int
@@ -702,6 +773,10 @@ class Unit(_message.Message):
     """0 for the text, 1 for the second text of a pair."""
     special: _builtins.bool
     """Whether the unit is a special token. Special tokens are not units today, so this is always false."""
+    @_builtins.property
+    def box(self) -> Global___Box:
+        """Where a block of patches is, in the image as it was sent, upright; not set for words."""
+
     def __init__(
         self,
         *,
@@ -712,10 +787,11 @@ class Unit(_message.Message):
         char_end: _builtins.int = ...,
         segment: _builtins.int = ...,
         special: _builtins.bool = ...,
+        box: Global___Box | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["box", b"box"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["char_end", b"char_end", "char_start", b"char_start", "segment", b"segment", "special", b"special", "text", b"text", "token_end", b"token_end", "token_start", b"token_start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "char_end", b"char_end", "char_start", b"char_start", "segment", b"segment", "special", b"special", "text", b"text", "token_end", b"token_end", "token_start", b"token_start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -771,7 +847,7 @@ class DecisionFlip(_message.Message):
 
     @_builtins.property
     def margins(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """Margin after removing them, by operator: mask token, hidden keys."""
+        """Margin after removing them, by the two operators that decide: the first two that GetModel lists, mask token and hidden keys for texts."""
 
     def __init__(
         self,
@@ -1131,6 +1207,52 @@ class CalibrationRef(_message.Message):
 Global___CalibrationRef: _TypeAlias = CalibrationRef  # noqa: Y015
 
 @_typing.final
+class SideVerdict(_message.Message):
+    """May a map be relied on among the words of one text of a pair. From the same rows and effects, by the same rule, without
+    witnesses and rewiring, which are about the whole; no calibration promises anything of it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEGMENT_FIELD_NUMBER: _builtins.int
+    FLAG_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    ALIGNMENT_FIELD_NUMBER: _builtins.int
+    RELIABILITY_FIELD_NUMBER: _builtins.int
+    segment: _builtins.int
+    """0 for the text, 1 for the second text of the pair."""
+    flag: Global___Flag.ValueType
+    """The flag."""
+    reason: Global___Reason.ValueType
+    """Why it is inconclusive."""
+    share: _builtins.float
+    """Share of the map's mass on this text's words."""
+    alignment: _builtins.float
+    """A among this text's words, if there is one."""
+    reliability: _builtins.float
+    """rho among them."""
+    def __init__(
+        self,
+        *,
+        segment: _builtins.int = ...,
+        flag: Global___Flag.ValueType = ...,
+        reason: Global___Reason.ValueType = ...,
+        share: _builtins.float = ...,
+        alignment: _builtins.float | None = ...,
+        reliability: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_alignment", b"_alignment", "alignment", b"alignment"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alignment", b"_alignment", "alignment", b"alignment", "flag", b"flag", "reason", b"reason", "reliability", b"reliability", "segment", b"segment", "share", b"share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__alignment: _TypeAlias = _typing.Literal["alignment"]  # noqa: Y015
+    _WhichOneofArgType__alignment: _TypeAlias = _typing.Literal["_alignment", b"_alignment"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__alignment) -> _WhichOneofReturnType__alignment | None: ...
+
+Global___SideVerdict: _TypeAlias = SideVerdict  # noqa: Y015
+
+@_typing.final
 class Verdict(_message.Message):
     """May this map be relied on, and why."""
 
@@ -1167,6 +1289,7 @@ class Verdict(_message.Message):
     POLICY_DIGEST_FIELD_NUMBER: _builtins.int
     THRESHOLDS_FIELD_NUMBER: _builtins.int
     JSD_FROM_UNIFORM_FIELD_NUMBER: _builtins.int
+    SIDES_FIELD_NUMBER: _builtins.int
     flag: Global___Flag.ValueType
     """The flag."""
     reason: Global___Reason.ValueType
@@ -1199,6 +1322,10 @@ class Verdict(_message.Message):
     def thresholds(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """Thresholds by name, so that a reader can decide again."""
 
+    @_builtins.property
+    def sides(self) -> _containers.RepeatedCompositeFieldContainer[Global___SideVerdict]:
+        """Of a pair of texts, the two texts each for itself; empty for other inputs, and without checks."""
+
     def __init__(
         self,
         *,
@@ -1213,10 +1340,11 @@ class Verdict(_message.Message):
         policy_digest: _builtins.str = ...,
         thresholds: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         jsd_from_uniform: _builtins.float | None = ...,
+        sides: _abc.Iterable[Global___SideVerdict] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_jsd_from_uniform", b"_jsd_from_uniform", "alignment", b"alignment", "calibration", b"calibration", "jsd_from_uniform", b"jsd_from_uniform"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_jsd_from_uniform", b"_jsd_from_uniform", "alignment", b"alignment", "calibration", b"calibration", "checks", b"checks", "flag", b"flag", "jsd_from_uniform", b"jsd_from_uniform", "policy_digest", b"policy_digest", "policy_id", b"policy_id", "reason", b"reason", "scope", b"scope", "thresholds", b"thresholds", "witnesses", b"witnesses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_jsd_from_uniform", b"_jsd_from_uniform", "alignment", b"alignment", "calibration", b"calibration", "checks", b"checks", "flag", b"flag", "jsd_from_uniform", b"jsd_from_uniform", "policy_digest", b"policy_digest", "policy_id", b"policy_id", "reason", b"reason", "scope", b"scope", "sides", b"sides", "thresholds", b"thresholds", "witnesses", b"witnesses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__jsd_from_uniform: _TypeAlias = _typing.Literal["jsd_from_uniform"]  # noqa: Y015
     _WhichOneofArgType__jsd_from_uniform: _TypeAlias = _typing.Literal["_jsd_from_uniform", b"_jsd_from_uniform"]  # noqa: Y015
@@ -1351,6 +1479,8 @@ class ExplainRequest(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     TOKENS_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    PIXELS_FIELD_NUMBER: _builtins.int
     TARGET_FIELD_NUMBER: _builtins.int
     THRESHOLD_FIELD_NUMBER: _builtins.int
     MAPS_FIELD_NUMBER: _builtins.int
@@ -1383,7 +1513,7 @@ class ExplainRequest(_message.Message):
     max_rows: _builtins.int
     """Most counterfactual rows to spend, at least 1; the policy's number (for THOROUGH the server's, usually 2,048), and the rows of maps asked for, if unset. Too few to decide gives INCONCLUSIVE (BUDGET)."""
     seed: _builtins.int
-    """Seed of all random draws; a digest of token ids and policy if unset."""
+    """Seed of all random draws; a digest of token ids, or pixels, and policy if unset."""
     reported_label: _builtins.str
     """The label that the caller acted on, to be compared with the prediction."""
     reported_score: _builtins.float
@@ -1401,6 +1531,14 @@ class ExplainRequest(_message.Message):
     @_builtins.property
     def tokens(self) -> _common_pb2.TokensInput:
         """Token ids."""
+
+    @_builtins.property
+    def image(self) -> _common_pb2.ImageInput:
+        """A picture, for a model that classifies images."""
+
+    @_builtins.property
+    def pixels(self) -> _common_pb2.PixelsInput:
+        """The pixels of a picture, prepared by the caller."""
 
     @_builtins.property
     def target(self) -> _common_pb2.Target:
@@ -1438,6 +1576,8 @@ class ExplainRequest(_message.Message):
         revision: _builtins.str = ...,
         text: _common_pb2.TextInput | None = ...,
         tokens: _common_pb2.TokensInput | None = ...,
+        image: _common_pb2.ImageInput | None = ...,
+        pixels: _common_pb2.PixelsInput | None = ...,
         target: _common_pb2.Target | None = ...,
         threshold: _common_pb2.Threshold | None = ...,
         maps: _abc.Iterable[Global___MapKind.ValueType] | None = ...,
@@ -1456,9 +1596,9 @@ class ExplainRequest(_message.Message):
         decision_ref: _builtins.str = ...,
         subject_ref: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_rows", b"_max_rows", "_reported_label", b"_reported_label", "_reported_score", b"_reported_score", "_seed", b"_seed", "attention", b"attention", "input", b"input", "integrated_gradients", b"integrated_gradients", "max_rows", b"max_rows", "raw_attention", b"raw_attention", "reported_label", b"reported_label", "reported_score", b"reported_score", "rollout", b"rollout", "seed", b"seed", "target", b"target", "text", b"text", "threshold", b"threshold", "tokens", b"tokens"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_rows", b"_max_rows", "_reported_label", b"_reported_label", "_reported_score", b"_reported_score", "_seed", b"_seed", "attention", b"attention", "image", b"image", "input", b"input", "integrated_gradients", b"integrated_gradients", "max_rows", b"max_rows", "pixels", b"pixels", "raw_attention", b"raw_attention", "reported_label", b"reported_label", "reported_score", b"reported_score", "rollout", b"rollout", "seed", b"seed", "target", b"target", "text", b"text", "threshold", b"threshold", "tokens", b"tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_rows", b"_max_rows", "_reported_label", b"_reported_label", "_reported_score", b"_reported_score", "_seed", b"_seed", "attention", b"attention", "audit", b"audit", "check_level", b"check_level", "decision_ref", b"decision_ref", "input", b"input", "integrated_gradients", b"integrated_gradients", "maps", b"maps", "max_rows", b"max_rows", "model", b"model", "policy", b"policy", "primary_map", b"primary_map", "raw_attention", b"raw_attention", "reported_label", b"reported_label", "reported_score", b"reported_score", "request_id", b"request_id", "revision", b"revision", "rollout", b"rollout", "seed", b"seed", "subject_ref", b"subject_ref", "target", b"target", "text", b"text", "threshold", b"threshold", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_rows", b"_max_rows", "_reported_label", b"_reported_label", "_reported_score", b"_reported_score", "_seed", b"_seed", "attention", b"attention", "audit", b"audit", "check_level", b"check_level", "decision_ref", b"decision_ref", "image", b"image", "input", b"input", "integrated_gradients", b"integrated_gradients", "maps", b"maps", "max_rows", b"max_rows", "model", b"model", "pixels", b"pixels", "policy", b"policy", "primary_map", b"primary_map", "raw_attention", b"raw_attention", "reported_label", b"reported_label", "reported_score", b"reported_score", "request_id", b"request_id", "revision", b"revision", "rollout", b"rollout", "seed", b"seed", "subject_ref", b"subject_ref", "target", b"target", "text", b"text", "threshold", b"threshold", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_rows: _TypeAlias = _typing.Literal["max_rows"]  # noqa: Y015
     _WhichOneofArgType__max_rows: _TypeAlias = _typing.Literal["_max_rows", b"_max_rows"]  # noqa: Y015
@@ -1468,7 +1608,7 @@ class ExplainRequest(_message.Message):
     _WhichOneofArgType__reported_score: _TypeAlias = _typing.Literal["_reported_score", b"_reported_score"]  # noqa: Y015
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
-    _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["text", "tokens"]  # noqa: Y015
+    _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["text", "tokens", "image", "pixels"]  # noqa: Y015
     _WhichOneofArgType_input: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_rows) -> _WhichOneofReturnType__max_rows | None: ...
@@ -1514,6 +1654,8 @@ class ExplainResponse(_message.Message):
     THOROUGH_POLICY_FIELD_NUMBER: _builtins.int
     AUDIT_FIELD_NUMBER: _builtins.int
     RETROSPECTIVE_OF_FIELD_NUMBER: _builtins.int
+    IMAGE_SIZE_FIELD_NUMBER: _builtins.int
+    EXPERIMENTAL_FIELD_NUMBER: _builtins.int
     explanation_id: _builtins.str
     """Unique id of this explanation."""
     request_id: _builtins.str
@@ -1537,9 +1679,11 @@ class ExplainResponse(_message.Message):
     seed: _builtins.int
     """Seed of all random draws."""
     units_grouped: _builtins.bool
-    """Whether words were grouped to keep to the largest number of units."""
+    """Whether words, or patches, were grouped to keep to the largest number of units."""
     retrospective_of: _builtins.str
     """Id of the record of the decision that this explains afterwards; empty for an explanation given with its decision."""
+    experimental: _builtins.bool
+    """Whether explanations of such inputs are experimental: the thresholds behind the flags were found on classifiers of texts, and nobody has calibrated this model."""
     @_builtins.property
     def model(self) -> _common_pb2.ModelRef:
         """Which weights answered."""
@@ -1588,6 +1732,10 @@ class ExplainResponse(_message.Message):
     def audit(self) -> Global___AuditReceipt:
         """What became of the record of this answer; absent where the server keeps none."""
 
+    @_builtins.property
+    def image_size(self) -> Global___ImageSize:
+        """Of an image: the width and height that the units' boxes are in, those of the image as it was sent, upright."""
+
     def __init__(
         self,
         *,
@@ -1616,10 +1764,12 @@ class ExplainResponse(_message.Message):
         thorough_policy: Global___ThoroughPolicy | None = ...,
         audit: Global___AuditReceipt | None = ...,
         retrospective_of: _builtins.str = ...,
+        image_size: Global___ImageSize | None = ...,
+        experimental: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "audit", b"audit", "decision_flip", b"decision_flip", "model", b"model", "prediction", b"prediction", "thorough_policy", b"thorough_policy", "timing", b"timing", "verdict", b"verdict"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "audit", b"audit", "decision_flip", b"decision_flip", "image_size", b"image_size", "model", b"model", "prediction", b"prediction", "thorough_policy", b"thorough_policy", "timing", b"timing", "verdict", b"verdict"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "attributions", b"attributions", "audit", b"audit", "decision_flip", b"decision_flip", "dropped_mass", b"dropped_mass", "effects", b"effects", "explanation_id", b"explanation_id", "missing_maps", b"missing_maps", "model", b"model", "prediction", b"prediction", "primary_map", b"primary_map", "recommended_map", b"recommended_map", "reported_mismatch", b"reported_mismatch", "request_id", b"request_id", "retrospective_of", b"retrospective_of", "rows", b"rows", "seed", b"seed", "thorough_policy", b"thorough_policy", "timing", b"timing", "tokens_total", b"tokens_total", "tokens_used", b"tokens_used", "truncated", b"truncated", "units", b"units", "units_grouped", b"units_grouped", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "attributions", b"attributions", "audit", b"audit", "decision_flip", b"decision_flip", "dropped_mass", b"dropped_mass", "effects", b"effects", "experimental", b"experimental", "explanation_id", b"explanation_id", "image_size", b"image_size", "missing_maps", b"missing_maps", "model", b"model", "prediction", b"prediction", "primary_map", b"primary_map", "recommended_map", b"recommended_map", "reported_mismatch", b"reported_mismatch", "request_id", b"request_id", "retrospective_of", b"retrospective_of", "rows", b"rows", "seed", b"seed", "thorough_policy", b"thorough_policy", "timing", b"timing", "tokens_total", b"tokens_total", "tokens_used", b"tokens_used", "truncated", b"truncated", "units", b"units", "units_grouped", b"units_grouped", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -206,6 +206,8 @@ class PredictRequest(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     TOKENS_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    PIXELS_FIELD_NUMBER: _builtins.int
     TARGET_FIELD_NUMBER: _builtins.int
     THRESHOLD_FIELD_NUMBER: _builtins.int
     DECISION_REF_FIELD_NUMBER: _builtins.int
@@ -235,6 +237,14 @@ class PredictRequest(_message.Message):
         """Token ids."""
 
     @_builtins.property
+    def image(self) -> _common_pb2.ImageInput:
+        """A picture, for a model that classifies images."""
+
+    @_builtins.property
+    def pixels(self) -> _common_pb2.PixelsInput:
+        """The pixels of a picture, prepared by the caller."""
+
+    @_builtins.property
     def target(self) -> _common_pb2.Target:
         """The class that the margin speaks of; the predicted class if unset."""
 
@@ -250,6 +260,8 @@ class PredictRequest(_message.Message):
         revision: _builtins.str = ...,
         text: _common_pb2.TextInput | None = ...,
         tokens: _common_pb2.TokensInput | None = ...,
+        image: _common_pb2.ImageInput | None = ...,
+        pixels: _common_pb2.PixelsInput | None = ...,
         target: _common_pb2.Target | None = ...,
         threshold: _common_pb2.Threshold | None = ...,
         decision_ref: _builtins.str = ...,
@@ -257,15 +269,15 @@ class PredictRequest(_message.Message):
         reported_label: _builtins.str | None = ...,
         reported_score: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_reported_label", b"_reported_label", "_reported_score", b"_reported_score", "input", b"input", "reported_label", b"reported_label", "reported_score", b"reported_score", "target", b"target", "text", b"text", "threshold", b"threshold", "tokens", b"tokens"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_reported_label", b"_reported_label", "_reported_score", b"_reported_score", "image", b"image", "input", b"input", "pixels", b"pixels", "reported_label", b"reported_label", "reported_score", b"reported_score", "target", b"target", "text", b"text", "threshold", b"threshold", "tokens", b"tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_reported_label", b"_reported_label", "_reported_score", b"_reported_score", "decision_ref", b"decision_ref", "input", b"input", "model", b"model", "reported_label", b"reported_label", "reported_score", b"reported_score", "request_id", b"request_id", "revision", b"revision", "subject_ref", b"subject_ref", "target", b"target", "text", b"text", "threshold", b"threshold", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_reported_label", b"_reported_label", "_reported_score", b"_reported_score", "decision_ref", b"decision_ref", "image", b"image", "input", b"input", "model", b"model", "pixels", b"pixels", "reported_label", b"reported_label", "reported_score", b"reported_score", "request_id", b"request_id", "revision", b"revision", "subject_ref", b"subject_ref", "target", b"target", "text", b"text", "threshold", b"threshold", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__reported_label: _TypeAlias = _typing.Literal["reported_label"]  # noqa: Y015
     _WhichOneofArgType__reported_label: _TypeAlias = _typing.Literal["_reported_label", b"_reported_label"]  # noqa: Y015
     _WhichOneofReturnType__reported_score: _TypeAlias = _typing.Literal["reported_score"]  # noqa: Y015
     _WhichOneofArgType__reported_score: _TypeAlias = _typing.Literal["_reported_score", b"_reported_score"]  # noqa: Y015
-    _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["text", "tokens"]  # noqa: Y015
+    _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["text", "tokens", "image", "pixels"]  # noqa: Y015
     _WhichOneofArgType_input: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__reported_label) -> _WhichOneofReturnType__reported_label | None: ...

@@ -34,6 +34,8 @@ class _TaskEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Task.ValueType],
     """One class of several; probabilities sum to 1."""
     TASK_MULTI_LABEL: _Task.ValueType  # 2
     """Each class for itself."""
+    TASK_NEXT_TOKEN: _Task.ValueType  # 3
+    """The next token of a language model: one of a few named ones, or, as the last label, another one. Probabilities are those of the model's own softmax."""
 
 class Task(_Task, metaclass=_TaskEnumTypeWrapper):
     """What the model's outputs mean."""
@@ -44,7 +46,33 @@ TASK_SINGLE_LABEL: Task.ValueType  # 1
 """One class of several; probabilities sum to 1."""
 TASK_MULTI_LABEL: Task.ValueType  # 2
 """Each class for itself."""
+TASK_NEXT_TOKEN: Task.ValueType  # 3
+"""The next token of a language model: one of a few named ones, or, as the last label, another one. Probabilities are those of the model's own softmax."""
 Global___Task: _TypeAlias = Task  # noqa: Y015
+
+class _Modality:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ModalityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Modality.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MODALITY_UNSPECIFIED: _Modality.ValueType  # 0
+    """Not set."""
+    MODALITY_TEXT: _Modality.ValueType  # 1
+    """A text, a pair of texts, or token ids."""
+    MODALITY_IMAGE: _Modality.ValueType  # 2
+    """A picture."""
+
+class Modality(_Modality, metaclass=_ModalityEnumTypeWrapper):
+    """What a model reads."""
+
+MODALITY_UNSPECIFIED: Modality.ValueType  # 0
+"""Not set."""
+MODALITY_TEXT: Modality.ValueType  # 1
+"""A text, a pair of texts, or token ids."""
+MODALITY_IMAGE: Modality.ValueType  # 2
+"""A picture."""
+Global___Modality: _TypeAlias = Modality  # noqa: Y015
 
 @_typing.final
 class SelfTest(_message.Message):
@@ -310,6 +338,8 @@ class Model(_message.Message):
     RECORD_FIELD_NUMBER: _builtins.int
     MISSING_MAPS_FIELD_NUMBER: _builtins.int
     SCOPE_FIELD_NUMBER: _builtins.int
+    MODALITY_FIELD_NUMBER: _builtins.int
+    EXPERIMENTAL_FIELD_NUMBER: _builtins.int
     family: _builtins.str
     """Architecture family, e.g. "bert"."""
     task: Global___Task.ValueType
@@ -336,6 +366,10 @@ class Model(_message.Message):
     """Which counterfactuals its verdicts rest on. INPUT_ONLY where its attention cannot be opened; a self-test that did not
     pass then says why.
     """
+    modality: Global___Modality.ValueType
+    """What it reads."""
+    experimental: _builtins.bool
+    """Whether its explanations are experimental: the thresholds behind the flags were found on classifiers of texts, and nobody has calibrated this model."""
     @_builtins.property
     def ref(self) -> _common_pb2.ModelRef:
         """Which weights."""
@@ -401,10 +435,12 @@ class Model(_message.Message):
         record: Global___ModelRecord | None = ...,
         missing_maps: _abc.Iterable[_explanation_pb2.MissingMap] | None = ...,
         scope: _explanation_pb2.Scope.ValueType = ...,
+        modality: Global___Modality.ValueType = ...,
+        experimental: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "record", b"record", "ref", b"ref", "threshold", b"threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "checks", b"checks", "explainable", b"explainable", "family", b"family", "heads", b"heads", "is_default", b"is_default", "labels", b"labels", "layers", b"layers", "maps", b"maps", "max_characters", b"max_characters", "max_rows", b"max_rows", "max_tokens", b"max_tokens", "max_units", b"max_units", "missing_maps", b"missing_maps", "operators", b"operators", "record", b"record", "ref", b"ref", "scope", b"scope", "self_tests", b"self_tests", "task", b"task", "text_pairs", b"text_pairs", "threshold", b"threshold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "checks", b"checks", "experimental", b"experimental", "explainable", b"explainable", "family", b"family", "heads", b"heads", "is_default", b"is_default", "labels", b"labels", "layers", b"layers", "maps", b"maps", "max_characters", b"max_characters", "max_rows", b"max_rows", "max_tokens", b"max_tokens", "max_units", b"max_units", "missing_maps", b"missing_maps", "modality", b"modality", "operators", b"operators", "record", b"record", "ref", b"ref", "scope", b"scope", "self_tests", b"self_tests", "task", b"task", "text_pairs", b"text_pairs", "threshold", b"threshold"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file rollcall/v1/common.proto.
  */
 export const file_rollcall_v1_common: GenFile = /*@__PURE__*/
-  fileDesc("Chhyb2xsY2FsbC92MS9jb21tb24ucHJvdG8SC3JvbGxjYWxsLnYxIj8KCVRleHRJbnB1dBIMCgR0ZXh0GAEgASgJEhYKCXRleHRfcGFpchgCIAEoCUgAiAEBQgwKCl90ZXh0X3BhaXIiIAoLVG9rZW5zSW5wdXQSEQoJaW5wdXRfaWRzGAEgAygFInQKBlRhcmdldBIVCgtjbGFzc19pbmRleBgBIAEoBUgAEg8KBWxhYmVsGAIgASgJSAASGgoQZm9pbF9jbGFzc19pbmRleBgDIAEoBUgBEhQKCmZvaWxfbGFiZWwYBCABKAlIAUIICgZ0YXJnZXRCBgoEZm9pbCIvCglUaHJlc2hvbGQSDQoFbGFiZWwYASABKAkSEwoLcHJvYmFiaWxpdHkYAiABKAEiTwoGVGVuc29yEigKCWRhdGFfdHlwZRgBIAEoDjIVLnJvbGxjYWxsLnYxLkRhdGFUeXBlEg0KBXNoYXBlGAIgAygDEgwKBGRhdGEYAyABKAwiagoITW9kZWxSZWYSDAoEbmFtZRgBIAEoCRIQCghyZXZpc2lvbhgCIAEoCRIOCgZkaWdlc3QYAyABKAkSDwoHYmFja2VuZBgEIAEoCRIOCgZkZXZpY2UYBSABKAkSDQoFZHR5cGUYBiABKAkixQEKClByZWRpY3Rpb24SDgoGbGFiZWxzGAEgAygJEhUKDXByb2JhYmlsaXRpZXMYAiADKAESEQoJcHJlZGljdGVkGAMgASgJEhcKD3ByZWRpY3RlZF9pbmRleBgEIAEoBRIOCgZtYXJnaW4YBSABKAESDgoGdGFyZ2V0GAYgASgJEhoKDXRocmVzaG9sZF9tZXQYByABKAhIAIgBARIWCg50YXJnZXRfbmVnYXRlZBgIIAEoCEIQCg5fdGhyZXNob2xkX21ldCItCgtTdGFnZVRpbWluZxINCgVzdGFnZRgBIAEoCRIPCgdzZWNvbmRzGAIgASgBIkkKBlRpbWluZxIoCgZzdGFnZXMYASADKAsyGC5yb2xsY2FsbC52MS5TdGFnZVRpbWluZxIVCg10b3RhbF9zZWNvbmRzGAIgASgBKmgKCERhdGFUeXBlEhkKFURBVEFfVFlQRV9VTlNQRUNJRklFRBAAEhUKEURBVEFfVFlQRV9GTE9BVDMyEAESFQoRREFUQV9UWVBFX0ZMT0FUMTYQAhITCg9EQVRBX1RZUEVfVUlOVDgQA0JKCg9kZXYucm9sbGNhbGwudjFQAVoncm9sbGNhbGwuZGV2L2dlbi9yb2xsY2FsbC92MTtyb2xsY2FsbHYxqgILUm9sbGNhbGwuVjFiBnByb3RvMw");
+  fileDesc("Chhyb2xsY2FsbC92MS9jb21tb24ucHJvdG8SC3JvbGxjYWxsLnYxIj8KCVRleHRJbnB1dBIMCgR0ZXh0GAEgASgJEhYKCXRleHRfcGFpchgCIAEoCUgAiAEBQgwKCl90ZXh0X3BhaXIiIAoLVG9rZW5zSW5wdXQSEQoJaW5wdXRfaWRzGAEgAygFIhoKCkltYWdlSW5wdXQSDAoEZGF0YRgBIAEoDCIyCgtQaXhlbHNJbnB1dBIjCgZ2YWx1ZXMYASABKAsyEy5yb2xsY2FsbC52MS5UZW5zb3IidAoGVGFyZ2V0EhUKC2NsYXNzX2luZGV4GAEgASgFSAASDwoFbGFiZWwYAiABKAlIABIaChBmb2lsX2NsYXNzX2luZGV4GAMgASgFSAESFAoKZm9pbF9sYWJlbBgEIAEoCUgBQggKBnRhcmdldEIGCgRmb2lsIi8KCVRocmVzaG9sZBINCgVsYWJlbBgBIAEoCRITCgtwcm9iYWJpbGl0eRgCIAEoASJPCgZUZW5zb3ISKAoJZGF0YV90eXBlGAEgASgOMhUucm9sbGNhbGwudjEuRGF0YVR5cGUSDQoFc2hhcGUYAiADKAMSDAoEZGF0YRgDIAEoDCJqCghNb2RlbFJlZhIMCgRuYW1lGAEgASgJEhAKCHJldmlzaW9uGAIgASgJEg4KBmRpZ2VzdBgDIAEoCRIPCgdiYWNrZW5kGAQgASgJEg4KBmRldmljZRgFIAEoCRINCgVkdHlwZRgGIAEoCSLFAQoKUHJlZGljdGlvbhIOCgZsYWJlbHMYASADKAkSFQoNcHJvYmFiaWxpdGllcxgCIAMoARIRCglwcmVkaWN0ZWQYAyABKAkSFwoPcHJlZGljdGVkX2luZGV4GAQgASgFEg4KBm1hcmdpbhgFIAEoARIOCgZ0YXJnZXQYBiABKAkSGgoNdGhyZXNob2xkX21ldBgHIAEoCEgAiAEBEhYKDnRhcmdldF9uZWdhdGVkGAggASgIQhAKDl90aHJlc2hvbGRfbWV0Ii0KC1N0YWdlVGltaW5nEg0KBXN0YWdlGAEgASgJEg8KB3NlY29uZHMYAiABKAEiSQoGVGltaW5nEigKBnN0YWdlcxgBIAMoCzIYLnJvbGxjYWxsLnYxLlN0YWdlVGltaW5nEhUKDXRvdGFsX3NlY29uZHMYAiABKAEqaAoIRGF0YVR5cGUSGQoVREFUQV9UWVBFX1VOU1BFQ0lGSUVEEAASFQoRREFUQV9UWVBFX0ZMT0FUMzIQARIVChFEQVRBX1RZUEVfRkxPQVQxNhACEhMKD0RBVEFfVFlQRV9VSU5UOBADQkoKD2Rldi5yb2xsY2FsbC52MVABWidyb2xsY2FsbC5kZXYvZ2VuL3JvbGxjYWxsL3YxO3JvbGxjYWxsdjGqAgtSb2xsY2FsbC5WMWIGcHJvdG8z");
 
 /**
  * A text, or a pair of texts that the model reads together.
@@ -19,7 +19,7 @@ export const file_rollcall_v1_common: GenFile = /*@__PURE__*/
  */
 export type TextInput = Message<"rollcall.v1.TextInput"> & {
   /**
-   * The text, or the first text of a pair. At least one word.
+   * The text, or the first text of a pair; of a language model the prompt. At least one word.
    *
    * @generated from field: string text = 1;
    */
@@ -60,6 +60,48 @@ export type TokensInput = Message<"rollcall.v1.TokensInput"> & {
  */
 export const TokensInputSchema: GenMessage<TokensInput> = /*@__PURE__*/
   messageDesc(file_rollcall_v1_common, 1);
+
+/**
+ * A picture, for models that classify images.
+ *
+ * @generated from message rollcall.v1.ImageInput
+ */
+export type ImageInput = Message<"rollcall.v1.ImageInput"> & {
+  /**
+   * A PNG or JPEG file, of at most 16,777,216 pixels, no side more than 50 times the other. It is turned upright as its EXIF data say, and prepared as the model's own preprocessing says.
+   *
+   * @generated from field: bytes data = 1;
+   */
+  data: Uint8Array;
+};
+
+/**
+ * Describes the message rollcall.v1.ImageInput.
+ * Use `create(ImageInputSchema)` to create a new message.
+ */
+export const ImageInputSchema: GenMessage<ImageInput> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_common, 2);
+
+/**
+ * A picture that the caller has already prepared.
+ *
+ * @generated from message rollcall.v1.PixelsInput
+ */
+export type PixelsInput = Message<"rollcall.v1.PixelsInput"> & {
+  /**
+   * Exactly what the model's preprocessing makes of an image, normalised: DATA_TYPE_FLOAT32, [3, height, width].
+   *
+   * @generated from field: rollcall.v1.Tensor values = 1;
+   */
+  values?: Tensor | undefined;
+};
+
+/**
+ * Describes the message rollcall.v1.PixelsInput.
+ * Use `create(PixelsInputSchema)` to create a new message.
+ */
+export const PixelsInputSchema: GenMessage<PixelsInput> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_common, 3);
 
 /**
  * The class that an explanation is about, and optionally the class that it is contrasted with. Unset: the predicted class.
@@ -119,7 +161,7 @@ export type Target = Message<"rollcall.v1.Target"> & {
  * Use `create(TargetSchema)` to create a new message.
  */
 export const TargetSchema: GenMessage<Target> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_common, 2);
+  messageDesc(file_rollcall_v1_common, 4);
 
 /**
  * A decision rule other than the arg max: the decision is "the probability of label is at least probability".
@@ -147,7 +189,7 @@ export type Threshold = Message<"rollcall.v1.Threshold"> & {
  * Use `create(ThresholdSchema)` to create a new message.
  */
 export const ThresholdSchema: GenMessage<Threshold> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_common, 3);
+  messageDesc(file_rollcall_v1_common, 5);
 
 /**
  * A dense tensor: little-endian, row-major.
@@ -182,7 +224,7 @@ export type Tensor = Message<"rollcall.v1.Tensor"> & {
  * Use `create(TensorSchema)` to create a new message.
  */
 export const TensorSchema: GenMessage<Tensor> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_common, 4);
+  messageDesc(file_rollcall_v1_common, 6);
 
 /**
  * Which weights answered, exactly.
@@ -238,7 +280,7 @@ export type ModelRef = Message<"rollcall.v1.ModelRef"> & {
  * Use `create(ModelRefSchema)` to create a new message.
  */
 export const ModelRefSchema: GenMessage<ModelRef> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_common, 5);
+  messageDesc(file_rollcall_v1_common, 7);
 
 /**
  * What the model says of the input.
@@ -308,7 +350,7 @@ export type Prediction = Message<"rollcall.v1.Prediction"> & {
  * Use `create(PredictionSchema)` to create a new message.
  */
 export const PredictionSchema: GenMessage<Prediction> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_common, 6);
+  messageDesc(file_rollcall_v1_common, 8);
 
 /**
  * How long one step of the request took.
@@ -336,7 +378,7 @@ export type StageTiming = Message<"rollcall.v1.StageTiming"> & {
  * Use `create(StageTimingSchema)` to create a new message.
  */
 export const StageTimingSchema: GenMessage<StageTiming> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_common, 7);
+  messageDesc(file_rollcall_v1_common, 9);
 
 /**
  * Where the time went.
@@ -364,7 +406,7 @@ export type Timing = Message<"rollcall.v1.Timing"> & {
  * Use `create(TimingSchema)` to create a new message.
  */
 export const TimingSchema: GenMessage<Timing> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_common, 8);
+  messageDesc(file_rollcall_v1_common, 10);
 
 /**
  * How a tensor's values are stored.

@@ -6,7 +6,7 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { DataType, ModelRef, Prediction, Target, Tensor, TextInput, Threshold, Timing, TokensInput } from "./common_pb.js";
+import type { DataType, ImageInput, ModelRef, PixelsInput, Prediction, Target, Tensor, TextInput, Threshold, Timing, TokensInput } from "./common_pb.js";
 import { file_rollcall_v1_common } from "./common_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file rollcall/v1/explanation.proto.
  */
 export const file_rollcall_v1_explanation: GenFile = /*@__PURE__*/
-  fileDesc("Ch1yb2xsY2FsbC92MS9leHBsYW5hdGlvbi5wcm90bxILcm9sbGNhbGwudjEivwEKEkF0dGVudGlvblNlbGVjdGlvbhIOCgZsYXllcnMYASADKAUSDQoFaGVhZHMYAiADKAUSMgoOaGVhZF9yZWR1Y3Rpb24YAyABKA4yGi5yb2xsY2FsbC52MS5IZWFkUmVkdWN0aW9uEiwKB3F1ZXJpZXMYBCABKA4yGy5yb2xsY2FsbC52MS5RdWVyeVNlbGVjdGlvbhIoCglkYXRhX3R5cGUYBSABKA4yFS5yb2xsY2FsbC52MS5EYXRhVHlwZSJmCg9BdHRlbnRpb25UZW5zb3ISDgoGbGF5ZXJzGAEgAygFEg0KBWhlYWRzGAIgAygFEiMKBnRlbnNvchgDIAEoCzITLnJvbGxjYWxsLnYxLlRlbnNvchIPCgdyZWFkb3V0GAQgASgFIjQKE1Jhd0F0dGVudGlvbk9wdGlvbnMSDgoGbGF5ZXJzGAEgAygFEg0KBWhlYWRzGAIgAygFIlYKDlJvbGxvdXRPcHRpb25zEi8KC2hlYWRfZnVzaW9uGAEgASgOMhoucm9sbGNhbGwudjEuSGVhZFJlZHVjdGlvbhITCgtzdGFydF9sYXllchgCIAEoBSIsChpJbnRlZ3JhdGVkR3JhZGllbnRzT3B0aW9ucxIOCgZwb2ludHMYASABKAUihAEKBFVuaXQSDAoEdGV4dBgBIAEoCRITCgt0b2tlbl9zdGFydBgCIAEoBRIRCgl0b2tlbl9lbmQYAyABKAUSEgoKY2hhcl9zdGFydBgEIAEoBRIQCghjaGFyX2VuZBgFIAEoBRIPCgdzZWdtZW50GAYgASgFEg8KB3NwZWNpYWwYByABKAgiPgoGRWZmZWN0EgwKBHVuaXQYASABKAUSDgoGZWZmZWN0GAIgASgBEhYKDnN0YW5kYXJkX2Vycm9yGAMgASgBIlEKDERlY2lzaW9uRmxpcBINCgVmb3VuZBgBIAEoCBINCgV1bml0cxgCIAMoBRIPCgdtYXJnaW5zGAMgAygBEhIKCnNldHNfdHJpZWQYBCABKAUiYAoRT3BlcmF0b3JBbGlnbm1lbnQSLgoIb3BlcmF0b3IYASABKA4yHC5yb2xsY2FsbC52MS5SZW1vdmFsT3BlcmF0b3ISDQoFdmFsdWUYAiABKAESDAoEcm93cxgDIAEoBSLIAQoJQWxpZ25tZW50Eg0KBXZhbHVlGAEgASgBEg0KBXdpZHRoGAIgASgBEhMKC3JlbGlhYmlsaXR5GAMgASgBEhAKCHJlbW92YWxzGAQgASgFEgwKBHBfdXAYBSABKAESDQoFcF9sb3cYBiABKAESNAoMcGVyX29wZXJhdG9yGAcgAygLMh4ucm9sbGNhbGwudjEuT3BlcmF0b3JBbGlnbm1lbnQSFAoMcmlkZ2VfbGFtYmRhGAggASgBEg0KBXByaW9yGAkgASgIIoQCCgtDaGVja1Jlc3VsdBIkCgRraW5kGAEgASgOMhYucm9sbGNhbGwudjEuQ2hlY2tLaW5kEioKB291dGNvbWUYAiABKA4yGS5yb2xsY2FsbC52MS5DaGVja091dGNvbWUSEQoJc3RhdGlzdGljGAMgASgJEhIKBXZhbHVlGAQgASgBSACIAQESFgoJdGhyZXNob2xkGAUgASgBSAGIAQESFAoHcF92YWx1ZRgGIAEoAUgCiAEBEgwKBHJvd3MYByABKAUSDAoEc2VlZBgIIAEoBBIOCgZkZXRhaWwYCSABKAlCCAoGX3ZhbHVlQgwKCl90aHJlc2hvbGRCCgoIX3BfdmFsdWUiIwoESGVhZBINCgVsYXllchgBIAEoBRIMCgRoZWFkGAIgASgFIqABCg5UaG9yb3VnaFBvbGljeRIKCgJpZBgBIAEoCRIOCgZkaWdlc3QYAiABKAkSPwoKdGhyZXNob2xkcxgDIAMoCzIrLnJvbGxjYWxsLnYxLlRob3JvdWdoUG9saWN5LlRocmVzaG9sZHNFbnRyeRoxCg9UaHJlc2hvbGRzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgBOgI4ASLQAQoHV2l0bmVzcxIkCgRraW5kGAEgASgOMhYucm9sbGNhbGwudjEuQ2hlY2tLaW5kEgsKA21hcBgCIAMoARIQCgNqc2QYAyABKAFIAIgBARIQCgN0dmQYBCABKAFIAYgBARIVCg1yZW1vdmVkX3VuaXRzGAUgAygFEhUKDWNvbnRyb2xfdW5pdHMYBiADKAUSDgoGZGV0YWlsGAcgASgJEiAKBWhlYWRzGAggAygLMhEucm9sbGNhbGwudjEuSGVhZEIGCgRfanNkQgYKBF90dmQiogEKDkNhbGlicmF0aW9uUmVmEgoKAmlkGAEgASgJEhIKBWFscGhhGAIgASgBSACIAQESFwoKY29uZmlkZW5jZRgDIAEoAUgBiAEBEhEKCXN0YXRlbWVudBgEIAEoCRIrCgdjcmVhdGVkGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIICgZfYWxwaGFCDQoLX2NvbmZpZGVuY2Ui7QMKB1ZlcmRpY3QSHwoEZmxhZxgBIAEoDjIRLnJvbGxjYWxsLnYxLkZsYWcSIwoGcmVhc29uGAIgASgOMhMucm9sbGNhbGwudjEuUmVhc29uEiEKBXNjb3BlGAMgASgOMhIucm9sbGNhbGwudjEuU2NvcGUSKQoJYWxpZ25tZW50GAQgASgLMhYucm9sbGNhbGwudjEuQWxpZ25tZW50EjAKC2NhbGlicmF0aW9uGAUgASgLMhsucm9sbGNhbGwudjEuQ2FsaWJyYXRpb25SZWYSKAoGY2hlY2tzGAYgAygLMhgucm9sbGNhbGwudjEuQ2hlY2tSZXN1bHQSJwoJd2l0bmVzc2VzGAcgAygLMhQucm9sbGNhbGwudjEuV2l0bmVzcxIRCglwb2xpY3lfaWQYCCABKAkSFQoNcG9saWN5X2RpZ2VzdBgJIAEoCRI4Cgp0aHJlc2hvbGRzGAogAygLMiQucm9sbGNhbGwudjEuVmVyZGljdC5UaHJlc2hvbGRzRW50cnkSHQoQanNkX2Zyb21fdW5pZm9ybRgLIAEoAUgAiAEBGjEKD1RocmVzaG9sZHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAE6AjgBQhMKEV9qc2RfZnJvbV91bmlmb3JtIqMBCgtBdHRyaWJ1dGlvbhIhCgNtYXAYASABKA4yFC5yb2xsY2FsbC52MS5NYXBLaW5kEg4KBnNjb3JlcxgCIAMoARIWCg5jbGFzc19zcGVjaWZpYxgDIAEoCBIUCgxkcm9wcGVkX21hc3MYBCABKAESJQoHdmVyZGljdBgFIAEoCzIULnJvbGxjYWxsLnYxLlZlcmRpY3QSDAoEbm90ZRgGIAEoCSI/CgpNaXNzaW5nTWFwEiEKA21hcBgBIAEoDjIULnJvbGxjYWxsLnYxLk1hcEtpbmQSDgoGcmVhc29uGAIgASgJIr4BCgxBdWRpdFJlY2VpcHQSJwoFc3RhdGUYASABKA4yGC5yb2xsY2FsbC52MS5SZWNvcmRTdGF0ZRIlCgRtb2RlGAIgASgOMhcucm9sbGNhbGwudjEuUmVjb3JkTW9kZRIRCglyZWNvcmRfaWQYAyABKAkSFwoPZW52ZWxvcGVfc2hhMjU2GAQgASgJEhYKCWxvZ19pbmRleBgFIAEoA0gAiAEBEgwKBG5vdGUYBiABKAlCDAoKX2xvZ19pbmRleCLVBgoORXhwbGFpblJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRINCgVtb2RlbBgCIAEoCRIQCghyZXZpc2lvbhgDIAEoCRImCgR0ZXh0GAQgASgLMhYucm9sbGNhbGwudjEuVGV4dElucHV0SAASKgoGdG9rZW5zGAUgASgLMhgucm9sbGNhbGwudjEuVG9rZW5zSW5wdXRIABIjCgZ0YXJnZXQYBiABKAsyEy5yb2xsY2FsbC52MS5UYXJnZXQSKQoJdGhyZXNob2xkGAcgASgLMhYucm9sbGNhbGwudjEuVGhyZXNob2xkEiIKBG1hcHMYCCADKA4yFC5yb2xsY2FsbC52MS5NYXBLaW5kEikKC3ByaW1hcnlfbWFwGAkgASgOMhQucm9sbGNhbGwudjEuTWFwS2luZBI3Cg1yYXdfYXR0ZW50aW9uGAogASgLMiAucm9sbGNhbGwudjEuUmF3QXR0ZW50aW9uT3B0aW9ucxIsCgdyb2xsb3V0GAsgASgLMhsucm9sbGNhbGwudjEuUm9sbG91dE9wdGlvbnMSMgoJYXR0ZW50aW9uGAwgASgLMh8ucm9sbGNhbGwudjEuQXR0ZW50aW9uU2VsZWN0aW9uEiwKC2NoZWNrX2xldmVsGA0gASgOMhcucm9sbGNhbGwudjEuQ2hlY2tMZXZlbBIOCgZwb2xpY3kYDiABKAkSFQoIbWF4X3Jvd3MYDyABKA1IAYgBARIRCgRzZWVkGBAgASgESAKIAQESGwoOcmVwb3J0ZWRfbGFiZWwYESABKAlIA4gBARIbCg5yZXBvcnRlZF9zY29yZRgSIAEoAUgEiAEBEkUKFGludGVncmF0ZWRfZ3JhZGllbnRzGBMgASgLMicucm9sbGNhbGwudjEuSW50ZWdyYXRlZEdyYWRpZW50c09wdGlvbnMSJwoFYXVkaXQYFCABKA4yGC5yb2xsY2FsbC52MS5BdWRpdENob2ljZRIUCgxkZWNpc2lvbl9yZWYYGSABKAkSEwoLc3ViamVjdF9yZWYYGiABKAlCBwoFaW5wdXRCCwoJX21heF9yb3dzQgcKBV9zZWVkQhEKD19yZXBvcnRlZF9sYWJlbEIRCg9fcmVwb3J0ZWRfc2NvcmUi3AYKD0V4cGxhaW5SZXNwb25zZRIWCg5leHBsYW5hdGlvbl9pZBgBIAEoCRISCgpyZXF1ZXN0X2lkGAIgASgJEiQKBW1vZGVsGAMgASgLMhUucm9sbGNhbGwudjEuTW9kZWxSZWYSKwoKcHJlZGljdGlvbhgEIAEoCzIXLnJvbGxjYWxsLnYxLlByZWRpY3Rpb24SIAoFdW5pdHMYBSADKAsyES5yb2xsY2FsbC52MS5Vbml0Ei4KDGF0dHJpYnV0aW9ucxgGIAMoCzIYLnJvbGxjYWxsLnYxLkF0dHJpYnV0aW9uEiQKB2VmZmVjdHMYByADKAsyEy5yb2xsY2FsbC52MS5FZmZlY3QSMAoNZGVjaXNpb25fZmxpcBgIIAEoCzIZLnJvbGxjYWxsLnYxLkRlY2lzaW9uRmxpcBIpCgtwcmltYXJ5X21hcBgJIAEoDjIULnJvbGxjYWxsLnYxLk1hcEtpbmQSJQoHdmVyZGljdBgKIAEoCzIULnJvbGxjYWxsLnYxLlZlcmRpY3QSLQoPcmVjb21tZW5kZWRfbWFwGAsgASgOMhQucm9sbGNhbGwudjEuTWFwS2luZBIRCgl0cnVuY2F0ZWQYDCABKAgSFAoMdG9rZW5zX3RvdGFsGA0gASgFEhMKC3Rva2Vuc191c2VkGA4gASgFEhQKDGRyb3BwZWRfbWFzcxgPIAEoARIZChFyZXBvcnRlZF9taXNtYXRjaBgQIAEoCBIvCglhdHRlbnRpb24YESABKAsyHC5yb2xsY2FsbC52MS5BdHRlbnRpb25UZW5zb3ISIwoGdGltaW5nGBIgASgLMhMucm9sbGNhbGwudjEuVGltaW5nEgwKBHJvd3MYEyABKAUSDAoEc2VlZBgUIAEoBBIVCg11bml0c19ncm91cGVkGBUgASgIEi0KDG1pc3NpbmdfbWFwcxgWIAMoCzIXLnJvbGxjYWxsLnYxLk1pc3NpbmdNYXASNAoPdGhvcm91Z2hfcG9saWN5GBcgASgLMhsucm9sbGNhbGwudjEuVGhvcm91Z2hQb2xpY3kSKAoFYXVkaXQYGCABKAsyGS5yb2xsY2FsbC52MS5BdWRpdFJlY2VpcHQSGAoQcmV0cm9zcGVjdGl2ZV9vZhgeIAEoCSrFAgoHTWFwS2luZBIYChRNQVBfS0lORF9VTlNQRUNJRklFRBAAEhoKFk1BUF9LSU5EX1JBV19BVFRFTlRJT04QARIeChpNQVBfS0lORF9BVFRFTlRJT05fUk9MTE9VVBACEhsKF01BUF9LSU5EX0FUVEVOVElPTl9GTE9XEAMSGQoVTUFQX0tJTkRfTk9STV9ST0xMT1VUEAQSHQoZTUFQX0tJTkRfR1JBRElFTlRfUk9MTE9VVBAFEh0KGU1BUF9LSU5EX0lOUFVUX1hfR1JBRElFTlQQBhIhCh1NQVBfS0lORF9JTlRFR1JBVEVEX0dSQURJRU5UUxAHEhoKFk1BUF9LSU5EX0xFQVZFX09ORV9PVVQQCBITCg9NQVBfS0lORF9FRkZFQ1QQCRIaChZNQVBfS0lORF9ERUNPTVBPU0lUSU9OEAoqcQoERmxhZxIUChBGTEFHX1VOU1BFQ0lGSUVEEAASEQoNRkxBR19GQUlUSEZVTBABEhMKD0ZMQUdfVU5GQUlUSEZVTBACEhUKEUZMQUdfSU5DT05DTFVTSVZFEAMSFAoQRkxBR19OT1RfQ0hFQ0tFRBAEKpoCCgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAASFAoQUkVBU09OX05PX0VGRkVDVBABEhMKD1JFQVNPTl9GTEFUX01BUBACEhQKEFJFQVNPTl9MT1dfUE9XRVIQAxITCg9SRUFTT05fT01JU1NJT04QBBITCg9SRUFTT05fTk9UX1VTRUQQBRIgChxSRUFTT05fT1BFUkFUT1JfRElTQUdSRUVNRU5UEAYSEwoPUkVBU09OX0NPTkZMSUNUEAcSFQoRUkVBU09OX0lOU1RSVU1FTlQQCBITCg9SRUFTT05fTlVNRVJJQ1MQCRIRCg1SRUFTT05fQlVER0VUEAoSFwoTUkVBU09OX1VOQ0FMSUJSQVRFRBALKnMKCkNoZWNrTGV2ZWwSGwoXQ0hFQ0tfTEVWRUxfVU5TUEVDSUZJRUQQABIUChBDSEVDS19MRVZFTF9OT05FEAESGAoUQ0hFQ0tfTEVWRUxfU1RBTkRBUkQQAhIYChRDSEVDS19MRVZFTF9USE9ST1VHSBADKvkDCglDaGVja0tpbmQSGgoWQ0hFQ0tfS0lORF9VTlNQRUNJRklFRBAAEhkKFUNIRUNLX0tJTkRfSU5TVFJVTUVOVBABEhQKEENIRUNLX0tJTkRfUkVBQ0gQAhIYChRDSEVDS19LSU5EX0FMSUdOTUVOVBADEhcKE0NIRUNLX0tJTkRfUkVXSVJJTkcQBBIgChxDSEVDS19LSU5EX1VOSUZPUk1fQVRURU5USU9OEAUSFwoTQ0hFQ0tfS0lORF9PTUlTU0lPThAGEhYKEkNIRUNLX0tJTkRfU1VQUE9SVBAHEhwKGENIRUNLX0tJTkRfQ09OVFJBRElDVElPThAIEhwKGENIRUNLX0tJTkRfREVDSVNJT05fRkxJUBAJEhwKGENIRUNLX0tJTkRfT1BFUkFUT1JfUlVMRRAKEh4KGkNIRUNLX0tJTkRfU1RSQVRJRklFRF9OVUxMEAsSHgoaQ0hFQ0tfS0lORF9SRVdJUklOR19TQ09QRVMQDBIYChRDSEVDS19LSU5EX0tOT0NLX09VVBANEhYKEkNIRUNLX0tJTkRfRVJBU1VSRRAOEh0KGUNIRUNLX0tJTkRfUkFOS19BR1JFRU1FTlQQDxIUChBDSEVDS19LSU5EX0hFQURTEBASGAoUQ0hFQ0tfS0lORF9BRFZFUlNBUlkQESraAQoMQ2hlY2tPdXRjb21lEh0KGUNIRUNLX09VVENPTUVfVU5TUEVDSUZJRUQQABIaChZDSEVDS19PVVRDT01FX1NVUFBPUlRTEAESHQoZQ0hFQ0tfT1VUQ09NRV9DT05UUkFESUNUUxACEh4KGkNIRUNLX09VVENPTUVfSU5DT05DTFVTSVZFEAMSGQoVQ0hFQ0tfT1VUQ09NRV9TS0lQUEVEEAQSGQoVQ0hFQ0tfT1VUQ09NRV9FUlJPUkVEEAUSGgoWQ0hFQ0tfT1VUQ09NRV9NRUFTVVJFRBAGKpUBCg9SZW1vdmFsT3BlcmF0b3ISIAocUkVNT1ZBTF9PUEVSQVRPUl9VTlNQRUNJRklFRBAAEh8KG1JFTU9WQUxfT1BFUkFUT1JfTUFTS19UT0tFThABEiAKHFJFTU9WQUxfT1BFUkFUT1JfSElEREVOX0tFWVMQAhIdChlSRU1PVkFMX09QRVJBVE9SX0RFTEVUSU9OEAMqSgoFU2NvcGUSFQoRU0NPUEVfVU5TUEVDSUZJRUQQABIUChBTQ09QRV9BTExfTEFZRVJTEAESFAoQU0NPUEVfSU5QVVRfT05MWRACKnkKDUhlYWRSZWR1Y3Rpb24SHgoaSEVBRF9SRURVQ1RJT05fVU5TUEVDSUZJRUQQABIXChNIRUFEX1JFRFVDVElPTl9OT05FEAESFwoTSEVBRF9SRURVQ1RJT05fTUVBThACEhYKEkhFQURfUkVEVUNUSU9OX01BWBADKmcKDlF1ZXJ5U2VsZWN0aW9uEh8KG1FVRVJZX1NFTEVDVElPTl9VTlNQRUNJRklFRBAAEhcKE1FVRVJZX1NFTEVDVElPTl9BTEwQARIbChdRVUVSWV9TRUxFQ1RJT05fUkVBRE9VVBACKlsKC0F1ZGl0Q2hvaWNlEhwKGEFVRElUX0NIT0lDRV9VTlNQRUNJRklFRBAAEhgKFEFVRElUX0NIT0lDRV9ERUZBVUxUEAESFAoQQVVESVRfQ0hPSUNFX09GRhACKpsBCgtSZWNvcmRTdGF0ZRIcChhSRUNPUkRfU1RBVEVfVU5TUEVDSUZJRUQQABIdChlSRUNPUkRfU1RBVEVfTk9UX1JFQ09SREVEEAESGQoVUkVDT1JEX1NUQVRFX0FDQ0VQVEVEEAISGAoUUkVDT1JEX1NUQVRFX1NQT09MRUQQAxIaChZSRUNPUkRfU1RBVEVfU0VRVUVOQ0VEEAQqeQoKUmVjb3JkTW9kZRIbChdSRUNPUkRfTU9ERV9VTlNQRUNJRklFRBAAEhQKEFJFQ09SRF9NT0RFX0ZVTEwQARIbChdSRUNPUkRfTU9ERV9TQ09SRVNfT05MWRACEhsKF1JFQ09SRF9NT0RFX0RJR0VTVF9PTkxZEANCSgoPZGV2LnJvbGxjYWxsLnYxUAFaJ3JvbGxjYWxsLmRldi9nZW4vcm9sbGNhbGwvdjE7cm9sbGNhbGx2MaoCC1JvbGxjYWxsLlYxYgZwcm90bzM", [file_google_protobuf_timestamp, file_rollcall_v1_common]);
+  fileDesc("Ch1yb2xsY2FsbC92MS9leHBsYW5hdGlvbi5wcm90bxILcm9sbGNhbGwudjEivwEKEkF0dGVudGlvblNlbGVjdGlvbhIOCgZsYXllcnMYASADKAUSDQoFaGVhZHMYAiADKAUSMgoOaGVhZF9yZWR1Y3Rpb24YAyABKA4yGi5yb2xsY2FsbC52MS5IZWFkUmVkdWN0aW9uEiwKB3F1ZXJpZXMYBCABKA4yGy5yb2xsY2FsbC52MS5RdWVyeVNlbGVjdGlvbhIoCglkYXRhX3R5cGUYBSABKA4yFS5yb2xsY2FsbC52MS5EYXRhVHlwZSJmCg9BdHRlbnRpb25UZW5zb3ISDgoGbGF5ZXJzGAEgAygFEg0KBWhlYWRzGAIgAygFEiMKBnRlbnNvchgDIAEoCzITLnJvbGxjYWxsLnYxLlRlbnNvchIPCgdyZWFkb3V0GAQgASgFIjQKE1Jhd0F0dGVudGlvbk9wdGlvbnMSDgoGbGF5ZXJzGAEgAygFEg0KBWhlYWRzGAIgAygFIlYKDlJvbGxvdXRPcHRpb25zEi8KC2hlYWRfZnVzaW9uGAEgASgOMhoucm9sbGNhbGwudjEuSGVhZFJlZHVjdGlvbhITCgtzdGFydF9sYXllchgCIAEoBSIsChpJbnRlZ3JhdGVkR3JhZGllbnRzT3B0aW9ucxIOCgZwb2ludHMYASABKAUiPwoDQm94EgwKBGxlZnQYASABKAUSCwoDdG9wGAIgASgFEg0KBXJpZ2h0GAMgASgFEg4KBmJvdHRvbRgEIAEoBSIqCglJbWFnZVNpemUSDQoFd2lkdGgYASABKAUSDgoGaGVpZ2h0GAIgASgFIqMBCgRVbml0EgwKBHRleHQYASABKAkSEwoLdG9rZW5fc3RhcnQYAiABKAUSEQoJdG9rZW5fZW5kGAMgASgFEhIKCmNoYXJfc3RhcnQYBCABKAUSEAoIY2hhcl9lbmQYBSABKAUSDwoHc2VnbWVudBgGIAEoBRIPCgdzcGVjaWFsGAcgASgIEh0KA2JveBgIIAEoCzIQLnJvbGxjYWxsLnYxLkJveCI+CgZFZmZlY3QSDAoEdW5pdBgBIAEoBRIOCgZlZmZlY3QYAiABKAESFgoOc3RhbmRhcmRfZXJyb3IYAyABKAEiUQoMRGVjaXNpb25GbGlwEg0KBWZvdW5kGAEgASgIEg0KBXVuaXRzGAIgAygFEg8KB21hcmdpbnMYAyADKAESEgoKc2V0c190cmllZBgEIAEoBSJgChFPcGVyYXRvckFsaWdubWVudBIuCghvcGVyYXRvchgBIAEoDjIcLnJvbGxjYWxsLnYxLlJlbW92YWxPcGVyYXRvchINCgV2YWx1ZRgCIAEoARIMCgRyb3dzGAMgASgFIsgBCglBbGlnbm1lbnQSDQoFdmFsdWUYASABKAESDQoFd2lkdGgYAiABKAESEwoLcmVsaWFiaWxpdHkYAyABKAESEAoIcmVtb3ZhbHMYBCABKAUSDAoEcF91cBgFIAEoARINCgVwX2xvdxgGIAEoARI0CgxwZXJfb3BlcmF0b3IYByADKAsyHi5yb2xsY2FsbC52MS5PcGVyYXRvckFsaWdubWVudBIUCgxyaWRnZV9sYW1iZGEYCCABKAESDQoFcHJpb3IYCSABKAgihAIKC0NoZWNrUmVzdWx0EiQKBGtpbmQYASABKA4yFi5yb2xsY2FsbC52MS5DaGVja0tpbmQSKgoHb3V0Y29tZRgCIAEoDjIZLnJvbGxjYWxsLnYxLkNoZWNrT3V0Y29tZRIRCglzdGF0aXN0aWMYAyABKAkSEgoFdmFsdWUYBCABKAFIAIgBARIWCgl0aHJlc2hvbGQYBSABKAFIAYgBARIUCgdwX3ZhbHVlGAYgASgBSAKIAQESDAoEcm93cxgHIAEoBRIMCgRzZWVkGAggASgEEg4KBmRldGFpbBgJIAEoCUIICgZfdmFsdWVCDAoKX3RocmVzaG9sZEIKCghfcF92YWx1ZSIjCgRIZWFkEg0KBWxheWVyGAEgASgFEgwKBGhlYWQYAiABKAUioAEKDlRob3JvdWdoUG9saWN5EgoKAmlkGAEgASgJEg4KBmRpZ2VzdBgCIAEoCRI/Cgp0aHJlc2hvbGRzGAMgAygLMisucm9sbGNhbGwudjEuVGhvcm91Z2hQb2xpY3kuVGhyZXNob2xkc0VudHJ5GjEKD1RocmVzaG9sZHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAE6AjgBItABCgdXaXRuZXNzEiQKBGtpbmQYASABKA4yFi5yb2xsY2FsbC52MS5DaGVja0tpbmQSCwoDbWFwGAIgAygBEhAKA2pzZBgDIAEoAUgAiAEBEhAKA3R2ZBgEIAEoAUgBiAEBEhUKDXJlbW92ZWRfdW5pdHMYBSADKAUSFQoNY29udHJvbF91bml0cxgGIAMoBRIOCgZkZXRhaWwYByABKAkSIAoFaGVhZHMYCCADKAsyES5yb2xsY2FsbC52MS5IZWFkQgYKBF9qc2RCBgoEX3R2ZCKiAQoOQ2FsaWJyYXRpb25SZWYSCgoCaWQYASABKAkSEgoFYWxwaGEYAiABKAFIAIgBARIXCgpjb25maWRlbmNlGAMgASgBSAGIAQESEQoJc3RhdGVtZW50GAQgASgJEisKB2NyZWF0ZWQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQggKBl9hbHBoYUINCgtfY29uZmlkZW5jZSKuAQoLU2lkZVZlcmRpY3QSDwoHc2VnbWVudBgBIAEoBRIfCgRmbGFnGAIgASgOMhEucm9sbGNhbGwudjEuRmxhZxIjCgZyZWFzb24YAyABKA4yEy5yb2xsY2FsbC52MS5SZWFzb24SDQoFc2hhcmUYBCABKAESFgoJYWxpZ25tZW50GAUgASgBSACIAQESEwoLcmVsaWFiaWxpdHkYBiABKAFCDAoKX2FsaWdubWVudCKWBAoHVmVyZGljdBIfCgRmbGFnGAEgASgOMhEucm9sbGNhbGwudjEuRmxhZxIjCgZyZWFzb24YAiABKA4yEy5yb2xsY2FsbC52MS5SZWFzb24SIQoFc2NvcGUYAyABKA4yEi5yb2xsY2FsbC52MS5TY29wZRIpCglhbGlnbm1lbnQYBCABKAsyFi5yb2xsY2FsbC52MS5BbGlnbm1lbnQSMAoLY2FsaWJyYXRpb24YBSABKAsyGy5yb2xsY2FsbC52MS5DYWxpYnJhdGlvblJlZhIoCgZjaGVja3MYBiADKAsyGC5yb2xsY2FsbC52MS5DaGVja1Jlc3VsdBInCgl3aXRuZXNzZXMYByADKAsyFC5yb2xsY2FsbC52MS5XaXRuZXNzEhEKCXBvbGljeV9pZBgIIAEoCRIVCg1wb2xpY3lfZGlnZXN0GAkgASgJEjgKCnRocmVzaG9sZHMYCiADKAsyJC5yb2xsY2FsbC52MS5WZXJkaWN0LlRocmVzaG9sZHNFbnRyeRIdChBqc2RfZnJvbV91bmlmb3JtGAsgASgBSACIAQESJwoFc2lkZXMYDCADKAsyGC5yb2xsY2FsbC52MS5TaWRlVmVyZGljdBoxCg9UaHJlc2hvbGRzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgBOgI4AUITChFfanNkX2Zyb21fdW5pZm9ybSKjAQoLQXR0cmlidXRpb24SIQoDbWFwGAEgASgOMhQucm9sbGNhbGwudjEuTWFwS2luZBIOCgZzY29yZXMYAiADKAESFgoOY2xhc3Nfc3BlY2lmaWMYAyABKAgSFAoMZHJvcHBlZF9tYXNzGAQgASgBEiUKB3ZlcmRpY3QYBSABKAsyFC5yb2xsY2FsbC52MS5WZXJkaWN0EgwKBG5vdGUYBiABKAkiPwoKTWlzc2luZ01hcBIhCgNtYXAYASABKA4yFC5yb2xsY2FsbC52MS5NYXBLaW5kEg4KBnJlYXNvbhgCIAEoCSK+AQoMQXVkaXRSZWNlaXB0EicKBXN0YXRlGAEgASgOMhgucm9sbGNhbGwudjEuUmVjb3JkU3RhdGUSJQoEbW9kZRgCIAEoDjIXLnJvbGxjYWxsLnYxLlJlY29yZE1vZGUSEQoJcmVjb3JkX2lkGAMgASgJEhcKD2VudmVsb3BlX3NoYTI1NhgEIAEoCRIWCglsb2dfaW5kZXgYBSABKANIAIgBARIMCgRub3RlGAYgASgJQgwKCl9sb2dfaW5kZXgiqwcKDkV4cGxhaW5SZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSDQoFbW9kZWwYAiABKAkSEAoIcmV2aXNpb24YAyABKAkSJgoEdGV4dBgEIAEoCzIWLnJvbGxjYWxsLnYxLlRleHRJbnB1dEgAEioKBnRva2VucxgFIAEoCzIYLnJvbGxjYWxsLnYxLlRva2Vuc0lucHV0SAASKAoFaW1hZ2UYGyABKAsyFy5yb2xsY2FsbC52MS5JbWFnZUlucHV0SAASKgoGcGl4ZWxzGBwgASgLMhgucm9sbGNhbGwudjEuUGl4ZWxzSW5wdXRIABIjCgZ0YXJnZXQYBiABKAsyEy5yb2xsY2FsbC52MS5UYXJnZXQSKQoJdGhyZXNob2xkGAcgASgLMhYucm9sbGNhbGwudjEuVGhyZXNob2xkEiIKBG1hcHMYCCADKA4yFC5yb2xsY2FsbC52MS5NYXBLaW5kEikKC3ByaW1hcnlfbWFwGAkgASgOMhQucm9sbGNhbGwudjEuTWFwS2luZBI3Cg1yYXdfYXR0ZW50aW9uGAogASgLMiAucm9sbGNhbGwudjEuUmF3QXR0ZW50aW9uT3B0aW9ucxIsCgdyb2xsb3V0GAsgASgLMhsucm9sbGNhbGwudjEuUm9sbG91dE9wdGlvbnMSMgoJYXR0ZW50aW9uGAwgASgLMh8ucm9sbGNhbGwudjEuQXR0ZW50aW9uU2VsZWN0aW9uEiwKC2NoZWNrX2xldmVsGA0gASgOMhcucm9sbGNhbGwudjEuQ2hlY2tMZXZlbBIOCgZwb2xpY3kYDiABKAkSFQoIbWF4X3Jvd3MYDyABKA1IAYgBARIRCgRzZWVkGBAgASgESAKIAQESGwoOcmVwb3J0ZWRfbGFiZWwYESABKAlIA4gBARIbCg5yZXBvcnRlZF9zY29yZRgSIAEoAUgEiAEBEkUKFGludGVncmF0ZWRfZ3JhZGllbnRzGBMgASgLMicucm9sbGNhbGwudjEuSW50ZWdyYXRlZEdyYWRpZW50c09wdGlvbnMSJwoFYXVkaXQYFCABKA4yGC5yb2xsY2FsbC52MS5BdWRpdENob2ljZRIUCgxkZWNpc2lvbl9yZWYYGSABKAkSEwoLc3ViamVjdF9yZWYYGiABKAlCBwoFaW5wdXRCCwoJX21heF9yb3dzQgcKBV9zZWVkQhEKD19yZXBvcnRlZF9sYWJlbEIRCg9fcmVwb3J0ZWRfc2NvcmUingcKD0V4cGxhaW5SZXNwb25zZRIWCg5leHBsYW5hdGlvbl9pZBgBIAEoCRISCgpyZXF1ZXN0X2lkGAIgASgJEiQKBW1vZGVsGAMgASgLMhUucm9sbGNhbGwudjEuTW9kZWxSZWYSKwoKcHJlZGljdGlvbhgEIAEoCzIXLnJvbGxjYWxsLnYxLlByZWRpY3Rpb24SIAoFdW5pdHMYBSADKAsyES5yb2xsY2FsbC52MS5Vbml0Ei4KDGF0dHJpYnV0aW9ucxgGIAMoCzIYLnJvbGxjYWxsLnYxLkF0dHJpYnV0aW9uEiQKB2VmZmVjdHMYByADKAsyEy5yb2xsY2FsbC52MS5FZmZlY3QSMAoNZGVjaXNpb25fZmxpcBgIIAEoCzIZLnJvbGxjYWxsLnYxLkRlY2lzaW9uRmxpcBIpCgtwcmltYXJ5X21hcBgJIAEoDjIULnJvbGxjYWxsLnYxLk1hcEtpbmQSJQoHdmVyZGljdBgKIAEoCzIULnJvbGxjYWxsLnYxLlZlcmRpY3QSLQoPcmVjb21tZW5kZWRfbWFwGAsgASgOMhQucm9sbGNhbGwudjEuTWFwS2luZBIRCgl0cnVuY2F0ZWQYDCABKAgSFAoMdG9rZW5zX3RvdGFsGA0gASgFEhMKC3Rva2Vuc191c2VkGA4gASgFEhQKDGRyb3BwZWRfbWFzcxgPIAEoARIZChFyZXBvcnRlZF9taXNtYXRjaBgQIAEoCBIvCglhdHRlbnRpb24YESABKAsyHC5yb2xsY2FsbC52MS5BdHRlbnRpb25UZW5zb3ISIwoGdGltaW5nGBIgASgLMhMucm9sbGNhbGwudjEuVGltaW5nEgwKBHJvd3MYEyABKAUSDAoEc2VlZBgUIAEoBBIVCg11bml0c19ncm91cGVkGBUgASgIEi0KDG1pc3NpbmdfbWFwcxgWIAMoCzIXLnJvbGxjYWxsLnYxLk1pc3NpbmdNYXASNAoPdGhvcm91Z2hfcG9saWN5GBcgASgLMhsucm9sbGNhbGwudjEuVGhvcm91Z2hQb2xpY3kSKAoFYXVkaXQYGCABKAsyGS5yb2xsY2FsbC52MS5BdWRpdFJlY2VpcHQSGAoQcmV0cm9zcGVjdGl2ZV9vZhgeIAEoCRIqCgppbWFnZV9zaXplGB8gASgLMhYucm9sbGNhbGwudjEuSW1hZ2VTaXplEhQKDGV4cGVyaW1lbnRhbBggIAEoCCrFAgoHTWFwS2luZBIYChRNQVBfS0lORF9VTlNQRUNJRklFRBAAEhoKFk1BUF9LSU5EX1JBV19BVFRFTlRJT04QARIeChpNQVBfS0lORF9BVFRFTlRJT05fUk9MTE9VVBACEhsKF01BUF9LSU5EX0FUVEVOVElPTl9GTE9XEAMSGQoVTUFQX0tJTkRfTk9STV9ST0xMT1VUEAQSHQoZTUFQX0tJTkRfR1JBRElFTlRfUk9MTE9VVBAFEh0KGU1BUF9LSU5EX0lOUFVUX1hfR1JBRElFTlQQBhIhCh1NQVBfS0lORF9JTlRFR1JBVEVEX0dSQURJRU5UUxAHEhoKFk1BUF9LSU5EX0xFQVZFX09ORV9PVVQQCBITCg9NQVBfS0lORF9FRkZFQ1QQCRIaChZNQVBfS0lORF9ERUNPTVBPU0lUSU9OEAoqcQoERmxhZxIUChBGTEFHX1VOU1BFQ0lGSUVEEAASEQoNRkxBR19GQUlUSEZVTBABEhMKD0ZMQUdfVU5GQUlUSEZVTBACEhUKEUZMQUdfSU5DT05DTFVTSVZFEAMSFAoQRkxBR19OT1RfQ0hFQ0tFRBAEKpoCCgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAASFAoQUkVBU09OX05PX0VGRkVDVBABEhMKD1JFQVNPTl9GTEFUX01BUBACEhQKEFJFQVNPTl9MT1dfUE9XRVIQAxITCg9SRUFTT05fT01JU1NJT04QBBITCg9SRUFTT05fTk9UX1VTRUQQBRIgChxSRUFTT05fT1BFUkFUT1JfRElTQUdSRUVNRU5UEAYSEwoPUkVBU09OX0NPTkZMSUNUEAcSFQoRUkVBU09OX0lOU1RSVU1FTlQQCBITCg9SRUFTT05fTlVNRVJJQ1MQCRIRCg1SRUFTT05fQlVER0VUEAoSFwoTUkVBU09OX1VOQ0FMSUJSQVRFRBALKnMKCkNoZWNrTGV2ZWwSGwoXQ0hFQ0tfTEVWRUxfVU5TUEVDSUZJRUQQABIUChBDSEVDS19MRVZFTF9OT05FEAESGAoUQ0hFQ0tfTEVWRUxfU1RBTkRBUkQQAhIYChRDSEVDS19MRVZFTF9USE9ST1VHSBADKvkDCglDaGVja0tpbmQSGgoWQ0hFQ0tfS0lORF9VTlNQRUNJRklFRBAAEhkKFUNIRUNLX0tJTkRfSU5TVFJVTUVOVBABEhQKEENIRUNLX0tJTkRfUkVBQ0gQAhIYChRDSEVDS19LSU5EX0FMSUdOTUVOVBADEhcKE0NIRUNLX0tJTkRfUkVXSVJJTkcQBBIgChxDSEVDS19LSU5EX1VOSUZPUk1fQVRURU5USU9OEAUSFwoTQ0hFQ0tfS0lORF9PTUlTU0lPThAGEhYKEkNIRUNLX0tJTkRfU1VQUE9SVBAHEhwKGENIRUNLX0tJTkRfQ09OVFJBRElDVElPThAIEhwKGENIRUNLX0tJTkRfREVDSVNJT05fRkxJUBAJEhwKGENIRUNLX0tJTkRfT1BFUkFUT1JfUlVMRRAKEh4KGkNIRUNLX0tJTkRfU1RSQVRJRklFRF9OVUxMEAsSHgoaQ0hFQ0tfS0lORF9SRVdJUklOR19TQ09QRVMQDBIYChRDSEVDS19LSU5EX0tOT0NLX09VVBANEhYKEkNIRUNLX0tJTkRfRVJBU1VSRRAOEh0KGUNIRUNLX0tJTkRfUkFOS19BR1JFRU1FTlQQDxIUChBDSEVDS19LSU5EX0hFQURTEBASGAoUQ0hFQ0tfS0lORF9BRFZFUlNBUlkQESraAQoMQ2hlY2tPdXRjb21lEh0KGUNIRUNLX09VVENPTUVfVU5TUEVDSUZJRUQQABIaChZDSEVDS19PVVRDT01FX1NVUFBPUlRTEAESHQoZQ0hFQ0tfT1VUQ09NRV9DT05UUkFESUNUUxACEh4KGkNIRUNLX09VVENPTUVfSU5DT05DTFVTSVZFEAMSGQoVQ0hFQ0tfT1VUQ09NRV9TS0lQUEVEEAQSGQoVQ0hFQ0tfT1VUQ09NRV9FUlJPUkVEEAUSGgoWQ0hFQ0tfT1VUQ09NRV9NRUFTVVJFRBAGKtoBCg9SZW1vdmFsT3BlcmF0b3ISIAocUkVNT1ZBTF9PUEVSQVRPUl9VTlNQRUNJRklFRBAAEh8KG1JFTU9WQUxfT1BFUkFUT1JfTUFTS19UT0tFThABEiAKHFJFTU9WQUxfT1BFUkFUT1JfSElEREVOX0tFWVMQAhIdChlSRU1PVkFMX09QRVJBVE9SX0RFTEVUSU9OEAMSHwobUkVNT1ZBTF9PUEVSQVRPUl9NRUFOX1BBVENIEAQSIgoeUkVNT1ZBTF9PUEVSQVRPUl9CTFVSUkVEX1BBVENIEAUqSgoFU2NvcGUSFQoRU0NPUEVfVU5TUEVDSUZJRUQQABIUChBTQ09QRV9BTExfTEFZRVJTEAESFAoQU0NPUEVfSU5QVVRfT05MWRACKnkKDUhlYWRSZWR1Y3Rpb24SHgoaSEVBRF9SRURVQ1RJT05fVU5TUEVDSUZJRUQQABIXChNIRUFEX1JFRFVDVElPTl9OT05FEAESFwoTSEVBRF9SRURVQ1RJT05fTUVBThACEhYKEkhFQURfUkVEVUNUSU9OX01BWBADKmcKDlF1ZXJ5U2VsZWN0aW9uEh8KG1FVRVJZX1NFTEVDVElPTl9VTlNQRUNJRklFRBAAEhcKE1FVRVJZX1NFTEVDVElPTl9BTEwQARIbChdRVUVSWV9TRUxFQ1RJT05fUkVBRE9VVBACKlsKC0F1ZGl0Q2hvaWNlEhwKGEFVRElUX0NIT0lDRV9VTlNQRUNJRklFRBAAEhgKFEFVRElUX0NIT0lDRV9ERUZBVUxUEAESFAoQQVVESVRfQ0hPSUNFX09GRhACKpsBCgtSZWNvcmRTdGF0ZRIcChhSRUNPUkRfU1RBVEVfVU5TUEVDSUZJRUQQABIdChlSRUNPUkRfU1RBVEVfTk9UX1JFQ09SREVEEAESGQoVUkVDT1JEX1NUQVRFX0FDQ0VQVEVEEAISGAoUUkVDT1JEX1NUQVRFX1NQT09MRUQQAxIaChZSRUNPUkRfU1RBVEVfU0VRVUVOQ0VEEAQqeQoKUmVjb3JkTW9kZRIbChdSRUNPUkRfTU9ERV9VTlNQRUNJRklFRBAAEhQKEFJFQ09SRF9NT0RFX0ZVTEwQARIbChdSRUNPUkRfTU9ERV9TQ09SRVNfT05MWRACEhsKF1JFQ09SRF9NT0RFX0RJR0VTVF9PTkxZEANCSgoPZGV2LnJvbGxjYWxsLnYxUAFaJ3JvbGxjYWxsLmRldi9nZW4vcm9sbGNhbGwvdjE7cm9sbGNhbGx2MaoCC1JvbGxjYWxsLlYxYgZwcm90bzM", [file_google_protobuf_timestamp, file_rollcall_v1_common]);
 
 /**
  * Asks for the model's attention itself, in tokens. Leave unset to save bandwidth: the maps do not need it. What takes more
@@ -186,13 +186,84 @@ export const IntegratedGradientsOptionsSchema: GenMessage<IntegratedGradientsOpt
   messageDesc(file_rollcall_v1_explanation, 4);
 
 /**
- * What people read and what gets removed: a word, or consecutive words of a long text.
+ * A rectangle of an image, in pixels from its upper left corner.
+ *
+ * @generated from message rollcall.v1.Box
+ */
+export type Box = Message<"rollcall.v1.Box"> & {
+  /**
+   * First column.
+   *
+   * @generated from field: int32 left = 1;
+   */
+  left: number;
+
+  /**
+   * First line.
+   *
+   * @generated from field: int32 top = 2;
+   */
+  top: number;
+
+  /**
+   * One past the last column.
+   *
+   * @generated from field: int32 right = 3;
+   */
+  right: number;
+
+  /**
+   * One past the last line.
+   *
+   * @generated from field: int32 bottom = 4;
+   */
+  bottom: number;
+};
+
+/**
+ * Describes the message rollcall.v1.Box.
+ * Use `create(BoxSchema)` to create a new message.
+ */
+export const BoxSchema: GenMessage<Box> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_explanation, 5);
+
+/**
+ * Width and height of an image in pixels.
+ *
+ * @generated from message rollcall.v1.ImageSize
+ */
+export type ImageSize = Message<"rollcall.v1.ImageSize"> & {
+  /**
+   * Columns.
+   *
+   * @generated from field: int32 width = 1;
+   */
+  width: number;
+
+  /**
+   * Lines.
+   *
+   * @generated from field: int32 height = 2;
+   */
+  height: number;
+};
+
+/**
+ * Describes the message rollcall.v1.ImageSize.
+ * Use `create(ImageSizeSchema)` to create a new message.
+ */
+export const ImageSizeSchema: GenMessage<ImageSize> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_explanation, 6);
+
+/**
+ * What people read and what gets removed: a word, or consecutive words of a long text; of an image a block of
+ * neighbouring patches, whose ranges of tokens and characters are empty.
  *
  * @generated from message rollcall.v1.Unit
  */
 export type Unit = Message<"rollcall.v1.Unit"> & {
   /**
-   * The unit's text as the caller wrote it.
+   * The unit's text as the caller wrote it; of a block of patches its place, e.g. "row 2, column 3".
    *
    * @generated from field: string text = 1;
    */
@@ -239,6 +310,13 @@ export type Unit = Message<"rollcall.v1.Unit"> & {
    * @generated from field: bool special = 7;
    */
   special: boolean;
+
+  /**
+   * Where a block of patches is, in the image as it was sent, upright; not set for words.
+   *
+   * @generated from field: rollcall.v1.Box box = 8;
+   */
+  box?: Box | undefined;
 };
 
 /**
@@ -246,7 +324,7 @@ export type Unit = Message<"rollcall.v1.Unit"> & {
  * Use `create(UnitSchema)` to create a new message.
  */
 export const UnitSchema: GenMessage<Unit> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_explanation, 5);
+  messageDesc(file_rollcall_v1_explanation, 7);
 
 /**
  * How much of the margin a unit carries.
@@ -281,7 +359,7 @@ export type Effect = Message<"rollcall.v1.Effect"> & {
  * Use `create(EffectSchema)` to create a new message.
  */
 export const EffectSchema: GenMessage<Effect> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_explanation, 6);
+  messageDesc(file_rollcall_v1_explanation, 8);
 
 /**
  * The smallest set of units found whose removal changes the decision.
@@ -304,7 +382,7 @@ export type DecisionFlip = Message<"rollcall.v1.DecisionFlip"> & {
   units: number[];
 
   /**
-   * Margin after removing them, by operator: mask token, hidden keys.
+   * Margin after removing them, by the two operators that decide: the first two that GetModel lists, mask token and hidden keys for texts.
    *
    * @generated from field: repeated double margins = 3;
    */
@@ -323,7 +401,7 @@ export type DecisionFlip = Message<"rollcall.v1.DecisionFlip"> & {
  * Use `create(DecisionFlipSchema)` to create a new message.
  */
 export const DecisionFlipSchema: GenMessage<DecisionFlip> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_explanation, 7);
+  messageDesc(file_rollcall_v1_explanation, 9);
 
 /**
  * A under one removal operator.
@@ -358,7 +436,7 @@ export type OperatorAlignment = Message<"rollcall.v1.OperatorAlignment"> & {
  * Use `create(OperatorAlignmentSchema)` to create a new message.
  */
 export const OperatorAlignmentSchema: GenMessage<OperatorAlignment> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_explanation, 8);
+  messageDesc(file_rollcall_v1_explanation, 10);
 
 /**
  * Do the map's weights follow the causal effects of the units.
@@ -435,7 +513,7 @@ export type Alignment = Message<"rollcall.v1.Alignment"> & {
  * Use `create(AlignmentSchema)` to create a new message.
  */
 export const AlignmentSchema: GenMessage<Alignment> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_explanation, 9);
+  messageDesc(file_rollcall_v1_explanation, 11);
 
 /**
  * The result of one check.
@@ -512,7 +590,7 @@ export type CheckResult = Message<"rollcall.v1.CheckResult"> & {
  * Use `create(CheckResultSchema)` to create a new message.
  */
 export const CheckResultSchema: GenMessage<CheckResult> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_explanation, 10);
+  messageDesc(file_rollcall_v1_explanation, 12);
 
 /**
  * An attention head.
@@ -540,7 +618,7 @@ export type Head = Message<"rollcall.v1.Head"> & {
  * Use `create(HeadSchema)` to create a new message.
  */
 export const HeadSchema: GenMessage<Head> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_explanation, 11);
+  messageDesc(file_rollcall_v1_explanation, 13);
 
 /**
  * Sizes and levels of the thorough checks.
@@ -575,7 +653,7 @@ export type ThoroughPolicy = Message<"rollcall.v1.ThoroughPolicy"> & {
  * Use `create(ThoroughPolicySchema)` to create a new message.
  */
 export const ThoroughPolicySchema: GenMessage<ThoroughPolicy> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_explanation, 12);
+  messageDesc(file_rollcall_v1_explanation, 14);
 
 /**
  * A counterfactual that can be replayed.
@@ -645,7 +723,7 @@ export type Witness = Message<"rollcall.v1.Witness"> & {
  * Use `create(WitnessSchema)` to create a new message.
  */
 export const WitnessSchema: GenMessage<Witness> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_explanation, 13);
+  messageDesc(file_rollcall_v1_explanation, 15);
 
 /**
  * What the calibration promises.
@@ -694,7 +772,64 @@ export type CalibrationRef = Message<"rollcall.v1.CalibrationRef"> & {
  * Use `create(CalibrationRefSchema)` to create a new message.
  */
 export const CalibrationRefSchema: GenMessage<CalibrationRef> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_explanation, 14);
+  messageDesc(file_rollcall_v1_explanation, 16);
+
+/**
+ * May a map be relied on among the words of one text of a pair. From the same rows and effects, by the same rule, without
+ * witnesses and rewiring, which are about the whole; no calibration promises anything of it.
+ *
+ * @generated from message rollcall.v1.SideVerdict
+ */
+export type SideVerdict = Message<"rollcall.v1.SideVerdict"> & {
+  /**
+   * 0 for the text, 1 for the second text of the pair.
+   *
+   * @generated from field: int32 segment = 1;
+   */
+  segment: number;
+
+  /**
+   * The flag.
+   *
+   * @generated from field: rollcall.v1.Flag flag = 2;
+   */
+  flag: Flag;
+
+  /**
+   * Why it is inconclusive.
+   *
+   * @generated from field: rollcall.v1.Reason reason = 3;
+   */
+  reason: Reason;
+
+  /**
+   * Share of the map's mass on this text's words.
+   *
+   * @generated from field: double share = 4;
+   */
+  share: number;
+
+  /**
+   * A among this text's words, if there is one.
+   *
+   * @generated from field: optional double alignment = 5;
+   */
+  alignment?: number | undefined;
+
+  /**
+   * rho among them.
+   *
+   * @generated from field: double reliability = 6;
+   */
+  reliability: number;
+};
+
+/**
+ * Describes the message rollcall.v1.SideVerdict.
+ * Use `create(SideVerdictSchema)` to create a new message.
+ */
+export const SideVerdictSchema: GenMessage<SideVerdict> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_explanation, 17);
 
 /**
  * May this map be relied on, and why.
@@ -778,6 +913,13 @@ export type Verdict = Message<"rollcall.v1.Verdict"> & {
    * @generated from field: optional double jsd_from_uniform = 11;
    */
   jsdFromUniform?: number | undefined;
+
+  /**
+   * Of a pair of texts, the two texts each for itself; empty for other inputs, and without checks.
+   *
+   * @generated from field: repeated rollcall.v1.SideVerdict sides = 12;
+   */
+  sides: SideVerdict[];
 };
 
 /**
@@ -785,7 +927,7 @@ export type Verdict = Message<"rollcall.v1.Verdict"> & {
  * Use `create(VerdictSchema)` to create a new message.
  */
 export const VerdictSchema: GenMessage<Verdict> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_explanation, 15);
+  messageDesc(file_rollcall_v1_explanation, 18);
 
 /**
  * One map with its flag.
@@ -841,7 +983,7 @@ export type Attribution = Message<"rollcall.v1.Attribution"> & {
  * Use `create(AttributionSchema)` to create a new message.
  */
 export const AttributionSchema: GenMessage<Attribution> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_explanation, 16);
+  messageDesc(file_rollcall_v1_explanation, 19);
 
 /**
  * A map that was asked for and could not be made. It is left out, never guessed at.
@@ -869,7 +1011,7 @@ export type MissingMap = Message<"rollcall.v1.MissingMap"> & {
  * Use `create(MissingMapSchema)` to create a new message.
  */
 export const MissingMapSchema: GenMessage<MissingMap> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_explanation, 17);
+  messageDesc(file_rollcall_v1_explanation, 20);
 
 /**
  * What a caller keeps to find and prove the record of an answer.
@@ -925,7 +1067,7 @@ export type AuditReceipt = Message<"rollcall.v1.AuditReceipt"> & {
  * Use `create(AuditReceiptSchema)` to create a new message.
  */
 export const AuditReceiptSchema: GenMessage<AuditReceipt> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_explanation, 18);
+  messageDesc(file_rollcall_v1_explanation, 21);
 
 /**
  * Asks for an explanation.
@@ -975,6 +1117,22 @@ export type ExplainRequest = Message<"rollcall.v1.ExplainRequest"> & {
      */
     value: TokensInput;
     case: "tokens";
+  } | {
+    /**
+     * A picture, for a model that classifies images.
+     *
+     * @generated from field: rollcall.v1.ImageInput image = 27;
+     */
+    value: ImageInput;
+    case: "image";
+  } | {
+    /**
+     * The pixels of a picture, prepared by the caller.
+     *
+     * @generated from field: rollcall.v1.PixelsInput pixels = 28;
+     */
+    value: PixelsInput;
+    case: "pixels";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -1048,7 +1206,7 @@ export type ExplainRequest = Message<"rollcall.v1.ExplainRequest"> & {
   maxRows?: number | undefined;
 
   /**
-   * Seed of all random draws; a digest of token ids and policy if unset.
+   * Seed of all random draws; a digest of token ids, or pixels, and policy if unset.
    *
    * @generated from field: optional uint64 seed = 16;
    */
@@ -1102,7 +1260,7 @@ export type ExplainRequest = Message<"rollcall.v1.ExplainRequest"> & {
  * Use `create(ExplainRequestSchema)` to create a new message.
  */
 export const ExplainRequestSchema: GenMessage<ExplainRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_explanation, 19);
+  messageDesc(file_rollcall_v1_explanation, 22);
 
 /**
  * The explanation.
@@ -1251,7 +1409,7 @@ export type ExplainResponse = Message<"rollcall.v1.ExplainResponse"> & {
   seed: bigint;
 
   /**
-   * Whether words were grouped to keep to the largest number of units.
+   * Whether words, or patches, were grouped to keep to the largest number of units.
    *
    * @generated from field: bool units_grouped = 21;
    */
@@ -1284,6 +1442,20 @@ export type ExplainResponse = Message<"rollcall.v1.ExplainResponse"> & {
    * @generated from field: string retrospective_of = 30;
    */
   retrospectiveOf: string;
+
+  /**
+   * Of an image: the width and height that the units' boxes are in, those of the image as it was sent, upright.
+   *
+   * @generated from field: rollcall.v1.ImageSize image_size = 31;
+   */
+  imageSize?: ImageSize | undefined;
+
+  /**
+   * Whether explanations of such inputs are experimental: the thresholds behind the flags were found on classifiers of texts, and nobody has calibrated this model.
+   *
+   * @generated from field: bool experimental = 32;
+   */
+  experimental: boolean;
 };
 
 /**
@@ -1291,7 +1463,7 @@ export type ExplainResponse = Message<"rollcall.v1.ExplainResponse"> & {
  * Use `create(ExplainResponseSchema)` to create a new message.
  */
 export const ExplainResponseSchema: GenMessage<ExplainResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_explanation, 20);
+  messageDesc(file_rollcall_v1_explanation, 23);
 
 /**
  * A way to turn the inside of the model into one weight per unit.
@@ -1804,6 +1976,20 @@ export enum RemovalOperator {
    * @generated from enum value: REMOVAL_OPERATOR_DELETION = 3;
    */
   DELETION = 3,
+
+  /**
+   * Images: its patches take the mean colour of the image.
+   *
+   * @generated from enum value: REMOVAL_OPERATOR_MEAN_PATCH = 4;
+   */
+  MEAN_PATCH = 4,
+
+  /**
+   * Images: its patches are blurred beyond recognition. Thorough checks only.
+   *
+   * @generated from enum value: REMOVAL_OPERATOR_BLURRED_PATCH = 5;
+   */
+  BLURRED_PATCH = 5,
 }
 
 /**

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file rollcall/v1/model.proto.
  */
 export const file_rollcall_v1_model: GenFile = /*@__PURE__*/
-  fileDesc("Chdyb2xsY2FsbC92MS9tb2RlbC5wcm90bxILcm9sbGNhbGwudjEiWgoIU2VsZlRlc3QSDAoEbmFtZRgBIAEoCRIOCgZwYXNzZWQYAiABKAgSDQoFdmFsdWUYAyABKAESEQoJdG9sZXJhbmNlGAQgASgBEg4KBmRldGFpbBgFIAEoCSI+CglGbGFnQ291bnQSHwoEZmxhZxgBIAEoDjIRLnJvbGxjYWxsLnYxLkZsYWcSEAoIcmVxdWVzdHMYAiABKAMicAoNUmVjaGVja2VkRmxhZxIfCgRmbGFnGAEgASgOMhEucm9sbGNhbGwudjEuRmxhZxIRCglyZWNoZWNrZWQYAiABKAMSDQoFd3JvbmcYAyABKAMSDQoFbG93ZXIYBCABKAESDQoFdXBwZXIYBSABKAEi2wEKCU1hcFJlY29yZBIhCgNtYXAYASABKA4yFC5yb2xsY2FsbC52MS5NYXBLaW5kEhAKCHJlcXVlc3RzGAIgASgDEiUKBWZsYWdzGAMgAygLMhYucm9sbGNhbGwudjEuRmxhZ0NvdW50EhsKDm1lYW5fYWxpZ25tZW50GAQgASgBSACIAQESEwoLbG9nX2VfdmFsdWUYBSABKAESLQoJcmVjaGVja2VkGAYgAygLMhoucm9sbGNhbGwudjEuUmVjaGVja2VkRmxhZ0IRCg9fbWVhbl9hbGlnbm1lbnQijAEKC0tlcHRQcm9taXNlEg0KBWFscGhhGAEgASgBEg8KB2Fuc3dlcnMYAiABKAMSDQoFd3JvbmcYAyABKAMSEwoLbG93ZXJfbGltaXQYBCABKAESDgoGYnJva2VuGAUgASgIEikKBXNpbmNlGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKJAQoLTW9kZWxSZWNvcmQSKQoFc2luY2UYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiQKBG1hcHMYAiADKAsyFi5yb2xsY2FsbC52MS5NYXBSZWNvcmQSKQoHcHJvbWlzZRgDIAEoCzIYLnJvbGxjYWxsLnYxLktlcHRQcm9taXNlIpoFCgVNb2RlbBIiCgNyZWYYASABKAsyFS5yb2xsY2FsbC52MS5Nb2RlbFJlZhIOCgZmYW1pbHkYAiABKAkSHwoEdGFzaxgDIAEoDjIRLnJvbGxjYWxsLnYxLlRhc2sSDgoGbGFiZWxzGAQgAygJEg4KBmxheWVycxgFIAEoBRINCgVoZWFkcxgGIAEoBRISCgptYXhfdG9rZW5zGAcgASgFEhEKCW1heF91bml0cxgIIAEoBRIWCg5tYXhfY2hhcmFjdGVycxgJIAEoBRIQCghtYXhfcm93cxgKIAEoBRITCgtleHBsYWluYWJsZRgLIAEoCBIpCgpzZWxmX3Rlc3RzGAwgAygLMhUucm9sbGNhbGwudjEuU2VsZlRlc3QSIgoEbWFwcxgNIAMoDjIULnJvbGxjYWxsLnYxLk1hcEtpbmQSJgoGY2hlY2tzGA4gAygOMhYucm9sbGNhbGwudjEuQ2hlY2tLaW5kEi8KCW9wZXJhdG9ycxgPIAMoDjIcLnJvbGxjYWxsLnYxLlJlbW92YWxPcGVyYXRvchIwCgtjYWxpYnJhdGlvbhgQIAEoCzIbLnJvbGxjYWxsLnYxLkNhbGlicmF0aW9uUmVmEikKCXRocmVzaG9sZBgRIAEoCzIWLnJvbGxjYWxsLnYxLlRocmVzaG9sZBISCgppc19kZWZhdWx0GBIgASgIEhIKCnRleHRfcGFpcnMYEyABKAgSKAoGcmVjb3JkGBQgASgLMhgucm9sbGNhbGwudjEuTW9kZWxSZWNvcmQSLQoMbWlzc2luZ19tYXBzGBUgAygLMhcucm9sbGNhbGwudjEuTWlzc2luZ01hcBIhCgVzY29wZRgWIAEoDjISLnJvbGxjYWxsLnYxLlNjb3BlKkkKBFRhc2sSFAoQVEFTS19VTlNQRUNJRklFRBAAEhUKEVRBU0tfU0lOR0xFX0xBQkVMEAESFAoQVEFTS19NVUxUSV9MQUJFTBACQkoKD2Rldi5yb2xsY2FsbC52MVABWidyb2xsY2FsbC5kZXYvZ2VuL3JvbGxjYWxsL3YxO3JvbGxjYWxsdjGqAgtSb2xsY2FsbC5WMWIGcHJvdG8z", [file_google_protobuf_timestamp, file_rollcall_v1_common, file_rollcall_v1_explanation]);
+  fileDesc("Chdyb2xsY2FsbC92MS9tb2RlbC5wcm90bxILcm9sbGNhbGwudjEiWgoIU2VsZlRlc3QSDAoEbmFtZRgBIAEoCRIOCgZwYXNzZWQYAiABKAgSDQoFdmFsdWUYAyABKAESEQoJdG9sZXJhbmNlGAQgASgBEg4KBmRldGFpbBgFIAEoCSI+CglGbGFnQ291bnQSHwoEZmxhZxgBIAEoDjIRLnJvbGxjYWxsLnYxLkZsYWcSEAoIcmVxdWVzdHMYAiABKAMicAoNUmVjaGVja2VkRmxhZxIfCgRmbGFnGAEgASgOMhEucm9sbGNhbGwudjEuRmxhZxIRCglyZWNoZWNrZWQYAiABKAMSDQoFd3JvbmcYAyABKAMSDQoFbG93ZXIYBCABKAESDQoFdXBwZXIYBSABKAEi2wEKCU1hcFJlY29yZBIhCgNtYXAYASABKA4yFC5yb2xsY2FsbC52MS5NYXBLaW5kEhAKCHJlcXVlc3RzGAIgASgDEiUKBWZsYWdzGAMgAygLMhYucm9sbGNhbGwudjEuRmxhZ0NvdW50EhsKDm1lYW5fYWxpZ25tZW50GAQgASgBSACIAQESEwoLbG9nX2VfdmFsdWUYBSABKAESLQoJcmVjaGVja2VkGAYgAygLMhoucm9sbGNhbGwudjEuUmVjaGVja2VkRmxhZ0IRCg9fbWVhbl9hbGlnbm1lbnQijAEKC0tlcHRQcm9taXNlEg0KBWFscGhhGAEgASgBEg8KB2Fuc3dlcnMYAiABKAMSDQoFd3JvbmcYAyABKAMSEwoLbG93ZXJfbGltaXQYBCABKAESDgoGYnJva2VuGAUgASgIEikKBXNpbmNlGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKJAQoLTW9kZWxSZWNvcmQSKQoFc2luY2UYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiQKBG1hcHMYAiADKAsyFi5yb2xsY2FsbC52MS5NYXBSZWNvcmQSKQoHcHJvbWlzZRgDIAEoCzIYLnJvbGxjYWxsLnYxLktlcHRQcm9taXNlItkFCgVNb2RlbBIiCgNyZWYYASABKAsyFS5yb2xsY2FsbC52MS5Nb2RlbFJlZhIOCgZmYW1pbHkYAiABKAkSHwoEdGFzaxgDIAEoDjIRLnJvbGxjYWxsLnYxLlRhc2sSDgoGbGFiZWxzGAQgAygJEg4KBmxheWVycxgFIAEoBRINCgVoZWFkcxgGIAEoBRISCgptYXhfdG9rZW5zGAcgASgFEhEKCW1heF91bml0cxgIIAEoBRIWCg5tYXhfY2hhcmFjdGVycxgJIAEoBRIQCghtYXhfcm93cxgKIAEoBRITCgtleHBsYWluYWJsZRgLIAEoCBIpCgpzZWxmX3Rlc3RzGAwgAygLMhUucm9sbGNhbGwudjEuU2VsZlRlc3QSIgoEbWFwcxgNIAMoDjIULnJvbGxjYWxsLnYxLk1hcEtpbmQSJgoGY2hlY2tzGA4gAygOMhYucm9sbGNhbGwudjEuQ2hlY2tLaW5kEi8KCW9wZXJhdG9ycxgPIAMoDjIcLnJvbGxjYWxsLnYxLlJlbW92YWxPcGVyYXRvchIwCgtjYWxpYnJhdGlvbhgQIAEoCzIbLnJvbGxjYWxsLnYxLkNhbGlicmF0aW9uUmVmEikKCXRocmVzaG9sZBgRIAEoCzIWLnJvbGxjYWxsLnYxLlRocmVzaG9sZBISCgppc19kZWZhdWx0GBIgASgIEhIKCnRleHRfcGFpcnMYEyABKAgSKAoGcmVjb3JkGBQgASgLMhgucm9sbGNhbGwudjEuTW9kZWxSZWNvcmQSLQoMbWlzc2luZ19tYXBzGBUgAygLMhcucm9sbGNhbGwudjEuTWlzc2luZ01hcBIhCgVzY29wZRgWIAEoDjISLnJvbGxjYWxsLnYxLlNjb3BlEicKCG1vZGFsaXR5GBcgASgOMhUucm9sbGNhbGwudjEuTW9kYWxpdHkSFAoMZXhwZXJpbWVudGFsGBggASgIKl4KBFRhc2sSFAoQVEFTS19VTlNQRUNJRklFRBAAEhUKEVRBU0tfU0lOR0xFX0xBQkVMEAESFAoQVEFTS19NVUxUSV9MQUJFTBACEhMKD1RBU0tfTkVYVF9UT0tFThADKksKCE1vZGFsaXR5EhgKFE1PREFMSVRZX1VOU1BFQ0lGSUVEEAASEQoNTU9EQUxJVFlfVEVYVBABEhIKDk1PREFMSVRZX0lNQUdFEAJCSgoPZGV2LnJvbGxjYWxsLnYxUAFaJ3JvbGxjYWxsLmRldi9nZW4vcm9sbGNhbGwvdjE7cm9sbGNhbGx2MaoCC1JvbGxjYWxsLlYxYgZwcm90bzM", [file_google_protobuf_timestamp, file_rollcall_v1_common, file_rollcall_v1_explanation]);
 
 /**
  * One test that the model went through when it was loaded.
@@ -454,6 +454,20 @@ export type Model = Message<"rollcall.v1.Model"> & {
    * @generated from field: rollcall.v1.Scope scope = 22;
    */
   scope: Scope;
+
+  /**
+   * What it reads.
+   *
+   * @generated from field: rollcall.v1.Modality modality = 23;
+   */
+  modality: Modality;
+
+  /**
+   * Whether its explanations are experimental: the thresholds behind the flags were found on classifiers of texts, and nobody has calibrated this model.
+   *
+   * @generated from field: bool experimental = 24;
+   */
+  experimental: boolean;
 };
 
 /**
@@ -489,6 +503,13 @@ export enum Task {
    * @generated from enum value: TASK_MULTI_LABEL = 2;
    */
   MULTI_LABEL = 2,
+
+  /**
+   * The next token of a language model: one of a few named ones, or, as the last label, another one. Probabilities are those of the model's own softmax.
+   *
+   * @generated from enum value: TASK_NEXT_TOKEN = 3;
+   */
+  NEXT_TOKEN = 3,
 }
 
 /**
@@ -496,4 +517,38 @@ export enum Task {
  */
 export const TaskSchema: GenEnum<Task> = /*@__PURE__*/
   enumDesc(file_rollcall_v1_model, 0);
+
+/**
+ * What a model reads.
+ *
+ * @generated from enum rollcall.v1.Modality
+ */
+export enum Modality {
+  /**
+   * Not set.
+   *
+   * @generated from enum value: MODALITY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * A text, a pair of texts, or token ids.
+   *
+   * @generated from enum value: MODALITY_TEXT = 1;
+   */
+  TEXT = 1,
+
+  /**
+   * A picture.
+   *
+   * @generated from enum value: MODALITY_IMAGE = 2;
+   */
+  IMAGE = 2,
+}
+
+/**
+ * Describes the enum rollcall.v1.Modality.
+ */
+export const ModalitySchema: GenEnum<Modality> = /*@__PURE__*/
+  enumDesc(file_rollcall_v1_model, 1);
 
