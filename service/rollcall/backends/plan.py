@@ -274,7 +274,9 @@ class BatchPlan:
             probabilities = torch.where(chosen, equal, probabilities)
         seen = (self._started or explicit.first + len(query)) - explicit.first
         if self.observer is not None and seen > 0:
-            self.observer.observe(probabilities[:seen], value[:seen])
+            # The tensor itself, where all of it is shown: what follows may be differentiated by it.
+            shown = probabilities if seen == len(probabilities) else probabilities[:seen]
+            self.observer.observe(shown, value[:seen])
         passed_on = explicit.passed_on(probabilities, layer)
         return weighed(passed_on.to(value.dtype), value).transpose(1, 2).contiguous()
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import kendalltau
 
 from rollcall.domain.distances import jensen_shannon
 from rollcall.domain.inputs import TextInput
 from rollcall.domain.maps import Floats, MapKind
-from rollcall.studies.laboratory import Laboratory
+from rollcall.domain.rows import AttentionEdit, Row
+from rollcall.models.loading import load_model
+from rollcall.studies.laboratory import NAME, Laboratory
 from rollcall.studies.papers.inquiry import Inquiry
 from rollcall.studies.papers.jain_wallace.measure import Effort
 from rollcall.studies.papers.jain_wallace.measure import measure as jain_wallace
@@ -21,6 +25,7 @@ from rollcall.studies.papers.serrano_smith.measure import measure as serrano_smi
 from rollcall.studies.papers.vashishth.study import replaced
 from rollcall.verdict.policies import STANDARD
 from tests import toys
+from tests.tiny import make_model
 from tests.unit.studies.papers.recurrent.small import TEXT, answer, backend, loaded, parts, softmax
 
 WORDS = TEXT.text.split()
@@ -109,6 +114,32 @@ def test_erasure_is_zeroing_and_renormalising(text: str) -> None:
     assert case["top"]["flips"] == (without.argmax() != base.argmax())
     assert case["top"]["js"] == pytest.approx(float(jensen_shannon(softmax(base), softmax(without))), abs=1e-6)
     assert set(ORDERS) < set(case["fractions"])
+
+
+def test_the_gradient_by_attention_of_a_transformer_is_the_step_of_a_bias(tmp_path: Path) -> None:
+    """By the chain rule through the softmax a bias moves the margin by a (g - sum of a g), head by head.
+
+    So what is left of the gradient after the steps over the weights is the same for every word.
+    """
+    model = load_model(make_model("bert", tmp_path / "m"))
+    found = Laboratory(model=model, policy=STANDARD, kinds=(MapKind.RAW_ATTENTION,))
+    inquiry = Inquiry.of(found, TextInput(text="a dull film"))
+    subject, step, backend_shape = inquiry.subject, 0.1, model.backend.shape
+    shape = (backend_shape.layers, backend_shape.heads, subject.encoding.length)
+    backend = found.engine.differentiable(NAME)
+    weights = backend.biased(subject.encoding, torch.zeros(1, *shape)).probabilities[-1][0, :, 0].numpy()
+    gradient = inquiry.attention_gradient()
+    left = gradient.copy()
+    for unit, head in np.ndindex(subject.n, backend_shape.heads):
+        tokens = np.flatnonzero(subject.encoding.tokens_of(subject.selection((unit,))))
+        for token in tokens:
+            bias = np.zeros(shape)
+            bias[-1, head, token] = step
+            up, down = inquiry.bench.run([Row(edit=AttentionEdit.BIASED, bias=sign * bias) for sign in (1, -1)])
+            moved = (subject.decision.margin(up.logits) - subject.decision.margin(down.logits)) / (2 * step)
+            left[unit] -= moved / weights[head, token] / len(tokens)
+    assert np.ptp(gradient) > 0
+    assert np.ptp(left) < 0.02 * np.ptp(gradient)
 
 
 def test_erasure_of_a_transformer_is_in_its_last_layer() -> None:

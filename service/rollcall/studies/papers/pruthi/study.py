@@ -21,7 +21,7 @@ from rollcall.studies.papers.pruthi.thorough import thorough_checks
 from rollcall.studies.papers.pruthi.twins import twins
 from rollcall.verdict.policies import STANDARD, THOROUGH
 
-FULL_INPUTS, QUICK_INPUTS = 30, 10
+FULL_INPUTS, QUICK_INPUTS = 30, 12
 KINDS: Final = (*DEFAULT_MAPS, MapKind.INPUT_X_GRADIENT)
 """The last is asked for the thorough checks, which hold maps against it; it is judged like the others."""
 
@@ -32,7 +32,7 @@ def run(context: Context) -> Result:
     families = {
         f"{task}, seed {seed}, {twin}": (family, seed)
         for seed in context.seeds
-        for task, by_twin in twins(quick=context.quick).items()
+        for task, by_twin in twins().items()
         for twin, family in by_twin.items()
     }
 
@@ -45,7 +45,7 @@ def run(context: Context) -> Result:
     return result(
         {
             task: {twin: {seed: parts[f"{task}, seed {seed}, {twin}"] for seed in context.seeds} for twin in by_twin}
-            for task, by_twin in twins(quick=context.quick).items()
+            for task, by_twin in twins().items()
         }
     )
 

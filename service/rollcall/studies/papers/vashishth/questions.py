@@ -13,7 +13,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from tokenizers import processors
 from transformers import PreTrainedTokenizerFast
 
 from rollcall.domain.inputs import TextInput
@@ -21,7 +20,7 @@ from rollcall.studies.flag.families.corpora import OPINIONS, dressed_down, read_
 from rollcall.studies.flag.families.reading import Rows
 from rollcall.studies.flag.families.texts import chance_of
 from rollcall.studies.papers.recurrent.library import vocabulary
-from rollcall.training.pieces import CLS_ID, SEP_ID, SPECIAL_PIECES, piece_tokenizer
+from rollcall.training.pieces import SPECIAL_PIECES, piece_tokenizer
 
 MOST_WORDS: Final = 20
 """Of one text: phrases and sentences of the treebank that are longer are left out."""
@@ -56,15 +55,9 @@ class Questions:
     held_out: tuple[Question, ...]
 
     def tokenizer(self) -> PreTrainedTokenizerFast:
-        """Over the words of what is learnt from; both texts of a pair are of one type, as training has them."""
+        """Over the words of what is learnt from. It gives no types: both texts of a pair are of the first."""
         texts = [text for one in self.training for text in (one.text, one.other) if text is not None]
-        made = piece_tokenizer([*SPECIAL_PIECES, *vocabulary(texts)[:MOST_PIECES]], positions=POSITIONS)
-        made.backend_tokenizer.post_processor = processors.TemplateProcessing(
-            single="[CLS] $A [SEP]",
-            pair="[CLS] $A [SEP] $B [SEP]",
-            special_tokens=[("[CLS]", CLS_ID), ("[SEP]", SEP_ID)],
-        )
-        return made
+        return piece_tokenizer([*SPECIAL_PIECES, *vocabulary(texts)[:MOST_PIECES]], positions=POSITIONS)
 
     @property
     def chance(self) -> float:
