@@ -8,7 +8,7 @@ CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
 SHARED ?= ../shared
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types imports protos protos-check protos-node charts locks image-test bench accelerator peers load soak fuzz wheels conformance study examples records console papers ci clean
+.PHONY: help setup demo test lint types imports protos protos-check protos-node charts locks image-test bench accelerator peers load soak scrapes fuzz wheels conformance examples study records console papers ci clean
 
 help:  ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -83,13 +83,16 @@ records: setup  ## Measure how fast answers are recorded, and what that adds to 
 soak: setup  ## Load a real server for ten minutes, and watch its memory, threads and file descriptors
 	$(BIN)/python -m tests.bench.soak --seconds 600
 
+scrapes: setup  ## Measure what scrapes cost those who ask (ten minutes)
+	$(BIN)/python -m tests.bench.scrapes
+
 fuzz: setup  ## Send 100,000 hostile requests to a real server: what comes back may blame the caller alone (ten to twenty minutes)
 	$(BIN)/python -m tests.fuzz --count 100000
 
 wheels: setup  ## Build the wheels of service and client, and try them in empty environments
 	$(BIN)/python -m tests.contract.wheels
 
-conformance: setup  ## Try clients that others made: tritonclient, kserve, @grpc/grpc-js (minutes at first: downloads them)
+conformance: setup  ## Try clients that others made (tritonclient, kserve, @grpc/grpc-js: downloads them), and the examples in Go and Java
 	CONFORMANCE=1 $(BIN)/python -m pytest tests/conformance
 
 examples: setup  ## Build the examples in Go and Java with Debian's packages, run them, and try buf curl

@@ -57,12 +57,17 @@ class Monitoring:
             for rule in group["rules"]
         }
 
-    def _ask(self, question: str) -> dict[str, Any]:
+    def exemplars(self, expr: str) -> list[dict[str, str]]:
+        """Labels of the exemplars of the last hour behind an expression."""
+        now = time.time()
+        asked = urlencode({"query": expr, "start": now - 3600, "end": now + 60})
+        return [each["labels"] for series in self._ask(f"query_exemplars?{asked}") for each in series["exemplars"]]
+
+    def _ask(self, question: str) -> Any:  # noqa: ANN401 - JSON
         with urlopen(f"{self.url}/api/v1/{question}", timeout=20) as reply:
             answer = json.load(reply)
         assert answer["status"] == "success", answer
-        data: dict[str, Any] = answer["data"]
-        return data
+        return answer["data"]
 
     def delivered(self, name: str, patience_seconds: float) -> dict[str, Any]:
         """Wait until an alert of this name is delivered; raises queue.Empty."""
@@ -101,6 +106,7 @@ def monitoring(admin: str, scratch: Path) -> Iterator[Monitoring]:
                 f"--config.file={scratch / 'prometheus.yaml'}",
                 f"--storage.tsdb.path={scratch / 'prometheus'}",
                 f"--web.listen-address=127.0.0.1:{prometheus}",
+                "--enable-feature=exemplar-storage",
                 ready=f"http://127.0.0.1:{prometheus}/-/ready",
                 log=scratch / "prometheus.log",
             )

@@ -200,7 +200,8 @@ def _check_config(options: argparse.Namespace) -> int:
 
 
 def _read_files(settings: Settings) -> None:
-    """Read what says who may ask, and what proves who this is, as the server would. Raises FileRejected."""
+    """Read what says who may ask, who this is, and what is masked, as the server would. Raises FileRejected."""
+    from rollcall.audit.journal import recognisers_of
     from rollcall.edge.access.authenticate import Authenticator
     from rollcall.edge.access.quotas import quota_of
     from rollcall.edge.tls import server_credentials
@@ -208,6 +209,7 @@ def _read_files(settings: Settings) -> None:
     Authenticator(settings.auth)
     server_credentials(settings.tls)
     quota_of(settings.quota)
+    recognisers_of(settings.audit)
 
 
 def _token_options(parser: argparse.ArgumentParser) -> None:

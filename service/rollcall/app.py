@@ -329,16 +329,7 @@ async def running(whole: Settings, worker: Worker | None = None) -> AsyncIterato
         quotas=Quotas(of=quota_of(settings.quota), burst_seconds=settings.quota.burst_seconds),
         spans=spans,
     )
-    rechecker = Rechecker(
-        compute=compute,
-        busy=lambda: gate.in_flight > 0,
-        found=watch.rechecked,
-        ended=watch.ended,
-        serves=pipeline.serves,
-        leases=pipeline.leases,
-    )
-    watch.offer = rechecker.offer
-    metrics.watch_rechecks(lambda: len(rechecker.pending))
+    rechecker = _rechecker(compute, pipeline, watch, metrics)
     loader = Loader(
         settings=settings,
         compute=compute,
@@ -394,6 +385,21 @@ async def running(whole: Settings, worker: Worker | None = None) -> AsyncIterato
         yield Running(
             service=service, metrics=metrics, grpc_port=grpc_port, admin_port=admin_port, loaded=loaded, lost=lost
         )
+
+
+def _rechecker(compute: Dispatcher, pipeline: Pipeline, watch: Watch, metrics: Metrics) -> Rechecker:
+    """Who checks some answers again while nobody waits for any, and tells the watch."""
+    rechecker = Rechecker(
+        compute=compute,
+        busy=lambda: pipeline.gate.in_flight > 0,
+        found=watch.rechecked,
+        ended=watch.ended,
+        serves=pipeline.serves,
+        leases=pipeline.leases,
+    )
+    watch.offer = rechecker.offer
+    metrics.watch_rechecks(lambda: len(rechecker.pending))
+    return rechecker
 
 
 def _load(loader: Loader, start: Coroutine[None, None, None], closing: AsyncExitStack) -> asyncio.Task[None]:

@@ -846,7 +846,7 @@ def _incomplete(settings: Settings, at: Callable[..., str]) -> Iterator[Mistake]
     auth = settings.auth
     files = {("tls", item.name): getattr(settings.tls, item.name) for item in fields(TlsSettings)}
     files |= {("auth", "callers"): auth.callers, ("auth", "jwt_keys_file"): auth.jwt_keys_file}
-    files |= {("quota", "tenants"): settings.quota.tenants}
+    files |= {("quota", "tenants"): settings.quota.tenants, ("audit", "patterns"): settings.audit.patterns}
     for path, file in files.items():
         if file is not None and not file.is_file():
             yield Mistake(place=at(*path), problem=f"no file {file}")

@@ -27,7 +27,8 @@ from rollcall.audit.erasing import Ground, erase_record
 from rollcall.audit.holding import place
 from rollcall.audit.keys import encryption_key, signing_key
 from rollcall.audit.references import references
-from rollcall.audit.reviewing import Doing, ReviewAction, act
+from rollcall.audit.reviewing import Doing, act
+from rollcall.audit.reviews import ReviewAction
 from rollcall.audit.sealing import KeyEncryptionKey, index_key
 from rollcall.audit.searching import search
 from rollcall.audit.store import Store

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sqlite3
+import zipfile
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from starlette.types import ASGIApp
 
 from rollcall.audit.merkle import leaf_hash
 from rollcall.audit.notes import Proof, Verifier
+from rollcall.audit.verify import verify
 from rollcall.console.app import ROUTES, console
 from rollcall.console.commands import connecting
 from rollcall.console.demo import PEOPLE, TEXTS, Demonstration, demonstration
@@ -239,7 +242,7 @@ def test_what_is_sealed_is_opened_for_a_reason(desk: Desk) -> None:
 
 def test_it_takes_two_to_close_a_review(desk: Desk) -> None:
     """Steps in their order with their reasons; whoever decided cannot approve, whatever their roles."""
-    address = f"/records/{desk.newest('review = open')}"
+    address = f"/records/{desk.newest('review = open AND held = true')}"
     page = desk.ben.look(address)
     offered = [form.action for form in page.forms if "/review/" in form.action]
     assert offered == [f"{address}/review/assign", f"{address}/review/comment"]
@@ -311,6 +314,38 @@ def test_the_files_of_a_record_verify_without_the_console(desk: Desk) -> None:
     assert Proof.parse(files["proof"]).check(leaf_hash(files["entry"].encode()), [key]).size > 1
     assert json.loads(files["envelope"])["record_id"] == record_id
     assert desk.ada.http.get(f"/records/{record_id}/files/secret").status_code == 404
+
+
+def test_records_are_taken_away_as_evidence_that_verifies(desk: Desk, tmp_path: Path) -> None:
+    """One record, or what a filter asks for; the zip verifies by itself, and the log says who took it."""
+    record_id = desk.newest('subject = "customer 0"')
+    page = proved(desk, record_id)
+    token = page.form("/exports").fields
+    refused = desk.ada.http.post("/exports", data=token | {"reason": ""})
+    assert refused.status_code == 400
+    reply = desk.ada.http.post("/exports", data=token | {"reason": "an inquiry", "texts": "yes"})
+    assert reply.headers["content-type"] == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(reply.content)) as export:
+        export.extractall(tmp_path)
+    assert verify(tmp_path, key=Verifier.parse((desk.directory / "log.vkey").read_text())).problems == []
+    assert record_id in (tmp_path / "records.jsonl").read_text()
+    assert "Exports" in desk.ada.look("/events?type=export").text
+    wanted = desk.ada.look("/records?q=type+%3D+explanation").form("/exports").fields
+    assert wanted["q"] == "type = explanation"
+    assert desk.ada.http.post("/exports", data=wanted | {"reason": "an inquiry"}).content[:2] == b"PK"
+
+
+def test_what_identifies_people_is_hidden_unless_it_is_asked_for(desk: Desk) -> None:
+    """Masked where the box stays ticked; the page says how much was hidden."""
+    tried = desk.ada.send(desk.ada.look("/try"), "/try", text="A dull film, says anna@example.org.")
+    record_id = next(link for link in tried.links if link.startswith("/records/")).rpartition("/")[2]
+    wait_until(lambda: desk.ada.look(f"/records/{record_id}").status == 200)
+    page = desk.ada.look(f"/records/{record_id}")
+    assert page.form("/open").fields["masked"] == "yes"
+    opened = desk.ada.send(page, "/open", reason="a look")
+    assert "anna@" not in opened.source
+    assert "piece" in opened.text
+    assert "anna" in desk.ada.send(page, "/open", reason="a look", masked="").text
 
 
 def test_models_show_how_often_their_flags_were_wrong(desk: Desk) -> None:

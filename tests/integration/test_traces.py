@@ -18,7 +18,7 @@ from opentelemetry.proto.trace.v1 import trace_pb2
 
 from rollcall.demo.server import server_process
 from rollcall_client import Client
-from tests.monitoring import free_port
+from tests.monitoring import free_port, monitoring, needs_prometheus
 from tests.spans import PARENT, SAMPLED, TRACE
 
 CANARY = "zanzibar"
@@ -82,7 +82,7 @@ def test_a_callers_trace_goes_through_the_service_to_the_collector(tmp_path: Pat
             with Client(server.target, timeout=60) as untraced:
                 untraced.explain(f"A {CANARY} film that nobody follows.")
             with Client(server.target, timeout=60, metadata=(SAMPLED,)) as client:
-                client.explain(f"A wonderful {CANARY} film.", request_id="mine")
+                answer = client.explain(f"A wonderful {CANARY} film.", request_id="mine")
             exposed = urlopen(
                 Request(f"{server.admin}/metrics", headers={"Accept": "application/openmetrics-text"}), timeout=20
             ).read()
@@ -101,12 +101,35 @@ def test_a_callers_trace_goes_through_the_service_to_the_collector(tmp_path: Pat
     assert collector.resource().items() >= {"service.name": "rollcall", "k8s.pod.name": "pod-1"}.items()
     assert not any(CANARY.encode() in request.SerializeToString() for request in collector.requests)
     assert [line.get("trace_id") for line in lines] == [None, TRACE]
+    assert answer.audit is not None
+    told = {each.key: each.value.string_value for each in call.attributes}
+    assert told["rollcall.record_id"] == lines[-1]["record_id"] == answer.audit.record_id
     exemplars = re.findall(rb"^(\w+)_bucket\{.*\} \d+\.0 # \{trace_id=\"(\w+)\"\}", exposed, flags=re.MULTILINE)
     assert {name for name, _ in exemplars} == {
         b"rollcall_request_duration_seconds",
         b"rollcall_stage_duration_seconds",
     }
     assert {trace for _, trace in exemplars} == {TRACE.encode()}
+
+
+@needs_prometheus
+def test_a_real_prometheus_keeps_the_exemplars(tmp_path: Path) -> None:
+    """It asks for the format that has them by itself, and from a slow bucket leads to the trace."""
+    with (
+        collecting() as (_, endpoint),
+        server_process("--demo", environment={"ROLLCALL_TRACES_ENDPOINT": endpoint}) as server,
+        monitoring(server.admin, tmp_path) as watching,
+    ):
+        with Client(server.target, timeout=60, metadata=(SAMPLED,)) as client:
+            client.explain(f"A wonderful {CANARY} film.")
+        question = 'rollcall_request_duration_seconds_bucket{method="Explain"}'
+        until = time.monotonic() + PATIENCE_SECONDS
+        while not (found := watching.exemplars(question)):
+            assert time.monotonic() < until
+            time.sleep(0.5)
+        assert found == [{"trace_id": TRACE}]
+        assert [each["value"][1] for each in watching.query("up")] == ["1"]
+        assert watching.query('grpc_server_handled_total{grpc_code="OK", grpc_method="Explain"}')[0]["value"][1] == "1"
 
 
 def test_a_collector_that_is_gone_is_nobodys_problem() -> None:

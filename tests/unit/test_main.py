@@ -361,6 +361,7 @@ def test_a_token_needs_a_good_name(capsys: pytest.CaptureFixture[str]) -> None:
         ("[auth]\njwt_keys_file = 'wrong'\njwt_issuer = 'i'\njwt_audience = 'a'", "wrong: is no set of JSON Web Keys"),
         ("[tls]\ncertificate = 'wrong'\nkey = 'wrong'", "wrong: the certificate is no PEM certificate"),
         ("[quota]\ntenants = 'wrong'", "wrong: is not valid TOML"),
+        ("[audit]\npatterns = 'wrong'", "audit.patterns: "),
     ],
 )
 def test_files_are_checked_with_the_config(

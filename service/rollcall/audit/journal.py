@@ -32,6 +32,7 @@ from rollcall.audit.spool import Spool
 from rollcall.audit.store import Store, WrongLog
 from rollcall.audit.subjects import SubjectKeys
 from rollcall.audit.triggers import ReviewRules, opening
+from rollcall.domain.errors import FileRejected
 from rollcall.settings import AuditSettings, ModelSpec
 from rollcall.telemetry import logs
 
@@ -72,7 +73,7 @@ class Journal:
         self.retention |= days_of(model.name, model.audit_days, settings.explanation_days, settings.decision_days)
 
     def open(self) -> Recorder:
-        """Begin or go on; raises OSError, LogUnusable among them."""
+        """Begin or go on; raises OSError, LogUnusable among them, and FileRejected."""
         with ExitStack() as failing:
             failing.callback(self.close)
             recorder = self._open()
@@ -100,7 +101,7 @@ class Journal:
             )
             self._closing.callback(store.close)
             store.open(self.now())
-            recognisers = _recognisers(settings.patterns)
+            recognisers = recognisers_of(settings)
             copies = Copies(directory=settings.checkpoint_directory or self.directory / CHECKPOINTS)
             last = copies.last()
             if last is not None:
@@ -166,15 +167,15 @@ def _rules(settings: AuditSettings, key: bytes) -> ReviewRules:
     )
 
 
-def _recognisers(patterns: Path | None) -> Recognisers:
-    """Read the operator's own patterns. Raises OSError, LogUnusable."""
-    if patterns is None:
+def recognisers_of(settings: AuditSettings) -> Recognisers:
+    """Read the operator's own patterns. Raises OSError, FileRejected."""
+    if settings.patterns is None:
         return NONE_OF_ITS_OWN
     try:
-        return Recognisers.parse(patterns.read_text(encoding="utf-8"))
+        return Recognisers.parse(settings.patterns.read_text(encoding="utf-8"))
     except ValueError as error:
-        message = f"audit.patterns: {patterns}: {error}"
-        raise LogUnusable(message) from error
+        message = f"audit.patterns: {settings.patterns}: {error}"
+        raise FileRejected(message) from error
 
 
 def _publish(signed: Signed, copies: Copies) -> None:

@@ -184,9 +184,9 @@ def _compared(wanted: Comparison, digests: Digest) -> ColumnElement[bool]:
         return computed() if wanted.value else not_(computed())
     if wanted.name in {kind.value for kind in ReferenceKind}:
         kind = ReferenceKind(wanted.name)
-        return exists(
+        # A list of few, found by its index, and not a question for each record of the log.
+        return RECORD.c.record_id.in_(
             select(REFERENCE.c.record_id).where(
-                REFERENCE.c.record_id == RECORD.c.record_id,
                 REFERENCE.c.kind == kind.value,
                 REFERENCE.c.digest.in_(digests(kind, str(wanted.value))),
             )

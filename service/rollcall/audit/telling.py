@@ -110,7 +110,9 @@ def review(told: Any) -> Iterator[str]:
         due = f", due {review.due_at:%Y-%m-%d}" if review.due_at and review.state.name != "CLOSED" else ""
         yield f"{review.record_id} {review.state.name} {review.assignee}".rstrip() + f"{came}{due}{by}"
         for step in review.steps if not isinstance(told, tuple) else ():
-            why = "(erased)" if step.rationale is None else step.rationale
+            withheld = review.second_due and step.action.name == "DECIDE"
+            unsaid = "(withheld until a second opinion is there)" if withheld else "(erased)"
+            why = unsaid if step.rationale is None else step.rationale
             yield f"  {step.log_index} {step.created_at:%Y-%m-%d %H:%M} {step.action.name} by {step.actor}: {why}"
 
 

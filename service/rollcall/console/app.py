@@ -17,7 +17,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rollcall.console.options import Connect, ConsoleOptions
-from rollcall.console.pages import finding, governing, log, modelling, records, reviewing, trying
+from rollcall.console.pages import exporting, finding, governing, log, modelling, records, reviewing, trying
 from rollcall.console.proving import Watch
 from rollcall.console.sessions import MOST_SECONDS, Sessions
 from rollcall.console.showing import HEADERS, STYLE, STYLE_PATH, environment
@@ -41,6 +41,7 @@ ROUTES: tuple[tuple[str, str, Page], ...] = (
     ("POST", "/records/{record_id}/explain", records.explain),
     ("POST", "/records/{record_id}/review/{action}", records.review),
     ("GET", "/records/{record_id}/files/{kind}", records.give_file),
+    ("POST", "/exports", exporting.export),
     ("GET", "/log", log.status),
     ("POST", "/log", log.verify),
     ("GET", "/events", log.events),

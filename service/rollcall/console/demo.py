@@ -49,7 +49,9 @@ class Demonstration:
 
 @contextmanager
 def demonstration(
-    directory: Path | None = None, people: Mapping[str, tuple[str, ...]] = PEOPLE
+    directory: Path | None = None,
+    people: Mapping[str, tuple[str, ...]] = PEOPLE,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Demonstration]:
     """Serve the demo model with records in `directory`, or in one that is gone afterwards; ada is one of `people`."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -64,7 +66,9 @@ def demonstration(
             "ROLLCALL_AUDIT_ORIGIN": "rollcall-demo",
             "ROLLCALL_AUDIT_CHECKPOINT_SECONDS": "1",
             "ROLLCALL_AUTH_CALLERS": str(callers),
+            "ROLLCALL_AUDIT_REVIEW_MISMATCH": "true",
             "ROLLCALL_EXPLAIN_RECHECK_SHARE": "1",
+            **(environment or {}),
         }
         with server_process("--demo", environment=settings) as server:
             made = Demonstration(server=server, tokens=tokens)

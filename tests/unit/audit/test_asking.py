@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,11 @@ import pytest
 from rollcall.__main__ import main
 from rollcall.audit.archive import Archive
 from rollcall.audit.database import FILE
+from rollcall.audit.redacting import MASK
+from rollcall.audit.reviewing import Doing, act
+from rollcall.audit.reviews import Disposition, ReviewAction
+from rollcall.audit.triggers import ReviewRules
+from rollcall.domain.inputs import TextInput
 from rollcall.settings import AuthSettings
 from tests.unit.audit import samples
 from tests.unit.audit.archives import check, open_archive
@@ -88,6 +95,49 @@ async def test_a_record_is_reviewed(tmp_path: Path, capsys: pytest.CaptureFixtur
         assert "OPEN by anyone: a complaint" in await told(archive, capsys, "review", "show", "e-0")
         assert await ask(archive, "review", "show") == 2
         assert "needs the ID of a record" in capsys.readouterr().err
+
+
+async def test_a_second_opinion_is_given_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first is withheld until then, and said to be; lateness and agreement are in the list and the statistics."""
+    with open_archive(tmp_path / FILE, RECORD) as archive:
+        archive.rules = ReviewRules(second_share=1.0)
+        archive.four_eyes = False
+        opened = Doing(action=ReviewAction.OPEN, actor="Anna", rationale="so")
+        act(archive, "e-0", opened, four_eyes=True)
+        act(archive, "e-0", Doing(action=ReviewAction.ASSIGN, actor="Anna", assignee="Anna"), four_eyes=True)
+        decided = Doing(
+            action=ReviewAction.DECIDE, actor="Anna", rationale="Anna says", disposition=Disposition.OVERTURNED
+        )
+        act(archive, "e-0", decided, four_eyes=True)
+        shown = await told(archive, capsys, "review", "show", "e-0")
+        assert "waits for a second opinion" in shown
+        assert "DECIDE by Anna: (withheld until a second opinion is there)" in shown
+        assert "Anna says" not in shown
+        now = archive.now()
+        archive.now = lambda: now + 31 * 86_400
+        assert "DECIDED" in await told(archive, capsys, "review", "list", "--overdue")
+        second = ("review", "second", "e-0", "--disposition", "upheld", *WHY)
+        assert "DECIDE by Anna: Anna says" in await told(archive, capsys, *second)
+        counted = await told(archive, capsys, "review", "statistics")
+        assert "DECIDED 1  CLOSED 0  overdue 1" in counted
+        assert "0 of 1 second opinions agree, Cohen's kappa 0.00" in counted
+        rows: Any = json.loads(await told(archive, capsys, "review", "statistics", "--json"))
+        assert (rows["states"]["DECIDED"], rows["kappa"]) == (1, 0.0)
+
+
+async def test_texts_are_masked_and_records_bundled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What identifies people is hidden on the screen and in an export's pages."""
+    found = samples.explained()
+    request = replace(found.request, input=TextInput(text="Mail me@example.org"))
+    mail = samples.recorded(replace(found, request=request))
+    with open_archive(tmp_path / FILE, mail) as archive:
+        shown = await told(archive, capsys, "read", "e-1", "--part", "input", "--masked", *WHY)
+        assert f"Mail {MASK * 14}" in shown
+        assert "example.org" not in shown
+        bundled = ("bundle", "--texts", *WHY, "--out", str(tmp_path / "evidence.zip"))
+        assert "1 record under the checkpoint" in await told(archive, capsys, *bundled)
+        with zipfile.ZipFile(tmp_path / "evidence.zip") as archived:
+            assert b"texts masked, in pages" in archived.read("manifest.note")
 
 
 async def test_retention_says_what_is_due(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,7 @@ from rollcall.audit.recorder import FAILED, NOT_RECORDED, RECORDED, Recorder
 from rollcall.audit.sealing import KeyEncryptionKey
 from rollcall.audit.spool import SpoolFailed
 from rollcall.audit.verify import verify
-from rollcall.domain.errors import InvalidInput, RecordingFailed
+from rollcall.domain.errors import FileRejected, InvalidInput, RecordingFailed
 from rollcall.domain.recording import AuditChoice, Durability, RecordMode, RecordState, WhenFull
 from rollcall.settings import AuditSettings, ModelSpec
 from tests.unit.audit import samples
@@ -236,5 +236,5 @@ async def test_what_the_settings_say_of_reviews_and_masks_is_in_force(tmp_path: 
     with reading(tmp_path / "log" / "log.db") as connection:
         assert queries.size(connection) == 3
     patterns.write_text("customer = '('")
-    with pytest.raises(LogUnusable, match=r"audit.patterns: .*customer: expected a regular expression"):
+    with pytest.raises(FileRejected, match=r"audit.patterns: .*customer: expected a regular expression"):
         journal(tmp_path / "log", patterns=patterns).open()

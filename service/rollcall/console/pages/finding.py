@@ -36,14 +36,14 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "type": ("explanation", "decision"),
     "mode": ("full", "scores_only", "digest_only"),
 }
-TEXTS = ("model", "predicted", "policy", "reason")
+TEXTS = ("model", "predicted", "policy", "reason", "tenant")
 DAYS = (("from", "time >="), ("before", "time <"))
 NAMES = ("subject", "decision")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet may take for a formula at the beginning of a cell."""
 COLUMNS = (
     "record_id", "log_index", "type", "created_at", "explanation_id", "model", "model_digest", "predicted", "flag",
-    "reason", "usable_for_notice", "mismatch", "mode", "erased", "held", "review",
+    "reason", "usable_for_notice", "mismatch", "mode", "erased", "held", "review", "tenant",
 )  # fmt: skip
 
 

@@ -69,7 +69,8 @@ def _erased(visit: Visit) -> ErasureCertificate:
         raise wrong("record_id", "give either a record or a person")
     if record:
         return visit.client.erase_record(record, ground, visit.given("reason"))
-    return visit.client.erase_subject(subject, ground, visit.given("reason"))
+    tenant = visit.given("tenant") or None
+    return visit.client.erase_subject(subject, ground, visit.given("reason"), tenant=tenant)
 
 
 def _shown(visit: Visit, error: RollcallError | None = None, **found: Any) -> Response:  # noqa: ANN401 - what was done

@@ -75,7 +75,9 @@ def open_parts(visit: Visit) -> Response:
     told = read(visit, record_id)
     wanted = [part for part in (SCORES, INPUT) if part in told.kept]
     try:
-        opened = visit.client.record(record_id, parts=wanted, reason=visit.given("reason"))
+        opened = visit.client.record(
+            record_id, parts=wanted, reason=visit.given("reason"), masked=visit.given("masked") == "yes"
+        )
     except RollcallError as error:
         return shown(visit, told, error)
     article = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from starlette.responses import Response
 
@@ -36,12 +37,11 @@ class Doable:
     """Whether it needs a rationale."""
 
 
-def _decide(client: AuditClient, name: str, visit: Visit) -> Review:
+def _disposition(visit: Visit) -> Disposition:
     try:
-        disposition = Disposition[visit.given("disposition")]
+        return Disposition[visit.given("disposition")]
     except KeyError:
         raise wrong("disposition", "choose one") from None
-    return client.decide_review(name, disposition, visit.given("rationale"))
 
 
 _STATE = ReviewState
@@ -68,7 +68,14 @@ STEPS = (
         states=frozenset({_STATE.ASSIGNED}),
         roles=frozenset({"reviewer"}),
         button="Decide",
-        take=_decide,
+        take=lambda client, name, visit: client.decide_review(name, _disposition(visit), visit.given("rationale")),
+    ),
+    Doable(
+        action=ReviewAction.SECOND,
+        states=frozenset({_STATE.DECIDED}),
+        roles=frozenset({"reviewer"}),
+        button="Give a second opinion",
+        take=lambda client, name, visit: client.second_review(name, _disposition(visit), visit.given("rationale")),
     ),
     Doable(
         action=ReviewAction.APPROVE,
@@ -106,7 +113,8 @@ STEPS = (
 def queue(visit: Visit) -> Response:
     """Show the reviews in one state, or in any, with what their records say."""
     state = _state(visit.asked("state"))
-    reviews = visit.client.reviews(state)
+    late = visit.asked("whose") == "late"
+    reviews = visit.client.reviews(state, overdue_only=late)
     if visit.asked("whose") == "mine":
         reviews = tuple(review for review in reviews if review.assignee == visit.caller.name)
     asked = (
@@ -119,6 +127,8 @@ def queue(visit: Visit) -> Response:
         state=state,
         states=STATES,
         whose=visit.asked("whose"),
+        statistics=visit.client.review_statistics(),
+        now=datetime.now(UTC),
         address=address,
     )
 
@@ -137,10 +147,20 @@ def steps_for(caller: Caller, review: Review | None) -> tuple[Doable, ...]:
     return tuple(
         each
         for each in STEPS
-        if state in each.states
-        and each.roles & caller.roles
-        and not (each.action is ReviewAction.DECIDE and review and review.assignee != caller.name)
+        if state in each.states and each.roles & caller.roles and (review is None or _is_theirs(each, review, caller))
     )
+
+
+def _is_theirs(step: Doable, review: Review, caller: Caller) -> bool:
+    """Whether a step that the state allows is this person's: decisions, second opinions, and what waits for them."""
+    match step.action:
+        case ReviewAction.DECIDE:
+            return review.assignee == caller.name
+        case ReviewAction.SECOND:
+            return review.second_due and review.decided_by != caller.name
+        case ReviewAction.APPROVE | ReviewAction.RETURN:
+            return not review.second_due
+    return True
 
 
 def _state(name: str) -> ReviewState:

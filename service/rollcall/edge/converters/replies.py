@@ -178,12 +178,17 @@ def describe(reply: Message) -> dict[str, str | int | float | bool]:
             "map": _name(enums.MAP_KINDS, reply.primary_map),
             "flag": _name(enums.FLAGS, reply.verdict.flag),
             "reason": _name(enums.REASONS, reply.verdict.reason),
+            **_recorded(reply),
         }
     if isinstance(reply, explanation_service_pb2.PredictResponse):
-        return {"tokens": reply.tokens_used}
+        return {"tokens": reply.tokens_used, **_recorded(reply)}
     if isinstance(reply, open_inference_pb2.ModelInferResponse):
         return {"items": reply.outputs[0].shape[0]}
     return {}
+
+
+def _recorded(reply: explanation_pb2.ExplainResponse | explanation_service_pb2.PredictResponse) -> dict[str, str]:
+    return {"record_id": reply.audit.record_id} if reply.audit.record_id else {}
 
 
 def _name(numbers: Mapping[E, int], number: int) -> str:
