@@ -45,28 +45,31 @@ BLOCK = 8
 """Pixels of a patch: two by two of a digit's 8 x 8 cells, each four by four pixels."""
 
 
-def make_vision_model(family: str, directory: Path, *, preprocessing: dict[str, Any] | None = None) -> Path:
-    """Save a tiny random model with its preprocessing; its attention is sharp, no bias is 0 and no gain 1."""
+def make_vision_model(
+    family: str,
+    directory: Path,
+    *,
+    preprocessing: dict[str, Any] | None = None,
+    **overrides: Any,  # noqa: ANN401 - config fields
+) -> Path:
+    """Save a tiny random model with its preprocessing; its attention is sharp, no bias is 0 and no gain 1.
+
+    With the sizes of a real one in `overrides` it is what a benchmark needs.
+    """
     kind, config, own = FAMILIES[family]
     torch.manual_seed(0)
-    model = kind(
-        config(
-            hidden_size=32,
-            num_hidden_layers=3,
-            num_attention_heads=4,
-            image_size=SIDE,
-            patch_size=PATCH,
-            num_labels=3,
-            **own,
-        )
-    )
+    tiny = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "num_labels": 3}
+    side = {"image_size": SIDE, "patch_size": PATCH}
+    chosen = {**tiny, **side, **own, **overrides}
+    size = {"size": {"height": chosen["image_size"], "width": chosen["image_size"]}}
+    model = kind(config(**chosen))
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if weight.dim() == 1:
                 weight.add_(torch.randn_like(weight) * 0.3)
             elif "embeddings" not in name:
                 weight.mul_(8 if any(part in name for part in _ATTENDING) else 4)
-    return save(model, directory, preprocessing)
+    return save(model, directory, {**size, **(preprocessing or {})})
 
 
 def save(model: PreTrainedModel, directory: Path, preprocessing: dict[str, Any] | None = None) -> Path:
