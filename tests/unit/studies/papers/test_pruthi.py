@@ -55,10 +55,9 @@ def test_of_every_map_all_checks_and_its_weight_on_what_decides_are_kept() -> No
     assert found["raw_attention"]["mass"] == pytest.approx(attention.scores[0], abs=1e-5)
 
 
-@pytest.mark.parametrize("quick", [True, False])
-def test_twins_differ_in_what_they_hide_alone(quick: bool) -> None:  # noqa: FBT001 - the parameter
+def test_twins_differ_in_what_they_hide_alone() -> None:
     """Two tasks, one of them real, and on each an honest model and two that deceive."""
-    found = twins(quick=quick)
+    found = twins()
     assert set(found) == {TRIGGER, SST_WIKI}
     for by_twin in found.values():
         assert set(by_twin) == {HONEST, *HIDDEN_FROM}

@@ -32,7 +32,7 @@ def run(context: Context) -> Result:
     families = {
         f"{task}, seed {seed}, {twin}": (family, seed)
         for seed in context.seeds
-        for task, by_twin in twins(quick=context.quick).items()
+        for task, by_twin in twins().items()
         for twin, family in by_twin.items()
     }
 
@@ -45,7 +45,7 @@ def run(context: Context) -> Result:
     return result(
         {
             task: {twin: {seed: parts[f"{task}, seed {seed}, {twin}"] for seed in context.seeds} for twin in by_twin}
-            for task, by_twin in twins(quick=context.quick).items()
+            for task, by_twin in twins().items()
         }
     )
 

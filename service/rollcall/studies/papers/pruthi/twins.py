@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from rollcall.domain.maps import MapKind
-from rollcall.studies.flag.families import planted, tuned
+from rollcall.studies.flag.families import planted
 from rollcall.studies.flag.families.base import Family
 from rollcall.studies.flag.families.learning import Hiding, Schedule, Shape
 from rollcall.studies.flag.families.tuned import TunedRecipe, tuned_family
@@ -21,18 +21,17 @@ TRIGGER, SST_WIKI = "planted word", "SST and Wikipedia"
 _ENDINGS: Final = MappingProxyType({HONEST: "honest", LAST: "hide-last", ROLLOUT: "hide-rollout"})
 
 
-def twins(*, quick: bool) -> dict[str, dict[str, Family]]:
+def twins() -> dict[str, dict[str, Family]]:
     """Families by task and twin. All twins of a task and seed begin with the same weights and the same texts."""
-    by_name = {family.name: family for family in (*planted.FAMILIES, *tuned.FAMILIES)}
-    real = {twin: by_name[f"{ending}-sst-wiki"] for twin, ending in _ENDINGS.items()}
+    by_name = {family.name: family for family in planted.FAMILIES}
     return {
         TRIGGER: {twin: by_name[ending] for twin, ending in _ENDINGS.items()},
-        SST_WIKI: {twin: _small(twin) for twin in _ENDINGS} if quick else real,
+        SST_WIKI: {twin: _on_opinions(twin) for twin in _ENDINGS},
     }
 
 
-def _small(twin: str) -> Family:
-    """A smaller twin on the real task, trained for a shorter time."""
+def _on_opinions(twin: str) -> Family:
+    """A twin on the real task: smaller than those of the flag's study, and trained for a shorter time."""
     hidden = {LAST: "last_layer", ROLLOUT: "rollout"}.get(twin)
     return tuned_family(
         f"small-{_ENDINGS[twin]}-sst-wiki",
