@@ -194,7 +194,7 @@ def _summary(
         f"After {layers} layers the positions' rollouts are {drift['apart'][-1].value:.3f} nats apart, where they are "
         f"{drift['apart'][0].value:.3f} apart after the first: what an upper layer attends to is a mixture of words. "
         f"Against what blanking each word out does, raw attention of the top layer reaches {raw[-1]}, rollout "
-        f"{rollout[-1]}, flow {flow[-1]} (Spearman).\n\n"
+        f"{rollout[-1]}, flow {flow[-1]} (Spearman). {_reproduced(means)}\n\n"
         f"Two controls that the paper does not have say how to read that. Weights that only grow towards the verb "
         f"reach {near}, and rollout of the same network before its training reaches {before}. And blanking out "
         f"agrees with hiding the same words from attention by no more than {between['blank-out and hidden']}: a map "
@@ -203,6 +203,19 @@ def _summary(
         "for; neither is believed for being a rollout. Each is held against the effects of removals on this very "
         "input, under two operators, and gets its own flag."
     )
+
+
+def _reproduced(means: Means) -> str:
+    """How many of all published figures ours come near."""
+    gaps = [
+        abs(ours.value - theirs)
+        for (reference, name), published in PUBLISHED.items()
+        if len(published) == len(means["tokens", reference, name])
+        for ours, theirs in zip(means["tokens", reference, name], published, strict=True)
+    ]
+    if not gaps:
+        return "With so few layers none of the published figures has a counterpart."
+    return f"Of {len(gaps)} published figures ours are within {TOLERANCE} of {sum(gap <= TOLERANCE for gap in gaps)}."
 
 
 def _by_layer_section(means: Means, layers: int) -> Section:
