@@ -83,8 +83,8 @@ def families(context: Context) -> tuple[Family, ...]:
     """Models that are taken apart: the one on agreement, and where there is time one on opinions."""
     if context.quick:
         return (agreement_family(quick=True),)
-    by_name = {family.name: family for family in tuned.FAMILIES}
-    return (by_name["sst2-6"], agreement_family(quick=False))
+    own = {family.name: family for family in (*tuned.FAMILIES, agreement_family(quick=False))}
+    return tuple(own[name] for name in context.wanted(("sst2-6", "agreement-6")))
 
 
 def run(context: Context) -> Result:

@@ -21,7 +21,7 @@ from rollcall.studies.papers.pruthi.thorough import thorough_checks
 from rollcall.studies.papers.pruthi.twins import twins
 from rollcall.verdict.policies import STANDARD, THOROUGH
 
-FULL_INPUTS, QUICK_INPUTS = 30, 10
+FULL_INPUTS, QUICK_INPUTS = 30, 12
 KINDS: Final = (*DEFAULT_MAPS, MapKind.INPUT_X_GRADIENT)
 """The last is asked for the thorough checks, which hold maps against it; it is judged like the others."""
 
