@@ -146,9 +146,9 @@ def _summary(models: Sequence[Taken]) -> str:
         "made equal most decisions stay."
     )
     follows = (
-        "What follows for Rollcall: the check of heads names the heads that change a decision by themselves, says "
-        "that heads stand in for each other, and decides nothing; words are removed in random sets of many, not "
-        "one by one, since what stands in for what has gone hides what it did."
+        "What follows for Rollcall: the check of heads names the heads that change a decision by themselves, warns "
+        "that none doing so does not mean that none matters, and decides nothing; and words are removed in random "
+        "sets of many, not one by one, so that nothing depends on whether one can stand in for another."
     )
     return "\n\n".join((*told, road, follows))
 
@@ -159,8 +159,9 @@ def _told(one: Taken) -> str:
         f"changes the decision; with all of them silenced {100 * one.all_flips.value:.0f} % of the decisions turn "
         f"round, and the others are for the class that the model gives without having read anything. {one.unnoticed} "
         f"heads can go together unnoticed; in the median {int(np.median(one.longest))} can go before a given decision "
-        f"changes. Made uniform everywhere, attention turns {100 * one.uniform_flips.value:.0f} % round. Shared out "
-        "between the heads and the feed-forward part of every layer (Shapley values of the margin), attention's share "
+        f"changes. One by one the heads' falls of the margin add up to {one.single_sum}, all together they are "
+        f"{one.together}. Made uniform everywhere, attention turns {100 * one.uniform_flips.value:.0f} % round. Shared "
+        "out between the heads and the feed-forward part of every layer (Shapley values of the margin), attention's share "
         f"of the decision is {one.attention_share}."
     )
 
