@@ -161,7 +161,8 @@ def _told(one: Taken) -> str:
         f"heads can go together unnoticed; in the median {int(np.median(one.longest))} can go before a given decision "
         f"changes. One by one the heads' falls of the margin add up to {one.single_sum}, all together they are "
         f"{one.together}. Made uniform everywhere, attention turns {100 * one.uniform_flips.value:.0f} % round. "
-        "Shared out between the heads and the feed-forward part of every layer (Shapley values of the margin), attention's share "
+        "Shared out between the heads and the feed-forward part of every layer (Shapley values of the margin), "
+        "attention's share "
         f"of the decision is {one.attention_share}."
     )
 
