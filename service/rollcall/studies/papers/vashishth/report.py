@@ -75,11 +75,11 @@ def report(found: Models) -> Result:
 def _comparison(kind: str, model: str, some: list[dict[str, Any]]) -> Comparison:
     ours = ", ".join(f"{name} {accuracy(some, name):.3f}" for name in ("own", *REPLACED))
     trained = {name: np.mean([one["trained"][name] for one in some]) for name in some[0]["trained"]}
-    also = ", ".join(f"{name} {value:.3f}" for name, value in trained.items())
+    also = "".join(f"; trained {name} {value:.3f}" for name, value in trained.items())
     return Comparison(
         quantity=f"accuracy with own and replaced attention, {kind}",
         published=QUALITATIVE[kind],
-        ours=f"{ours}; trained so: {also}; the commonest answer {chance(some):.3f}",
+        ours=f"{ours}{also}; the commonest answer {chance(some):.3f}",
         setting=f"{TITLES[kind]}, {model}, {len(some)} seeds",
         differs="Small models, trained here from nothing; pairs by opinion instead of inference and questions; the "
         "next word instead of translation.",
