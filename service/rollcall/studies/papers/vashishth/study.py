@@ -20,6 +20,7 @@ from rollcall.studies.papers.frame import Context, Result, Study
 from rollcall.studies.papers.models import books, ordinary, recipe
 from rollcall.studies.papers.recurrent.learning import Attending
 from rollcall.studies.papers.recurrent.library import Recipe, trained
+from rollcall.studies.papers.tasks import shuffled
 from rollcall.studies.papers.vashishth.models import Course, build
 from rollcall.studies.papers.vashishth.questions import KINDS
 from rollcall.studies.papers.vashishth.report import REPLACED, report
@@ -69,7 +70,7 @@ def _recurrent(context: Context, seed: int) -> dict[str, Any]:
     """The same of the model of the papers, on sentences; trained with uniform and random attention as well."""
     read = books(context, "sst2")
     asked = QUICK_ASKED if context.quick else ASKED
-    held_out = read.task.held_out[:asked]
+    held_out = shuffled(read.task.held_out, "vashishth", "recurrent")[:asked]
     inputs, labels = [TextInput(text=one.text) for one in held_out], [one.label for one in held_out]
     schedule = recipe(context).schedule
     frozen = {
