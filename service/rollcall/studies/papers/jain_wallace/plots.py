@@ -38,7 +38,7 @@ def draw_agreement(groups: Sequence[Group], figure: Figure) -> None:
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(groups)), [_label(group) for group in groups])
     axes.set(xlabel="Kendall's tau of attention, mean and 95 % interval")
-    axes.legend()
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
 
 
 def draw_permutations(groups: Sequence[Group], figure: Figure) -> None:

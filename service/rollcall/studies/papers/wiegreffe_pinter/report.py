@@ -117,9 +117,10 @@ def _claims(task: str, one: Mapping[str, Any]) -> list[Claim]:
             seen="none is as near" if quiet is None else f"JSD {quiet[1]['jsd']:.3f} against {seeds['jsd']:.3f}",
         ),
         Claim(
-            claim=f"{title}: the more the adversary is paid, the further its attention and its answers go",
-            holds=_grows(one, "jsd") and _grows(one, "tvd"),
-            seen=", ".join(f"{name}: {each['jsd']:.2f}/{each['tvd']:.3f}" for name, each in one["adversaries"].items()),
+            claim=f"{title}: the more the adversary is paid, the further its attention goes",
+            holds=_grows(one, "jsd"),
+            seen="lambda: JSD/TVD "
+            + ", ".join(f"{name}: {each['jsd']:.3f}/{each['tvd']:.3f}" for name, each in one["adversaries"].items()),
         ),
         Claim(
             claim=f"{title}: attention of the adversary ({largest}) guides a simpler model worse than the base's",

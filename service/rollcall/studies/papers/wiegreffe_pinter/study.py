@@ -22,14 +22,14 @@ from rollcall.studies.papers.wiegreffe_pinter.report import report
 SEEDS: Final = {"sst2": 3}
 """Most models of a task."""
 WEIGHTS: Final = {
-    "sst2": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+    "sst2": (0.01, 0.03, 0.1, 0.3),
 }
 """Lambda of the adversary's loss."""
 EPOCHS: Final = 4
 """Of the adversary, which begins as the base. The paper's begins anew, and has up to 80."""
 FURTHEST_INPUTS: Final = 60
 TOLERANCE: Final = 0.05
-QUICK_WEIGHTS, QUICK_INPUTS, QUICK_ADVERSARY_EPOCHS = (1e-3, 1e-2), 15, 4
+QUICK_WEIGHTS, QUICK_INPUTS, QUICK_ADVERSARY_EPOCHS = (0.03, 0.3), 15, 4
 
 
 def run(context: Context) -> Result:
