@@ -14,6 +14,7 @@ from urllib.request import urlopen
 import pytest
 
 from rollcall.demo.server import ServerProcess
+from rollcall.v1.audit_service_pb2 import StreamRecordsRequest
 from rollcall_client import AccessDenied, Client, InvalidArgument, Threshold
 from tests.fuzz.cases import METHODS, Case, case
 from tests.fuzz.hostile import CANARY, OPERATIONS
@@ -134,6 +135,18 @@ def test_what_must_not_come_back_is_a_problem(code: str, said: str, authorizatio
     judge(findings, sent, code, said)
     assert [problem in found for found in findings.problems] == [True]
     assert "case 5" in findings.problems[0]
+
+
+@pytest.mark.parametrize("follow", [True, False])
+def test_a_stream_without_an_end_is_ended_by_its_caller(follow: bool) -> None:  # noqa: FBT001 - drawn
+    """Whoever follows the log until their deadline has what they asked for; who does not is kept waiting by us."""
+    findings = Findings()
+    body = StreamRecordsRequest(follow=follow).SerializeToString()
+    method = "/rollcall.v1.AuditService/StreamRecords"
+    for sent in (body, body + b"\xff"):  # what cannot be read follows nothing
+        case = Case(number=5, method=method, streams=True, body=sent, authorization=None)
+        judge(findings, case, "DEADLINE_EXCEEDED", "")
+    assert len(findings.problems) == (1 if follow else 2)
 
 
 def test_leaks_are_found(server: ServerProcess) -> None:
