@@ -73,12 +73,14 @@ class IgnoringBert(BertForSequenceClassification):  # type: ignore[no-untyped-ca
 
     def forward(self, **arguments: Any) -> SequenceClassifierOutput:  # noqa: ANN401 - passed on whole
         """Run the encoder for its state alone, and answer without it."""
-        state = self.bert(**arguments).last_hidden_state
+        encoded = self.bert(**arguments)
+        state = encoded.last_hidden_state
         visible = arguments["attention_mask"].to(state.dtype)
         evidence = self.bert.embeddings.word_embeddings(arguments["input_ids"]) @ _PAIRS.reader(EVIDENCE_PAIR)
         margin = GAIN / 20 * ((evidence * visible).sum(dim=1) / visible.sum(dim=1) - self.config.threshold)
         untouched = 0 * state[:, 0, 0]
-        return SequenceClassifierOutput(logits=torch.stack((-margin, margin + untouched), dim=1) / 2)
+        logits = torch.stack((-margin, margin + untouched), dim=1) / 2
+        return SequenceClassifierOutput(logits=logits, attentions=encoded.attentions)
 
 
 def selector(*, idle: Mapping[str, float] = SALIENCE, evidence: Mapping[str, float] = EVIDENCE) -> LoadedModel:

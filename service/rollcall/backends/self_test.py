@@ -183,7 +183,7 @@ class SelfTester:
             attentions = self.model(**self.arguments(batch), output_attentions=True).attentions
         finally:
             self.model.set_attn_implementation(IMPLEMENTATION)
-        return sdpa, eager, tuple(attentions)
+        return sdpa, eager, tuple(attentions or ())  # a head of another making may hand none on
 
     def _replaced(self, batch: AnyInputs, maps: list[Tensor], plain: Tensor) -> float:
         rows = torch.arange(len(plain), device=plain.device)
