@@ -105,7 +105,7 @@ papers: setup  ## Redo the papers in reduced form, and fail where a claim of the
 	if test -d $(SHARED)/data; then nice $(BIN)/rollcall study all --quick --check --data $(SHARED)/data --out out/papers --work out/papers-work; \
 	else echo "papers: LEFT OUT, there is no $(SHARED)/data" >&2; fi
 
-ci: lint types imports protos-check test conformance study papers demo  ## What .ci/run calls
+ci: lint types imports protos-check test conformance study demo  ## What .ci/run calls
 
 clean:  ## Remove what was made
 	rm -rf $(VENV) out dist build
