@@ -12,12 +12,13 @@ import torch
 from rollcall.backends.base import AttentionReductions, BatchRow, CaptureRequest, Differentiable, variants
 from rollcall.backends.replays import RECORDED_AT, Replays
 from rollcall.backends.self_test import at_most
+from rollcall.backends.sharing import rows_of_each_kind
 from rollcall.backends.tensors import to_host, worst
 from rollcall.domain.decision import Decision
 from rollcall.domain.inputs import Encoding
 from rollcall.domain.maps import DEFAULT_MAPS, Floats, MapOptions
 from rollcall.domain.model import SelfTest
-from rollcall.domain.rows import AttentionEdit, RemovalOperator, Row
+from rollcall.domain.rows import AttentionEdit, Row
 from rollcall.telemetry import logs
 
 _log = logging.getLogger(__name__)
@@ -87,16 +88,9 @@ def _attention(reductions: AttentionReductions | None) -> list[torch.Tensor]:
 
 
 def _rows(encoding: Encoding) -> list[BatchRow]:
-    removed = np.arange(len(encoding.units)) % 3 == 0
-    rows = [
-        Row(readout=True),
-        Row(removed=removed),
-        Row(removed=removed, operator=RemovalOperator.HIDDEN_KEYS),
-        Row(edit=AttentionEdit.IDENTITY, readout=True),
-        Row(edit=AttentionEdit.UNIFORM, readout=True),
-        *(
-            Row(edit=AttentionEdit.PERMUTED, seed=len(encoding.input_ids) + int(encoding.input_ids[1]) + i)
-            for i in range(2)
-        ),
+    """Rows of each kind, two of them permuted, each input's by seeds of its own: what a recording keeps would show."""
+    seed = encoding.length + int(encoding.input_ids[1])
+    return [
+        *rows_of_each_kind(encoding, seed=seed),
+        *variants(encoding, [Row(edit=AttentionEdit.PERMUTED, seed=seed + 1)]),
     ]
-    return variants(encoding, rows)

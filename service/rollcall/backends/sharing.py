@@ -44,7 +44,7 @@ class Shares(Backend, Protocol):
 def try_features(backend: Shares, close: float) -> tuple[SelfTest, ...]:
     """Try every feature and leave it switched on where it holds; `close` is what counts as equal, relatively."""
     pairs = [(backend.synthetic(length), backend.synthetic(length, seed=1)) for length in _lengths(backend)]
-    batches = [_rows(first)[:few] for first, _ in pairs for few in (None, *range(1, LEAST_ROWS))]
+    batches = [rows_of_each_kind(first)[:few] for first, _ in pairs for few in (None, *range(1, LEAST_ROWS))]
     late_batches = [_late(first, second, backend.shape.layers) for first, second in pairs]
     backend.rows_join_late = backend.readout_row_suffices = backend.batch_is_neutral = False
     plain, late_plain = ([backend.run(rows) for rows in group] for group in (batches, late_batches))
@@ -75,7 +75,7 @@ def try_features(backend: Shares, close: float) -> tuple[SelfTest, ...]:
 def try_company(backend: Backend, scope: Scope = Scope.ALL_LAYERS) -> SelfTest:
     """Whether a row's numbers depend on the rest of its batch, and so the backend's numerical floor; sets both."""
     inputs = [backend.synthetic(length) for length in _lengths(backend)]
-    changes = worst(_company_changes(backend, _rows(each, scope)) for each in inputs)
+    changes = worst(_company_changes(backend, rows_of_each_kind(each, scope)) for each in inputs)
     backend.batch_is_neutral = changes == 0
     found = (_noise(backend, variants(each, [Row()])) for each in inputs)
     backend.noise = worst((backend.noise, changes, *found))
@@ -124,15 +124,15 @@ def synthetic_input(length: int, vocabulary: int, special: tuple[int, int], seed
     )
 
 
-def _rows(encoding: Encoding, scope: Scope = Scope.ALL_LAYERS) -> list[BatchRow]:
-    """One of each kind, or of those that change the input alone."""
+def rows_of_each_kind(encoding: Encoding, scope: Scope = Scope.ALL_LAYERS, *, seed: int = 1) -> list[BatchRow]:
+    """One of each kind, or of those that change the input alone; `seed` permutes."""
     removed = np.arange(len(encoding.units)) % 3 == 0
     rows = [
         Row(readout=True),
         *(Row(removed=removed, operator=operator) for operator in encoding.removals.usual),
         Row(edit=AttentionEdit.IDENTITY, readout=True),
         Row(edit=AttentionEdit.UNIFORM, readout=True),
-        Row(edit=AttentionEdit.PERMUTED, seed=1),
+        Row(edit=AttentionEdit.PERMUTED, seed=seed),
     ]
     if scope is Scope.INPUT_ONLY:
         rows = [Row(), *(row for row in rows if row.removed is not None)]

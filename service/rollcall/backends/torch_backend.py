@@ -197,7 +197,8 @@ class TorchClassifier(ABC):
                 permuted_rows=batch.permuted,
             )
 
-        key = ("run", packed.layout, edits and edits.key, batch.fusions, batch.permuted, wants_readout)
+        switches = self.readout_row_suffices, wants_readout
+        key = ("run", packed.layout, edits and edits.key, batch.fusions, batch.permuted, switches)
         return self.replays.run(key, packed, compute)
 
     def capture(self, encoding: Encoding, request: CaptureRequest) -> Capture:

@@ -192,6 +192,22 @@ def test_recorded_rows_and_captures_depend_on_the_numbers_of_their_call_alone(fi
     assert rerun.replayed > rerun.recorded
 
 
+@pytest.mark.parametrize("fixed", ["bert"], indirect=True)
+def test_what_is_recorded_with_a_switch_is_not_replayed_without_it(fixed: TorchBackend) -> None:
+    """Sharing the last layer is no number of a call: it is in the key."""
+    rows = variants(fixed.synthetic(11), [Row(), Row()])
+    fixed.replays = Replays(device="cpu", recorder=Rerun())
+    before = fixed.readout_row_suffices
+    try:
+        for suffices in (True, False):
+            fixed.readout_row_suffices = suffices
+            for _ in range(RECORDED_AT):
+                fixed.run(rows)
+    finally:
+        fixed.readout_row_suffices = before
+    assert len(fixed.replays.kept) == 2
+
+
 def test_replays_that_change_a_number_are_switched_off(zoo: Zoo) -> None:
     """The self-test finds them, and the model is run as usual."""
 
