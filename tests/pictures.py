@@ -50,11 +50,12 @@ def make_vision_model(
     directory: Path,
     *,
     preprocessing: dict[str, Any] | None = None,
+    sharp: bool = True,
     **overrides: Any,  # noqa: ANN401 - config fields
 ) -> Path:
-    """Save a tiny random model with its preprocessing; its attention is sharp, no bias is 0 and no gain 1.
+    """Save a tiny random model with its preprocessing; its attention is `sharp`, no bias is 0 and no gain 1.
 
-    With the sizes of a real one in `overrides` it is what a benchmark needs.
+    With the sizes of a real one in `overrides`, and weights as they are drawn, it is what a benchmark needs.
     """
     kind, config, own = FAMILIES[family]
     torch.manual_seed(0)
@@ -64,7 +65,7 @@ def make_vision_model(
     size = {"size": {"height": chosen["image_size"], "width": chosen["image_size"]}}
     model = kind(config(**chosen))
     with torch.no_grad():
-        for name, weight in model.named_parameters():
+        for name, weight in model.named_parameters() if sharp else ():
             if weight.dim() == 1:
                 weight.add_(torch.randn_like(weight) * 0.3)
             elif "embeddings" not in name:

@@ -6,8 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import AutoTokenizer, BertForSequenceClassification
 
+from rollcall.demo import model_directory
 from tests.bench.accelerator import __main__ as command
+from tests.bench.accelerator.grown import grow, reviews
 from tests.bench.results import RESULTS
 
 
@@ -24,11 +28,27 @@ def test_the_benchmark_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "| own_map_reproduces | passed" in page
     (found,) = json.loads((tmp_path / "page.json").read_text())["found"]
     assert found["rows"] > 30
+    assert sum(found["flags"].values()) == pytest.approx(1)
     assert set(found["stages_ms"]) == {"encode", "capture", "look", "witness", "decide"}
     assert 0 < found["latency_ms"]["p50"] <= found["latency_ms"]["p99"]
     assert [(each["processes"], each["callers"]) for each in found["saturated"]] == [(1, 2), (2, 8)]
     assert all(each["rows_per_second"] > each["explanations_per_second"] > 0 for each in found["saturated"])
     assert found["kernels"] == []  # no device beside the processor
+
+
+def test_the_demo_model_grown_to_the_size_of_bert_base_answers_as_it_does(tmp_path: Path) -> None:
+    """Hardly a logit is a fifth apart where they are far apart themselves; texts are as long as they are asked."""
+    small, large = model_directory(), grow(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(large)
+    texts = [reviews(tokenizer, 24, seed) for seed in range(40)]
+    batch = tokenizer(texts, return_tensors="pt")
+    assert batch["input_ids"].shape == (40, 24)
+    models = [BertForSequenceClassification.from_pretrained(each, dtype=torch.float32) for each in (small, large)]
+    assert sum(weight.numel() for weight in models[1].bert.encoder.parameters()) == 12 * 7_087_872  # BERT-base's
+    with torch.no_grad():
+        expected, found = (model.train(mode=False)(**batch).logits for model in models)
+    assert expected.std() > 1
+    assert (found - expected).abs().max() < 0.2
 
 
 def test_help_says_what_is_measured(capsys: pytest.CaptureFixture[str]) -> None:

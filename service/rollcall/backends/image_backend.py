@@ -36,7 +36,7 @@ BLUR_PATCHES = 3
 class ImageBackend(TorchClassifier):
     """A classifier of images, all of which have the same number of tokens."""
 
-    fixed_length = True
+    fixed_length = may_be_fixed = True
 
     def __init__(
         self, model: PreTrainedModel, encoder: ImageEncoder, layout: Layout, *, task: Task, device: str

@@ -304,7 +304,7 @@ class TorchClassifier(ABC):
 
     def _length(self, tokens: int) -> int:
         """How long rows of so many tokens are made."""
-        if not self.fixed:
+        if not self.fixed or self.fixed_length:
             return tokens
         step = next(step for most, step in STEPS if tokens <= most)
         return min(-(-tokens // step) * step, self.shape.max_tokens)

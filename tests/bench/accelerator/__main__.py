@@ -11,7 +11,7 @@ import transformers
 
 from rollcall.backends.replays import Replays
 from rollcall.backends.tensors import DTYPES
-from tests.bench.accelerator.measure import QUICK, Found, Plan, measure, numbers
+from tests.bench.accelerator.measure import QUICK, QUICK_TOKENS, Found, Plan, measure, numbers
 from tests.bench.accelerator.models import SIZES, made
 from tests.bench.accelerator.report import page
 from tests.bench.results import add_options, files, log, origin
@@ -30,16 +30,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.quick
         else replace(
             Plan(),
-            tokens=options.tokens,
             seconds=options.seconds,
             latency=options.latency,
             processes=tuple(options.processes),
         )
     )
+    tokens = QUICK_TOKENS if options.quick else options.tokens
     found: list[Found] = []
     for name in options.models:
         log(f"{name}: making and proving the model on {options.device} in {options.dtype} ...")
-        with made(name, device=options.device, dtype=options.dtype) as pair:
+        with made(name, device=options.device, dtype=options.dtype, tokens=tokens) as pair:
             if options.anew:
                 pair.backend.replays = Replays(device=options.device)
             found.append(measure(pair, plan))
@@ -60,8 +60,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--models",
         nargs="+",
         choices=list(SIZES),
-        default=["bert-base", "roberta-large"],
-        help="sizes of random models",
+        default=["bert-base-demo", "bert-base", "roberta-large", "vit-base"],
+        help="sizes: the demo model grown to BERT-base, and random ones",
     )
     parser.add_argument("--tokens", type=int, default=128, metavar="N", help="tokens of the texts (default: 128)")
     parser.add_argument(

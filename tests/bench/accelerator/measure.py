@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import multiprocessing
 import time
 from collections import Counter
@@ -11,29 +12,36 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from rollcall.domain.compute import Job
+from rollcall.domain.explanation import ExplainRequest, Explanation
 from rollcall.domain.maps import MapOptions
 from rollcall.edge.converters import replies
 from tests.bench.accelerator.models import Pair, made
 from tests.bench.cost.recording import Call, Recording, Replaying
 from tests.bench.results import log
 from tests.bench.spread import Spread, in_turn
-from tests.harness import Harness, ask, serving
+from tests.harness import Harness, serving
 
 STOCK_ROWS = (1, 4, 16, 32, 64, 128, 256)
+ON_DEVICE = ("kernel", "gpu_memcpy", "gpu_memset")
+"""Kinds of events of a trace that keep the device busy."""
 MATRIX = {"cuda": 8192, "cpu": 1024}
 """Side of the matrices whose product is the limit."""
 KERNELS = 12
 IN_FLIGHT = 256
 CALLERS = 4
 """Of each of several processes."""
+OWN = 64
+"""Inputs of each caller."""
+QUICK_TOKENS = 12
 TOGETHER_SECONDS = 120.0
 """That processes may take to get ready."""
 
@@ -42,7 +50,6 @@ TOGETHER_SECONDS = 120.0
 class Plan:
     """How much is measured."""
 
-    tokens: int = 128
     latency: int = 200
     """Explanations one after another."""
     seconds: float = 6.0
@@ -55,7 +62,7 @@ class Plan:
     texts: int = 16
 
 
-QUICK = Plan(tokens=12, latency=4, seconds=0.2, concurrency=(2,), processes=(2,), profiled=1, repeats=1, texts=2)
+QUICK = Plan(latency=4, seconds=0.2, concurrency=(2,), processes=(2,), profiled=1, repeats=1, texts=2)
 """To see that it works."""
 
 
@@ -86,6 +93,9 @@ class Found:
     row_gflop: float
     stock_rows_per_second: dict[int, float]
     rows: float
+    """Of an explanation, in the mean."""
+    flags: dict[str, float]
+    """Of all maps, the share of each flag and reason."""
     latency_ms: dict[str, float]
     stages_ms: dict[str, Spread]
     statistics_ms: Spread
@@ -112,8 +122,8 @@ def measure(pair: Pair, plan: Plan) -> Found:
         log(f"{pair.name}: the stock model and the matrix product ...")
         limit, stock = matrix_rate(pair), stock_rates(pair, plan)
         log(f"{pair.name}: {plan.latency} explanations one after another ...")
-        latency, stages = one_after_another(pair, harness, plan)
-        recording, rows = record(pair, harness, plan.tokens)
+        explained, latency, stages = one_after_another(pair, harness, plan)
+        recording = record(pair, harness)
         log(f"{pair.name}: its rows by themselves ...")
         ran = rows_alone(pair, harness, recording, plan)
         checked = sum(len(call.rows) for call in recording.calls)
@@ -121,16 +131,17 @@ def measure(pair: Pair, plan: Plan) -> Found:
             model=pair.name,
             device=_device_name(pair.backend.device),
             dtype=pair.backend.dtype,
-            tokens=plan.tokens,
+            tokens=pair.tokens,
             noise=pair.backend.noise,
             self_tests={
                 test.name: f"{'passed' if test.passed else 'failed'}: {test.value:.2g}"
                 for test in pair.loaded.self_tests
             },
             limit_tflops=limit / 1e12,
-            row_gflop=pair.operations(plan.tokens) / 1e9,
+            row_gflop=pair.operations() / 1e9,
             stock_rows_per_second=stock,
-            rows=rows,
+            rows=sum(each.rows for each in explained) / len(explained),
+            flags=shares_of_flags(explained),
             latency_ms={f"p{q}": float(np.percentile(latency, q)) * 1000 for q in (50, 90, 99)},
             stages_ms=stages,
             statistics_ms=Spread.of([each * 1000 for each in ran["statistics"]]),
@@ -170,7 +181,7 @@ def matrix_rate(pair: Pair) -> float:
 
 def stock_rates(pair: Pair, plan: Plan) -> dict[int, float]:
     """Rows per second of the stock model by batch size, its input on the device, its answers fetched."""
-    batches = {rows: pair.batch(plan.tokens, rows) for rows in STOCK_ROWS}
+    batches = {rows: pair.batch(rows) for rows in STOCK_ROWS}
     actions = {str(rows): partial(pair.forward, batch) for rows, batch in batches.items()}
     for act in actions.values():
         act()
@@ -178,35 +189,52 @@ def stock_rates(pair: Pair, plan: Plan) -> dict[int, float]:
     return {rows: rows / median(spent[str(rows)]) for rows in STOCK_ROWS}
 
 
-def one_after_another(pair: Pair, harness: Harness, plan: Plan) -> tuple[list[float], dict[str, Spread]]:
-    """Seconds of each explanation, its reply written, and of its stages in milliseconds; each text once before."""
-    texts = [pair.text(plan.tokens, seed) for seed in range(plan.texts)]
-    for text in texts:
-        harness.explain(text)
-    spent, stages = [], []
+def one_after_another(
+    pair: Pair, harness: Harness, plan: Plan
+) -> tuple[list[Explanation], list[float], dict[str, Spread]]:
+    """Explain inputs in turn, each once before: answers, seconds with the reply written, stages in milliseconds."""
+    requests = pair.requests(plan.texts)
+    for request in requests:
+        harness.explain(request)
+    answers: list[Explanation] = []
+    spent: list[float] = []
 
     async def run() -> None:
         for number in range(plan.latency):
             started = time.perf_counter()
-            explanation = await harness.pipeline.explain(ask(texts[number % len(texts)]))
-            replies.explain_response(explanation).SerializeToString()
+            answer = await harness.pipeline.explain(requests[number % len(requests)])
+            replies.explain_response(answer).SerializeToString()
             spent.append(time.perf_counter() - started)
-            stages.append(dict(explanation.timing.stages))
+            answers.append(answer)
 
     harness.wait(run())
-    names = list(stages[0])
-    return spent, {name: Spread.of([each.get(name, 0.0) * 1000 for each in stages]) for name in names}
+    stages = [dict(answer.timing.stages) for answer in answers]
+    return (
+        answers,
+        spent,
+        {name: Spread.of([each.get(name, 0.0) * 1000 for each in stages]) for name in stages[0]},
+    )
 
 
-def record(pair: Pair, harness: Harness, tokens: int) -> tuple[Recording, float]:
-    """One explanation's calls, and rows of all."""
+def shares_of_flags(answers: Sequence[Explanation]) -> dict[str, float]:
+    """Of all maps of all answers, the share of each flag, or of the reason where there is none."""
+    verdicts = [each.verdict for answer in answers for each in answer.attributions]
+    counts = Counter(
+        verdict.flag.name if verdict.reason is None else f"{verdict.flag.name} ({verdict.reason.name})"
+        for verdict in verdicts
+    )
+    return {name: count / len(verdicts) for name, count in counts.most_common()}
+
+
+def record(pair: Pair, harness: Harness) -> Recording:
+    """One explanation's calls."""
     recording = Recording(compute=harness.pipeline.compute)
     before, harness.pipeline.compute = harness.pipeline.compute, recording
     try:
-        explanation = harness.explain(pair.text(tokens, 0))
+        harness.explain(pair.inputs.request(0))
     finally:
         harness.pipeline.compute = before
-    return recording, explanation.rows
+    return recording
 
 
 def rows_alone(pair: Pair, harness: Harness, recording: Recording, plan: Plan) -> dict[str, list[float]]:
@@ -219,7 +247,7 @@ def rows_alone(pair: Pair, harness: Harness, recording: Recording, plan: Plan) -
         for call in calls:
             await dispatcher.run(Job(arrived=time.monotonic()), "0", encoding, call.rows, MapOptions())
 
-    one = pair.batch(plan.tokens, 1)
+    one, request = pair.batch(1), pair.inputs.request(0)
 
     def one_by_one() -> None:
         for _ in range(sum(len(call.rows) for call in recording.calls)):
@@ -229,35 +257,38 @@ def rows_alone(pair: Pair, harness: Harness, recording: Recording, plan: Plan) -
         "checks": lambda: harness.wait(run_calls(recording.calls)),
         "one by one": one_by_one,
         "predict": lambda: harness.wait(compute.predict(Job(arrived=time.monotonic()), "0", encoding)),
-        "statistics": lambda: replayed(harness, recording, pair.text(plan.tokens, 0)),
+        "statistics": lambda: replayed(harness, recording, request),
     }
     for act in actions.values():
         act()
     return in_turn(actions, repeats=plan.repeats * 2, clock=time.perf_counter)
 
 
-def replayed(harness: Harness, recording: Recording, text: str) -> None:
+def replayed(harness: Harness, recording: Recording, request: ExplainRequest) -> None:
     """Explain with every answer of the model at hand."""
     memory = Replaying(
         compute=recording.compute, encoding=recording.encoding, captured=recording.captured, calls=recording.calls
     )
     before, harness.pipeline.compute = harness.pipeline.compute, memory
     try:
-        replies.explain_response(harness.explain(text)).SerializeToString()
+        replies.explain_response(harness.explain(request)).SerializeToString()
     finally:
         harness.pipeline.compute = before
 
 
 def saturate(pair: Pair, harness: Harness, plan: Plan, callers: int, first: int = 0) -> tuple[int, int, float]:
-    """Let so many callers ask for explanations of texts of their own all the time: explanations, rows, seconds."""
+    """Let so many callers ask for explanations of inputs of their own all the time: explanations, rows, seconds.
+
+    Requests are written before, and asked again where a caller is through with its own.
+    """
     answered: Counter[str] = Counter()
     stop = 0.0
+    requests = [pair.requests(OWN, first + number * 1009) for number in range(callers)]
 
     async def call(number: int) -> None:
         turn = 0
         while time.perf_counter() < stop:
-            text = pair.text(plan.tokens, first + number * 1009 + turn)
-            explanation = await harness.pipeline.explain(ask(text))
+            explanation = await harness.pipeline.explain(requests[number][turn % OWN])
             replies.explain_response(explanation).SerializeToString()
             answered["explanations"] += 1
             answered["rows"] += explanation.rows
@@ -281,7 +312,9 @@ def together(pair: Pair, plan: Plan, processes: int) -> list[tuple[int, int, flo
     answers: multiprocessing.Queue[tuple[int, int, float]] = context.Queue()
     backend = pair.backend
     workers = [
-        context.Process(target=_work, args=(pair.name, backend.device, backend.dtype, plan, number, ready, answers))
+        context.Process(
+            target=_work, args=(pair.name, backend.device, backend.dtype, pair.tokens, plan, number, ready, answers)
+        )
         for number in range(processes)
     ]
     for worker in workers:
@@ -295,12 +328,22 @@ def together(pair: Pair, plan: Plan, processes: int) -> list[tuple[int, int, flo
 
 
 def _work(
-    name: str, device: str, dtype: str, plan: Plan, number: int, ready: Barrier, answers: Queue[tuple[int, int, float]]
+    name: str,
+    device: str,
+    dtype: str,
+    tokens: int,
+    plan: Plan,
+    number: int,
+    ready: Barrier,
+    answers: Queue[tuple[int, int, float]],
 ) -> None:
     torch.set_num_threads(1)
-    with made(name, device=device, dtype=dtype) as pair, serving(pair.loaded, in_flight=IN_FLIGHT) as harness:
-        for turn in range(plan.texts):
-            harness.explain(pair.text(plan.tokens, turn))
+    with (
+        made(name, device=device, dtype=dtype, tokens=tokens) as pair,
+        serving(pair.loaded, in_flight=IN_FLIGHT) as harness,
+    ):
+        for request in pair.requests(plan.texts):
+            harness.explain(request)
         ready.wait(timeout=TOGETHER_SECONDS)
         answers.put(saturate(pair, harness, plan, CALLERS, first=(number + 1) * 100_003))
 
@@ -321,31 +364,35 @@ def profiled(pair: Pair, harness: Harness, plan: Plan) -> tuple[dict[str, float]
     """Where the device's time goes in explanations one after another; nothing where there is no device beside."""
     if not pair.backend.device.startswith("cuda"):
         return {}, ()
-    texts = [pair.text(plan.tokens, seed) for seed in range(plan.profiled)]
+    requests = pair.requests(plan.profiled)
     started = time.perf_counter()
-    for text in texts:
-        harness.explain(text)
-    wall = (time.perf_counter() - started) / len(texts)
-    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA], acc_events=True) as watched:
-        for text in texts:
-            harness.explain(text)
+    for request in requests:
+        harness.explain(request)
+    wall = (time.perf_counter() - started) / len(requests)
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as watched:
+        for request in requests:
+            harness.explain(request)
+        _wait(torch.device(pair.backend.device))
+    with TemporaryDirectory() as directory:
+        trace = Path(directory, "trace.json")
+        watched.export_chrome_trace(str(trace))
+        events = json.loads(trace.read_bytes())["traceEvents"]
     times: Counter[str] = Counter()
     counts: Counter[str] = Counter()
-    for event in watched.events() or ():
-        if event.device_type == DeviceType.CUDA:
-            times[event.name] += event.self_device_time_total
-            counts[event.name] += 1
+    for event in events:
+        if event.get("cat") in ON_DEVICE:
+            times[event["name"]] += event["dur"]
+            counts[event["name"]] += 1
+    called = Counter(event["name"] for event in events if event.get("cat") == "cuda_runtime")
     total = sum(times.values())
-    syncs = sum(1 for event in watched.events() or () if event.name.startswith("cudaStreamSynchronize"))
-    launches = sum(1 for event in watched.events() or () if "LaunchKernel" in event.name or "GraphLaunch" in event.name)
     busy = {
         "wall ms": wall * 1000,
-        "device busy ms": total / 1000 / len(texts),
-        "kernels": sum(counts.values()) / len(texts),
-        "launches": launches / len(texts),
-        "waits for the device": syncs / len(texts),
+        "device busy ms": total / 1000 / len(requests),
+        "kernels": sum(counts.values()) / len(requests),
+        "launches": sum(count for name, count in called.items() if "Launch" in name) / len(requests),
+        "waits for the device": sum(count for name, count in called.items() if "Synchronize" in name) / len(requests),
     }
-    shares = tuple((name, spent / total, counts[name] / len(texts)) for name, spent in times.most_common(KERNELS))
+    shares = tuple((name, spent / total, counts[name] / len(requests)) for name, spent in times.most_common(KERNELS))
     return busy, shares
 
 

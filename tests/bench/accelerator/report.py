@@ -36,6 +36,7 @@ _ROWS: tuple[tuple[str, Callable[[Found], str]], ...] = (
     ("device", lambda f: f.device),
     ("tokens", lambda f: str(f.tokens)),
     ("rows of an explanation", lambda f: f"{f.rows:g}"),
+    ("flags of its maps", lambda f: ", ".join(f"{name} {share:.0%}" for name, share in f.flags.items())),
     ("one explanation at a time, p50", lambda f: f"{f.latency_ms['p50']:.1f} ms"),
     ("p90", lambda f: f"{f.latency_ms['p90']:.1f} ms"),
     ("p99", lambda f: f"{f.latency_ms['p99']:.1f} ms"),

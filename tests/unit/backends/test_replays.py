@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 import torch
 
 from rollcall.backends.base import CaptureRequest, variants
+from rollcall.backends.image_backend import ImageBackend
 from rollcall.backends.replay_test import try_replays
 from rollcall.backends.replays import RECORDED_AT, Call, Replays
 from rollcall.backends.tensors import Packed
@@ -24,7 +26,9 @@ from rollcall.domain.decision import Decision
 from rollcall.domain.maps import DEFAULT_MAPS, AttentionSelection, Floats, MapKind, MapOptions
 from rollcall.domain.rows import AttentionEdit, RemovalOperator, Row
 from rollcall.engine.engine import Engine
-from rollcall.models.loading import LoadedModel
+from rollcall.models.loading import LoadedModel, load_model
+from tests.pictures import FAMILIES as IMAGE_FAMILIES
+from tests.pictures import make_vision_model
 from tests.tiny import FAMILIES, Zoo
 
 T = TypeVar("T")
@@ -190,6 +194,19 @@ def test_recorded_rows_and_captures_depend_on_the_numbers_of_their_call_alone(fi
     assert fixed.replays is replays
     assert rerun.recorded >= 4  # rows, and forwards and backwards of a capture; of two lengths
     assert rerun.replayed > rerun.recorded
+
+
+@pytest.mark.parametrize("family", IMAGE_FAMILIES)
+def test_images_are_recorded_too(tmp_path: Path, family: str) -> None:
+    """Their shapes are fixed as they are; with the mask given as a whole, answers are those of the stock model."""
+    backend = load_model(make_vision_model(family, tmp_path)).backend
+    assert isinstance(backend, ImageBackend)
+    rows = variants(backend.synthetic(0), [Row(), Row(edit=AttentionEdit.UNIFORM, layers=(1,))])
+    plain = backend.run(rows).logits
+    backend.fixed = True
+    close(backend.run(rows).logits.numpy(), plain.numpy())
+    found = try_replays(backend, Replays(device="cpu", recorder=Rerun()))
+    assert found.passed, found.detail
 
 
 @pytest.mark.parametrize("fixed", ["bert"], indirect=True)
