@@ -77,8 +77,10 @@ class Capturing:
         if self.wants_gradient:
             direction = np.asarray(decision.gradient(logits), dtype=np.float64)
             gradients = call.stage(Packed.of({"direction": direction}, self.device), self._backwards)
-        selection = self.request.attention
-        kept = [layer.detach()[0, :, : self.tokens, : self.tokens] for layer in self._history[1:]]
+        selected = None
+        if self.request.attention is not None:
+            kept = [layer.detach()[0, :, : self.tokens, : self.tokens] for layer in self._history[1:]]
+            selected = select_attention(kept, self.request.attention, self.readout % self.tokens)
         return Capture(
             logits=seen.logits,
             state=seen.state,
@@ -86,7 +88,7 @@ class Capturing:
             attention=seen.attention,
             norms=seen.norms,
             gradients=gradients,
-            selected=None if selection is None else select_attention(kept, selection, self.readout % self.tokens),
+            selected=selected,
             uniform=bool(seen.deviation < UNIFORM_TOLERANCE),
         )
 

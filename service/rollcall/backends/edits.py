@@ -27,12 +27,14 @@ CUTS = (AttentionEdit.KNOCKED_OUT, AttentionEdit.CUT)
 class Edits:
     """Edits of a batch's last rows as arrays, by the name of the field of `ExplicitRows` that they become.
 
-    `orders` and `readout_orders` are there as random words [N, E, H, T], for the layers `ordered` and
-    `readout_ordered`: the order that sorts them is found where the rows run. Hashable is everything but the arrays.
+    `orders` and `readout_orders` are there as random words [N, P, H, T], for the layers `ordered` and
+    `readout_ordered` of those rows that have any: the order that sorts them is found where the rows run. Hashable is
+    everything but the arrays.
     """
 
     first: int
     readout: int
+    rows: int
     ordered: tuple[int, ...]
     readout_ordered: tuple[int, ...]
     arrays: dict[str, npt.NDArray[Any]] = field(repr=False)
@@ -40,7 +42,7 @@ class Edits:
     @property
     def key(self) -> tuple[object, ...]:
         """What a plan of these edits depends on beside its arrays."""
-        return self.first, self.readout, self.ordered, self.readout_ordered
+        return self.first, self.readout, self.rows, self.ordered, self.readout_ordered
 
     def explicit(self, tensors: Mapping[str, torch.Tensor]) -> ExplicitRows:
         """The plan, of the arrays as tensors where the rows run; there may be others among them."""
@@ -48,7 +50,10 @@ class Edits:
         def orders(name: str, layers: tuple[int, ...]) -> dict[int, torch.Tensor]:
             if not layers:
                 return {}
-            found = tensors[name].argsort(dim=-1, stable=True)
+            words = tensors[name]
+            _, _, heads, length = words.shape
+            kept = torch.arange(length, device=words.device).expand(len(layers), self.rows, heads, length)
+            found = kept.index_copy(1, tensors[_ROWS_OF[name]], words.argsort(dim=-1, stable=True))
             return {layer: found[at] for at, layer in enumerate(layers)}
 
         return ExplicitRows(
@@ -60,7 +65,8 @@ class Edits:
         )
 
 
-_SORTED = ("orders", "readout_orders")
+_ROWS_OF = {"orders": "rows_of_orders", "readout_orders": "rows_of_readout_orders"}
+_SORTED = {*_ROWS_OF, *_ROWS_OF.values()}
 
 
 def edits_of(batch: Arrangement, *, layers: int, heads: int, readout: int, length: int) -> Edits | None:
@@ -71,10 +77,9 @@ def edits_of(batch: Arrangement, *, layers: int, heads: int, readout: int, lengt
     for i, each in enumerate(batch.edited):
         edits.add(i, each.encoding, each.row)
     arrays: dict[str, npt.NDArray[Any]] = {}
-    if edits.words:
-        arrays["orders"] = np.stack([edits.words[layer] for layer in sorted(edits.words)])
-    if edits.readout_words:
-        arrays["readout_orders"] = np.stack([edits.readout_words[layer] for layer in sorted(edits.readout_words)])
+    for name, orders in (("orders", edits.orders), ("readout_orders", edits.readout_orders)):
+        if orders.rows:
+            arrays |= {name: orders.words(length), _ROWS_OF[name]: np.array(orders.rows, dtype=np.int64)}
     if edits.uniform.any():
         arrays["uniform"] = edits.uniform
     if edits.bias is not None:
@@ -86,10 +91,39 @@ def edits_of(batch: Arrangement, *, layers: int, heads: int, readout: int, lengt
     return Edits(
         first=batch.first_edited,
         readout=readout,
-        ordered=tuple(sorted(edits.words)),
-        readout_ordered=tuple(sorted(edits.readout_words)),
+        rows=len(batch.edited),
+        ordered=edits.orders.of,
+        readout_ordered=edits.readout_orders.of,
         arrays=arrays,
     )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Orders:
+    """Rows whose keys are permuted, each with the layers in which they are and random words [L, H, T] of its own."""
+
+    rows: list[int] = field(default_factory=list)
+    layers: list[list[int]] = field(default_factory=list)
+    drawn: list[Ints] = field(default_factory=list)
+
+    @property
+    def of(self) -> tuple[int, ...]:
+        """Layers in which any is permuted, in order."""
+        return tuple(sorted({layer for layers in self.layers for layer in layers}))
+
+    def words(self, length: int) -> Ints:
+        """Words [N, P, H, T] of these layers and rows; what is not permuted, and padding, stays where it is."""
+        of = self.of
+        heads = self.drawn[0].shape[1]
+        found = np.empty((len(of), len(self.rows), heads, length), dtype=np.int64)
+        for row, (layers, drawn) in enumerate(zip(self.layers, self.drawn, strict=True)):
+            own = drawn.shape[-1]
+            if len(layers) < len(of):
+                found[:, row] = np.arange(length)
+            at = [of.index(layer) for layer in layers]
+            found[at, row, :, :own] = drawn[layers]
+            found[at, row, :, own:] = np.iinfo(np.int64).max
+        return found
 
 
 @dataclass(slots=True, kw_only=True)
@@ -100,8 +134,8 @@ class _Edits:
     layers: int
     heads: int
     length: int
-    words: dict[int, Ints] = field(default_factory=dict)
-    readout_words: dict[int, Ints] = field(default_factory=dict)
+    orders: _Orders = field(default_factory=_Orders)
+    readout_orders: _Orders = field(default_factory=_Orders)
     uniform: Bools = field(init=False)
     bias: Floats | None = None
     edges: Bools = field(init=False)
@@ -143,13 +177,10 @@ class _Edits:
         words = (random_words(row.seed, "keys", (self.layers, self.heads, length)) ^ _SIGN).view(np.int64)
         if row.keys is KeyScope.SEGMENT:
             words = _within(words, segments_of(encoding))
-        target = self.words if row.queries is QueryScope.ALL else self.readout_words
-        for layer in chosen:
-            if layer not in target:
-                kept = np.broadcast_to(np.arange(self.length), (self.rows, self.heads, self.length))
-                target[layer] = kept.copy()
-            target[layer][i, :, :length] = words[layer]
-            target[layer][i, :, length:] = np.iinfo(np.int64).max
+        target = self.orders if row.queries is QueryScope.ALL else self.readout_orders
+        target.rows.append(i)
+        target.layers.append(chosen)
+        target.drawn.append(words)
 
 
 _SIGN = np.uint64(1 << 63)

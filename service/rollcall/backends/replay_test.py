@@ -64,10 +64,11 @@ def _error(backend: Replaying, none: Replays, replays: Replays, length: int) -> 
 
 
 def _everything(backend: Replaying, encoding: Encoding) -> list[Floats]:
-    """A batch of rows of each kind, a capture with gradients, and gradients half-way, on the host."""
+    """A prediction, a batch of rows of each kind, a capture with gradients, and gradients half-way, on the host."""
+    found = to_host(backend.predict(variants(encoding, [Row()])))
     output = backend.run(_rows(encoding))
     states = [] if output.readouts is None else [output.readouts]
-    found = to_host(output.logits, *states, *_attention(output.permuted))
+    found += to_host(output.logits, *states, *_attention(output.permuted))
     captured = backend.capture(
         encoding,
         CaptureRequest(

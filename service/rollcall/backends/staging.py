@@ -11,7 +11,7 @@ import numpy as np
 
 from rollcall.backends.base import BatchRow
 from rollcall.backends.encoding import Encoder
-from rollcall.domain.maps import Ints
+from rollcall.domain.maps import Bools, Ints
 from rollcall.domain.rows import RemovalOperator
 
 
@@ -22,15 +22,33 @@ def stage_rows(rows: Sequence[BatchRow], length: int, encoder: Encoder) -> Ints:
     """
     ids, visible, types = staged = np.zeros((3, len(rows), length), dtype=np.int64)
     ids[:] = encoder.padding_token
-    for i, (encoding, row) in enumerate((each.encoding, each.row) for each in rows):
-        removed = np.zeros(encoding.length, dtype=np.bool_)
-        if row.removed is not None:
-            removed = encoding.tokens_of(row.removed)
-        kept = ~removed if row.operator is RemovalOperator.DELETION else np.ones_like(removed)
-        own = slice(int(kept.sum()))
-        ids[i, own], visible[i, own], types[i, own] = encoding.input_ids[kept], 1, encoding.type_ids[kept]
-        if row.operator is RemovalOperator.MASK_TOKEN:
-            ids[i, np.flatnonzero(removed)] = encoder.removal_token
-        elif row.operator is RemovalOperator.HIDDEN_KEYS:
-            visible[i, np.flatnonzero(removed)] = 0
+    of_encoding: dict[int, list[int]] = {}
+    for i, each in enumerate(rows):
+        of_encoding.setdefault(id(each.encoding), []).append(i)
+    for chosen in of_encoding.values():
+        encoding = rows[chosen[0]].encoding
+        own = slice(encoding.length)
+        ids[chosen, own], visible[chosen, own], types[chosen, own] = encoding.input_ids, 1, encoding.type_ids
+        by_operator: dict[RemovalOperator, list[tuple[int, Bools]]] = {}
+        for i in chosen:
+            row = rows[i].row
+            if row.removed is not None:
+                by_operator.setdefault(row.operator, []).append((i, row.removed))
+        for operator, removing in by_operator.items():
+            removed = encoding.tokens_of(np.stack([units for _, units in removing]))
+            at, tokens = np.nonzero(removed)
+            places = np.array([i for i, _ in removing])[at], tokens
+            if operator is RemovalOperator.MASK_TOKEN:
+                ids[places] = encoder.removal_token
+            elif operator is RemovalOperator.HIDDEN_KEYS:
+                visible[places] = 0
+            elif operator is RemovalOperator.DELETION:
+                for (i, _), gone in zip(removing, removed, strict=True):
+                    left = slice(encoding.length - int(gone.sum()))
+                    staged[:, i] = [[encoder.padding_token], [0], [0]]
+                    ids[i, left], visible[i, left], types[i, left] = (
+                        encoding.input_ids[~gone],
+                        1,
+                        encoding.type_ids[~gone],
+                    )
     return staged

@@ -152,9 +152,17 @@ class TorchClassifier(ABC):
         """A batch as the model's forward calls its parts."""
 
     def predict(self, rows: Sequence[BatchRow]) -> Tensor:
-        """Logits [B, C] of the stock model, without any hook; one row alone is bitwise the stock model's answer."""
-        with torch.no_grad():
-            return self.forward(self._inputs(rows, max(row.encoding.length for row in rows)))
+        """Logits [B, C] of the stock model, without any edit; good until the next call.
+
+        Where shapes are not `fixed`, one row alone is bitwise the stock model's answer.
+        """
+        packed = self._packed(rows, self._length(max(row.encoding.length for row in rows)))
+
+        def compute(tensors: Mapping[str, Tensor]) -> Tensor:
+            with torch.no_grad():
+                return self._untouched(self._see(tensors))
+
+        return self.replays.run(("predict", packed.layout), packed, compute)
 
     def run(self, rows: Sequence[BatchRow]) -> BatchOutput:
         """Run rows as one batch; rows that are permuted from the first layer on have their attention reduced.
@@ -232,8 +240,7 @@ class TorchClassifier(ABC):
         packed = Packed.of(arrays, self.device)
         words = EmbeddingGradients(
             words=self._model.get_input_embeddings(),
-            # A plan of nothing: the stock model, with its mask always given.
-            forward=lambda inputs: self.forward(inputs, BatchPlan() if self.fixed else None),
+            forward=self._untouched,
             see=self._see,
             device=self.device,
             tokens=length,
@@ -289,6 +296,10 @@ class TorchClassifier(ABC):
         if plan is not None:
             arguments[PLAN_ARGUMENT] = plan
         return self._answer(self._model(**arguments).logits)
+
+    def _untouched(self, inputs: AnyInputs) -> Tensor:
+        """Logits of the stock model; where shapes are fixed under a plan of nothing, so that the mask is whole."""
+        return self.forward(inputs, BatchPlan() if self.fixed else None)
 
     def _answer(self, logits: Tensor) -> Tensor:
         """Logits [B, C] of the classes, of what the model gives."""

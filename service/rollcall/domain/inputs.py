@@ -148,6 +148,8 @@ class Encoding:
         return self.tokens_total > self.length
 
     def tokens_of(self, removed: Bools) -> Bools:
-        """Turn removed units [n] into removed tokens [T]."""
+        """Turn removed units [..., n] into removed tokens [..., T]."""
         content = self.unit_of_token >= 0
-        return content & removed[self.unit_of_token.clip(min=0)] if len(removed) else content & False
+        if not removed.shape[-1]:
+            return np.zeros((*removed.shape[:-1], self.length), dtype=np.bool_)
+        return content & removed[..., self.unit_of_token.clip(min=0)]

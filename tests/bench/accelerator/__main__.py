@@ -11,6 +11,7 @@ import transformers
 
 from rollcall.backends.replays import Replays
 from rollcall.backends.tensors import DTYPES
+from rollcall.engine.threads import configure_threads
 from tests.bench.accelerator.measure import QUICK, QUICK_TOKENS, Found, Plan, measure, numbers
 from tests.bench.accelerator.models import SIZES, made
 from tests.bench.accelerator.report import page
@@ -22,6 +23,7 @@ NAME = "accelerator"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print the page, and keep it; what was found is written after every model."""
     options = _options(arguments)
+    configure_threads()
     transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call] # not annotated
     where = origin("tests.bench.accelerator", arguments, threads=torch.get_num_threads(), note=options.note)
     results = files(NAME, where.date, page=options.out, numbers=options.json, keep=not options.quick)

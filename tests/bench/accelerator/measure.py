@@ -24,6 +24,7 @@ from rollcall.domain.compute import Job
 from rollcall.domain.explanation import ExplainRequest, Explanation
 from rollcall.domain.maps import MapOptions
 from rollcall.edge.converters import replies
+from rollcall.engine.threads import configure_threads
 from tests.bench.accelerator.models import Pair, made
 from tests.bench.cost.recording import Call, Recording, Replaying
 from tests.bench.results import log
@@ -313,7 +314,8 @@ def together(pair: Pair, plan: Plan, processes: int) -> list[tuple[int, int, flo
     backend = pair.backend
     workers = [
         context.Process(
-            target=_work, args=(pair.name, backend.device, backend.dtype, pair.tokens, plan, number, ready, answers)
+            target=_work,
+            args=(pair.name, backend.device, backend.dtype, pair.tokens, plan, processes, number, ready, answers),
         )
         for number in range(processes)
     ]
@@ -333,11 +335,12 @@ def _work(
     dtype: str,
     tokens: int,
     plan: Plan,
+    processes: int,
     number: int,
     ready: Barrier,
     answers: Queue[tuple[int, int, float]],
 ) -> None:
-    torch.set_num_threads(1)
+    configure_threads(processes)
     with (
         made(name, device=device, dtype=dtype, tokens=tokens) as pair,
         serving(pair.loaded, in_flight=IN_FLIGHT) as harness,

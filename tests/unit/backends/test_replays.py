@@ -192,7 +192,7 @@ def test_recorded_rows_and_captures_depend_on_the_numbers_of_their_call_alone(fi
     found = try_replays(fixed, replays)
     assert found.passed, found.detail
     assert fixed.replays is replays
-    assert rerun.recorded >= 4  # rows, and forwards and backwards of a capture; of two lengths
+    assert rerun.recorded >= 6  # predictions, rows, and forwards and backwards of a capture; of two lengths
     assert rerun.replayed > rerun.recorded
 
 
@@ -266,7 +266,10 @@ def test_padding_to_a_fixed_shape_changes_numbers_by_rounding_alone(fixed: Torch
     tiny = LoadedModel(backend=fixed, family="", labels=(), digest="", self_tests=())
     engine = Engine(models={"tiny": tiny})
     found = [(engine.run("tiny", variants(encoding, rows)), engine.capture("tiny", encoding, request))]
+    predicted = [engine.run("tiny", variants(encoding, [Row()]), stock=True)[0].logits]
     fixed.fixed = False
+    predicted.append(engine.run("tiny", variants(encoding, [Row()]), stock=True)[0].logits)
+    close(*predicted)
     found.append((engine.run("tiny", variants(encoding, rows)), engine.capture("tiny", encoding, request)))
     for a, b in zip(found[0][0], found[1][0], strict=True):
         close(a.logits, b.logits)
