@@ -35,10 +35,10 @@ from rollcall.engine.engine import Engine
 from rollcall.engine.further import Further
 from rollcall.models.loading import LoadedModel
 from rollcall.pipeline.checking import Checked, Checker
-from rollcall.pipeline.explain import default_seed
 from rollcall.pipeline.measured_maps import measure_maps
 from rollcall.pipeline.question import make_decision
 from rollcall.pipeline.stopwatch import Stopwatch
+from rollcall.pipeline.working_out import default_seed
 from rollcall.verdict.assess import Assessment
 from rollcall.verdict.calibration import UNCALIBRATED, Calibration, Promise
 from rollcall.verdict.truth import (
