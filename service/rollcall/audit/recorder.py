@@ -11,7 +11,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import count
@@ -44,7 +44,10 @@ class Rule:
 
 @dataclass(slots=True, kw_only=True)
 class Recorder:
-    """Makes records. `required`: requests that want none are refused."""
+    """Makes records. `required`: requests that want none are refused.
+
+    `pace` waits while the log is too far behind; `hurry` says that somebody waits for the log.
+    """
 
     spool: Spool
     subjects: SubjectKeys
@@ -53,6 +56,8 @@ class Recorder:
     required: bool
     software: Mapping[str, str]
     telemetry: AuditTelemetry
+    pace: Callable[[], Awaitable[None]]
+    hurry: Callable[[], None]
     now: Callable[[], float] = time.time
     instance: str = field(default_factory=lambda: secrets.token_hex(8))
     _numbers: count[int] = field(default_factory=count, repr=False)
@@ -71,6 +76,8 @@ class Recorder:
             self.telemetry.audit_recorded(NOT_RECORDED)
             off = "for this model" if rule.mode is RecordMode.OFF else "for this request"
             return Receipt(state=RecordState.NOT_RECORDED, note=f"records are off {off}")
+        if rule.durability is Durability.DURABLE:
+            await self.pace()
         try:
             record = await asyncio.to_thread(self._make, told, rule)
             receipt = await self._keep(record, rule)
@@ -128,6 +135,7 @@ class Recorder:
                 await asyncio.shield(asyncio.wrap_future(flushed))
                 state = RecordState.SPOOLED
             if rule.durability is Durability.STRICT:
+                self.hurry()
                 log_index = await asyncio.wrap_future(index)
                 state = RecordState.SEQUENCED
         finally:
