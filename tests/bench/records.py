@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,14 +32,16 @@ from rollcall.audit.record import Explained
 from rollcall.domain.inputs import TextInput, Unit
 from rollcall.domain.maps import MapKind, UnitMap
 from rollcall.domain.recording import Durability, RecordMode
+from rollcall.engine.threads import SWITCH_SECONDS
 from rollcall.settings import AuditSettings, ModelSpec
 from tests.bench.markdown import milliseconds, table
 from tests.bench.results import Origin, add_options, files, log, origin
+from tests.bench.traffic import few_pauses
 from tests.unit.audit import samples
 from tests.unit.audit.test_sequencer import Told
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from rollcall.audit.recorder import Recorder
 
@@ -117,6 +119,18 @@ def answer() -> Explained:
     explanation = replace(told.explanation, units=units, attributions=maps, attention=None)
     request = replace(told.request, input=TextInput(text=" ".join(words)))
     return replace(told, request=request, explanation=explanation)
+
+
+@contextmanager
+def as_served() -> Iterator[None]:
+    """Set the process to what a server's is set to (`engine.threads`), for the length of a block."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    try:
+        with few_pauses():
+            yield
+    finally:
+        sys.setswitchinterval(interval)
 
 
 @asynccontextmanager
@@ -276,7 +290,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     run = origin("tests.bench.records", arguments, threads=1, note=options.note, also=("cryptography", "sqlalchemy"))
     out = files(NAME, run.date, page=options.out, numbers=options.json)
-    with tempfile.TemporaryDirectory(dir=options.work) as work:
+    with tempfile.TemporaryDirectory(dir=options.work) as work, as_served():
         folder = Path(work)
         record = samples.recorded(answer())
         sustained = [
