@@ -92,10 +92,14 @@ class Sustained:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steady:
-    """What recording takes at a steady rate, from the answer to its receipt, and what flushing took meanwhile."""
+    """What recording takes at a steady rate, from the answer to its receipt, and what flushing took meanwhile.
+
+    `processor_seconds` is what one record took of one core, the log's work included.
+    """
 
     rate: float
     durability: str
+    processor_seconds: float
     each: Spread
     flush: Spread
 
@@ -193,12 +197,19 @@ async def steady(directory: Path, durability: Durability, rate: float, seconds: 
     told, spent = answer(), list[float]()
     size = len(samples.recorded(told).encode())
     async with recording(directory, durability) as recorder, flushing(directory / "flushed", size, seconds) as flushed:
-        started, running = time.perf_counter(), set[asyncio.Task[None]]()
+        started, worked, running = time.perf_counter(), time.process_time(), set[asyncio.Task[None]]()
         for number in range(max(1, int(rate * seconds))):
             await asyncio.sleep(max(0.0, started + number / rate - time.perf_counter()))
             running.add(asyncio.create_task(timed(recorder, told, spent)))
         await asyncio.gather(*running)
-    return Steady(rate=rate, durability=durability.value, each=Spread.of(spent), flush=Spread.of(flushed))
+        worked = time.process_time() - worked
+    return Steady(
+        rate=rate,
+        durability=durability.value,
+        processor_seconds=worked / len(spent),
+        each=Spread.of(spent),
+        flush=Spread.of(flushed),
+    )
 
 
 @asynccontextmanager
@@ -244,11 +255,12 @@ def page(run: Origin, record: Accepted, sustained: Sequence[Sustained], steadies
         ],
     )
     latencies = table(
-        ["durability", "records/s", "p50", "p99", "flush p50", "flush p99", "p99 beyond the flush"],
+        ["durability", "records/s", "one core for", "p50", "p99", "flush p50", "flush p99", "p99 beyond the flush"],
         [
             [
                 each.durability,
                 f"{each.rate:g}",
+                milliseconds(each.processor_seconds),
                 *_spread(each.each),
                 *_spread(each.flush),
                 milliseconds(max(0.0, each.beyond)),

@@ -79,8 +79,8 @@ class Recorder:
         if rule.durability is Durability.DURABLE:
             await self.pace()
         try:
-            record = await asyncio.to_thread(self._make, told, rule)
-            receipt = await self._keep(record, rule)
+            spooled = await asyncio.to_thread(self._spool, told, rule)
+            receipt = await self._keep(spooled, rule)
         except (SpoolFull, SpoolFailed) as error:
             self.telemetry.audit_recorded(FAILED)
             logs.event(_log, logging.ERROR, "audit_not_recorded", problem=str(error), model=told.card.ref.name)
@@ -122,32 +122,54 @@ class Recorder:
             references=named,
         )
 
-    async def _keep(self, record: Accepted, rule: Rule) -> Receipt:
-        """Wait for as much as the rule asks for."""
+    def _spool(self, told: Told, rule: Rule) -> _Spooled:
+        """Make a record and have it flushed. Raises SpoolFull."""
+        record = self._make(told, rule)
         index: Future[int] = Future()
         if rule.durability is Durability.STRICT:
             with self._lock:
                 self._awaited[record.record_id] = index
         try:
             flushed = self.spool.append(record.encode())
-            state, log_index = RecordState.ACCEPTED, None
+        except SpoolFull:
+            self._forget(record)
+            raise
+        return _Spooled(record=record, envelope_sha256=record.envelope_sha256, flushed=flushed, index=index)
+
+    async def _keep(self, spooled: _Spooled, rule: Rule) -> Receipt:
+        """Wait for as much as the rule asks for."""
+        state, log_index = RecordState.ACCEPTED, None
+        try:
             if rule.durability is not Durability.BEST_EFFORT:
-                await asyncio.shield(asyncio.wrap_future(flushed))
+                await asyncio.shield(asyncio.wrap_future(spooled.flushed))
                 state = RecordState.SPOOLED
             if rule.durability is Durability.STRICT:
                 self.hurry()
-                log_index = await asyncio.wrap_future(index)
+                log_index = await asyncio.wrap_future(spooled.index)
                 state = RecordState.SEQUENCED
         finally:
-            with self._lock:
-                self._awaited.pop(record.record_id, None)
+            self._forget(spooled.record)
         return Receipt(
             state=state,
             mode=rule.mode,
-            record_id=record.record_id,
-            envelope_sha256=record.envelope_sha256,
+            record_id=spooled.record.record_id,
+            envelope_sha256=spooled.envelope_sha256,
             log_index=log_index,
         )
+
+    def _forget(self, record: Accepted) -> None:
+        with self._lock:
+            self._awaited.pop(record.record_id, None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Spooled:
+    """A record on its way: when it is flushed, and, where somebody waits for that, its index in the log."""
+
+    record: Accepted
+    envelope_sha256: str
+    flushed: Future[None]
+    index: Future[int]
 
 
 def _wants_none(told: Told) -> bool:
