@@ -43,7 +43,7 @@ from rollcall.edge.tls import server_credentials
 from rollcall.engine.dispatch import Dispatcher
 from rollcall.engine.engine import Engine
 from rollcall.engine.memory import Allowance
-from rollcall.engine.threads import configure_threads
+from rollcall.engine.threads import configure_threads, spare_pauses
 from rollcall.loader import Loader
 from rollcall.models.loading import LoadedModel
 from rollcall.models.repository import read_repository
@@ -193,6 +193,7 @@ def serve(settings: Settings, worker: Worker | None = None, ready: Callable[[int
     """
     logs.configure(sys.stderr, level=settings.log.level.value, layout=settings.log.format.value)
     threads = configure_threads(processes=len(worker.devices) if worker else 1)
+    spare_pauses()
     logs.event(_log, logging.INFO, "starting", compute_threads=threads, worker=worker.index if worker else None)
     try:
         asyncio.run(_serve(settings, worker, ready))

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,14 +32,16 @@ from rollcall.audit.record import Explained
 from rollcall.domain.inputs import TextInput, Unit
 from rollcall.domain.maps import MapKind, UnitMap
 from rollcall.domain.recording import Durability, RecordMode
+from rollcall.engine.threads import SWITCH_SECONDS
 from rollcall.settings import AuditSettings, ModelSpec
 from tests.bench.markdown import milliseconds, table
 from tests.bench.results import Origin, add_options, files, log, origin
+from tests.bench.traffic import few_pauses
 from tests.unit.audit import samples
 from tests.unit.audit.test_sequencer import Told
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from rollcall.audit.recorder import Recorder
 
@@ -90,10 +92,14 @@ class Sustained:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steady:
-    """What recording takes at a steady rate, from the answer to its receipt, and what flushing took meanwhile."""
+    """What recording takes at a steady rate, from the answer to its receipt, and what flushing took meanwhile.
+
+    `processor_seconds` is what one record took of one core, the log's work included.
+    """
 
     rate: float
     durability: str
+    processor_seconds: float
     each: Spread
     flush: Spread
 
@@ -117,6 +123,18 @@ def answer() -> Explained:
     explanation = replace(told.explanation, units=units, attributions=maps, attention=None)
     request = replace(told.request, input=TextInput(text=" ".join(words)))
     return replace(told, request=request, explanation=explanation)
+
+
+@contextmanager
+def as_served() -> Iterator[None]:
+    """Set the process to what a server's is set to (`engine.threads`), for the length of a block."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    try:
+        with few_pauses():
+            yield
+    finally:
+        sys.setswitchinterval(interval)
 
 
 @asynccontextmanager
@@ -179,12 +197,19 @@ async def steady(directory: Path, durability: Durability, rate: float, seconds: 
     told, spent = answer(), list[float]()
     size = len(samples.recorded(told).encode())
     async with recording(directory, durability) as recorder, flushing(directory / "flushed", size, seconds) as flushed:
-        started, running = time.perf_counter(), set[asyncio.Task[None]]()
+        started, worked, running = time.perf_counter(), time.process_time(), set[asyncio.Task[None]]()
         for number in range(max(1, int(rate * seconds))):
             await asyncio.sleep(max(0.0, started + number / rate - time.perf_counter()))
             running.add(asyncio.create_task(timed(recorder, told, spent)))
         await asyncio.gather(*running)
-    return Steady(rate=rate, durability=durability.value, each=Spread.of(spent), flush=Spread.of(flushed))
+        worked = time.process_time() - worked
+    return Steady(
+        rate=rate,
+        durability=durability.value,
+        processor_seconds=worked / len(spent),
+        each=Spread.of(spent),
+        flush=Spread.of(flushed),
+    )
 
 
 @asynccontextmanager
@@ -230,11 +255,12 @@ def page(run: Origin, record: Accepted, sustained: Sequence[Sustained], steadies
         ],
     )
     latencies = table(
-        ["durability", "records/s", "p50", "p99", "flush p50", "flush p99", "p99 beyond the flush"],
+        ["durability", "records/s", "one core for", "p50", "p99", "flush p50", "flush p99", "p99 beyond the flush"],
         [
             [
                 each.durability,
                 f"{each.rate:g}",
+                milliseconds(each.processor_seconds),
                 *_spread(each.each),
                 *_spread(each.flush),
                 milliseconds(max(0.0, each.beyond)),
@@ -276,7 +302,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     run = origin("tests.bench.records", arguments, threads=1, note=options.note, also=("cryptography", "sqlalchemy"))
     out = files(NAME, run.date, page=options.out, numbers=options.json)
-    with tempfile.TemporaryDirectory(dir=options.work) as work:
+    with tempfile.TemporaryDirectory(dir=options.work) as work, as_served():
         folder = Path(work)
         record = samples.recorded(answer())
         sustained = [

@@ -36,7 +36,7 @@ def test_the_page_says_whether_targets_are_met(logged: float, p99: float, words:
     sustained = Sustained(
         durability="durable", acknowledged=300.0, logged=logged, waiting=3, processor_seconds=0.002, each=spread(0.02)
     )
-    steady = Steady(rate=10.0, durability="durable", each=spread(p99), flush=spread(0.01))
+    steady = Steady(rate=10.0, durability="durable", processor_seconds=0.002, each=spread(p99), flush=spread(0.01))
     run = origin("tests.bench.records", [], threads=1, note="Busy.")
     told = page(run, samples.accepted(), [sustained], [steady])
     assert f"{logged:.0f} records/s sustained with `durable` (target {TARGET_RATE:.0f}: {words[0]})" in told
@@ -50,6 +50,7 @@ def test_a_run_leaves_a_page_and_its_numbers(tmp_path: Path, monkeypatch: pytest
     numbers = json.loads((tmp_path / "page.json").read_text())
     assert {each["durability"] for each in numbers["sustained"]} == {"durable", "strict"}
     assert [each["each"]["count"] for each in numbers["steady"]] == [4, 4]
+    assert all(each["processor_seconds"] > 0 for each in numbers["steady"])
     assert all(each["flush"]["count"] > 0 for each in numbers["steady"])
     assert (tmp_path / "page.md").read_text().startswith("# Recording answers, ")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["page.json", "page.md"]

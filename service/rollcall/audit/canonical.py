@@ -9,6 +9,7 @@ made again from what was read.
 from __future__ import annotations
 
 import hashlib
+import json
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,6 +19,10 @@ from typing import Any
 import rfc8785
 
 ID_RANDOM_BYTES = 10
+MAX_INTEGER = 2**53 - 1
+"""Beyond it RFC 8785 has no integers: not every reader can tell them apart."""
+_WORDS = (str, bool, type(None))
+_encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"), sort_keys=True).encode
 
 
 def new_id(at: float, randomness: bytes) -> str:
@@ -33,8 +38,41 @@ def timestamp(at: float) -> str:
 
 
 def canonical(value: Mapping[str, Any] | Sequence[Any]) -> bytes:
-    """Write a value as RFC 8785 does."""
-    return rfc8785.dumps(dict(value) if isinstance(value, Mapping) else list(value))
+    """Write a value as RFC 8785 does. Raises rfc8785.CanonicalizationError for what has no such form.
+
+    The standard library writes a record in a quarter of the time that rfc8785 takes, and the same bytes where `_alike`.
+    """
+    whole = dict(value) if isinstance(value, Mapping) else list(value)
+    if _alike(whole):
+        try:
+            return _encode(whole).encode()
+        except UnicodeEncodeError:
+            pass  # half a surrogate pair, which rfc8785 refuses by name
+    return rfc8785.dumps(whole)
+
+
+def _alike(whole: Any) -> bool:  # noqa: ANN401 - anything
+    """Whether a value consists of what RFC 8785 and the json module write alike.
+
+    That is everything but numbers that are not whole, which they format differently, integers and types that RFC 8785
+    does not have, and names beyond ASCII, which it sorts by UTF-16.
+    """
+    left: list[Any] = [whole]
+    while left:
+        value = left.pop()
+        kind = type(value)
+        if kind is dict:
+            if not all(type(name) is str and name.isascii() for name in value):
+                return False
+            left.extend(value.values())
+        elif kind is list:
+            left.extend(value)
+        elif kind is int:
+            if not -MAX_INTEGER <= value <= MAX_INTEGER:
+                return False
+        elif kind not in _WORDS:
+            return False
+    return True
 
 
 def sha256(data: bytes) -> str:

@@ -22,6 +22,7 @@ from rollcall.audit.checkpoints import Copies, OldLog, hold_against
 from rollcall.audit.database import database_of, snapshot
 from rollcall.audit.keys import encryption_key, signing_key
 from rollcall.audit.notes import NoteError
+from rollcall.audit.pacing import Pace
 from rollcall.audit.queries import Signed
 from rollcall.audit.recorder import Recorder, Rule
 from rollcall.audit.redacting import NONE_OF_ITS_OWN, Recognisers
@@ -111,12 +112,15 @@ class Journal:
             message = f"the audit log in {self.directory} cannot be used: {error}"
             raise LogUnusable(message) from error
         spool = Spool(directory=spool_directory, most_bytes=settings.max_spool_bytes)
+        pace = Pace(behind=lambda: spool.behind_bytes)
         sequencer = Sequencer(
             spool=spool,
             store=store,
             telemetry=self.telemetry,
             checkpoint_seconds=settings.checkpoint_seconds,
             signed=lambda signed: _publish(signed, copies),
+            moved=pace.moved,
+            failed=pace.failed,
         )
         subjects = SubjectKeys(operator=key, find=store.subject_key)
         self.archive = Archive(
@@ -140,6 +144,8 @@ class Journal:
             required=settings.required,
             software=self.software,
             telemetry=self.telemetry,
+            pace=pace.keep,
+            hurry=sequencer.hurry,
             now=self.now,
         )
         sequencer.sequenced = recorder.sequenced

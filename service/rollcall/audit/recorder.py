@@ -11,7 +11,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import count
@@ -44,7 +44,10 @@ class Rule:
 
 @dataclass(slots=True, kw_only=True)
 class Recorder:
-    """Makes records. `required`: requests that want none are refused."""
+    """Makes records. `required`: requests that want none are refused.
+
+    `pace` waits while the log is too far behind; `hurry` says that somebody waits for the log.
+    """
 
     spool: Spool
     subjects: SubjectKeys
@@ -53,6 +56,8 @@ class Recorder:
     required: bool
     software: Mapping[str, str]
     telemetry: AuditTelemetry
+    pace: Callable[[], Awaitable[None]]
+    hurry: Callable[[], None]
     now: Callable[[], float] = time.time
     instance: str = field(default_factory=lambda: secrets.token_hex(8))
     _numbers: count[int] = field(default_factory=count, repr=False)
@@ -71,9 +76,11 @@ class Recorder:
             self.telemetry.audit_recorded(NOT_RECORDED)
             off = "for this model" if rule.mode is RecordMode.OFF else "for this request"
             return Receipt(state=RecordState.NOT_RECORDED, note=f"records are off {off}")
+        if rule.durability is Durability.DURABLE:
+            await self.pace()
         try:
-            record = await asyncio.to_thread(self._make, told, rule)
-            receipt = await self._keep(record, rule)
+            spooled = await asyncio.to_thread(self._spool, told, rule)
+            receipt = await self._keep(spooled, rule)
         except (SpoolFull, SpoolFailed) as error:
             self.telemetry.audit_recorded(FAILED)
             logs.event(_log, logging.ERROR, "audit_not_recorded", problem=str(error), model=told.card.ref.name)
@@ -115,31 +122,54 @@ class Recorder:
             references=named,
         )
 
-    async def _keep(self, record: Accepted, rule: Rule) -> Receipt:
-        """Wait for as much as the rule asks for."""
+    def _spool(self, told: Told, rule: Rule) -> _Spooled:
+        """Make a record and have it flushed. Raises SpoolFull."""
+        record = self._make(told, rule)
         index: Future[int] = Future()
         if rule.durability is Durability.STRICT:
             with self._lock:
                 self._awaited[record.record_id] = index
         try:
             flushed = self.spool.append(record.encode())
-            state, log_index = RecordState.ACCEPTED, None
+        except SpoolFull:
+            self._forget(record)
+            raise
+        return _Spooled(record=record, envelope_sha256=record.envelope_sha256, flushed=flushed, index=index)
+
+    async def _keep(self, spooled: _Spooled, rule: Rule) -> Receipt:
+        """Wait for as much as the rule asks for."""
+        state, log_index = RecordState.ACCEPTED, None
+        try:
             if rule.durability is not Durability.BEST_EFFORT:
-                await asyncio.shield(asyncio.wrap_future(flushed))
+                await asyncio.shield(asyncio.wrap_future(spooled.flushed))
                 state = RecordState.SPOOLED
             if rule.durability is Durability.STRICT:
-                log_index = await asyncio.wrap_future(index)
+                self.hurry()
+                log_index = await asyncio.wrap_future(spooled.index)
                 state = RecordState.SEQUENCED
         finally:
-            with self._lock:
-                self._awaited.pop(record.record_id, None)
+            self._forget(spooled.record)
         return Receipt(
             state=state,
             mode=rule.mode,
-            record_id=record.record_id,
-            envelope_sha256=record.envelope_sha256,
+            record_id=spooled.record.record_id,
+            envelope_sha256=spooled.envelope_sha256,
             log_index=log_index,
         )
+
+    def _forget(self, record: Accepted) -> None:
+        with self._lock:
+            self._awaited.pop(record.record_id, None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Spooled:
+    """A record on its way: when it is flushed, and, where somebody waits for that, its index in the log."""
+
+    record: Accepted
+    envelope_sha256: str
+    flushed: Future[None]
+    index: Future[int]
 
 
 def _wants_none(told: Told) -> bool:

@@ -44,6 +44,7 @@ LEAF = Table(
     Column("record_id", String(36), unique=True),
     Column("entry", LargeBinary, nullable=False),
     Column("leaf_hash", LargeBinary, nullable=False),
+    Index("leaf_type", "type", "leaf_index"),
 )
 RECORD = Table(
     "record",
@@ -67,6 +68,18 @@ RECORD = Table(
     Index("record_created_at", "created_at"),
     Index("record_model_flag", "model", "flag"),
     Index("record_explanation_id", "explanation_id", unique=True),
+    Index(
+        "record_trend",
+        "model",
+        "created_at",
+        "type",
+        "flag",
+        "reason",
+        "mismatch",
+        "usable_for_notice",
+        "model_digest",
+        "tenant",
+    ),
 )
 DATA_KEY = Table(
     "data_key",
@@ -128,6 +141,7 @@ EVENT = Table(
     Index("event_idempotency", "idempotency", unique=True),
     Index("event_record_id", "record_id"),
     Index("event_about", "about"),
+    Index("event_type", "type", "created_at", "record_id", "code"),
 )
 NOTE = Table(
     "note",

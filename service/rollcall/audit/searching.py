@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, exists, false, func, not_, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, exists, false, func, not_, or_, select, true
 
 from rollcall.audit import queries
 from rollcall.audit.archive import Archive
@@ -32,7 +32,7 @@ _TOKEN = b"rollcall-page-1"
 _COLUMNS: dict[str, Any] = {
     "record": RECORD.c.record_id,
     "explanation": RECORD.c.explanation_id,
-    "type": RECORD.c.type,
+    "type": LEAF.c.type,
     "time": RECORD.c.created_at,
     "tenant": RECORD.c.tenant,
     "model": RECORD.c.model,
@@ -56,17 +56,23 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 
 def held() -> ColumnElement[bool]:
     """Whether a matter holds the record: it was placed more often than it was released."""
+    return exists(_holding().where(EVENT.c.record_id == RECORD.c.record_id).correlate(RECORD))
+
+
+def among_held() -> ColumnElement[bool]:
+    """Tell the same for a search of many records: a list of few, and not a question for each record of the log."""
+    return RECORD.c.record_id.in_(_holding().where(EVENT.c.record_id.is_not(None)))
+
+
+def _holding() -> Select[tuple[str | None]]:
+    """Ids of records, once for each matter that holds them."""
     placed = case((EVENT.c.type == EventKind.HOLD.value, 1), else_=-1)
-    counted = (
-        select(EVENT.c.about)
-        .where(
-            EVENT.c.record_id == RECORD.c.record_id,
-            EVENT.c.type.in_((EventKind.HOLD.value, EventKind.RELEASE.value)),
-        )
-        .group_by(EVENT.c.about)
+    return (
+        select(EVENT.c.record_id)
+        .where(EVENT.c.type.in_((EventKind.HOLD.value, EventKind.RELEASE.value)))
+        .group_by(EVENT.c.record_id, EVENT.c.about)
         .having(func.sum(placed) > 0)
     )
-    return exists(counted.correlate(RECORD))
 
 
 def review_state() -> Any:  # noqa: ANN401 - a scalar subquery
@@ -179,7 +185,7 @@ def condition(wanted: Filter, digests: Digest) -> ColumnElement[bool]:
 def _compared(wanted: Comparison, digests: Digest) -> ColumnElement[bool]:
     if wanted.operator == "!=":
         return not_(_compared(Comparison(name=wanted.name, operator="=", value=wanted.value), digests))
-    computed = {"erased": erased, "held": held}.get(wanted.name)
+    computed = {"erased": erased, "held": among_held}.get(wanted.name)
     if computed is not None:
         return computed() if wanted.value else not_(computed())
     if wanted.name in {kind.value for kind in ReferenceKind}:

@@ -112,6 +112,14 @@ class Spool:
         """Bytes on the disk and on the way there."""
         return sum(self._ends.values()) + self._waiting_bytes
 
+    @property
+    def behind_bytes(self) -> int:
+        """Flushed bytes that are not in the log yet."""
+        segment, released = self._released
+        with self._lock:
+            ends = list(self._ends.items())
+        return sum(end - (released if number == segment else 0) for number, end in ends if number >= segment)
+
     def read(self, most: int) -> list[Frame]:
         """Return at most `most` flushed frames after those that were given out before; raises OSError."""
         frames: list[Frame] = []
@@ -170,6 +178,8 @@ class Spool:
 
     def _write_all(self) -> None:
         while True:
+            with suppress(OSError):  # whoever appends next is told
+                self._current()  # while nobody waits for it
             with self._lock:
                 self._lock.wait_for(lambda: self._waiting or self._closing or self._renewing)
                 renewing, self._renewing = self._renewing, False
@@ -225,11 +235,16 @@ class Spool:
         return self._handle
 
     def _end_segment(self) -> None:
+        """Write no more to the segment; one that is empty goes at once."""
+        with self._lock:
+            if self._ends.get(self._segment) == 0:
+                del self._ends[self._segment]
+                with suppress(OSError):  # the next start removes it
+                    self._path(self._segment).unlink(missing_ok=True)
+            self._segment += 1  # so that the last one may be removed; its number is not used again
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
-        with self._lock:
-            self._segment += 1  # so that the last one may be removed; its number is not used again
 
     def _path(self, number: int) -> Path:
         return self.directory / f"{number:08d}{SUFFIX}"

@@ -154,15 +154,16 @@ class Store:
         self._grow(connection, 0, [hashed])
 
     def _insert(self, connection: Connection, size: int, records: Sequence[Accepted]) -> None:
-        destroyed = self._add_subject_keys(connection, records)
+        bodies = [json.loads(record.envelope) for record in records]
+        destroyed = self._add_subject_keys(connection, records, bodies)
         numbered = [
             Numbered(
                 record=record,
-                body=json.loads(record.envelope),
+                body=body,
                 index=size + offset,
                 dead=record.subject_key is not None and record.subject_key.key_id in destroyed,
             )
-            for offset, record in enumerate(records)
+            for offset, (record, body) in enumerate(zip(records, bodies, strict=True))
         ]
         leaves = [leaf_of(each) for each in numbered]
         for table, rows in rows_of(numbered, leaves).items():
@@ -195,15 +196,17 @@ class Store:
             connection.execute(insert(NOTE), notes)
         self._grow(connection, acting.size, [leaf["leaf_hash"] for leaf in leaves])
 
-    def _add_subject_keys(self, connection: Connection, records: Sequence[Accepted]) -> set[str]:
+    def _add_subject_keys(
+        self, connection: Connection, records: Sequence[Accepted], bodies: Sequence[Mapping[str, Any]]
+    ) -> set[str]:
         """Keep keys that are new; return the ids of those that were destroyed, which do not come back."""
         wanted = {
             record.subject_key.key_id: {
                 "key_id": record.subject_key.key_id,
-                "encryption_key": json.loads(record.envelope)["integrity"]["subject_key"]["encryption_key"],
+                "encryption_key": body["integrity"]["subject_key"]["encryption_key"],
                 "wrapped": record.subject_key.wrapped,
             }
-            for record in records
+            for record, body in zip(records, bodies, strict=True)
             if record.subject_key is not None
         }
         there = connection.execute(

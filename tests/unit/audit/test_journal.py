@@ -77,6 +77,20 @@ async def test_a_receipt_says_how_far_the_record_is(tmp_path: Path, durability: 
     assert verify(tmp_path, key=None).problems == []
 
 
+@pytest.mark.parametrize("durability", list(Durability))
+async def test_only_durable_answers_wait_for_a_log_that_is_behind(tmp_path: Path, durability: Durability) -> None:
+    """Strict ones wait for their own record anyway, and best-effort ones for nothing."""
+    asked = []
+
+    async def pace() -> None:
+        asked.append(durability)
+
+    async with recording(journal(tmp_path, durability=durability)) as recorder:
+        recorder.pace = pace
+        await recorder.record(samples.explained())
+    assert asked == ([Durability.DURABLE] if durability is Durability.DURABLE else [])
+
+
 async def test_many_answers_at_once_have_a_record_each(tmp_path: Path) -> None:
     """Concurrent answers share flushes and transactions, and nothing else."""
     answers = [

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 
 from rollcall.audit.archive import Archive
 from rollcall.audit.database import Database
@@ -52,6 +55,27 @@ def test_records_are_found_by_what_they_say(archive: Archive) -> None:
     assert found(archive, "time > 2030") == []
     assert found(archive, "held = true OR erased = true OR review = open") == []
     assert found(archive, "held = false AND erased = false AND review != open") == [4, 3, 2, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "index"), [("type = decision", "leaf_type (type=?"), ("held = true", "event_type (type=?")]
+)
+def test_few_among_many_are_found_by_an_index(tmp_path: Path, text: str, index: str) -> None:
+    """What a question asks for may be nowhere in a log of any length: nobody waits until all of it was looked at."""
+    with open_archive(tmp_path / "log.db", *RECORDS) as archive:
+        asked: list[tuple[str, Any]] = []
+        event.listen(
+            archive.store.opened,
+            "before_cursor_execute",
+            lambda _c, _cursor, statement, parameters, *_: asked.append((statement, parameters)),
+        )
+        search(archive, text, 50, "")
+        ((statement, parameters),) = [each for each in asked if "ORDER BY leaf.leaf_index DESC" in each[0]]
+        with archive.reading() as connection:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+    steps = [str(row.detail) for row in plan]
+    assert any(index in step for step in steps)
+    assert not any(step in {"SCAN leaf", "SCAN record"} for step in steps)
 
 
 def test_records_are_found_by_names_that_the_log_does_not_hold(archive: Archive) -> None:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
+from typing import ClassVar
 
 from sqlalchemy import select
 
@@ -16,7 +18,7 @@ from rollcall.audit.database import FILE, Database, reading
 from rollcall.audit.notes import Signer, open_checkpoint
 from rollcall.audit.queries import Signed
 from rollcall.audit.schema import LEAF
-from rollcall.audit.sequencer import Sequencer
+from rollcall.audit.sequencer import BATCH, Sequencer
 from rollcall.audit.spool import Spool
 from rollcall.audit.store import Store
 from rollcall.audit.verify import verify
@@ -55,14 +57,16 @@ class Told:
 
 
 class Fragile(Store):
-    """A store whose database is down while `down` is set."""
+    """A store whose database is down while `down` is set; `batches` are the sizes of those that it took."""
 
     down = threading.Event()
+    batches: ClassVar[list[int]] = []
 
     def append(self, records: list[Accepted]) -> dict[str, int]:  # type: ignore[override] # a list is a sequence
         """Take records in, unless the database is down."""
         if self.down.is_set():
             raise ConnectionError
+        self.batches.append(len(records))
         return super().append(records)
 
 
@@ -84,24 +88,38 @@ class Desk:
 
 
 @contextmanager
-def desk(directory: Path, signer: Signer, database: Database | None = None) -> Iterator[Desk]:
+def desk(
+    directory: Path,
+    signer: Signer,
+    database: Database | None = None,
+    store: type[Fragile] = Fragile,
+    gather_seconds: float = 0.0,
+) -> Iterator[Desk]:
     """Run a sequencer for the length of a block, on the log in `directory` if no other is named."""
     told = Told()
     signed: list[Signed] = []
-    store = Fragile(database=database or directory / FILE, signer=signer)
-    store.down.clear()
-    store.open(1.0)
+    opened = store(database=database or directory / FILE, signer=signer)
+    opened.down.clear()
+    opened.batches.clear()
+    opened.open(1.0)
     spool = Spool(directory=directory / "spool", most_bytes=1_000_000_000, segment_bytes=20_000)
-    sequencer = Sequencer(spool=spool, store=store, telemetry=told, checkpoint_seconds=3600.0, signed=signed.append)
+    sequencer = Sequencer(
+        spool=spool,
+        store=opened,
+        telemetry=told,
+        checkpoint_seconds=3600.0,
+        gather_seconds=gather_seconds,
+        signed=signed.append,
+    )
     spool.appended = sequencer.wake
     spool.open()
     sequencer.start()
     try:
-        yield Desk(spool=spool, store=store, sequencer=sequencer, told=told, signed=signed)
+        yield Desk(spool=spool, store=opened, sequencer=sequencer, told=told, signed=signed)
     finally:
         spool.close()
         sequencer.stop()
-        store.close()
+        opened.close()
 
 
 def append(at: Desk, numbers: range) -> list[str]:
@@ -121,6 +139,41 @@ def test_what_was_spooled_is_in_the_log_and_signed(tmp_path: Path) -> None:
     assert open_checkpoint(at.signed[-1].note, [signer.verifier]).size == 31
     assert list((tmp_path / "spool").iterdir()) == []
     assert (at.told.size, at.told.failures) == (31, 0)
+
+
+def test_records_gather_until_somebody_waits_for_the_log(tmp_path: Path) -> None:
+    """What comes within a moment is one transaction; who hurries the log does not wait for the moment to pass."""
+    with desk(tmp_path, Signer.generate("log.example"), gather_seconds=3600.0) as at:
+        ids = append(at, range(3)) + append(at, range(3, 5))
+        assert at.store.batches == []
+        at.sequencer.hurry()
+        wait_until(lambda: at.sequence() == ids)
+        assert at.store.batches == [5]
+
+
+def test_a_flood_does_not_keep_the_log_from_being_signed(tmp_path: Path) -> None:
+    """Although there is always more to take in, checkpoints come in time, and the spool gives room back."""
+    signer, signed = Signer.generate("log.example"), list[Signed]()
+    store = Store(database=tmp_path / FILE, signer=signer)
+    store.open(1.0)
+    spool = Spool(directory=tmp_path / "spool", most_bytes=1_000_000_000)
+    spool.open()
+    for done in [spool.append(samples.accepted(number).encode()) for number in range(2 * BATCH + 10)]:
+        done.result(SECONDS)
+    ticks = count()
+    sequencer = Sequencer(
+        spool=spool,
+        store=store,
+        telemetry=Told(),
+        checkpoint_seconds=1.0,
+        signed=signed.append,
+        clock=lambda: float(next(ticks)),
+    )
+    sequencer.start()
+    spool.close()
+    sequencer.stop()
+    store.close()
+    assert [each.size for each in signed] == [BATCH + 1, 2 * BATCH + 1, 2 * BATCH + 11]
 
 
 def test_while_the_database_is_down_the_spool_grows_and_drains_in_order(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from rollcall.audit.spool import Spool, SpoolFailed, SpoolFull
+from tests.waiting import wait_until
 
 SECONDS = 30
 
@@ -30,6 +31,11 @@ def opened(directory: Path, most_bytes: int = 1_000_000, segment_bytes: int = 1_
 def bodies(spool: Spool, most: int = 1_000) -> list[bytes]:
     """Read what there is."""
     return [frame.body for frame in spool.read(most)]
+
+
+def names(directory: Path) -> list[str]:
+    """Give the names of the segments."""
+    return sorted(path.name for path in directory.glob("*.seg"))
 
 
 def fill(spool: Spool, count: int) -> list[bytes]:
@@ -146,6 +152,38 @@ def test_a_disk_that_fails_is_heard_of(tmp_path: Path) -> None:
     assert bodies(spool) == [b"first", b"third"]
     with opened(tmp_path) as again:
         assert bodies(again) == [b"first", b"third"]
+
+
+def test_the_next_segment_is_there_before_it_is_needed(tmp_path: Path) -> None:
+    """Nobody waits for a file to be made; one that nothing was written to is gone when the spool closes."""
+    with opened(tmp_path) as spool:
+        wait_until(lambda: names(tmp_path) == ["00000001.seg"])
+        spool.append(b"first").result(SECONDS)
+        spool.renew()
+        wait_until(lambda: names(tmp_path) == ["00000001.seg", "00000003.seg"])
+        spool.release(spool.read(1)[-1])
+        assert names(tmp_path) == ["00000003.seg"]
+        spool.append(b"second").result(SECONDS)
+        assert names(tmp_path) == ["00000003.seg"]
+        spool.renew()
+        wait_until(lambda: len(names(tmp_path)) == 2)
+    assert names(tmp_path) == ["00000003.seg"]
+
+
+def test_a_spool_says_how_far_the_log_is_behind(tmp_path: Path) -> None:
+    """What was flushed and not released counts, over several segments, also what an earlier process left."""
+    with opened(tmp_path) as spool:
+        fill(spool, 50)
+        whole = spool.behind_bytes
+        frames = spool.read(50)
+        spool.release(frames[19])
+        assert spool.behind_bytes == whole - sum(8 + len(frame.body) for frame in frames[:20])
+        spool.release(frames[-1])
+        assert spool.behind_bytes == 0
+        fill(spool, 3)
+        left = spool.behind_bytes
+    with opened(tmp_path) as spool:
+        assert spool.behind_bytes >= left > 0
 
 
 def test_a_caller_who_left_does_not_stop_the_others(tmp_path: Path) -> None:
