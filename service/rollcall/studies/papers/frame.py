@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from tqdm import tqdm
 
@@ -20,6 +20,9 @@ from rollcall.studies.journal import Journal
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+QUICK_FORM: Final = 2
+"""Counted up when what any study runs in its reduced form changes, so that journals of before are refused."""
 
 Json: TypeAlias = Any
 """What `json` writes and reads back the same: no tuples, no keys that are not strings, no NaN."""
@@ -50,6 +53,13 @@ class Claim:
     claim: str
     holds: bool
     seen: str
+    clear: bool = True
+    """Whether the reduced form shows it by a clear margin with every seed that was tried; if not, it is told there,
+    and `--quick --check` does not fail by it."""
+
+    def fails(self, *, quick: bool) -> bool:
+        """Whether a check has to fail by it."""
+        return not self.holds and (self.clear or not quick)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

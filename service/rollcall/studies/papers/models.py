@@ -10,8 +10,7 @@ from rollcall.domain.maps import MapKind
 from rollcall.models.loading import load_model
 from rollcall.studies.flag.families.base import Family, unmet
 from rollcall.studies.flag.families.corpora import whole_words
-from rollcall.studies.flag.families.learning import Schedule as TransformerSchedule
-from rollcall.studies.flag.families.tuned import FAMILIES, TunedRecipe, tuned_family, tuned_shape
+from rollcall.studies.flag.families.tuned import FAMILIES
 from rollcall.studies.flag.members import member
 from rollcall.studies.laboratory import Laboratory
 from rollcall.studies.papers.frame import Context
@@ -25,12 +24,6 @@ MOST_UNITS = 512
 """More than any text has words: papers count words, so that none are grouped."""
 TRANSFORMERS = {"sst2": "sst2-2", "imdb": "imdb-pairs", "ag_news": "ag-news", "sst_wiki": "honest-sst-wiki"}
 """The family of each task. AG News has four classes there, the recurrent task has two."""
-QUICK_TRANSFORMER = tuned_family(
-    "quick-sst2-2",
-    "Nothing is known by construction: a sentiment classifier, shortly trained.",
-    TunedRecipe(data="sst2", shape=tuned_shape(2), schedule=TransformerSchedule(steps=500)),
-    {},
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +71,8 @@ def ask_recurrent(model: Trained, seed: int, *, kind: str = "BiLSTM") -> Asked:
     )
 
 
-def transformer_of(context: Context, task: str) -> Family:
+def transformer_of(task: str) -> Family:
     """The family of a task's transformers."""
-    if context.quick:
-        return QUICK_TRANSFORMER
     return next(family for family in FAMILIES if family.name == TRANSFORMERS[task])
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rollcall.studies.markdown import table
-from rollcall.studies.papers.frame import Result, Study
+from rollcall.studies.papers.frame import Claim, Result, Study
 
 PACKAGES = ("rollcall", "torch", "transformers", "tokenizers", "numpy", "scipy")
 """Those whose versions may move a number."""
@@ -35,7 +35,7 @@ def record(
         "versions": versions(),
         "data": dict(data),
         "comparisons": [asdict(one) for one in result.comparisons],
-        "claims": [asdict(one) for one in result.claims],
+        "claims": [_claim(one, quick=quick) for one in result.claims],
         "findings": dict(result.findings),
     }
 
@@ -58,10 +58,7 @@ def page(study: Study, result: Result, found: Mapping[str, Any], pictures: Seque
             ],
         ),
         "## What the paper claims, and whether it holds here",
-        table(
-            ("claim", "holds", "seen"),
-            [(_cell(one.claim), "yes" if one.holds else "**no**", _cell(one.seen)) for one in result.claims],
-        ),
+        _claims(result.claims, quick=found["quick"]),
         *drawn,
         *(f"## {section.title}\n\n{section.body}" for section in result.sections),
         "## Again",
@@ -70,6 +67,26 @@ def page(study: Study, result: Result, found: Mapping[str, Any], pictures: Seque
         f"Data: {_listed({name: digest.removeprefix('sha256:')[:12] for name, digest in found['data'].items()})}.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _claim(one: Claim, *, quick: bool) -> dict[str, Any]:
+    """As JSON; whether it is clear in the reduced form is said there alone."""
+    found = asdict(one)
+    return found if quick else {name: value for name, value in found.items() if name != "clear"}
+
+
+def _claims(claims: Sequence[Claim], *, quick: bool) -> str:
+    heads = ("claim", "holds", "seen", "asserted") if quick else ("claim", "holds", "seen")
+    rows = [
+        (
+            _cell(one.claim),
+            "yes" if one.holds else "**no**",
+            _cell(one.seen),
+            *(("yes" if one.clear else "told alone",) if quick else ()),
+        )
+        for one in claims
+    ]
+    return table(heads, rows)
 
 
 def _cell(text: str) -> str:

@@ -11,7 +11,7 @@ ASKED: list[str] = []
 
 
 def run(context: Context) -> Result:
-    """A part for each seed, and a claim that fails from three seeds on."""
+    """A part for each seed, a claim that fails from three seeds on, and one that is not clear and fails of one seed."""
 
     def make(name: str) -> int:
         ASKED.append(name)
@@ -23,7 +23,10 @@ def run(context: Context) -> Result:
         comparisons=(
             Comparison(quantity="length | of a name", published="6", ours="6", setting="none", differs="nothing"),
         ),
-        claims=(Claim(claim="seeds are few", holds=len(found) < 3, seen=str(len(found))),),
+        claims=(
+            Claim(claim="seeds are few", holds=len(found) < 3, seen=str(len(found))),
+            Claim(claim="seeds are several", holds=len(found) > 1, seen=str(len(found)), clear=False),
+        ),
         findings=found,
         pictures=(Picture(name="lengths", caption="Lengths by seed", draw=_draw),),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from rollcall.studies.commands import StudyError
 from rollcall.studies.papers.catalogue import ENTRIES, Entry
 from rollcall.studies.papers.commands import study_papers
+from rollcall.studies.papers.frame import QUICK_FORM
 from tests.unit.studies.papers import counting
 
 COUNTING = Entry(name="counting", question="how many?", module="tests.unit.studies.papers.counting")
@@ -31,6 +33,7 @@ def options(tmp_path: Path) -> argparse.Namespace:
         tasks="",
         check=True,
         quiet=True,
+        jobs=1,
     )
 
 
@@ -85,6 +88,55 @@ def test_a_claim_that_does_not_hold_fails_a_check_alone(
     assert "| seeds are few | **no** | 3 |" in (options.out / "counting" / "report.md").read_text()
     options.check = False
     assert study_papers([COUNTING], options)
+
+
+def test_a_claim_that_is_not_clear_in_the_reduced_form_is_told_there_and_fails_no_check(
+    options: argparse.Namespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the whole form it fails one like any other; and the reduced form's other claims are asserted all the same."""
+    options.seeds, options.quick = 1, True
+    assert study_papers([COUNTING], options)
+    assert "counting: DOES NOT HOLD, told alone: seeds are several (1)" in capsys.readouterr().out
+    page = (options.out / "counting" / "report.md").read_text()
+    assert "| seeds are several | **no** | 1 | told alone |" in page
+    assert "| seeds are few | yes | 1 | yes |" in page
+    options.quick = False
+    assert not study_papers([COUNTING], options)
+    options.seeds, options.quick = 3, True
+    assert not study_papers([COUNTING], options)
+
+
+def test_a_journal_of_another_reduced_form_is_refused(options: argparse.Namespace) -> None:
+    """What is run there may have changed under the names of the parts; the whole form has a journal of its own."""
+    options.quick = True
+    study_papers([COUNTING], options)
+    journal = options.work / "parts" / "counting-quick.jsonl"
+    now, before = f'"quick":{QUICK_FORM}', f'"quick":{QUICK_FORM - 1}'
+    journal.write_text(journal.read_text().replace(now, before))
+    with pytest.raises(StudyError, match="quick differ"):
+        study_papers([COUNTING], options)
+    options.quick = False
+    assert study_papers([COUNTING], options)
+
+
+def test_several_studies_at_a_time_say_what_they_say_one_by_one(
+    options: argparse.Namespace, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Every one has its report and its lines, in processes of their own; one that fails fails them all."""
+    entries = [COUNTING, dataclasses.replace(COUNTING, name="again", module="tests.unit.studies.papers.counting_again")]
+    options.jobs = 2
+    assert study_papers(entries, options)
+    assert counting.ASKED == []
+    assert all((options.out / name / "report.md").is_file() for name in ("counting", "again"))
+    claims = ("seeds are few", "seeds are several")
+    assert sorted(capfd.readouterr().out.splitlines()) == sorted(
+        f"{name}: holds: {claim} (2)" for name in ("counting", "again") for claim in claims
+    )
+    options.seeds = 3
+    assert not study_papers(entries, options)
+    (options.data / "numbers" / "all.tsv").write_text("number\n2\n")
+    with pytest.raises(StudyError, match="data differ"):
+        study_papers(entries, options)
 
 
 def test_without_its_data_a_study_is_left_out_loudly(

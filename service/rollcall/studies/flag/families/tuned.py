@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+from transformers import PreTrainedTokenizerFast
+
 from rollcall.domain.inputs import TextInput
 from rollcall.studies.flag.families.base import ACCURACY, Claims, Family, Member, recipe_digest
-from rollcall.studies.flag.families.corpora import CORPORA, rows_of_texts, whole_words
+from rollcall.studies.flag.families.corpora import CORPORA, Corpus, rows_of_texts, whole_words
 from rollcall.studies.flag.families.learning import Hiding, Schedule, Shape, new_classifier, reproducible, train
 from rollcall.studies.flag.families.planted import LAST_HIDDEN, ROLLOUT_HIDDEN, TriggerRecipe, trigger_family
-from rollcall.studies.flag.families.reading import evidence_facts, read
+from rollcall.studies.flag.families.reading import Rows, evidence_facts, read
 from rollcall.studies.flag.families.texts import chance_of
 from rollcall.training.pieces import learned_pieces, piece_tokenizer
 
@@ -38,14 +41,11 @@ def tuned_family(name: str, truth: str, recipe: TunedRecipe, claims: Claims) -> 
 
     def build(seed: int, inputs: int, data: Path | None, directory: Path) -> Member:
         assert data is not None
-        corpus = CORPORA[recipe.data](data)
-        tokenizer = piece_tokenizer(
-            learned_pieces([one.text for one in corpus.training], count=recipe.pieces), positions=recipe.shape.positions
-        )
+        corpus, tokenizer, rows = _learnt_from(recipe.data, data, recipe.pieces, recipe.shape.positions)
         asked = list(corpus.held_out)
         chance_of(recipe.data, seed, "inputs").shuffle(asked)
         asked = whole_words(asked, tokenizer)
-        rows, held_rows = rows_of_texts(corpus.training, tokenizer), rows_of_texts(asked[:EVALUATED], tokenizer)
+        held_rows = rows_of_texts(asked[:EVALUATED], tokenizer)
         facts = {"accuracy_of_commonest_class": _commonest(held_rows.labels)}
         with reproducible(seed):
             model = new_classifier(recipe.shape, pieces=len(tokenizer), labels=corpus.labels)
@@ -78,6 +78,15 @@ def tuned_family(name: str, truth: str, recipe: TunedRecipe, claims: Claims) -> 
         digest=recipe_digest(name, recipe),
         claims=claims,
     )
+
+
+@lru_cache(maxsize=1)
+def _learnt_from(name: str, data: Path, pieces: int, positions: int) -> tuple[Corpus, PreTrainedTokenizerFast, Rows]:
+    """A data set, its word pieces and its rows, kept for the next model of it: to make them can cost as much as it."""
+    corpus = CORPORA[name](data)
+    learnt = learned_pieces([one.text for one in corpus.training], count=pieces)
+    tokenizer = piece_tokenizer(learnt, positions=positions)
+    return corpus, tokenizer, rows_of_texts(corpus.training, tokenizer)
 
 
 def _commonest(labels: list[int]) -> float:

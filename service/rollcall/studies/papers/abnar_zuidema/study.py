@@ -40,7 +40,7 @@ LEAST_UNITS: Final = 4
 """Ranks of fewer words are hardly ranks."""
 CHUNK: Final = 50
 """Sentences of one part."""
-FULL_SENTENCES, QUICK_SENTENCES = 200, 60
+FULL_SENTENCES, QUICK_SENTENCES = 200, 100
 REFERENCES: Final = ("blank-out", "hidden", "gradient")
 WORDS, TOKENS = "words", "tokens"
 

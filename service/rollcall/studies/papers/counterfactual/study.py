@@ -40,7 +40,7 @@ from rollcall.studies.papers.counterfactual.reviews import (
 from rollcall.studies.papers.frame import Context, Json, Result, Study
 from rollcall.verdict.policies import STANDARD
 
-FULL_PAIRS, QUICK_PAIRS = 60, 16
+FULL_PAIRS, QUICK_PAIRS = 60, 30
 FULL_STABLE, QUICK_STABLE = 30, 8
 """Pairs whose first text is asked again under dropout."""
 PASSES: Final = 5

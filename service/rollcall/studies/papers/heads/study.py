@@ -31,7 +31,7 @@ from rollcall.studies.papers.heads.ablation import Ablated, Part, Switches, shap
 from rollcall.studies.papers.heads.report import result
 from rollcall.verdict.policies import STANDARD, THOROUGH
 
-FULL_INPUTS, QUICK_INPUTS = 200, 60
+FULL_INPUTS, QUICK_INPUTS = 200, 100
 """The first half shows which heads matter, the other half is what is said of them."""
 FULL_ORDERS, QUICK_ORDERS = 5, 2
 """Random orders of pruning, and of parts for each input's Shapley values, each with its reverse."""

@@ -53,6 +53,12 @@ class Group:
             return None
         return mean_of([case["taus"][name][0] for case in known], [case["input"] for case in known])
 
+    def lead(self, name: str, other: str) -> Mean:
+        """How much larger the tau of one pair of methods is than another's, on the same inputs."""
+        known = [case for case in self.cases if case["taus"].get(name) and case["taus"].get(other)]
+        leads = [case["taus"][name][0] - case["taus"][other][0] for case in known]
+        return mean_of(leads, [case["input"] for case in known])
+
     def furthest(self, tolerance: str) -> list[float]:
         """JSD of the most different attention with the same prediction, of every case."""
         return [case["furthest"][tolerance] for case in self.cases]

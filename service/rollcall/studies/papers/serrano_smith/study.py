@@ -44,7 +44,7 @@ def run(context: Context) -> Result:
                 found.append(_measured(context, ask_recurrent(model, seed, kind=KINDS[encoder]), count))
         if not context.quick and task in TRANSFORMER_INPUTS:
             count = TRANSFORMER_INPUTS[task]
-            asked = ask_transformer(context, transformer_of(context, task), task, 0, inputs=count)
+            asked = ask_transformer(context, transformer_of(task), task, 0, inputs=count)
             found.append(_measured(context, asked, count))
     return report(found)
 

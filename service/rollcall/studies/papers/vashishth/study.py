@@ -30,7 +30,7 @@ DRAWS: Final = 3
 SPREAD: Final = 6.0
 """Of random attention logits: large beside those that are learnt."""
 TRAINING, ASKED = 40_000, 500
-QUICK_TRAINING, QUICK_ASKED = 20_000, 200
+QUICK_TRAINING, QUICK_ASKED = 20_000, 400
 STEPS: Final = {"single": 300, "pair": 600, "next word": 600}
 BATCH: Final = 32
 

@@ -29,7 +29,7 @@ EPOCHS: Final = 4
 """Of the adversary, which begins as the base. The paper's begins anew, and has up to 80."""
 FURTHEST_INPUTS: Final = 60
 TOLERANCE: Final = 0.05
-QUICK_WEIGHTS, QUICK_INPUTS, QUICK_ADVERSARY_EPOCHS = (0.03, 0.3), 15, 4
+QUICK_WEIGHTS, QUICK_INPUTS, QUICK_ADVERSARY_EPOCHS = (0.01, 0.1), 15, 4
 
 
 def run(context: Context) -> Result:
@@ -106,12 +106,12 @@ class _Bench:
     def _against(self, weight: float) -> Trained:
         epochs = QUICK_ADVERSARY_EPOCHS if self.context.quick else EPOCHS
         made = Recipe(schedule=Schedule(epochs=epochs))
-        return adversarial(self.books, made, self._base(0), weight, seed=1000, models=self.context.models)
+        return adversarial(self.books, made, self._base(self.seeds[0]), weight, seed=1000, models=self.context.models)
 
     def _adversary(self, name: str) -> dict[str, float]:
         """A model trained to answer as the base does, and paid for other attention."""
         said = self._against(float(name)).read(self.books.held_out)
-        return _apart(self._base(0).read(self.books.held_out), said) | self._scores(said)
+        return _apart(self._base(self.seeds[0]).read(self.books.held_out), said) | self._scores(said)
 
     def _guide(self, weight: float, name: str) -> dict[str, float]:
         """A model that reads word by word, with somebody's attention as fixed weights."""
@@ -122,14 +122,14 @@ class _Bench:
             attending = Attending.UNIFORM if kind == "uniform" else Attending.LEARNT
             made = Recipe(encoder=plain.encoder, schedule=plain.schedule, attending=attending)
             return self._scores(self._trained(made, seed).read(held_out))
-        guide = self._base(0) if kind == "base" else self._against(weight)
+        guide = self._base(self.seeds[0]) if kind == "base" else self._against(weight)
         pupil = trained_with(self.books, plain, guide, seed=seed, models=self.context.models)
         given = weighing(pupil.network, Attending.GIVEN, guide.read(held_out).weights)
         return self._scores(read(pupil.network, held_out, given))
 
     def _furthest(self, _: str) -> list[float]:
         """The adversary of a single input on the base model, by the engine's search."""
-        asked = ask_recurrent(self._base(0), 0)
+        asked = ask_recurrent(self._base(self.seeds[0]), self.seeds[0])
         count = QUICK_INPUTS if self.context.quick else FURTHEST_INPUTS
         return [
             Inquiry.of(asked.laboratory, text).furthest(TOLERANCE, restarts=5, steps=100, step_size=0.2)

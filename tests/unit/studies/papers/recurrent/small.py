@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 
@@ -29,6 +32,26 @@ def backend(kind: EncoderKind = EncoderKind.PROJECTION, *, uniform: bool = False
             network.outer.weight.mul_(20)
     encoder = Encoder(tokenizer=tokenizer, max_tokens=16, max_units=64, vocabulary=len(tokenizer))
     return RecurrentBackend(network=network, encoder=encoder, uniform=uniform)
+
+
+def written(words: Mapping[str, tuple[float, float]], *, bias: float = 0.0) -> RecurrentBackend:
+    """One whose every word has a value in (-1, 1) and an attention logit in (-7, 7), both 0 where none are given.
+
+    The margin of the second class is `bias` and 10 times the mean value under the attention.
+    """
+    found = backend()
+    network = found.network
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        for word, (value, logit) in words.items():
+            states = torch.tensor([value, math.atanh(logit / 10)], dtype=torch.float64)
+            network.embedding.weight[len(SPECIAL_PIECES) + WORDS.index(word), :2] = states.atanh()
+        network.get_parameter("encoder.linear.weight")[:2, :2] = torch.eye(2)
+        network.inner.weight[0, 1] = 1.0
+        network.outer.weight[0, 0] = network.classifier.weight[1, 0] = 10.0
+        network.classifier.bias[1] = bias
+    return found
 
 
 def parts(found: RecurrentBackend, ids: list[int]) -> tuple[Floats, Floats]:
