@@ -14,6 +14,7 @@ from rollcall.backends.encoding import Encoder
 from rollcall.backends.self_test import LENGTHS
 from rollcall.domain.decision import Task
 from rollcall.domain.errors import ModelRejected
+from rollcall.domain.model import Declared
 
 MIN_CLASSES = 2
 TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
@@ -31,6 +32,12 @@ def files_digest(paths: Iterable[Path]) -> str:
             while block := file.read(1 << 20):
                 digest.update(block)
     return "sha256:" + digest.hexdigest()
+
+
+def declared_digest(digest: str, declared: Declared) -> str:
+    """The digest of files under what is said of them, where that changes what the model answers."""
+    said = declared.changes_answers
+    return "sha256:" + hashlib.sha256(f"{digest}\n{said}".encode()).hexdigest() if said else digest
 
 
 def require_tokenizer(directory: Path) -> None:
@@ -51,6 +58,22 @@ def read_json(path: Path) -> dict[str, Any]:
         message = f"{path} holds no JSON object"
         raise ModelRejected(message)
     return raw
+
+
+def decision_of(config: Any, declared: Declared) -> tuple[Task, tuple[str, ...]]:  # noqa: ANN401
+    """What is decided, among which labels: as declared, or as the configuration says. Raises ModelRejected."""
+    if declared.task is Task.NEXT_TOKEN:
+        message = "this model is a classifier: its task is single_label or multi_label"
+        raise ModelRejected(message)
+    classes = config.num_labels
+    labels = declared.labels or labels_of(config)
+    if len(labels) != classes:
+        message = f"{len(labels)} labels are declared, and the configuration has {classes} classes"
+        raise ModelRejected(message)
+    if len(set(labels)) != len(labels):
+        message = "two of the declared labels are the same"
+        raise ModelRejected(message)
+    return declared.task or task_of(config), labels
 
 
 def task_of(config: Any) -> Task:  # noqa: ANN401 - every family has a class of its own

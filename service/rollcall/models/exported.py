@@ -11,17 +11,17 @@ from transformers import AutoConfig, AutoTokenizer
 from rollcall.backends.base import Shape, variants
 from rollcall.backends.onnx.backend import OnnxBackend
 from rollcall.domain.errors import ModelRejected
+from rollcall.domain.model import Declared
 from rollcall.domain.rows import Row
-from rollcall.models.directory import DESCRIBING, encoder_of, files_digest, labels_of, require_tokenizer, task_of
+from rollcall.models.directory import DESCRIBING, decision_of, encoder_of, files_digest, require_tokenizer
 from rollcall.models.families import FAMILIES
 from rollcall.models.loading import LoadedModel
 
-PROBABILITIES = frozenset({"Softmax", "LogSoftmax", "Sigmoid"})
 NO_PART = "*.calibration.json"
 """A calibration lies beside its file and is made after it: it is no part of the model."""
 
 
-def load_exported(file: Path, *, device: str, dtype: str, max_units: int) -> LoadedModel:
+def load_exported(file: Path, *, device: str, dtype: str, max_units: int, declared: Declared) -> LoadedModel:
     """Load and prove a file; raises ModelRejected, saying what is wrong.
 
     The file has its own precision: a `dtype` other than float32, which is what settings say by themselves, must be it.
@@ -36,19 +36,19 @@ def load_exported(file: Path, *, device: str, dtype: str, max_units: int) -> Loa
     except Exception as error:
         message = f"{home} cannot be loaded: {type(error).__name__}: {error}"
         raise ModelRejected(message) from error
-    task, labels = task_of(config), labels_of(config)
+    task, labels = decision_of(config, declared)
     family = FAMILIES.get(config.model_type)
     encoder = encoder_of(
         tokenizer, config, reserved=_reserved(config.model_type, config.pad_token_id), max_units=max_units
     )
-    declared = Shape(
+    shape = Shape(
         layers=int(config.num_hidden_layers),
         heads=int(config.num_attention_heads),
         width=int(config.hidden_size),
         classes=len(labels),
         max_tokens=encoder.max_tokens,
     )
-    backend = OnnxBackend(file, encoder, task=task, declared=declared, device=device)
+    backend = OnnxBackend(file, encoder, task=task, declared=shape, names=declared.tensors, device=device)
     if dtype not in {"float32", backend.dtype}:
         message = f"{file} was exported in {backend.dtype}: it cannot be served in {dtype}"
         raise ModelRejected(message)
@@ -77,18 +77,12 @@ def _home(file: Path) -> Path:
 
 
 def _graph(file: Path) -> ir.Graph:
-    """Read the graph, and refuse one that gives no logits; raises ModelRejected."""
+    """Read the graph; raises ModelRejected."""
     try:
-        graph = ir.load(file).graph
+        return ir.load(file).graph
     except Exception as error:
         message = f"{file} cannot be read as ONNX: {type(error).__name__}"
         raise ModelRejected(message) from error
-    for output in graph.outputs:
-        maker = output.producer()
-        if maker is not None and maker.op_type in PROBABILITIES:
-            message = f"{file} gives probabilities, not logits: {output.name} comes out of a {maker.op_type}"
-            raise ModelRejected(message)
-    return graph
 
 
 def _weights(file: Path, graph: ir.Graph) -> Iterator[Path]:

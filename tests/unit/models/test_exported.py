@@ -6,17 +6,24 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx.helper import make_tensor_value_info
 
+from rollcall.backends.base import variants
+from rollcall.domain.decision import Task
 from rollcall.domain.errors import ModelRejected
+from rollcall.domain.inputs import TextInput
 from rollcall.domain.maps import MapKind
+from rollcall.domain.model import Declared, TensorNames
+from rollcall.domain.rows import Row
 from rollcall.domain.verdicts import Scope
 from rollcall.models.loading import LoadedModel, load_model
 from tests.exports import export, hide_attention
+from tests.tiny import TEXT
 
 Spoil = Callable[[Path], None]
 
@@ -104,9 +111,21 @@ def _another_input(model: onnx.ModelProto) -> None:
     model.graph.input.append(make_tensor_value_info("pixel_values", onnx.TensorProto.FLOAT, [1]))
 
 
-def _probabilities(model: onnx.ModelProto) -> None:
-    model.graph.node[-1].output[0] = "raw"
-    model.graph.node.append(onnx.helper.make_node("Softmax", ["raw"], ["logits"]))
+def _ending_in(operator: str, **attributes: Any) -> Callable[[onnx.ModelProto], None]:  # noqa: ANN401 - of ONNX
+    def change(model: onnx.ModelProto) -> None:
+        model.graph.node[-1].output[0] = "raw"
+        model.graph.node.append(onnx.helper.make_node(operator, ["raw"], ["logits"], **attributes))
+
+    return change
+
+
+def _renamed(model: onnx.ModelProto) -> None:
+    names = {"input_ids": "INPUT__0", "attention_mask": "mask", "logits": "OUTPUT__0"}
+    for value in (*model.graph.input, *model.graph.output):
+        value.name = names.get(value.name, value.name)
+    for node in model.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
 
 
 def _elsewhere(file: Path) -> None:
@@ -131,7 +150,9 @@ REJECTED: dict[str, tuple[Spoil, str]] = {
     "half a file": (_half, "cannot be read as ONNX"),
     "text": (_bytes(b"this is no model"), "cannot be read as ONNX"),
     "an input that nobody knows": (_graph(_another_input), "takes the inputs"),
-    "probabilities for logits": (_graph(_probabilities), "gives probabilities, not logits"),
+    "probabilities over the batch": (_graph(_ending_in("Softmax", axis=0)), "that is not over classes"),
+    "probabilities of another task": (_graph(_ending_in("Sigmoid")), "which is of a multi_label model"),
+    "inputs that are called otherwise": (_graph(_renamed), "tensors.NAME says that one is called otherwise"),
     "other classes": (_configured(id2label={"0": "a", "1": "b"}), "not 2 classes"),
     "a regression": (_configured(problem_type="regression"), "regression models are not supported"),
     "more positions than it has": (_configured(max_position_embeddings=4096), "cannot read the"),
@@ -151,6 +172,49 @@ def test_what_cannot_be_served_is_rejected_in_words(file: Path, case: str) -> No
     assert says in str(rejection.value)
     assert "Traceback" not in str(rejection.value)
     assert len(str(rejection.value)) < 500
+
+
+@pytest.mark.parametrize("operator", ["Softmax", "LogSoftmax"])
+def test_probabilities_are_taken_back_to_their_logits(file: Path, operator: str) -> None:
+    """A production file that ends in a softmax is explained by what it makes its probabilities of, bit for bit."""
+    original = load_model(file)
+    _graph(_ending_in(operator))(file)
+    loaded = load_model(file)
+    assert loaded.failed == ()
+    assert loaded.maps == original.maps
+    rows = variants(original.backend.encode(TextInput(text=TEXT)), [Row()])
+    assert loaded.backend.predict(rows).equal(original.backend.predict(rows))
+    assert loaded.digest != original.digest
+
+
+def test_a_sigmoid_is_of_a_multi_label_model(file: Path) -> None:
+    """Which a configuration may not say, and an operator then does; what is said counts in the digest."""
+    _graph(_ending_in("Sigmoid"))(file)
+    _configured(problem_type="multi_label_classification")(file)
+    by_file = load_model(file)
+    _configured(problem_type=None)(file)
+    by_word = load_model(file, declared=Declared(task=Task.MULTI_LABEL))
+    assert by_word.backend.task is by_file.backend.task is Task.MULTI_LABEL
+    assert by_word.digest != by_file.digest
+
+
+def test_a_graph_may_call_its_tensors_as_it_likes(file: Path) -> None:
+    """Nobody exports anew because a server wanted other names: the settings say which is which."""
+    original = load_model(file)
+    rows = variants(original.backend.encode(TextInput(text=TEXT)), [Row()])
+    _graph(_renamed)(file)
+    names = TensorNames(input_ids="INPUT__0", attention_mask="mask", output="OUTPUT__0")
+    loaded = load_model(file, declared=Declared(labels=("a", "b", "c"), tensors=names))
+    assert (loaded.failed, loaded.labels, loaded.maps) == ((), ("a", "b", "c"), original.maps)
+    assert loaded.backend.predict(rows).equal(original.backend.predict(rows))
+
+
+def test_labels_are_as_many_as_classes(file: Path) -> None:
+    """A list of labels that does not fit is no list of this model's labels."""
+    with pytest.raises(ModelRejected, match="2 labels are declared, and the configuration has 3 classes"):
+        load_model(file, declared=Declared(labels=("a", "b")))
+    with pytest.raises(ModelRejected, match="two of the declared labels are the same"):
+        load_model(file, declared=Declared(labels=("a", "b", "a")))
 
 
 def _tokenizer_reads(directory: Path, tokens: int) -> None:

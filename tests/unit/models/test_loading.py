@@ -16,6 +16,7 @@ from rollcall.backends.torch_backend import TorchBackend
 from rollcall.domain.decision import Task
 from rollcall.domain.errors import ModelRejected
 from rollcall.domain.inputs import TextInput
+from rollcall.domain.model import Declared, TensorNames
 from rollcall.domain.rows import Row
 from rollcall.models.families import FAMILIES
 from rollcall.models.loading import directory_digest, load_model
@@ -252,6 +253,19 @@ def test_code_in_a_directory_is_never_run(directory: Path) -> None:
     (directory / "evil.py").write_text("raise SystemExit\n")
     configured(auto_map={"AutoConfig": "evil.Config", "AutoModelForSequenceClassification": "evil.Model"})(directory)
     assert load_model(directory).failed == ()
+
+
+def test_what_is_declared_goes_before_the_files(directory: Path) -> None:
+    """Labels that nobody wrote into the configuration, and a task that it leaves out."""
+    loaded = load_model(directory, declared=Declared(labels=("x", "y", "z"), task=Task.MULTI_LABEL))
+    assert (loaded.labels, loaded.backend.task) == (("x", "y", "z"), Task.MULTI_LABEL)
+    for declared, says in (
+        (Declared(task=Task.NEXT_TOKEN), "is a classifier"),
+        (Declared(labels=("x", "y")), "2 labels are declared"),
+        (Declared(tensors=TensorNames(output="p")), "holds no exported graph"),
+    ):
+        with pytest.raises(ModelRejected, match=says):
+            load_model(directory, declared=declared)
 
 
 def test_half_precision_weights_are_served_in_single(directory: Path) -> None:
