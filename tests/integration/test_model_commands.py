@@ -1,4 +1,4 @@
-"""`rollcall models load` and `unload`, as an admin uses them on a real server."""
+"""`rollcall models import`, `load` and `unload`, as they are used beside a real server."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from rollcall.__main__ import main
 from rollcall.demo.server import ServerProcess, server_process
@@ -99,6 +102,31 @@ def test_models_come_and_go_by_command(repository: Path, tmp_path: Path, capsys:
             assert capsys.readouterr().out == "reviews takes no further requests\n"
             with pytest.raises(NotFound):
                 client.predict(TEXT, model="reviews")
+
+
+def test_a_model_of_another_server_is_brought_in_while_this_one_serves(repository: Path, tmp_path: Path) -> None:
+    """A pickled checkpoint becomes the next revision, and a server that looks takes it: the same weights, proved."""
+    checkpoint = make_model("bert", tmp_path / "reviews", seed=2)
+    stock = AutoModelForSequenceClassification.from_pretrained(checkpoint)
+    torch.save(load_file(checkpoint / "model.safetensors"), checkpoint / "pytorch_model.bin")
+    (checkpoint / "model.safetensors").unlink()
+    polling = {"ROLLCALL_REPOSITORY_POLL_SECONDS": "0.1", **serving(repository, tmp_path, "poll")}
+    with (
+        server_process(environment=polling) as server,
+        Client(server.target, timeout=PATIENCE, token="reviews-token") as client,  # noqa: S106 - of this test
+    ):
+        assert client.explain(TEXT).model.revision == "1"
+        labels = ["--labels", "bad,so-so,good"]
+        assert main(["models", "import", str(checkpoint), "--repository", str(repository), *labels]) == 0
+        deadline = time.monotonic() + PATIENCE
+        while client.predict(TEXT).model.revision != "2":
+            assert time.monotonic() < deadline, "it was not taken"
+        prediction = client.explain(TEXT).prediction
+        assert prediction.labels == ("bad", "so-so", "good")
+        ids = AutoTokenizer.from_pretrained(checkpoint)(TEXT, return_tensors="pt")
+        with torch.no_grad():
+            expected = stock(**ids).logits.double().softmax(-1)[0].tolist()
+        assert prediction.probabilities == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("mode", ["none", "poll"])

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import onnx_ir as ir
+from onnx_ir.traversal import RecursiveGraphIterator
 from transformers import AutoConfig, AutoTokenizer
 
 from rollcall.backends.base import Shape, variants
@@ -28,8 +29,7 @@ def load_exported(file: Path, *, device: str, dtype: str, max_units: int, declar
     """
     home = _home(file)
     require_tokenizer(home)
-    graph = _graph(file)
-    weights = tuple(_weights(file, graph))
+    weights = weight_files(file)
     try:
         config = AutoConfig.from_pretrained(home, local_files_only=True, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(home, local_files_only=True, trust_remote_code=False)
@@ -85,15 +85,33 @@ def _graph(file: Path) -> ir.Graph:
         raise ModelRejected(message) from error
 
 
-def _weights(file: Path, graph: ir.Graph) -> Iterator[Path]:
-    """Files of the directory that hold weights; raises ModelRejected for one that lies elsewhere."""
-    tensors = [value.const_value for value in graph.initializers.values()]
-    for name in {str(tensor.location) for tensor in tensors if isinstance(tensor, ir.ExternalTensor)}:
+def weight_files(file: Path) -> tuple[Path, ...]:
+    """Files of the directory that hold weights; raises ModelRejected for one that lies elsewhere, or is too short."""
+    found: dict[str, int] = {}
+    for tensor in _external(_graph(file)):
+        name, end = str(tensor.location), (tensor.offset or 0) + (tensor.length or tensor.nbytes)
+        found[name] = max(end, found.get(name, 0))
+    for name, end in found.items():
         path = file.parent / name
         if Path(name).name != name or path.is_symlink() or not path.is_file():
             message = f"{file} leads to {name!r}, which is no file of its directory"
             raise ModelRejected(message)
-        yield path
+        if path.stat().st_size < end:
+            message = f"{file} declares {end} bytes of {name}, which has {path.stat().st_size}"
+            raise ModelRejected(message)
+    return tuple(file.parent / name for name in sorted(found))
+
+
+def _external(graph: ir.Graph) -> Iterator[ir.ExternalTensor]:
+    """Every tensor that lies in another file: initializers and constants, also of graphs within the graph."""
+    nodes = tuple(RecursiveGraphIterator(graph))
+    graphs = {id(each): each for each in (graph, *(node.graph for node in nodes)) if each is not None}
+    for each in graphs.values():
+        yield from (t for v in each.initializers.values() if isinstance(t := v.const_value, ir.ExternalTensor))
+    for node in nodes:
+        for attribute in node.attributes.values():
+            values = attribute.value if isinstance(attribute.value, (list, tuple)) else (attribute.value,)
+            yield from (value for value in values if isinstance(value, ir.ExternalTensor))
 
 
 def _reserved(model_type: str, padding: int | None) -> int:

@@ -257,3 +257,43 @@ def test_attention_that_fails_its_test_is_closed_again(file: Path) -> None:
     assert loaded.failed == ()
     assert loaded.scope is Scope.INPUT_ONLY
     assert "rows_sum_to_one" in loaded.lacking[0].reason
+
+
+def _constant_elsewhere(file: Path) -> None:
+    """Keep a constant of the graph, which is no initializer, in a file that lies elsewhere."""
+    model = onnx.load(file)
+    constant = next(node for node in model.graph.node if node.op_type == "Constant")
+    tensor = constant.attribute[0].t
+    size = len(tensor.raw_data)
+    (file.parent.parent / "outside").write_bytes(tensor.raw_data)
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("location", "../outside"), ("offset", "0"), ("length", str(size))):
+        tensor.external_data.add(key=key, value=value)
+    file.write_bytes(model.SerializeToString())
+
+
+def test_constants_that_lie_elsewhere_are_refused(file: Path) -> None:
+    """Not only initializers can lead out of the directory."""
+    _constant_elsewhere(file)
+    with pytest.raises(ModelRejected, match=r"leads to '\.\./outside', which is no file of its directory"):
+        load_model(file)
+
+
+def test_weights_that_are_shorter_than_declared_are_refused(file: Path) -> None:
+    """A copy of the weights that was cut, or a graph that says that it has more than anybody has."""
+    onnx.save(onnx.load(file), file, save_as_external_data=True, location="weights.data", size_threshold=0)
+    weights = file.parent / "weights.data"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(ModelRejected, match=r"declares \d+ bytes of weights\.data, which has"):
+        load_model(file)
+
+
+def test_a_graph_that_declares_too_much_is_refused(file: Path) -> None:
+    """Weights of a terabyte, of which there is nothing."""
+    model = onnx.load(file)
+    large = model.graph.initializer[0]
+    large.dims[:] = [1 << 20, 1 << 20]
+    onnx.save(model, file)
+    with pytest.raises(ModelRejected, match="cannot be"):
+        load_model(file)
