@@ -14,9 +14,17 @@ from rollcall.backends.onnx.backend import OnnxBackend
 from rollcall.domain.errors import ModelRejected
 from rollcall.domain.model import Declared
 from rollcall.domain.rows import Row
-from rollcall.models.directory import DESCRIBING, decision_of, encoder_of, files_digest, require_tokenizer
+from rollcall.models.directory import (
+    DESCRIBING,
+    decision_of,
+    encoder_of,
+    files_digest,
+    read_json,
+    require_tokenizer,
+)
 from rollcall.models.families import FAMILIES
 from rollcall.models.loading import LoadedModel
+from rollcall.models.plausible import require_plausible
 
 NO_PART = "*.calibration.json"
 """A calibration lies beside its file and is made after it: it is no part of the model."""
@@ -29,6 +37,7 @@ def load_exported(file: Path, *, device: str, dtype: str, max_units: int, declar
     """
     home = _home(file)
     require_tokenizer(home)
+    require_plausible(read_json(home / "config.json"), home / "config.json")
     weights = weight_files(file)
     try:
         config = AutoConfig.from_pretrained(home, local_files_only=True, trust_remote_code=False)

@@ -43,6 +43,7 @@ from rollcall.models.directory import (
     require_tokenizer,
 )
 from rollcall.models.families import FAMILIES, Family
+from rollcall.models.plausible import require_plausible, require_stored
 
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 PREPROCESSOR = "preprocessor_config.json"
@@ -199,6 +200,7 @@ def _load_directory(
         config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
         reader = _reader(directory, family.modality)
         task, labels = (Task.NEXT_TOKEN, ()) if family.causal else decision_of(config, declared)
+        require_stored(classifier, config, directory)
         model, report = classifier.from_pretrained(
             directory,
             config=config,
@@ -329,6 +331,7 @@ def _check_files(directory: Path, modality: Modality) -> None:
 
 def _family(directory: Path) -> Family:
     raw = read_json(directory / "config.json")
+    require_plausible(raw, directory / "config.json")
     supported = ", ".join(row.title for row in FAMILIES.values())
     family = FAMILIES.get(str(raw.get("model_type")))
     if family is None:

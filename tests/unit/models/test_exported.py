@@ -154,6 +154,7 @@ REJECTED: dict[str, tuple[Spoil, str]] = {
     "probabilities of another task": (_graph(_ending_in("Sigmoid")), "which is of a multi_label model"),
     "inputs that are called otherwise": (_graph(_renamed), "tensors.NAME says that one is called otherwise"),
     "other classes": (_configured(id2label={"0": "a", "1": "b"}), "not 2 classes"),
+    "a billion classes": (_configured(num_labels=10**9), "num_labels is 1000000000, more than 100000"),
     "a regression": (_configured(problem_type="regression"), "regression models are not supported"),
     "more positions than it has": (_configured(max_position_embeddings=4096), "cannot read the"),
     "weights that lie elsewhere": (_elsewhere, "which is no file of its directory"),

@@ -89,6 +89,12 @@ def without_a_shard(directory: Path) -> None:
     (directory / f"{WEIGHTS}.index.json").write_text(json.dumps({"metadata": {}, "weight_map": shards}))
 
 
+def declared_larger(directory: Path) -> None:
+    """Say in the header that a tensor has a terabyte."""
+    header = b'{"a":{"dtype":"F32","shape":[1048576,262144],"data_offsets":[0,1099511627776]}}'
+    (directory / WEIGHTS).write_bytes(len(header).to_bytes(8, "little") + header + bytes(64))
+
+
 REJECTED: dict[str, tuple[Spoil, str]] = {
     "weights in a pickle": (without_safetensors, "holds no .safetensors file; weights in other formats are not loaded"),
     "a pickle beside safetensors of something else": (other_safetensors, "no file named model.safetensors"),
@@ -115,6 +121,12 @@ REJECTED: dict[str, tuple[Spoil, str]] = {
     "an empty file": (replaced(WEIGHTS, b""), "cannot be loaded"),
     "a lost shard": (without_a_shard, "second.safetensors"),
     "weights of another width": (configured(hidden_size=64), "cannot be loaded"),
+    "a billion layers": (configured(num_hidden_layers=10**9), "num_hidden_layers is 1000000000, more than 1000"),
+    "infinitely many classes": (configured(num_labels=float("inf")), "num_labels is inf, more than 100000"),
+    "many layers that are not there": (configured(num_hidden_layers=300), "numbers, and its files hold"),
+    "a wider model than there is": (configured(hidden_size=4096), "numbers, and its files hold"),
+    "a header that is longer than its file": (replaced(WEIGHTS, b"\xff" * 7 + b"\x00{}"), "cannot be loaded"),
+    "a tensor that is larger than its file": (declared_larger, "cannot be loaded"),
     "a spoilt tokenizer": (replaced("tokenizer.json", b"{"), "cannot be loaded"),
     "no mask and no unknown token": (tokenized(mask_token=None, unk_token=None), "neither a mask nor an unknown token"),
     "no classification token": (tokenized(cls_token=None), "no classification or separator token"),
