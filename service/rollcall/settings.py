@@ -51,6 +51,8 @@ SERVICE_LINK_VALUE = re.compile(r"(tcp|udp|sctp)://")
 MOST_PORTS = 65_535
 MOST_TOKENS = 100
 MOST_LABELS = 10_000
+LEAST_TOKENS = 16
+"""Below which a model cannot be proved."""
 MOST_DEVICES = 64
 OTLP = "opentelemetry.exporter.otlp.proto.grpc"
 """What only rollcall[otel] brings."""
@@ -468,7 +470,7 @@ class ModelSpec:
     tokens: tuple[str, ...] | None = None
     """Of a language model: the tokens among which the next one is asked for."""
     declared: Declared = UNDECLARED
-    """What its files do not say, or say otherwise: keys labels, task and tensors."""
+    """What its files do not say, or say otherwise: keys labels, task, max_tokens and tensors."""
     audit_mode: RecordMode | None = None
     audit_durability: Durability | None = None
     audit_days: int | None = None
@@ -609,6 +611,7 @@ MODEL_KEYS: dict[Key, Kind[Any]] = {
     ("tokens",): TOKENS,
     ("labels",): LABELS,
     ("task",): choice(Task),
+    ("max_tokens",): whole(LEAST_TOKENS, 1_000_000),
     ("tensors", "input_ids"): TENSOR,
     ("tensors", "attention_mask"): TENSOR,
     ("tensors", "token_type_ids"): TENSOR,
@@ -796,7 +799,7 @@ def _model(
         {path[1]: value for path, value in given.items() if path[0] == table} for table in ("threshold", "tensors")
     )
     flat = {path[0]: value for path, value in given.items() if len(path) == 1}
-    declared = {key: flat.pop(key) for key in ("labels", "task") if key in flat}
+    declared = {key: flat.pop(key) for key in ("labels", "task", "max_tokens") if key in flat}
     yield ModelSpec(
         name=name,
         **flat,

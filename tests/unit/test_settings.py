@@ -191,6 +191,7 @@ def test_public_settings_are_plain(folder: Path) -> None:
                 "labels": None,
                 "task": None,
                 "tensors": {"input_ids": "", "attention_mask": "", "token_type_ids": "", "output": ""},
+                "max_tokens": None,
             },
             "audit_mode": None,
             "audit_durability": None,
@@ -225,6 +226,7 @@ def test_what_a_models_files_do_not_say_is_said_in_the_settings(folder: Path) ->
     for wrong, says in (
         ('labels = ["no"]\n', "demo.labels: expected a list of labels"),
         ('task = "regression"\n', "demo.task: expected one of single_label, multi_label"),
+        ("max_tokens = 3\n", "demo.max_tokens: expected"),
         ('[models.demo.tensors]\npixels = "x"\n', "demo.tensors.pixels: is not a setting"),
         ('tensors = "x"\n', "demo.tensors: is not a setting"),
     ):

@@ -20,10 +20,12 @@ from rollcall.bringing.parts import Part, Source
 from rollcall.bringing.refusals import TORCHSCRIPT
 from rollcall.domain.errors import ModelRejected
 from rollcall.domain.model import Declared
+from rollcall.settings import LEAST_TOKENS
 
 MANIFEST = "MAR-INF/MANIFEST.json"
 LABELS, SETUP = "index_to_name.json", "setup_config.json"
 CLASSIFYING = "sequence_classification"
+MOST_LENGTH = 1_000_000
 MOST_MEMBERS = 10_000
 MOST_GROWTH = 20
 """Files may have so many times the archive's bytes: weights hardly shrink, and a bomb grows a thousandfold."""
@@ -53,14 +55,15 @@ def read_archive(path: Path) -> Source:
     notes = [*chosen.notes]
     if told.get("handler"):
         notes.append(f"the handler {told['handler']!s:.80} was left behind: whatever it did to texts is not done here")
-    if setup.get("max_length"):
-        notes.append(f"its handler cut texts at {setup['max_length']!s:.20} tokens; here the model's own limit holds")
     return Source(
         kind="an archive of TorchServe",
         name=str(told.get("modelName") or path.stem),
         copied=chosen.copied,
         pickled=chosen.pickled,
-        declared=Declared(labels=_labels(folder[LABELS], path) if LABELS in folder else None),
+        declared=Declared(
+            labels=_labels(folder[LABELS], path) if LABELS in folder else None,
+            max_tokens=_length(setup.get("max_length"), path),
+        ),
         notes=tuple(notes),
     )
 
@@ -89,6 +92,16 @@ def _labels(part: Part, path: Path) -> tuple[str, ...]:
         message = f"{path}: {LABELS} has a label that is no text"
         raise ModelRejected(message)
     return labels
+
+
+def _length(said: object, path: Path) -> int | None:
+    """Where the handler cuts texts; a number, or one as text. Raises ModelRejected."""
+    if said is None:
+        return None
+    if not str(said).isdecimal() or not LEAST_TOKENS <= int(str(said)) <= MOST_LENGTH:
+        message = f"{path}: {SETUP} cuts texts at {said!s:.20} tokens: expected {LEAST_TOKENS} to {MOST_LENGTH}"
+        raise ModelRejected(message)
+    return int(str(said))
 
 
 def _members(path: Path) -> dict[str, Part]:

@@ -44,6 +44,7 @@ def import_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--labels", metavar="A,B", help="of the classes, in order (default: what the source says)")
     parser.add_argument("--task", choices=["single_label", "multi_label"], help="default: what the source says")
+    parser.add_argument("--max-tokens", type=int, metavar="N", help="where texts are cut (default: what it reads)")
     parser.add_argument(
         "--tensor",
         action="append",
@@ -81,6 +82,7 @@ def import_model(options: argparse.Namespace) -> int:
         declared=Declared(
             labels=tuple(options.labels.split(",")) if options.labels else None,
             task=Task(options.task) if options.task else None,
+            max_tokens=options.max_tokens,
             tensors=TensorNames(**dict(options.tensor)),
         ),
         described=options.tokenizer,

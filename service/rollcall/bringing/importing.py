@@ -124,6 +124,7 @@ def _with(source: Source, declared: Declared) -> Source:
     merged = Declared(
         labels=declared.labels or own.labels,
         task=declared.task or own.task,
+        max_tokens=declared.max_tokens or own.max_tokens,
         tensors=declared.tensors if own.tensors == TensorNames() else own.tensors,
     )
     return replace(source, declared=merged)

@@ -118,6 +118,7 @@ def settings_of(declared: Declared, **others: object) -> str:
     flat = {
         "task": declared.task.value if declared.task else None,
         "labels": list(declared.labels) if declared.labels else None,
+        "max_tokens": declared.max_tokens,
         **others,
     }
     lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in flat.items() if value is not None]

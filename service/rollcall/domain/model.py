@@ -55,11 +55,17 @@ class Declared:
     labels: tuple[str, ...] | None = None
     task: Task | None = None
     tensors: TensorNames = TensorNames()
+    max_tokens: int | None = None
+    """Where texts are cut, if sooner than model and tokenizer would."""
 
     @property
     def changes_answers(self) -> str:
         """What of it makes the same files another model, as text; empty where nothing does."""
-        said = {"task": self.task.value if self.task else "", "output": self.tensors.output}
+        said = {
+            "task": self.task.value if self.task else "",
+            "output": self.tensors.output,
+            "max_tokens": self.max_tokens or "",
+        }
         return "\n".join(f"{name}={value}" for name, value in said.items() if value)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -102,8 +103,9 @@ def encoder_of(
     reserved: int,
     max_units: int,
     causal: bool = False,
+    most: int | None = None,
 ) -> Encoder:
-    """The tokenizer with the model's limits, `reserved` positions left out; raises ModelRejected."""
+    """The tokenizer with the model's limits, `reserved` positions left out, or `most` tokens; raises ModelRejected."""
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         message = "the tokenizer has no fast implementation, and so no character offsets"
         raise ModelRejected(message)
@@ -117,7 +119,9 @@ def encoder_of(
     if len(tokenizer) > config.vocab_size:
         message = f"the tokenizer has {len(tokenizer)} tokens, the model only {config.vocab_size}"
         raise ModelRejected(message)
-    max_tokens = min(int(config.max_position_embeddings) - reserved, int(tokenizer.model_max_length))
+    max_tokens = min(
+        int(config.max_position_embeddings) - reserved, int(tokenizer.model_max_length), most or sys.maxsize
+    )
     if max_tokens < LENGTHS[0]:
         message = f"the model reads {max_tokens} tokens, fewer than the {LENGTHS[0]} that its self-test needs"
         raise ModelRejected(message)

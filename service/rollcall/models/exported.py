@@ -47,9 +47,8 @@ def load_exported(file: Path, *, device: str, dtype: str, max_units: int, declar
         raise ModelRejected(message) from error
     task, labels = decision_of(config, declared)
     family = FAMILIES.get(config.model_type)
-    encoder = encoder_of(
-        tokenizer, config, reserved=_reserved(config.model_type, config.pad_token_id), max_units=max_units
-    )
+    reserved = _reserved(config.model_type, config.pad_token_id)
+    encoder = encoder_of(tokenizer, config, reserved=reserved, max_units=max_units, most=declared.max_tokens)
     shape = Shape(
         layers=int(config.num_hidden_layers),
         heads=int(config.num_attention_heads),

@@ -154,6 +154,9 @@ def _refuse_declared(declared: Declared, family: Family, path: Path) -> None:
     if declared.tensors != TensorNames():
         message = f"{path} holds no exported graph, whose tensors could have names"
         raise ModelRejected(message)
+    if family.modality is Modality.IMAGE and declared.max_tokens:
+        message = f"{path} reads pictures, which are not cut: max_tokens is not for it"
+        raise ModelRejected(message)
     if family.causal and (declared.labels or declared.task):
         message = f"{path} is a language model: it has tokens, and neither labels nor a task of another kind"
         raise ModelRejected(message)
@@ -220,10 +223,14 @@ def _load_directory(
         message = f"{directory} lacks weights, {min(report['missing_keys'])} among them: is it ...{suffix}?"
         raise ModelRejected(message)
     if family.causal:
-        backend: TorchClassifier = _language_model(family, model, reader, tokens, device=device, max_units=max_units)
+        backend: TorchClassifier = _language_model(
+            family, model, reader, tokens, device=device, max_units=max_units, most=declared.max_tokens
+        )
         labels = (*tokens, OTHER)
     else:
-        backend = _backend(family, model, reader, task=task, device=device, max_units=max_units)
+        backend = _backend(
+            family, model, reader, task=task, device=device, max_units=max_units, most=declared.max_tokens
+        )
     self_tests = backend.self_test()
     if any(test.required and not test.passed for test in self_tests):
         backend.use_stock_attention()
@@ -262,9 +269,10 @@ def _language_model(
     *,
     device: str,
     max_units: int,
+    most: int | None,
 ) -> TorchClassifier:
     """What runs a language model; raises ModelRejected where what it is to be asked for are no tokens of its own."""
-    encoder = encoder_of(reader, model.config, reserved=0, max_units=max_units, causal=True)
+    encoder = encoder_of(reader, model.config, reserved=0, max_units=max_units, causal=True, most=most)
     if len(tokens) < MIN_TOKENS or len(set(tokens)) != len(tokens):
         message = (
             f'a language model needs its tokens, e.g. tokens = [" yes", " no"]: at least {MIN_TOKENS}, all different'
@@ -286,6 +294,7 @@ def _backend(
     task: Task,
     device: str,
     max_units: int,
+    most: int | None,
 ) -> TorchClassifier:
     """What runs the model; raises ModelRejected."""
     config: Any = model.config
@@ -297,7 +306,7 @@ def _backend(
         images = image_encoder(reader, config, prefix=prefix, max_units=max_units, removals=family.removals)
         return ImageBackend(model, images, family.layout, task=task, device=device)
     reserved = int(config.pad_token_id) + 1 if family.positions_after_padding else 0
-    texts = encoder_of(reader, config, reserved=reserved, max_units=max_units)
+    texts = encoder_of(reader, config, reserved=reserved, max_units=max_units, most=most)
     return TorchBackend(model, texts, family.layout, task=task, takes_type_ids=family.takes_type_ids, device=device)
 
 

@@ -13,6 +13,7 @@ import pytest
 from rollcall.bringing.archive import MOST_MEMBERS, read_archive
 from rollcall.bringing.placing import Place, write
 from rollcall.domain.errors import ModelRejected
+from rollcall.domain.model import Declared
 
 Change = Callable[[zipfile.ZipFile], None]
 MANIFEST = {"model": {"modelName": "reviews", "serializedFile": "pytorch_model.bin", "handler": "handler.py"}}
@@ -42,7 +43,7 @@ def archive(
 
 
 def test_a_hugging_face_model_is_found(checkpoint: Path, tmp_path: Path) -> None:
-    """With its labels as the server gave them, and what its handler did that is not done here."""
+    """With its labels and where texts were cut, as the server did it; what else its handler did is not done here."""
     file = archive(
         checkpoint,
         tmp_path / "r.mar",
@@ -50,11 +51,14 @@ def test_a_hugging_face_model_is_found(checkpoint: Path, tmp_path: Path) -> None
         setup_config={"mode": "sequence_classification", "max_length": "150"},
     )
     source = read_archive(file)
-    assert (source.name, source.declared.labels) == ("reviews", ("bad", "so-so", "good"))
+    assert (source.name, source.declared) == (
+        "reviews",
+        Declared(labels=("bad", "so-so", "good"), max_tokens=150),
+    )
     assert {part.name for part in source.copied} == {"config.json", "tokenizer.json", "tokenizer_config.json"}
     assert [part.name for part in source.pickled] == ["pytorch_model.bin"]
-    assert "handler.py" in source.notes[0]
-    assert "150 tokens" in source.notes[1]
+    (note,) = source.notes
+    assert "handler.py" in note
     with source.pickled[0].open() as weights:
         assert weights.read() == (checkpoint / "pytorch_model.bin").read_bytes()
 
@@ -113,6 +117,8 @@ FOREIGN: dict[str, tuple[dict[str, object], str]] = {
     "a compiled program": ({"manifest": {"model": {"serializedFile": "traced_model.pt"}}}, "is TorchScript.*ONNX"),
     "another task": ({"setup_config": {"mode": "question_answering"}}, "is for question_answering"),
     "labels with a gap": ({"index_to_name": {"0": "bad", "2": "good"}}, "no label for class '1'"),
+    "texts that are cut nowhere": ({"setup_config": {"max_length": "long"}}, "cuts texts at long tokens"),
+    "texts of which nothing is left": ({"setup_config": {"max_length": 2}}, "cuts texts at 2 tokens"),
     "labels of other things": ({"index_to_name": {"0": 7}}, "has a label that is no text"),
     "no configuration": ({"without": ("config.json",)}, "holds no config.json"),
     "no weights": ({"without": ("pytorch_model.bin",)}, "holds no model.safetensors"),

@@ -280,6 +280,15 @@ def test_what_is_declared_goes_before_the_files(directory: Path) -> None:
             load_model(directory, declared=declared)
 
 
+def test_texts_are_cut_where_it_is_declared(directory: Path) -> None:
+    """As whoever served it before cut them; never later than the model reads. It is another model by its digest."""
+    loaded = load_model(directory, declared=Declared(max_tokens=20))
+    assert loaded.backend.shape.max_tokens == 20
+    assert loaded.backend.encode(TextInput(text=TEXT * 9)).length == 20
+    assert loaded.digest != load_model(directory).digest
+    assert load_model(directory, declared=Declared(max_tokens=10_000)).backend.shape.max_tokens == 512
+
+
 def test_half_precision_weights_are_served_in_single(directory: Path) -> None:
     """Weights stored in half precision are computed with in float32."""
     reweighted(lambda weights: {name: weight.half() for name, weight in weights.items()})(directory)
