@@ -25,13 +25,14 @@ from rollcall import __version__
 from rollcall.audit import telling
 from rollcall.audit.asking import ASKED, Asked
 from rollcall.audit.commands import audit_options
+from rollcall.bringing.commands import HERE, THERE, There
 from rollcall.console.arguments import console_options
 from rollcall.domain.errors import RollcallError
 from rollcall.domain.identity import Role
 from rollcall.domain.maps import MapKind
 from rollcall.domain.verdicts import CheckLevel
 from rollcall.models.commands import inspect, inspect_options
-from rollcall.settings import CLIENT_PREFIX, Entry, LimitSettings, Mistake, Settings, SettingsError, Sources
+from rollcall.settings import CLIENT_PREFIX, Entry, Mistake, Settings, SettingsError, Sources
 from rollcall.studies.commands import StudyError, assess, assess_options, calibrate, calibrate_options
 from rollcall.studies.flag.commands import flag_options, study_flag
 from rollcall.studies.papers.commands import paper_options
@@ -240,14 +241,15 @@ def _token(options: argparse.Namespace) -> int:
 # --- explain and models ----------------------------------------------------------------------------------------------
 
 
-def _target_options(parser: argparse.ArgumentParser) -> None:
+def _target_options(parser: argparse.ArgumentParser, usual: float | None = None) -> None:
     _connection_options(parser)
     _file_option(parser, "token-file", f"holds the token that says who you are; or {CLIENT_PREFIX}TOKEN")
+    seconds = f"{DEFAULT_TIMEOUT_SECONDS:g}, for thorough checks {THOROUGH_TIMEOUT_SECONDS:g}"
     parser.add_argument(
         "--timeout",
         type=float,
         metavar="S",
-        help=f"seconds to wait (default {DEFAULT_TIMEOUT_SECONDS:g}, for thorough checks {THOROUGH_TIMEOUT_SECONDS:g})",
+        help=f"seconds to wait (default {seconds if usual is None else format(usual, 'g')})",
     )
     parser.add_argument("--json", action="store_true", help="write JSON")
 
@@ -481,44 +483,23 @@ def _models_options(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="ACTION", title="actions (default: list)")
     listing = actions.add_parser("list", help="list the models of a running server")
     _target_options(listing)
-    proving = actions.add_parser("verify", help="load and prove every revision of a repository, without serving it")
-    proving.add_argument("directory", type=Path, metavar="DIRECTORY", help="as repository.directory")
-    proving.add_argument("--json", action="store_true", help="write JSON")
-    proving.set_defaults(act=_verify_models)
+    for action in HERE:
+        own = actions.add_parser(action.name, help=action.help, description=action.help)
+        action.options(own)
+        own.add_argument("--json", action="store_true", help="write JSON")
+        own.set_defaults(act=action.run)
+    for asked in THERE:
+        own = actions.add_parser(asked.name, help=asked.help, description=asked.help)
+        asked.options(own)
+        _target_options(own, asked.timeout)
+        own.set_defaults(act=partial(_ask_server, asked))
 
 
-def _verify_models(options: argparse.Namespace) -> int:
-    """Load what a server would; FAILED where anything cannot be served."""
-    from rollcall.domain.errors import ModelRejected
-    from rollcall.loader import prove
-    from rollcall.models.repository import read_repository
+def _ask_server(asked: There, options: argparse.Namespace) -> int:
+    from rollcall.bringing.peers import Server
 
-    try:
-        contents = read_repository(options.directory)
-    except OSError as error:
-        raise CommandError(WRONG, f"{options.directory} cannot be read: {error.strerror}") from error
-    told = [{"place": mistake.place, "problem": mistake.problem} for mistake in contents.mistakes]
-    for spec in (spec for specs in contents.revisions.values() for spec in specs):
-        one = {"place": str(spec.path), "model": spec.name, "revision": spec.revision}
-        try:
-            card = prove(spec, LimitSettings()).card
-        except ModelRejected as error:
-            told.append({**one, "problem": str(error)})
-            continue
-        failed = [test.name for test in card.self_tests if test.required and not test.passed]
-        serves = "predictions only: " + ", ".join(failed) if failed else f"calibration {card.calibration.id}"
-        told.append({**one, "digest": card.ref.digest, "serves": serves})
-    if options.json:
-        print(json.dumps(told, indent=2))
-    else:
-        print("\n".join(_proved(one) for one in told) or f"{options.directory} holds no revision of a model")
-    return FAILED if any("problem" in one for one in told) or not told else DONE
-
-
-def _proved(one: Mapping[str, str]) -> str:
-    if "problem" in one:
-        return f"REJECTED  {one['place']}: {one['problem']}"
-    return f"ok        {one['model']} {one['revision']}: {one['digest']}, {one['serves']}"
+    timeout = asked.timeout if options.timeout is None else options.timeout
+    return asked.run(options, Server(target=options.target, timeout=timeout, **_who(options)))
 
 
 def _models(options: argparse.Namespace) -> int:

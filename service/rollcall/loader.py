@@ -20,10 +20,10 @@ from rollcall.domain.errors import DeviceLost, ModelNotFound, ModelRejected, Rol
 from rollcall.edge.health import Health
 from rollcall.engine.dispatch import Dispatcher
 from rollcall.models.loading import LoadedModel, load_model
-from rollcall.models.repository import MODEL_FILE, Contents, bytes_of, read_repository
+from rollcall.models.repository import Contents, bytes_of, read_repository
 from rollcall.pipeline.catalog import Entry
 from rollcall.pipeline.explain import Pipeline
-from rollcall.settings import LimitSettings, ModelSpec, Settings
+from rollcall.settings import MODEL_FILE, LimitSettings, ModelSpec, Settings
 from rollcall.telemetry import logs
 from rollcall.telemetry.metrics import Metrics
 from rollcall.verdict.calibration import UNCALIBRATED, Calibration, calibration_path, parse_calibration
@@ -183,9 +183,7 @@ class Loader:
         spec = replace(spec, device=self.device or spec.device)
         await asyncio.to_thread(self._check_room, spec)
         max_units = self.settings.limits.max_units
-        load = partial(
-            load_model, spec.path, device=spec.device, dtype=spec.dtype, max_units=max_units, tokens=spec.tokens or ()
-        )
+        load = partial(_load_spec, spec, max_units)
         async with AsyncExitStack() as failing:
             failing.push_async_callback(self._forget, spec.key)
             self._places[spec.key] = spec.path
@@ -257,10 +255,18 @@ def _written(spec: ModelSpec) -> int:
 
 def prove(spec: ModelSpec, limits: LimitSettings) -> Entry:
     """Load a model, and prove it, as a server would. Raises ModelRejected."""
-    model = load_model(
-        spec.path, device=spec.device, dtype=spec.dtype, max_units=limits.max_units, tokens=spec.tokens or ()
+    return make_entry(spec, _load_spec(spec, limits.max_units), limits)
+
+
+def _load_spec(spec: ModelSpec, max_units: int) -> LoadedModel:
+    return load_model(
+        spec.path,
+        device=spec.device,
+        dtype=spec.dtype,
+        max_units=max_units,
+        tokens=spec.tokens or (),
+        declared=spec.declared,
     )
-    return make_entry(spec, model, limits)
 
 
 def make_entry(spec: ModelSpec, model: LoadedModel, limits: LimitSettings) -> Entry:

@@ -24,8 +24,9 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeAlias, TypeVar, get_type_hints
 
+from rollcall.domain.decision import Task
 from rollcall.domain.inputs import Threshold
-from rollcall.domain.model import model_key
+from rollcall.domain.model import UNDECLARED, Declared, TensorNames, model_key
 from rollcall.domain.recording import Durability, RecordMode, WhenFull
 from rollcall.domain.verdicts import CheckLevel
 
@@ -49,9 +50,14 @@ SERVICE_LINK_NAME = re.compile(r"_SERVICE_(HOST|PORT\w*)$|_PORT_\d+_(TCP|UDP|SCT
 SERVICE_LINK_VALUE = re.compile(r"(tcp|udp|sctp)://")
 MOST_PORTS = 65_535
 MOST_TOKENS = 100
+MOST_LABELS = 10_000
+LEAST_TOKENS = 16
+"""Below which a model cannot be proved."""
 MOST_DEVICES = 64
 OTLP = "opentelemetry.exporter.otlp.proto.grpc"
 """What only rollcall[otel] brings."""
+MODEL_FILE = "model.toml"
+"""In a repository, of each revision: what [models.NAME] would say."""
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -182,18 +188,25 @@ def _devices(value: object) -> tuple[str, ...]:
     return tuple(DEVICE.parse(item.strip() if isinstance(item, str) else item) for item in found)
 
 
-def _tokens(value: object) -> tuple[str, ...]:
-    found = value.split(",") if isinstance(value, str) else value
-    if not isinstance(found, (list, tuple)) or not 1 < len(found) <= MOST_TOKENS:
-        raise ValueError
-    if not all(isinstance(token, str) and token for token in found):
-        raise ValueError
-    return tuple(found)
+def several(expected: str, *, most: int) -> Kind[tuple[str, ...]]:
+    """At least two texts: a list, or one text with commas between them."""
+
+    def parse(value: object) -> tuple[str, ...]:
+        found = value.split(",") if isinstance(value, str) else value
+        if not isinstance(found, (list, tuple)) or not 1 < len(found) <= most:
+            raise ValueError
+        if not all(isinstance(each, str) and each for each in found):
+            raise ValueError
+        return tuple(found)
+
+    return Kind(expected=expected, parse=parse)
 
 
 BOOLEAN = Kind(expected="true or false", parse=_boolean)
 PATH = Kind(expected="a path", parse=_path)
-TOKENS = Kind(expected="a list of tokens, at least two", parse=_tokens)
+TOKENS = several("a list of tokens, at least two", most=MOST_TOKENS)
+LABELS = several("a list of labels, at least two", most=MOST_LABELS)
+TENSOR = text("a name of a tensor")
 DAYS = whole(183, 36_500)
 """Of keeping records: six months at least, which is the least that anybody asks of such logs."""
 HOST = text("a host name or address")
@@ -456,6 +469,8 @@ class ModelSpec:
     """Precision of weights and arithmetic."""
     tokens: tuple[str, ...] | None = None
     """Of a language model: the tokens among which the next one is asked for."""
+    declared: Declared = UNDECLARED
+    """What its files do not say, or say otherwise: keys labels, task, max_tokens and tensors."""
     audit_mode: RecordMode | None = None
     audit_durability: Durability | None = None
     audit_days: int | None = None
@@ -594,6 +609,13 @@ MODEL_KEYS: dict[Key, Kind[Any]] = {
     ("device",): DEVICE,
     ("dtype",): DTYPE,
     ("tokens",): TOKENS,
+    ("labels",): LABELS,
+    ("task",): choice(Task),
+    ("max_tokens",): whole(LEAST_TOKENS, 1_000_000),
+    ("tensors", "input_ids"): TENSOR,
+    ("tensors", "attention_mask"): TENSOR,
+    ("tensors", "token_type_ids"): TENSOR,
+    ("tensors", "output"): TENSOR,
     ("audit_mode",): choice(RecordMode),
     ("audit_durability",): choice(Durability),
     ("audit_days",): DAYS,
@@ -773,9 +795,17 @@ def _model(
         )
     if len(mistakes) > before or places.keys() - given.keys():
         return
-    threshold = {path[1]: value for path, value in given.items() if path[0] == "threshold"}
-    others = {path[0]: value for path, value in given.items() if path[0] != "threshold"}
-    yield ModelSpec(name=name, **others, threshold=Threshold(**threshold) if threshold else None)
+    threshold, tensors = (
+        {path[1]: value for path, value in given.items() if path[0] == table} for table in ("threshold", "tensors")
+    )
+    flat = {path[0]: value for path, value in given.items() if len(path) == 1}
+    declared = {key: flat.pop(key) for key in ("labels", "task", "max_tokens") if key in flat}
+    yield ModelSpec(
+        name=name,
+        **flat,
+        threshold=Threshold(**threshold) if threshold else None,
+        declared=Declared(**declared, tensors=TensorNames(**tensors)),
+    )
 
 
 def _of_repository(repository: RepositorySettings, at: Callable[..., str]) -> Iterator[Mistake]:

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rollcall.domain.decision import Task
 from rollcall.domain.inputs import Threshold
+from rollcall.domain.model import Declared, TensorNames
 from rollcall.domain.recording import Durability, RecordMode
 from rollcall.domain.verdicts import CheckLevel
 from rollcall.settings import (
@@ -185,6 +187,12 @@ def test_public_settings_are_plain(folder: Path) -> None:
             "device": "cpu",
             "dtype": "float32",
             "tokens": None,
+            "declared": {
+                "labels": None,
+                "task": None,
+                "tensors": {"input_ids": "", "attention_mask": "", "token_type_ids": "", "output": ""},
+                "max_tokens": None,
+            },
             "audit_mode": None,
             "audit_durability": None,
             "audit_days": None,
@@ -202,6 +210,28 @@ def test_a_language_models_tokens_are_a_list(folder: Path) -> None:
     for wrong in ('["yes"]', '["yes", ""]', '["yes", 1]', "7"):
         with pytest.raises(SettingsError, match="expected a list of tokens, at least two"):
             load(folder, MODEL + f"tokens = {wrong}\n")
+
+
+def test_what_a_models_files_do_not_say_is_said_in_the_settings(folder: Path) -> None:
+    """Labels, task, and what an exported graph calls its tensors; a wrong key or value is named."""
+    (model,) = load(
+        folder,
+        MODEL
+        + 'labels = ["no", "yes"]\ntask = "multi_label"\n[models.demo.tensors]\ninput_ids = "ids"\noutput = "p"\n',
+    ).models
+    assert model.declared == Declared(
+        labels=("no", "yes"), task=Task.MULTI_LABEL, tensors=TensorNames(input_ids="ids", output="p")
+    )
+    assert load(folder, MODEL, ROLLCALL_MODELS_DEMO_TENSORS_OUTPUT="p").models[0].declared.tensors.output == "p"
+    for wrong, says in (
+        ('labels = ["no"]\n', "demo.labels: expected a list of labels"),
+        ('task = "regression"\n', "demo.task: expected one of single_label, multi_label"),
+        ("max_tokens = 3\n", "demo.max_tokens: expected"),
+        ('[models.demo.tensors]\npixels = "x"\n', "demo.tensors.pixels: is not a setting"),
+        ('tensors = "x"\n', "demo.tensors: is not a setting"),
+    ):
+        with pytest.raises(SettingsError, match=says):
+            load(folder, MODEL + wrong)
 
 
 def test_a_model_may_be_recorded_in_its_own_way(folder: Path) -> None:

@@ -34,6 +34,45 @@ class ModelRef:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TensorNames:
+    """What an exported graph calls its tensors; as exporters call them where empty."""
+
+    input_ids: str = ""
+    attention_mask: str = ""
+    token_type_ids: str = ""
+    output: str = ""
+    """Logits, or the probabilities that a softmax or sigmoid makes of them; may be left out where there is one."""
+
+    def of(self, name: str) -> str:
+        """What the graph calls one of the inputs above."""
+        return getattr(self, name) or name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """What an operator says of a model over what its files say; what is None or empty says nothing."""
+
+    labels: tuple[str, ...] | None = None
+    task: Task | None = None
+    tensors: TensorNames = TensorNames()
+    max_tokens: int | None = None
+    """Where texts are cut, if sooner than model and tokenizer would."""
+
+    @property
+    def changes_answers(self) -> str:
+        """What of it makes the same files another model, as text; empty where nothing does."""
+        said = {
+            "task": self.task.value if self.task else "",
+            "output": self.tensors.output,
+            "max_tokens": self.max_tokens or "",
+        }
+        return "\n".join(f"{name}={value}" for name, value in said.items() if value)
+
+
+UNDECLARED = Declared()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SelfTest:
     """One test at load. `value` is compared with `tolerance` as `detail` says.
 

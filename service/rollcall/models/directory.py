@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from rollcall.backends.encoding import Encoder
 from rollcall.backends.self_test import LENGTHS
 from rollcall.domain.decision import Task
 from rollcall.domain.errors import ModelRejected
+from rollcall.domain.model import Declared
 
 MIN_CLASSES = 2
 TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
@@ -31,6 +33,12 @@ def files_digest(paths: Iterable[Path]) -> str:
             while block := file.read(1 << 20):
                 digest.update(block)
     return "sha256:" + digest.hexdigest()
+
+
+def declared_digest(digest: str, declared: Declared) -> str:
+    """The digest of files under what is said of them, where that changes what the model answers."""
+    said = declared.changes_answers
+    return "sha256:" + hashlib.sha256(f"{digest}\n{said}".encode()).hexdigest() if said else digest
 
 
 def require_tokenizer(directory: Path) -> None:
@@ -51,6 +59,22 @@ def read_json(path: Path) -> dict[str, Any]:
         message = f"{path} holds no JSON object"
         raise ModelRejected(message)
     return raw
+
+
+def decision_of(config: Any, declared: Declared) -> tuple[Task, tuple[str, ...]]:  # noqa: ANN401
+    """What is decided, among which labels: as declared, or as the configuration says. Raises ModelRejected."""
+    if declared.task is Task.NEXT_TOKEN:
+        message = "this model is a classifier: its task is single_label or multi_label"
+        raise ModelRejected(message)
+    classes = config.num_labels
+    labels = declared.labels or labels_of(config)
+    if len(labels) != classes:
+        message = f"{len(labels)} labels are declared, and the configuration has {classes} classes"
+        raise ModelRejected(message)
+    if len(set(labels)) != len(labels):
+        message = "two of the declared labels are the same"
+        raise ModelRejected(message)
+    return declared.task or task_of(config), labels
 
 
 def task_of(config: Any) -> Task:  # noqa: ANN401 - every family has a class of its own
@@ -79,8 +103,9 @@ def encoder_of(
     reserved: int,
     max_units: int,
     causal: bool = False,
+    most: int | None = None,
 ) -> Encoder:
-    """The tokenizer with the model's limits, `reserved` positions left out; raises ModelRejected."""
+    """The tokenizer with the model's limits, `reserved` positions left out, or `most` tokens; raises ModelRejected."""
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         message = "the tokenizer has no fast implementation, and so no character offsets"
         raise ModelRejected(message)
@@ -94,7 +119,9 @@ def encoder_of(
     if len(tokenizer) > config.vocab_size:
         message = f"the tokenizer has {len(tokenizer)} tokens, the model only {config.vocab_size}"
         raise ModelRejected(message)
-    max_tokens = min(int(config.max_position_embeddings) - reserved, int(tokenizer.model_max_length))
+    max_tokens = min(
+        int(config.max_position_embeddings) - reserved, int(tokenizer.model_max_length), most or sys.maxsize
+    )
     if max_tokens < LENGTHS[0]:
         message = f"the model reads {max_tokens} tokens, fewer than the {LENGTHS[0]} that its self-test needs"
         raise ModelRejected(message)

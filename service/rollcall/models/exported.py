@@ -6,49 +6,57 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import onnx_ir as ir
+from onnx_ir.traversal import RecursiveGraphIterator
 from transformers import AutoConfig, AutoTokenizer
 
 from rollcall.backends.base import Shape, variants
 from rollcall.backends.onnx.backend import OnnxBackend
 from rollcall.domain.errors import ModelRejected
+from rollcall.domain.model import Declared
 from rollcall.domain.rows import Row
-from rollcall.models.directory import DESCRIBING, encoder_of, files_digest, labels_of, require_tokenizer, task_of
+from rollcall.models.directory import (
+    DESCRIBING,
+    decision_of,
+    encoder_of,
+    files_digest,
+    read_json,
+    require_tokenizer,
+)
 from rollcall.models.families import FAMILIES
 from rollcall.models.loading import LoadedModel
+from rollcall.models.plausible import require_plausible
 
-PROBABILITIES = frozenset({"Softmax", "LogSoftmax", "Sigmoid"})
 NO_PART = "*.calibration.json"
 """A calibration lies beside its file and is made after it: it is no part of the model."""
 
 
-def load_exported(file: Path, *, device: str, dtype: str, max_units: int) -> LoadedModel:
+def load_exported(file: Path, *, device: str, dtype: str, max_units: int, declared: Declared) -> LoadedModel:
     """Load and prove a file; raises ModelRejected, saying what is wrong.
 
     The file has its own precision: a `dtype` other than float32, which is what settings say by themselves, must be it.
     """
     home = _home(file)
     require_tokenizer(home)
-    graph = _graph(file)
-    weights = tuple(_weights(file, graph))
+    require_plausible(read_json(home / "config.json"), home / "config.json")
+    weights = weight_files(file)
     try:
         config = AutoConfig.from_pretrained(home, local_files_only=True, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(home, local_files_only=True, trust_remote_code=False)
     except Exception as error:
         message = f"{home} cannot be loaded: {type(error).__name__}: {error}"
         raise ModelRejected(message) from error
-    task, labels = task_of(config), labels_of(config)
+    task, labels = decision_of(config, declared)
     family = FAMILIES.get(config.model_type)
-    encoder = encoder_of(
-        tokenizer, config, reserved=_reserved(config.model_type, config.pad_token_id), max_units=max_units
-    )
-    declared = Shape(
+    reserved = _reserved(config.model_type, config.pad_token_id)
+    encoder = encoder_of(tokenizer, config, reserved=reserved, max_units=max_units, most=declared.max_tokens)
+    shape = Shape(
         layers=int(config.num_hidden_layers),
         heads=int(config.num_attention_heads),
         width=int(config.hidden_size),
         classes=len(labels),
         max_tokens=encoder.max_tokens,
     )
-    backend = OnnxBackend(file, encoder, task=task, declared=declared, device=device)
+    backend = OnnxBackend(file, encoder, task=task, declared=shape, names=declared.tensors, device=device)
     if dtype not in {"float32", backend.dtype}:
         message = f"{file} was exported in {backend.dtype}: it cannot be served in {dtype}"
         raise ModelRejected(message)
@@ -77,29 +85,41 @@ def _home(file: Path) -> Path:
 
 
 def _graph(file: Path) -> ir.Graph:
-    """Read the graph, and refuse one that gives no logits; raises ModelRejected."""
+    """Read the graph; raises ModelRejected."""
     try:
-        graph = ir.load(file).graph
+        return ir.load(file).graph
     except Exception as error:
         message = f"{file} cannot be read as ONNX: {type(error).__name__}"
         raise ModelRejected(message) from error
-    for output in graph.outputs:
-        maker = output.producer()
-        if maker is not None and maker.op_type in PROBABILITIES:
-            message = f"{file} gives probabilities, not logits: {output.name} comes out of a {maker.op_type}"
-            raise ModelRejected(message)
-    return graph
 
 
-def _weights(file: Path, graph: ir.Graph) -> Iterator[Path]:
-    """Files of the directory that hold weights; raises ModelRejected for one that lies elsewhere."""
-    tensors = [value.const_value for value in graph.initializers.values()]
-    for name in {str(tensor.location) for tensor in tensors if isinstance(tensor, ir.ExternalTensor)}:
+def weight_files(file: Path) -> tuple[Path, ...]:
+    """Files of the directory that hold weights; raises ModelRejected for one that lies elsewhere, or is too short."""
+    found: dict[str, int] = {}
+    for tensor in _external(_graph(file)):
+        name, end = str(tensor.location), (tensor.offset or 0) + (tensor.length or tensor.nbytes)
+        found[name] = max(end, found.get(name, 0))
+    for name, end in found.items():
         path = file.parent / name
         if Path(name).name != name or path.is_symlink() or not path.is_file():
             message = f"{file} leads to {name!r}, which is no file of its directory"
             raise ModelRejected(message)
-        yield path
+        if path.stat().st_size < end:
+            message = f"{file} declares {end} bytes of {name}, which has {path.stat().st_size}"
+            raise ModelRejected(message)
+    return tuple(file.parent / name for name in sorted(found))
+
+
+def _external(graph: ir.Graph) -> Iterator[ir.ExternalTensor]:
+    """Every tensor that lies in another file: initializers and constants, also of graphs within the graph."""
+    nodes = tuple(RecursiveGraphIterator(graph))
+    graphs = {id(each): each for each in (graph, *(node.graph for node in nodes)) if each is not None}
+    for each in graphs.values():
+        yield from (t for v in each.initializers.values() if isinstance(t := v.const_value, ir.ExternalTensor))
+    for node in nodes:
+        for attribute in node.attributes.values():
+            values = attribute.value if isinstance(attribute.value, (list, tuple)) else (attribute.value,)
+            yield from (value for value in values if isinstance(value, ir.ExternalTensor))
 
 
 def _reserved(model_type: str, padding: int | None) -> int:

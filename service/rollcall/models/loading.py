@@ -6,7 +6,7 @@ Or an export of one to ONNX, by whatever `exported` makes of it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -30,19 +30,20 @@ from rollcall.domain.decision import Task
 from rollcall.domain.errors import ModelRejected
 from rollcall.domain.inputs import Modality, Threshold
 from rollcall.domain.maps import MapKind, MissingMap
-from rollcall.domain.model import ModelCard, ModelRef, SelfTest
+from rollcall.domain.model import UNDECLARED, Declared, ModelCard, ModelRef, SelfTest, TensorNames
 from rollcall.domain.rows import TEXT_REMOVALS, Removals
 from rollcall.domain.verdicts import EDITING_CHECKS, CalibrationRef, CheckKind, Scope
 from rollcall.models.directory import (
     DESCRIBING,
+    decision_of,
+    declared_digest,
     encoder_of,
     files_digest,
-    labels_of,
     read_json,
     require_tokenizer,
-    task_of,
 )
 from rollcall.models.families import FAMILIES, Family
+from rollcall.models.plausible import require_plausible, require_stored
 
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 PREPROCESSOR = "preprocessor_config.json"
@@ -120,20 +121,45 @@ class LoadedModel:
 
 
 def load_model(
-    path: Path, *, device: str = "cpu", dtype: str = "float32", max_units: int = 64, tokens: Sequence[str] = ()
+    path: Path,
+    *,
+    device: str = "cpu",
+    dtype: str = "float32",
+    max_units: int = 64,
+    tokens: Sequence[str] = (),
+    declared: Declared = UNDECLARED,
 ) -> LoadedModel:
     """Load and prove the model at `path`: a directory, or a file that was exported to ONNX.
 
-    `tokens` are those among which a language model's next one is asked for; other models have none. Of a directory that
-    holds both, its safetensors are served. Raises ModelRejected, saying what is wrong and what is supported.
+    `tokens` are those among which a language model's next one is asked for; other models have none. `declared` goes
+    before what the files say. Of a directory that holds both, its safetensors are served. Raises ModelRejected, saying
+    what is wrong and what is supported.
     """
     if path.is_file() or (path.is_dir() and not any(path.glob(WEIGHTS[0])) and any(path.glob(EXPORTED))):
         _refuse(tokens, path)
-        return _load_exported(_exported(path), device=device, dtype=dtype, max_units=max_units)
-    if not path.is_dir():
+        file = _exported(path)
+        loaded = _load_exported(file, device=device, dtype=dtype, max_units=max_units, declared=declared)
+    elif not path.is_dir():
         message = f"{path} is neither a directory nor an .onnx file"
         raise ModelRejected(message)
-    return _load_directory(path, device=device, dtype=dtype, max_units=max_units, tokens=tokens)
+    else:
+        loaded = _load_directory(
+            path, device=device, dtype=dtype, max_units=max_units, tokens=tokens, declared=declared
+        )
+    return replace(loaded, digest=declared_digest(loaded.digest, declared))
+
+
+def _refuse_declared(declared: Declared, family: Family, path: Path) -> None:
+    """Raise ModelRejected for what may not be said of such a model."""
+    if declared.tensors != TensorNames():
+        message = f"{path} holds no exported graph, whose tensors could have names"
+        raise ModelRejected(message)
+    if family.modality is Modality.IMAGE and declared.max_tokens:
+        message = f"{path} reads pictures, which are not cut: max_tokens is not for it"
+        raise ModelRejected(message)
+    if family.causal and (declared.labels or declared.task):
+        message = f"{path} is a language model: it has tokens, and neither labels nor a task of another kind"
+        raise ModelRejected(message)
 
 
 def _refuse(tokens: Sequence[str], path: Path) -> None:
@@ -154,17 +180,20 @@ def _exported(path: Path) -> Path:
     return files[0]
 
 
-def _load_exported(file: Path, *, device: str, dtype: str, max_units: int) -> LoadedModel:
+def _load_exported(file: Path, *, device: str, dtype: str, max_units: int, declared: Declared) -> LoadedModel:
     try:
         from rollcall.models.exported import load_exported  # noqa: PLC0415 - its runtime is an extra
     except ImportError as error:
         message = f"{file} needs ONNX Runtime: pip install 'rollcall[onnx]' ({error})"
         raise ModelRejected(message) from error
-    return load_exported(file, device=device, dtype=dtype, max_units=max_units)
+    return load_exported(file, device=device, dtype=dtype, max_units=max_units, declared=declared)
 
 
-def _load_directory(directory: Path, *, device: str, dtype: str, max_units: int, tokens: Sequence[str]) -> LoadedModel:
+def _load_directory(
+    directory: Path, *, device: str, dtype: str, max_units: int, tokens: Sequence[str], declared: Declared
+) -> LoadedModel:
     family = _family(directory)
+    _refuse_declared(declared, family, directory)
     disable_progress_bar()  # type: ignore[no-untyped-call] # it would draw between the lines of the log
     _check_files(directory, family.modality)
     if not family.causal:
@@ -173,7 +202,8 @@ def _load_directory(directory: Path, *, device: str, dtype: str, max_units: int,
     try:
         config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
         reader = _reader(directory, family.modality)
-        task, labels = (Task.NEXT_TOKEN, ()) if family.causal else (task_of(config), labels_of(config))
+        task, labels = (Task.NEXT_TOKEN, ()) if family.causal else decision_of(config, declared)
+        require_stored(classifier, config, directory)
         model, report = classifier.from_pretrained(
             directory,
             config=config,
@@ -193,10 +223,14 @@ def _load_directory(directory: Path, *, device: str, dtype: str, max_units: int,
         message = f"{directory} lacks weights, {min(report['missing_keys'])} among them: is it ...{suffix}?"
         raise ModelRejected(message)
     if family.causal:
-        backend: TorchClassifier = _language_model(family, model, reader, tokens, device=device, max_units=max_units)
+        backend: TorchClassifier = _language_model(
+            family, model, reader, tokens, device=device, max_units=max_units, most=declared.max_tokens
+        )
         labels = (*tokens, OTHER)
     else:
-        backend = _backend(family, model, reader, task=task, device=device, max_units=max_units)
+        backend = _backend(
+            family, model, reader, task=task, device=device, max_units=max_units, most=declared.max_tokens
+        )
     self_tests = backend.self_test()
     if any(test.required and not test.passed for test in self_tests):
         backend.use_stock_attention()
@@ -235,9 +269,10 @@ def _language_model(
     *,
     device: str,
     max_units: int,
+    most: int | None,
 ) -> TorchClassifier:
     """What runs a language model; raises ModelRejected where what it is to be asked for are no tokens of its own."""
-    encoder = encoder_of(reader, model.config, reserved=0, max_units=max_units, causal=True)
+    encoder = encoder_of(reader, model.config, reserved=0, max_units=max_units, causal=True, most=most)
     if len(tokens) < MIN_TOKENS or len(set(tokens)) != len(tokens):
         message = (
             f'a language model needs its tokens, e.g. tokens = [" yes", " no"]: at least {MIN_TOKENS}, all different'
@@ -259,6 +294,7 @@ def _backend(
     task: Task,
     device: str,
     max_units: int,
+    most: int | None,
 ) -> TorchClassifier:
     """What runs the model; raises ModelRejected."""
     config: Any = model.config
@@ -270,7 +306,7 @@ def _backend(
         images = image_encoder(reader, config, prefix=prefix, max_units=max_units, removals=family.removals)
         return ImageBackend(model, images, family.layout, task=task, device=device)
     reserved = int(config.pad_token_id) + 1 if family.positions_after_padding else 0
-    texts = encoder_of(reader, config, reserved=reserved, max_units=max_units)
+    texts = encoder_of(reader, config, reserved=reserved, max_units=max_units, most=most)
     return TorchBackend(model, texts, family.layout, task=task, takes_type_ids=family.takes_type_ids, device=device)
 
 
@@ -304,6 +340,7 @@ def _check_files(directory: Path, modality: Modality) -> None:
 
 def _family(directory: Path) -> Family:
     raw = read_json(directory / "config.json")
+    require_plausible(raw, directory / "config.json")
     supported = ", ".join(row.title for row in FAMILIES.values())
     family = FAMILIES.get(str(raw.get("model_type")))
     if family is None:

@@ -12,9 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rollcall.settings import MODEL_NAME, Mistake, ModelSpec, SettingsError, read_model
+from rollcall.settings import MODEL_FILE, MODEL_NAME, Mistake, ModelSpec, SettingsError, read_model
 
-MODEL_FILE = "model.toml"
 _DIGITS = re.compile(r"(\d+)")
 
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from rollcall.disk import replace_file
 from rollcall.domain.maps import DEFAULT_MAPS, MapKind
+from rollcall.domain.model import UNDECLARED, Declared
 from rollcall.domain.verdicts import Scope
-from rollcall.settings import is_servable
+from rollcall.settings import MODEL_FILE, is_servable, read_model
 from rollcall.verdict.calibration import SUFFIX, calibration_path
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def load(options: argparse.Namespace) -> LoadedModel:
     if not is_servable(options.model):
         message = f"--model: no directory or .onnx file {options.model}"
         raise StudyError(message)
-    model = load_model(options.model, dtype=options.dtype)
+    model = load_model(options.model, dtype=options.dtype, declared=_declared(options.model))
     if model.failed:
         message = f"{options.model}: failed its self-tests ({', '.join(model.failed)}): predictions only"
         raise StudyError(message)
@@ -115,6 +116,12 @@ def load(options: argparse.Namespace) -> LoadedModel:
         message = f"{options.model}: its attention cannot be opened, so that it has no maps to measure"
         raise StudyError(message)
     return model
+
+
+def _declared(model: Path) -> Declared:
+    """What a repository's `model.toml` says of the files beside it; raises SettingsError."""
+    file = model / MODEL_FILE
+    return read_model(file, name="measured", revision="").declared if file.is_file() else UNDECLARED
 
 
 def calibrate(options: argparse.Namespace) -> bool:

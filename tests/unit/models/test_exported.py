@@ -6,17 +6,24 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx.helper import make_tensor_value_info
 
+from rollcall.backends.base import variants
+from rollcall.domain.decision import Task
 from rollcall.domain.errors import ModelRejected
+from rollcall.domain.inputs import TextInput
 from rollcall.domain.maps import MapKind
+from rollcall.domain.model import Declared, TensorNames
+from rollcall.domain.rows import Row
 from rollcall.domain.verdicts import Scope
 from rollcall.models.loading import LoadedModel, load_model
 from tests.exports import export, hide_attention
+from tests.tiny import TEXT
 
 Spoil = Callable[[Path], None]
 
@@ -104,9 +111,21 @@ def _another_input(model: onnx.ModelProto) -> None:
     model.graph.input.append(make_tensor_value_info("pixel_values", onnx.TensorProto.FLOAT, [1]))
 
 
-def _probabilities(model: onnx.ModelProto) -> None:
-    model.graph.node[-1].output[0] = "raw"
-    model.graph.node.append(onnx.helper.make_node("Softmax", ["raw"], ["logits"]))
+def _ending_in(operator: str, **attributes: Any) -> Callable[[onnx.ModelProto], None]:  # noqa: ANN401 - of ONNX
+    def change(model: onnx.ModelProto) -> None:
+        model.graph.node[-1].output[0] = "raw"
+        model.graph.node.append(onnx.helper.make_node(operator, ["raw"], ["logits"], **attributes))
+
+    return change
+
+
+def _renamed(model: onnx.ModelProto) -> None:
+    names = {"input_ids": "INPUT__0", "attention_mask": "mask", "logits": "OUTPUT__0"}
+    for value in (*model.graph.input, *model.graph.output):
+        value.name = names.get(value.name, value.name)
+    for node in model.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
 
 
 def _elsewhere(file: Path) -> None:
@@ -131,8 +150,11 @@ REJECTED: dict[str, tuple[Spoil, str]] = {
     "half a file": (_half, "cannot be read as ONNX"),
     "text": (_bytes(b"this is no model"), "cannot be read as ONNX"),
     "an input that nobody knows": (_graph(_another_input), "takes the inputs"),
-    "probabilities for logits": (_graph(_probabilities), "gives probabilities, not logits"),
+    "probabilities over the batch": (_graph(_ending_in("Softmax", axis=0)), "that is not over classes"),
+    "probabilities of another task": (_graph(_ending_in("Sigmoid")), "which is of a multi_label model"),
+    "inputs that are called otherwise": (_graph(_renamed), "tensors.NAME says that one is called otherwise"),
     "other classes": (_configured(id2label={"0": "a", "1": "b"}), "not 2 classes"),
+    "a billion classes": (_configured(num_labels=10**9), "num_labels is 1000000000, more than 100000"),
     "a regression": (_configured(problem_type="regression"), "regression models are not supported"),
     "more positions than it has": (_configured(max_position_embeddings=4096), "cannot read the"),
     "weights that lie elsewhere": (_elsewhere, "which is no file of its directory"),
@@ -151,6 +173,49 @@ def test_what_cannot_be_served_is_rejected_in_words(file: Path, case: str) -> No
     assert says in str(rejection.value)
     assert "Traceback" not in str(rejection.value)
     assert len(str(rejection.value)) < 500
+
+
+@pytest.mark.parametrize("operator", ["Softmax", "LogSoftmax"])
+def test_probabilities_are_taken_back_to_their_logits(file: Path, operator: str) -> None:
+    """A production file that ends in a softmax is explained by what it makes its probabilities of, bit for bit."""
+    original = load_model(file)
+    _graph(_ending_in(operator))(file)
+    loaded = load_model(file)
+    assert loaded.failed == ()
+    assert loaded.maps == original.maps
+    rows = variants(original.backend.encode(TextInput(text=TEXT)), [Row()])
+    assert loaded.backend.predict(rows).equal(original.backend.predict(rows))
+    assert loaded.digest != original.digest
+
+
+def test_a_sigmoid_is_of_a_multi_label_model(file: Path) -> None:
+    """Which a configuration may not say, and an operator then does; what is said counts in the digest."""
+    _graph(_ending_in("Sigmoid"))(file)
+    _configured(problem_type="multi_label_classification")(file)
+    by_file = load_model(file)
+    _configured(problem_type=None)(file)
+    by_word = load_model(file, declared=Declared(task=Task.MULTI_LABEL))
+    assert by_word.backend.task is by_file.backend.task is Task.MULTI_LABEL
+    assert by_word.digest != by_file.digest
+
+
+def test_a_graph_may_call_its_tensors_as_it_likes(file: Path) -> None:
+    """Nobody exports anew because a server wanted other names: the settings say which is which."""
+    original = load_model(file)
+    rows = variants(original.backend.encode(TextInput(text=TEXT)), [Row()])
+    _graph(_renamed)(file)
+    names = TensorNames(input_ids="INPUT__0", attention_mask="mask", output="OUTPUT__0")
+    loaded = load_model(file, declared=Declared(labels=("a", "b", "c"), tensors=names))
+    assert (loaded.failed, loaded.labels, loaded.maps) == ((), ("a", "b", "c"), original.maps)
+    assert loaded.backend.predict(rows).equal(original.backend.predict(rows))
+
+
+def test_labels_are_as_many_as_classes(file: Path) -> None:
+    """A list of labels that does not fit is no list of this model's labels."""
+    with pytest.raises(ModelRejected, match="2 labels are declared, and the configuration has 3 classes"):
+        load_model(file, declared=Declared(labels=("a", "b")))
+    with pytest.raises(ModelRejected, match="two of the declared labels are the same"):
+        load_model(file, declared=Declared(labels=("a", "b", "a")))
 
 
 def _tokenizer_reads(directory: Path, tokens: int) -> None:
@@ -193,3 +258,43 @@ def test_attention_that_fails_its_test_is_closed_again(file: Path) -> None:
     assert loaded.failed == ()
     assert loaded.scope is Scope.INPUT_ONLY
     assert "rows_sum_to_one" in loaded.lacking[0].reason
+
+
+def _constant_elsewhere(file: Path) -> None:
+    """Keep a constant of the graph, which is no initializer, in a file that lies elsewhere."""
+    model = onnx.load(file)
+    constant = next(node for node in model.graph.node if node.op_type == "Constant")
+    tensor = constant.attribute[0].t
+    size = len(tensor.raw_data)
+    (file.parent.parent / "outside").write_bytes(tensor.raw_data)
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("location", "../outside"), ("offset", "0"), ("length", str(size))):
+        tensor.external_data.add(key=key, value=value)
+    file.write_bytes(model.SerializeToString())
+
+
+def test_constants_that_lie_elsewhere_are_refused(file: Path) -> None:
+    """Not only initializers can lead out of the directory."""
+    _constant_elsewhere(file)
+    with pytest.raises(ModelRejected, match=r"leads to '\.\./outside', which is no file of its directory"):
+        load_model(file)
+
+
+def test_weights_that_are_shorter_than_declared_are_refused(file: Path) -> None:
+    """A copy of the weights that was cut, or a graph that says that it has more than anybody has."""
+    onnx.save(onnx.load(file), file, save_as_external_data=True, location="weights.data", size_threshold=0)
+    weights = file.parent / "weights.data"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(ModelRejected, match=r"declares \d+ bytes of weights\.data, which has"):
+        load_model(file)
+
+
+def test_a_graph_that_declares_too_much_is_refused(file: Path) -> None:
+    """Weights of a terabyte, of which there is nothing."""
+    model = onnx.load(file)
+    large = model.graph.initializer[0]
+    large.dims[:] = [1 << 20, 1 << 20]
+    onnx.save(model, file)
+    with pytest.raises(ModelRejected, match="cannot be"):
+        load_model(file)

@@ -16,6 +16,7 @@ from rollcall.backends.torch_backend import TorchBackend
 from rollcall.domain.decision import Task
 from rollcall.domain.errors import ModelRejected
 from rollcall.domain.inputs import TextInput
+from rollcall.domain.model import Declared, TensorNames
 from rollcall.domain.rows import Row
 from rollcall.models.families import FAMILIES
 from rollcall.models.loading import directory_digest, load_model
@@ -88,6 +89,12 @@ def without_a_shard(directory: Path) -> None:
     (directory / f"{WEIGHTS}.index.json").write_text(json.dumps({"metadata": {}, "weight_map": shards}))
 
 
+def declared_larger(directory: Path) -> None:
+    """Say in the header that a tensor has a terabyte."""
+    header = b'{"a":{"dtype":"F32","shape":[1048576,262144],"data_offsets":[0,1099511627776]}}'
+    (directory / WEIGHTS).write_bytes(len(header).to_bytes(8, "little") + header + bytes(64))
+
+
 REJECTED: dict[str, tuple[Spoil, str]] = {
     "weights in a pickle": (without_safetensors, "holds no .safetensors file; weights in other formats are not loaded"),
     "a pickle beside safetensors of something else": (other_safetensors, "no file named model.safetensors"),
@@ -114,6 +121,12 @@ REJECTED: dict[str, tuple[Spoil, str]] = {
     "an empty file": (replaced(WEIGHTS, b""), "cannot be loaded"),
     "a lost shard": (without_a_shard, "second.safetensors"),
     "weights of another width": (configured(hidden_size=64), "cannot be loaded"),
+    "a billion layers": (configured(num_hidden_layers=10**9), "num_hidden_layers is 1000000000, more than 1000"),
+    "infinitely many classes": (configured(num_labels=float("inf")), "num_labels is inf, more than 100000"),
+    "many layers that are not there": (configured(num_hidden_layers=300), "numbers, and its files hold"),
+    "a wider model than there is": (configured(hidden_size=4096), "numbers, and its files hold"),
+    "a header that is longer than its file": (replaced(WEIGHTS, b"\xff" * 7 + b"\x00{}"), "cannot be loaded"),
+    "a tensor that is larger than its file": (declared_larger, "cannot be loaded"),
     "a spoilt tokenizer": (replaced("tokenizer.json", b"{"), "cannot be loaded"),
     "no mask and no unknown token": (tokenized(mask_token=None, unk_token=None), "neither a mask nor an unknown token"),
     "no classification token": (tokenized(cls_token=None), "no classification or separator token"),
@@ -252,6 +265,28 @@ def test_code_in_a_directory_is_never_run(directory: Path) -> None:
     (directory / "evil.py").write_text("raise SystemExit\n")
     configured(auto_map={"AutoConfig": "evil.Config", "AutoModelForSequenceClassification": "evil.Model"})(directory)
     assert load_model(directory).failed == ()
+
+
+def test_what_is_declared_goes_before_the_files(directory: Path) -> None:
+    """Labels that nobody wrote into the configuration, and a task that it leaves out."""
+    loaded = load_model(directory, declared=Declared(labels=("x", "y", "z"), task=Task.MULTI_LABEL))
+    assert (loaded.labels, loaded.backend.task) == (("x", "y", "z"), Task.MULTI_LABEL)
+    for declared, says in (
+        (Declared(task=Task.NEXT_TOKEN), "is a classifier"),
+        (Declared(labels=("x", "y")), "2 labels are declared"),
+        (Declared(tensors=TensorNames(output="p")), "holds no exported graph"),
+    ):
+        with pytest.raises(ModelRejected, match=says):
+            load_model(directory, declared=declared)
+
+
+def test_texts_are_cut_where_it_is_declared(directory: Path) -> None:
+    """As whoever served it before cut them; never later than the model reads. It is another model by its digest."""
+    loaded = load_model(directory, declared=Declared(max_tokens=20))
+    assert loaded.backend.shape.max_tokens == 20
+    assert loaded.backend.encode(TextInput(text=TEXT * 9)).length == 20
+    assert loaded.digest != load_model(directory).digest
+    assert load_model(directory, declared=Declared(max_tokens=10_000)).backend.shape.max_tokens == 512
 
 
 def test_half_precision_weights_are_served_in_single(directory: Path) -> None:

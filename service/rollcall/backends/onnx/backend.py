@@ -41,7 +41,7 @@ from rollcall.domain.decision import Task
 from rollcall.domain.errors import ModelRejected
 from rollcall.domain.inputs import Encoding, ModelInput
 from rollcall.domain.maps import MEASURED_MAPS, MapKind, MissingMap
-from rollcall.domain.model import SelfTest
+from rollcall.domain.model import SelfTest, TensorNames
 from rollcall.domain.rows import AttentionEdit, RemovalOperator, Row
 from rollcall.domain.verdicts import Scope
 
@@ -66,15 +66,21 @@ class OnnxBackend:
     name = "onnxruntime"
     is_counted = False
 
-    def __init__(self, file: Path, encoder: Encoder, *, task: Task, declared: Shape, device: str) -> None:
-        """Load a file; `declared` is what its configuration says.
+    def __init__(
+        self, file: Path, encoder: Encoder, *, task: Task, declared: Shape, names: TensorNames, device: str
+    ) -> None:
+        """Load a file; `declared` is what its configuration says, `names` what its tensors are called.
 
         Raises ModelRejected for a graph that cannot predict. Where attention cannot be opened only inputs are changed.
         """
         self._encoder = encoder
         self.task = task
         self.device = device
-        self._plain, self._logits = load_plain(file, device)
+        plain = load_plain(file, device, names)
+        self._plain, self._logits, self._takes = plain.session, plain.logits, tuple(plain.called)
+        if plain.task is not None and plain.task is not task:
+            message = f"{file} ends in {plain.ending}, which is of a {plain.task.value} model, not {task.value}"
+            raise ModelRejected(message)
         self._declared = declared
         probe = variants(self._synthetic(LENGTHS[0], encoder), [Row()])
         logits = self.predict(probe)
@@ -85,7 +91,7 @@ class OnnxBackend:
             raise ModelRejected(message)
         self._dtype = logits.dtype
         try:
-            self._use(OpenSession.of(file, self._logits, self._inputs(probe)[0], device), "")
+            self._use(OpenSession.of(file, plain, self._inputs(probe)[0], device), "")
         except NotOpenedError as error:
             self._use(None, str(error))
         self.dtype = str(self._dtype).removeprefix("torch.")
@@ -252,7 +258,7 @@ class OnnxBackend:
         """Inputs of the graph, and which tokens are visible [B, T]."""
         length = max(each.encoding.length for each in rows)
         staged = dict(zip(INPUTS, torch.from_numpy(stage_rows(rows, length, self._encoder)), strict=True))
-        return {port.name: staged[port.name] for port in self._plain.inputs}, staged["attention_mask"]
+        return {name: staged[name] for name in self._takes}, staged["attention_mask"]
 
     @staticmethod
     def _synthetic(length: int, encoder: Encoder, seed: int = 0) -> Encoding:

@@ -13,6 +13,7 @@ from rollcall.backends.onnx.plain import INPUTS, load_plain
 from rollcall.backends.onnx.surgery import NotOpenedError, open_attention
 from rollcall.backends.self_test import LENGTHS
 from rollcall.backends.tensors import largest_gap
+from rollcall.domain.model import TensorNames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,16 +39,16 @@ class Inspection:
 
 def inspect_file(file: Path) -> Inspection:
     """Open a file's attention and run it on ids that every vocabulary has; raises ModelRejected if it cannot be run."""
-    plain, logits = load_plain(file, "cpu")
-    names = tuple(port.name for port in plain.inputs)
+    plain = load_plain(file, "cpu", TensorNames())
+    names = tuple(plain.called)
     ids = torch.ones(len(LENGTHS), LENGTHS[0], dtype=torch.long)
     inputs = {name: torch.zeros_like(ids) if name == INPUTS[-1] else ids for name in names}
-    found = Inspection(inputs=names, logits=logits, opset=ir.load(file).opset_imports.get("", 0))
+    found = Inspection(inputs=names, logits=plain.logits, opset=ir.load(file).opset_imports.get("", 0))
     try:
-        opened = OpenSession.of(file, logits, inputs, "cpu")
+        opened = OpenSession.of(file, plain, inputs, "cpu")
     except NotOpenedError as error:
         return replace(found, problem=str(error))
-    seen, original = opened.see(inputs, weights=False).logits, plain.run([logits], inputs)[0]
+    seen, original = opened.see(inputs, weights=False).logits, plain.session.run([plain.logits], inputs)[0]
     return replace(
         found,
         softmaxes=opened.softmaxes,

@@ -13,6 +13,7 @@ import onnx_ir as ir
 import torch
 
 from rollcall.backends.onnx.operators import Operators
+from rollcall.backends.onnx.plain import Plain
 from rollcall.backends.onnx.sessions import UNUSABLE, Session
 from rollcall.backends.onnx.surgery import STATE, NotOpenedError, open_attention, weights_name
 from rollcall.backends.plan import ExplicitRows
@@ -48,12 +49,13 @@ class OpenSession:
     """Fused operators that had to be written out."""
 
     @classmethod
-    def of(cls, file: Path, logits: str, inputs: Mapping[str, Tensor], device: str) -> OpenSession:
+    def of(cls, file: Path, plain: Plain, inputs: Mapping[str, Tensor], device: str) -> OpenSession:
         """Open a file's attention and probe it with `inputs` [B, T]; raises NotOpenedError, saying why not."""
         try:
             model = ir.load(file)
-            opened = open_attention(model, logits)
-            session = Session(ir.to_proto(model).SerializeToString(), folder=file.parent, device=device)
+            opened = open_attention(model, plain.logits)
+            content = ir.to_proto(model).SerializeToString()
+            session = Session(content, folder=file.parent, device=device, called=plain.called)
             layers = len(opened.sites)
             state, *weights = session.run([STATE, *map(weights_name, range(layers))], inputs)
         except UNUSABLE as error:
@@ -66,7 +68,7 @@ class OpenSession:
             raise NotOpenedError(message)
         return cls(
             session=session,
-            logits=logits,
+            logits=plain.logits,
             layers=layers,
             heads=weights[0].shape[1],
             width=state.shape[-1],

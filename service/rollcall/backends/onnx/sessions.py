@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import onnxruntime
@@ -23,6 +24,7 @@ FATAL_ONLY = 4
 """Severity from which on the runtime writes to stderr by itself. Its errors are raised: who catches them logs them."""
 UNUSABLE = (raised.EPFail, raised.Fail, raised.InvalidGraph, raised.NotImplemented, raised.RuntimeException)
 """What the runtime raises on a graph that it cannot run."""
+AS_IT_IS: Mapping[str, str] = MappingProxyType({})
 _OUT_OF_MEMORY = ("failed to allocate memory", "bad allocation", "bad_alloc", "out of memory")
 _LOST = ("cuda failure", "cuda error", "cudnn_status_execution_failed", "cublas_status_execution_failed")
 _DTYPES = {
@@ -47,8 +49,9 @@ class Port:
 class Session:
     """Runs a graph from a file, or from bytes whose large weights lie in files of `folder`."""
 
-    def __init__(self, model: Path | bytes, *, folder: Path, device: str) -> None:
-        """Load; raises one of UNUSABLE."""
+    def __init__(self, model: Path | bytes, *, folder: Path, device: str, called: Mapping[str, str] = AS_IT_IS) -> None:
+        """Load; `called` says what the graph calls some inputs. Raises one of UNUSABLE."""
+        self._called = called
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.inter_op_num_threads = 1
@@ -70,7 +73,8 @@ class Session:
 
         Raises MemoryError, DeviceLost, and what the runtime raises.
         """
-        typed = {name: tensor.to(self._dtypes[name]).contiguous() for name, tensor in feeds.items()}
+        named = {self._called.get(name, name): tensor for name, tensor in feeds.items()}
+        typed = {name: tensor.to(self._dtypes[name]).contiguous() for name, tensor in named.items()}
         try:
             return self._run_bound(outputs, typed) if self.device.type == "cuda" else self._run_here(outputs, typed)
         except Exception as error:

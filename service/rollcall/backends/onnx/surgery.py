@@ -73,8 +73,17 @@ class Opened:
     """How many fused operators were written out."""
 
 
+def expose(graph: ir.Graph, name: str) -> ir.Value:
+    """Find an output; a value inside the graph becomes one. Raises StopIteration where there is no such value."""
+    found = next((value for value in graph.outputs if value.name == name), None)
+    if found is None:
+        found = next(value for node in graph for value in node.outputs if value.name == name)
+        graph.outputs.append(found)
+    return found
+
+
 def open_attention(model: ir.Model, logits: str) -> Opened:
-    """Open every attention of a graph, which is changed in place; `logits` names its output.
+    """Open every attention of a graph, which is changed in place; `logits` names its output, or what becomes one.
 
     Raises NotOpenedError.
     """
@@ -88,7 +97,7 @@ def open_attention(model: ir.Model, logits: str) -> Opened:
     if not sites:
         message = "no attention was found: no softmax between two products of tensors that depend on the input"
         raise NotOpenedError(message)
-    output = next(value for value in graph.outputs if value.name == logits)
+    output = expose(graph, logits)
     read_out = find_read_out(graph, output, sites)
     if read_out is None:
         message = "no single token was found that the classifier reads"

@@ -1,0 +1,23 @@
+"""What an admin asks of a server whose repository.mode is explicit."""
+
+from __future__ import annotations
+
+from rollcall.bringing.peers import Server
+from rollcall.oip import open_inference_pb2 as oip
+
+
+def load(server: Server, name: str, revision: str) -> str:
+    """Have a model of the repository served, its newest revision if none is named; return the one that serves now.
+
+    Raises CallFailed; then what was served still is.
+    """
+    parameters = {"revision": oip.ModelRepositoryParameter(string_param=revision)} if revision else {}
+    with server.stub() as stub:
+        server.ask(stub.RepositoryModelLoad, oip.RepositoryModelLoadRequest(model_name=name, parameters=parameters))
+        return str(server.ask(stub.ModelMetadata, oip.ModelMetadataRequest(name=name)).versions[0])
+
+
+def unload(server: Server, name: str) -> None:
+    """Have a model take no further requests. Raises CallFailed."""
+    with server.stub() as stub:
+        server.ask(stub.RepositoryModelUnload, oip.RepositoryModelUnloadRequest(model_name=name))
