@@ -119,6 +119,12 @@ _ROWS = (
         ),
     ),
     Family(
+        model_type="modernbert",
+        title="ModernBERT",
+        layout=Layout(attention="attn", out_projection="attn.Wo"),
+        takes_type_ids=False,
+    ),
+    Family(
         model_type="vit", title="ViT", layout=_VIT_LAYOUT, modality=Modality.IMAGE, prefix=1, removals=IMAGE_REMOVALS
     ),
     Family(

@@ -14,9 +14,10 @@ from transformers import AutoModelForCausalLM
 
 from rollcall.attribution.rollout import by_receptive_field
 from rollcall.backends.base import CaptureRequest, variants
-from rollcall.backends.plan import BatchPlan, ExplicitRows, among_visible, causal_mask
+from rollcall.backends.plan import BatchPlan, ExplicitRows
 from rollcall.backends.prompt_backend import OTHER, PromptBackend
 from rollcall.backends.self_test import Recorder
+from rollcall.backends.stock_attention import among_visible, causal_mask
 from rollcall.domain.decision import Decision, Task
 from rollcall.domain.errors import InvalidInput, ModelRejected
 from rollcall.domain.inputs import Encoding, TextInput
@@ -182,11 +183,11 @@ def test_the_last_token_is_read(subject: Subject) -> None:
 
 
 def test_each_query_permutes_what_it_sees() -> None:
-    """Four keys in the order 2, 0, 3, 1: the third query sees 0 to 2, which come as 2, 0, 1."""
+    """Four keys in the order 2, 0, 3, 1: the third query sees 0 to 2, which come as 2, 0, 1, since 3 leads on to 1."""
     order = torch.tensor([[[2, 0, 3, 1]]])
     mask = causal_mask(torch.zeros(1, 1, 4, 1), torch.zeros(1, 1, 4, 1))
     found = among_visible(order, mask)[0, 0].tolist()
-    assert found == [[0, 1, 2, 3], [0, 1, 2, 3], [2, 0, 1, 3], [2, 0, 3, 1]]
+    assert found == [[0, 1, 2, 3], [1, 0, 2, 3], [2, 0, 1, 3], [2, 0, 3, 1]]
     mask = mask.clone()
     mask[..., 0] = False  # the first key is hidden, or is padding
     assert among_visible(order, mask)[0, 0].tolist()[3] == [0, 2, 3, 1]

@@ -66,8 +66,10 @@ class OnnxBackend:
     name = "onnxruntime"
     is_counted = False
 
-    def __init__(self, file: Path, encoder: Encoder, *, task: Task, declared: Shape, device: str) -> None:
-        """Load a file; `declared` is what its configuration says.
+    def __init__(
+        self, file: Path, encoder: Encoder, *, task: Task, declared: Shape, device: str, windows: bool = False
+    ) -> None:
+        """Load a file; its configuration says what is `declared`, and whether some layers look at `windows` of a text.
 
         Raises ModelRejected for a graph that cannot predict. Where attention cannot be opened only inputs are changed.
         """
@@ -85,7 +87,8 @@ class OnnxBackend:
             raise ModelRejected(message)
         self._dtype = logits.dtype
         try:
-            self._use(OpenSession.of(file, self._logits, self._inputs(probe)[0], device), "")
+            opened = None if windows else OpenSession.of(file, self._logits, self._inputs(probe)[0], device)
+            self._use(opened, "some of its layers look at a window of the text" if windows else "")
         except NotOpenedError as error:
             self._use(None, str(error))
         self.dtype = str(self._dtype).removeprefix("torch.")
