@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from rollcall.models.loading import LoadedModel, load_model
 from tests.decoders import FAMILIES as TINY
 from tests.decoders import POSITIONS, make_decoder, tokens_of
 from tests.tiny import make_model
+from tests.unit.backends.by_hand import ByHand, Softmax, edits
 
 Tensor = torch.Tensor
 PROMPT = "the film is a quiet triumph and I loved every minute of it"
@@ -164,6 +165,35 @@ def test_edits_leave_other_rows_alone(subject: Subject) -> None:
     np.testing.assert_allclose(identity, alone, atol=1e-6)
     np.testing.assert_allclose(alone, subject.expected(subject.encoding.input_ids.tolist()), atol=1e-6)
     assert min(np.abs(uniform - alone).max(), np.abs(permuted - alone).max()) > 1e-5
+
+
+def seen_by(subject: Subject, layer: int) -> Tensor:
+    """Which keys each query of a layer sees [T, T]: what came before, in a window of the text where the layer has one."""
+    config = subject.stock.config
+    places = torch.arange(subject.encoding.length)
+    before = places[:, None] - places
+    kinds = getattr(config, "layer_types", None) or ["sliding_attention"] * config.num_hidden_layers
+    reach = getattr(config, "sliding_window", None) if kinds[layer] == "sliding_attention" else None
+    return (before >= 0) & (before < (reach or subject.encoding.length))
+
+
+def test_edits_are_those_of_the_stock_models_own_softmax(subject: Subject) -> None:
+    """Every edit of attention gives the stock model's answer under that edit, within what each query sees."""
+    layers, length = subject.backend.shape.layers, subject.encoding.length
+    rows = edits(subject.encoding, layers)
+    found = subject.found(*rows)
+    chances = []
+    for row in rows:
+        edit = ByHand(
+            encoding=subject.encoding, row=row, layers=layers, visible=partial(seen_by, subject), readout=length - 1
+        )
+        with Softmax(edit=edit) as caught:
+            chances.append(subject.expected(subject.encoding.input_ids.tolist()))
+        assert caught.layer == layers
+    np.testing.assert_allclose(found, chances, atol=1e-6)
+    untouched = (AttentionEdit.NONE, AttentionEdit.IDENTITY)
+    for row, chance in zip(rows, chances, strict=True):
+        assert (np.abs(chance - chances[0]).max() < 1e-7) == (row.edit in untouched), row
 
 
 def test_the_last_token_is_read(subject: Subject) -> None:

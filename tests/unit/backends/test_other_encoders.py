@@ -1,39 +1,32 @@
-"""Encoders that are not BERT in all but names, edited by hand: the stock model's own softmax is caught and changed.
-
-Nothing is shared with the service but the order that a seed draws. What such a family can do, and what not, is said.
+"""Encoders that are not BERT in all but names, against stock models edited by hand; and what each of them cannot do.
 
 Shapes: B batch, L layer, H head, T token.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch.overrides import TorchFunctionMode
 
 from rollcall.backends.base import CaptureRequest, variants
 from rollcall.domain.decision import Decision, Task
 from rollcall.domain.inputs import Encoding, TextInput
-from rollcall.domain.maps import Floats, Ints, MapKind, MapOptions
-from rollcall.domain.rows import AttentionEdit, KeyScope, QueryScope, Row
-from rollcall.domain.seeds import random_permutations
+from rollcall.domain.maps import Floats, MapKind, MapOptions
+from rollcall.domain.rows import AttentionEdit, KeyScope, Row
 from tests.tiny import OTHERS, TEXT, Tiny, Zoo
 from tests.unit.backends import stock
+from tests.unit.backends.by_hand import HEADS, ByHand, Softmax, edits
 from tests.unit.backends.stock import Batch
 from tests.unit.backends.switches import FEATURES
 
 Tensor = torch.Tensor
-Edit = Callable[[int, Tensor], Tensor]
-HEADS = 4
 WITHIN = 1e-5
-SEED = 2**64 - 1
 LONG = " ".join([TEXT] * 3)
 """Longer than any window."""
 CANNOT = {"modernbert": {"readout_row_suffices"}}
@@ -46,25 +39,6 @@ def model(request: pytest.FixtureRequest, zoo: Zoo) -> Tiny:
     return zoo[request.param]
 
 
-@dataclass
-class Softmax(TorchFunctionMode):
-    """Catches every softmax of a forward, layer after layer, and puts an edit of its probabilities [B, H, T, T] there.
-
-    A stack of nothing else: each is what a layer's attention is.
-    """
-
-    edit: Edit
-    layer: int = 0
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401 - torch's own interface
-        """Edit what comes out of a softmax."""
-        result = func(*args, **(kwargs or {}))
-        if getattr(func, "__name__", "") != "softmax":
-            return result
-        self.layer += 1
-        return self.edit(self.layer - 1, result)
-
-
 def seen_by(model: Tiny, encoding: Encoding, layer: int) -> Tensor:
     """Which keys each query of a layer sees [T, T]."""
     places = torch.arange(encoding.length)
@@ -74,50 +48,10 @@ def seen_by(model: Tiny, encoding: Encoding, layer: int) -> Tensor:
     return torch.le(distance, config.local_attention // 2 if local else encoding.length)
 
 
-def among(order: Ints, visible: Tensor) -> Ints:
-    """Where each visible key goes: where `order` leads first among the visible ones."""
-    found: Ints = np.arange(len(order))
-    for key in np.flatnonzero(visible):
-        found[key] = order[key]
-        while not visible[found[key]]:
-            found[key] = order[found[key]]
-    return found
-
-
-def edited(model: Tiny, encoding: Encoding, row: Row, layer: int, probabilities: Tensor) -> Tensor:
-    """What a row makes of one layer's probabilities [1, H, T, T], by the definition of its edit."""
-    visible, changed = seen_by(model, encoding, layer), probabilities.clone()
-    if row.edit is AttentionEdit.UNIFORM:
-        changed[:] = visible / visible.sum(dim=-1, keepdim=True)
-    elif row.edit is AttentionEdit.SILENCED:
-        changed[:, list(row.heads)] = 0
-    elif row.edit is AttentionEdit.PERMUTED:
-        shape = (model.backend.shape.layers, HEADS, encoding.length)
-        orders = random_permutations(row.seed, "keys", shape)[layer]
-        queries = range(encoding.length) if row.queries is QueryScope.ALL else [0]
-        for head, query in product(range(HEADS), queries):
-            drawn = torch.from_numpy(among(orders[head], visible[query]))
-            changed[0, head, query] = probabilities[0, head, query, drawn]
-    elif row.units is not None:
-        into = torch.from_numpy(encoding.tokens_of(row.units))
-        units = torch.from_numpy(encoding.unit_of_token)
-        changed = changed.masked_fill(into[None, :] & (units[:, None] != units[None, :]), 0)
-        if row.edit is AttentionEdit.KNOCKED_OUT:
-            changed /= changed.sum(dim=-1, keepdim=True)
-    elif row.bias is not None:
-        scaled = probabilities.double() * torch.from_numpy(row.bias[layer]).exp()[None, :, None]
-        changed[:] = scaled / scaled.sum(dim=-1, keepdim=True)
-    return changed
-
-
 def by_hand(model: Tiny, encoding: Encoding, row: Row) -> tuple[Floats, Floats]:
     """Logits [C] and read-out state [E] of the stock model whose probabilities are edited as the row says."""
     layers = model.backend.shape.layers
-
-    def edit(layer: int, probabilities: Tensor) -> Tensor:
-        chosen = row.layers is None or layer in row.layers
-        return edited(model, encoding, row, layer, probabilities) if chosen else probabilities
-
+    edit = ByHand(encoding=encoding, row=row, layers=layers, visible=lambda layer: seen_by(model, encoding, layer))
     batch = Batch.of(tuple(encoding.input_ids.tolist()))
     types = torch.from_numpy(encoding.type_ids)[None]
     with torch.no_grad(), Softmax(edit=edit) as caught:
@@ -127,29 +61,11 @@ def by_hand(model: Tiny, encoding: Encoding, row: Row) -> tuple[Floats, Floats]:
     return output.logits[0].double().numpy(), output.hidden_states[-1][0, 0].double().numpy()
 
 
-def edits(model: Tiny, encoding: Encoding) -> list[Row]:
-    """Rows of every kind of edit, of all layers and of some."""
-    layers, units = model.backend.shape.layers, len(encoding.units)
-    some = np.arange(units) % 3 == 0
-    bias = np.random.default_rng(0).normal(size=(layers, HEADS, encoding.length))
-    return [
-        Row(readout=True),
-        Row(edit=AttentionEdit.IDENTITY, readout=True),
-        *(Row(edit=AttentionEdit.UNIFORM, layers=chosen, readout=True) for chosen in (None, (1,), (0, 2))),
-        *(Row(edit=AttentionEdit.PERMUTED, seed=SEED, layers=chosen, readout=True) for chosen in (None, (2,))),
-        Row(edit=AttentionEdit.PERMUTED, seed=3, queries=QueryScope.READOUT, readout=True),
-        Row(edit=AttentionEdit.SILENCED, layers=(0, 1), heads=(1, 3), readout=True),
-        Row(edit=AttentionEdit.KNOCKED_OUT, units=some, readout=True),
-        Row(edit=AttentionEdit.CUT, units=some, layers=(1,), readout=True),
-        Row(edit=AttentionEdit.BIASED, bias=bias, readout=True),
-    ]
-
-
 @pytest.mark.parametrize(("text", "pair"), [(TEXT, None), (LONG, None), ("a dull story", "the music is wonderful")])
 def test_edits_are_those_of_the_stock_models_own_softmax(model: Tiny, text: str, pair: str | None) -> None:
     """Every edit of attention gives the stock model's answer under that edit, in one batch with all others."""
     encoding = model.backend.encode(TextInput(text=text, text_pair=pair))
-    rows = edits(model, encoding)
+    rows = edits(encoding, model.backend.shape.layers)
     found = model.backend.run(variants(encoding, rows))
     assert found.readouts is not None
     untouched = found.readouts[0].double().numpy()
@@ -245,7 +161,7 @@ def test_a_family_says_what_it_cannot_do(model: Tiny) -> None:
 
 
 def test_a_lost_window_is_found(zoo: Zoo) -> None:
-    """With a mask that takes the place of the windows' captured attention is not the model's: trials are long enough."""
+    """Trials are long enough to notice a mask that takes the place of the windows."""
     backend = zoo["modernbert"].backend
     assert not backend.fixed
     backend.fixed = True
