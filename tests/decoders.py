@@ -13,6 +13,10 @@ import torch
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors, trainers
 from torch.nn.functional import cross_entropy
 from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
@@ -38,12 +42,16 @@ _GROUPED = {
     "num_key_value_heads": 2,
     "max_position_embeddings": POSITIONS,
 }
+_LOCAL = {"head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 6}
+_LAYERS = ["sliding_attention", "full_attention", "sliding_attention"]
 FAMILIES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "gpt2": (GPT2LMHeadModel, GPT2Config, {"n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": POSITIONS}),
     "llama": (LlamaForCausalLM, LlamaConfig, _GROUPED),
     "mistral": (MistralForCausalLM, MistralConfig, {**_GROUPED, "sliding_window": 6}),
     "qwen2": (Qwen2ForCausalLM, Qwen2Config, _GROUPED),
     "qwen3": (Qwen3ForCausalLM, Qwen3Config, {**_GROUPED, "head_dim": 16}),
+    "gemma2": (Gemma2ForCausalLM, Gemma2Config, {**_GROUPED, **_LOCAL, "attn_logit_softcapping": 2.0}),
+    "gemma3_text": (Gemma3ForCausalLM, Gemma3TextConfig, {**_GROUPED, **_LOCAL, "layer_types": _LAYERS}),
 }
 TOKENS = ("film", "music", "story")
 VERBS = ("is", "are")

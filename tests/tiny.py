@@ -21,6 +21,8 @@ from transformers import (
     DistilBertForSequenceClassification,
     ElectraConfig,
     ElectraForSequenceClassification,
+    ModernBertConfig,
+    ModernBertForSequenceClassification,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     RobertaConfig,
@@ -45,7 +47,9 @@ CORPUS = (
 
 TEXT = "I did not like the film, but the music is wonderful!"
 FAMILIES = ("bert", "distilbert", "roberta", "xlm-roberta", "camembert", "electra", "albert")
-_ATTENDING = ("query", "key", "q_lin", "k_lin")
+"""Those whose blocks are BERT's in all but names: norms behind what is added, and everything that is shared."""
+OTHERS = ("modernbert",)
+_ATTENDING = ("query", "key", "q_lin", "k_lin", "Wqkv")
 VOCABULARY = 300
 POSITIONS = 512
 
@@ -222,6 +226,12 @@ def _architecture(family: str, vocabulary: int, classes: int, pad: int, override
         return ElectraForSequenceClassification(ElectraConfig(**{**common, **bert, "embedding_size": 16, **overrides}))
     if family == "albert":
         return AlbertForSequenceClassification(AlbertConfig(**{**common, **bert, "embedding_size": 16, **overrides}))
+    if family == "modernbert":
+        ids = {"bos_token_id": None, "eos_token_id": None, "cls_token_id": 2, "sep_token_id": 3}
+        windows = {"local_attention": 8, "global_attn_every_n_layers": 3, "num_hidden_layers": 4}
+        return ModernBertForSequenceClassification(
+            ModernBertConfig(**{**common, **bert, **ids, **windows, **overrides})
+        )
     offset = {"max_position_embeddings": POSITIONS + 2}
     kinds: dict[str, tuple[Any, Any]] = {
         "roberta": (RobertaForSequenceClassification, RobertaConfig),

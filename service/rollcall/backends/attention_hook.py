@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 from transformers import AttentionInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from rollcall.backends.plan import BatchPlan
+from rollcall.backends.stock_attention import library_attention
 
 IMPLEMENTATION = "rollcall"
 PLAN_ARGUMENT = "rollcall_plan"
@@ -31,12 +31,10 @@ def attend(
     rollcall_plan: BatchPlan | None = None,
     **extra: Any,  # noqa: ANN401 - whatever the architecture passes, handed on
 ) -> tuple[torch.Tensor, None]:
-    """Stock SDPA without a plan; else what the plan says."""
+    """What the library does without a plan; else what the plan says."""
     if rollcall_plan is None:
-        context, _ = sdpa_attention_forward(
-            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **extra
-        )
-        return context, None
+        own = (module, query, key, value, attention_mask)
+        return library_attention(*own, dropout=dropout, scaling=scaling, extra=extra), None
     return rollcall_plan.attend(
         module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, extra=extra
     )

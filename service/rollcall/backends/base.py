@@ -27,7 +27,11 @@ class Layout:
     """Where the parts of one transformer block are, as module paths inside the block."""
 
     attention: str
-    """The module that calls the attention function."""
+    """The module that calls the attention function; where `tapped`, the one that drops out probabilities."""
+    stock: str = "sdpa"
+    """The library's own attention that the family is run with."""
+    tapped: bool = False
+    """Whether the family computes attention by itself, past the library's attention functions."""
     key: str = ""
     value: str = ""
     out_projection: str = ""

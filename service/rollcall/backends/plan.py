@@ -19,9 +19,16 @@ from typing import Any, Protocol
 
 import torch
 from torch import nn
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from rollcall.backends.arrangement import LEAST_ROWS
+from rollcall.backends.stock_attention import (
+    additive,
+    among_visible,
+    causal_mask,
+    is_causal,
+    library_attention,
+    sees_its_own,
+)
 
 Tensor = torch.Tensor
 
@@ -214,9 +221,9 @@ class BatchPlan:
         edit = self.edits.get(layer, _NO_EDIT)
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
         mask = attention_mask if self._origins is None else _rows_of(attention_mask, self._origins)
-        causal = bool(getattr(module, "is_causal", False))
         # What the fused kernel knows by itself, explicit attention has to be told.
-        told = causal_mask(query, key) if mask is None and causal and query.shape[2] > 1 else mask
+        told = causal_mask(query, key) if mask is None and is_causal(module) and query.shape[2] > 1 else mask
+        cap = extra.get("softcap")
         if edit.key_bias is not None:
             told = mask = biased_mask(told, edit.key_bias, query.dtype)
         if self.tail is not None and self.tail.layer == layer and self._keys is not None and self._values is not None:
@@ -226,18 +233,16 @@ class BatchPlan:
         first = len(query) if self.explicit is None or self.gradients else self.explicit.first
         parts = []
         if first:
-            fused, _ = sdpa_attention_forward(
-                module, query[:first], key[:first], values[:first], _rows_of(mask, slice(first)),
-                dropout=dropout, scaling=scaling, **extra,
-            )  # fmt: skip
-            parts.append(fused)
+            own = (query[:first], key[:first], values[:first], _rows_of(mask, slice(first)))
+            parts.append(library_attention(module, *own, dropout=dropout, scaling=scaling, extra=extra))
         key, value = per_head(key, query.shape[1]), per_head(value, query.shape[1])
         if self.gradients:
-            parts = [self._with_gradient(parts[0], query, key, value, told, scale)]
+            parts = [self._with_gradient(parts[0], query, key, value, told, scale, cap)]
         elif self.explicit is not None and first < len(query):
             rest = slice(first, None)
             seen = _rows_of(told, rest)
-            parts.append(self._explicitly(layer, query[rest], key[rest], value[rest], seen, scale, causal=causal))
+            apart = seen is not None and sees_its_own(module)
+            parts.append(self._explicitly(layer, query[rest], key[rest], value[rest], seen, scale, cap, apart=apart))
         context = parts[0] if len(parts) == 1 else torch.cat(parts)
         for blend in edit.blends:
             source = blend_map(blend.source, _rows_of(told, blend.rows), key)
@@ -247,27 +252,41 @@ class BatchPlan:
         return context, None
 
     def _explicitly(
-        self, layer: int, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float, *, causal: bool
+        self,
+        layer: int,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mask: Tensor | None,
+        scale: float,
+        cap: float | None,
+        *,
+        apart: bool,
     ) -> Tensor:
-        """Context [E, Q, H, D] of the explicit rows; those from the start are observed."""
+        """Context [E, Q, H, D] of the explicit rows; those from the start are observed.
+
+        `apart`: queries see different keys, which `mask` tells.
+        """
         explicit = self.explicit
         assert explicit is not None
         orders = explicit.orders.get(layer)
         single = query.shape[2] == 1  # then probabilities are smaller than keys
         if key.stride(0):  # a product of strided rows may round differently for one row than for two
             key, value = key.contiguous(), value.contiguous()
-        keys = key if orders is None or single or causal else _permuted_keys(key, orders)
-        probabilities = attention_probabilities(query, keys, mask, scale, explicit.logit_bias(layer, query))
-        if orders is not None and causal and mask is not None:
+        keys = key if orders is None or single or apart else _permuted_keys(key, orders)
+        probabilities = attention_probabilities(query, keys, mask, scale, explicit.logit_bias(layer, query), cap)
+        if orders is not None and apart and mask is not None:
             own = slice(min(len(orders), len(query)))
-            among = among_visible(orders[own], _rows_of(mask, own))
-            probabilities[own] = probabilities[own].gather(3, among)
+            probabilities[own] = probabilities[own].gather(3, among_visible(orders[own], rows_of(mask, own)))
         elif orders is not None and single:
             probabilities[: len(orders)] = probabilities[: len(orders)].gather(3, orders[: len(query)].unsqueeze(2))
         readout_orders = explicit.readout_orders.get(layer)
         if readout_orders is not None:
             at, own = 0 if single else explicit.readout, slice(min(len(readout_orders), len(query)))
-            probabilities[own, :, at] = probabilities[own, :, at].gather(2, readout_orders[own])
+            drawn = readout_orders[own]
+            if apart and mask is not None:
+                drawn = among_visible(drawn, rows_of(mask, own)[:, :, [at]])[:, :, 0]
+            probabilities[own, :, at] = probabilities[own, :, at].gather(2, drawn)
         if explicit.uniform is not None:
             chosen = _for_rows(explicit.uniform[:, layer], len(query))[:, None, None, None]
             equal = blend_map(MapSource.UNIFORM, mask, key).to(probabilities.dtype)
@@ -281,10 +300,17 @@ class BatchPlan:
         return weighed(passed_on.to(value.dtype), value).transpose(1, 2).contiguous()
 
     def _with_gradient(
-        self, fused: Tensor, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float
+        self,
+        fused: Tensor,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mask: Tensor | None,
+        scale: float,
+        cap: float | None,
     ) -> Tensor:
         """Give the fused context the gradient of the explicit one: the added difference is exactly 0."""
-        probabilities = attention_probabilities(query, key, mask, scale)
+        probabilities = attention_probabilities(query, key, mask, scale, cap=cap)
         probabilities = probabilities.requires_grad_() if torch.is_grad_enabled() else probabilities
         if self.observer is not None:
             self.observer.observe(probabilities, value)
@@ -309,48 +335,29 @@ def per_head(shared: Tensor, heads: int) -> Tensor:
     return shared if shared.shape[1] == heads else shared.repeat_interleave(heads // shared.shape[1], dim=1)
 
 
-def causal_mask(query: Tensor, key: Tensor) -> Tensor:
-    """What a query may see [1, 1, Q, K] where each sees itself and what came before; the last queries are given."""
-    queries, keys = query.shape[2], key.shape[2]
-    return torch.ones(1, 1, queries, keys, dtype=torch.bool, device=query.device).tril(keys - queries)
-
-
-def among_visible(order: Tensor, mask: Tensor | None) -> Tensor:
-    """For each query a permutation [E, H, Q, K] of the keys that it sees, in the order in which `order` names them.
-
-    `order` [E, H, K] permutes all keys: among the keys of each query it is as random as among all.
-    """
-    assert mask is not None
-    visible = additive(mask, torch.float32) > torch.finfo(torch.float32).min / 2
-    shape = (len(order), order.shape[1], visible.shape[2], order.shape[2])
-    visible, named = visible.expand(shape), order.unsqueeze(2).expand(shape)
-    first = named.gather(3, (~visible.gather(3, named)).long().argsort(dim=3, stable=True))
-    drawn = first.gather(3, (visible.long().cumsum(dim=3) - 1).clamp(min=0))
-    return torch.where(visible, drawn, torch.arange(shape[3], device=order.device))
-
-
 def attention_probabilities(
-    query: Tensor, key: Tensor, mask: Tensor | None, scale: float, bias: Tensor | None = None
+    query: Tensor,
+    key: Tensor,
+    mask: Tensor | None,
+    scale: float,
+    bias: Tensor | None = None,
+    cap: float | None = None,
 ) -> Tensor:
     """Explicit softmax [B, H, Q, K], in float32 at least, as fused kernels do it.
 
     Masked keys get exactly 0; if all are masked, uniform, never NaN. `bias` [B, H or 1, Q or 1, K] is added to the
-    logits; what mask and bias both hide stays as hidden as by one of them.
+    logits; what mask and bias both hide stays as hidden as by one of them. `cap` bounds the logits smoothly before
+    that: cap * tanh(logit / cap) (Gemma Team 2024, section 2).
     """
     wide = torch.promote_types(query.dtype, torch.float32)
     scores = weighed(query.to(wide), key.to(wide).transpose(2, 3)) * scale
+    if cap is not None:
+        scores = (scores / cap).tanh() * cap
     if mask is not None:
         scores = scores + additive(mask, scores.dtype)
     if bias is not None:
         scores = (scores + bias).clamp(min=torch.finfo(scores.dtype).min)
     return scores.softmax(dim=-1)
-
-
-def additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """A mask as logits to add: finfo.min where a boolean mask is False."""
-    if mask.dtype is not torch.bool:
-        return mask
-    return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min)
 
 
 def biased_mask(mask: Tensor | None, bias: Tensor | None, dtype: torch.dtype) -> Tensor | None:
@@ -395,5 +402,10 @@ def _permuted_keys(key: Tensor, orders: Tensor) -> Tensor:
     return permuted if count == len(key) else torch.cat((permuted, key[count:]))
 
 
+def rows_of(mask: Tensor, rows: Tensor | slice) -> Tensor:
+    """Some rows of a mask [B or 1, H or 1, Q, K]."""
+    return mask if mask.shape[0] == 1 else mask[rows]
+
+
 def _rows_of(mask: Tensor | None, rows: Tensor | slice) -> Tensor | None:
-    return mask if mask is None or mask.shape[0] == 1 else mask[rows]
+    return None if mask is None else rows_of(mask, rows)

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 
 from rollcall.backends.base import BatchRow, Layout, variants
 from rollcall.backends.encoding import Encoder
-from rollcall.backends.self_test import LENGTHS, Trial
+from rollcall.backends.self_test import Trial, trial_lengths
 from rollcall.backends.sharing import synthetic_input
 from rollcall.backends.staging import stage_rows
 from rollcall.backends.tensors import AnyInputs, PromptInputs
@@ -73,9 +73,9 @@ class PromptBackend(TorchClassifier):
 
     def trial(self) -> Trial:
         """Two prompts, the second one shorter and padded in front."""
-        longer, shorter = (self.synthetic(length) for length in LENGTHS)
-        rows = [row for each in (longer, shorter) for row in variants(each, [Row()])]
-        return Trial(batch=self._inputs(rows, LENGTHS[0]), lengths=LENGTHS, key=LENGTHS[0] - 3)
+        lengths = trial_lengths(self.reach, self.shape.max_tokens)
+        rows = [row for length in lengths for row in variants(self.synthetic(length), [Row()])]
+        return Trial(batch=self._inputs(rows, lengths[0]), lengths=lengths, key=lengths[0] - 3)
 
     def _staged(self, rows: Sequence[BatchRow], length: int) -> dict[str, npt.NDArray[Any]]:
         """Ids, mask and types [3, B, T], what is short moved to the end, and positions [1 or B, T]."""

@@ -44,9 +44,10 @@ from rollcall.backends.observers import Block, Keeper, Reducer
 from rollcall.backends.plan import BatchPlan, ExplicitRows, Tail
 from rollcall.backends.replay_test import try_replays
 from rollcall.backends.replays import Call, Replays, replays_on
-from rollcall.backends.self_test import SelfTester, Trial, padded_pair
+from rollcall.backends.self_test import SelfTester, Trial, padded_pair, trial_lengths
 from rollcall.backends.sharing import decomposition_error, synthetic_input, try_features
 from rollcall.backends.staging import stage_rows
+from rollcall.backends.stock_attention import window
 from rollcall.backends.tensors import AnyInputs, Inputs, Packed
 from rollcall.domain.decision import Decision, Task
 from rollcall.domain.errors import ModelRejected
@@ -91,11 +92,16 @@ class TorchClassifier(ABC):
         self.task = task
         self.device = device
         self.dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
-        # Few shapes, so that work is recorded once for each: where launching it takes longer than doing it.
-        self.fixed = self.may_be_fixed and device.startswith("cuda")
+        self.fixed = False
         self.replays = Replays(device=device)
-        model.set_attn_implementation(IMPLEMENTATION)
+        self._layout = layout
+        if not layout.tapped:
+            model.set_attn_implementation(IMPLEMENTATION)
         self._blocks = self._probe(layout)
+        self.reach = max((window(block.attention) or 0 for block in self._blocks), default=0)
+        # Few shapes, so that work is recorded once for each: where launching it takes longer than doing it. A mask that
+        # is given as a whole would take the place of those that the library makes of a window.
+        self.fixed = self.may_be_fixed and not (self.reach or layout.tapped) and device.startswith("cuda")
         config: Any = model.config
         self.shape = Shape(
             layers=len(self._blocks),
@@ -266,10 +272,12 @@ class TorchClassifier(ABC):
             model=self._model,
             forward=self.forward,
             arguments=self._arguments,
-            causal=self.causal,
             layers=self.shape.layers,
             trial=self.trial(),
             readout=self.readout,
+            layout=self._layout,
+            heads=self.shape.heads,
+            apart=self.causal or self._layout.tapped or self.reach > 0,
         )
         hooks = tester.run()
         if not all(test.passed for test in hooks):
@@ -285,7 +293,8 @@ class TorchClassifier(ABC):
 
     def use_stock_attention(self) -> None:
         """Give the model back its stock attention: what failed a self-test predicts without the hook."""
-        self._model.set_attn_implementation("sdpa")
+        if not self._layout.tapped:
+            self._model.set_attn_implementation(self._layout.stock)
 
     def forward(self, inputs: AnyInputs, plan: BatchPlan | None = None) -> Tensor:
         """Logits [B, C] of a batch under a plan; without one, the stock model bitwise."""
@@ -430,7 +439,8 @@ class TorchBackend(TorchClassifier):
 
     def trial(self) -> Trial:
         """Two rows of synthetic ids, the second one padded."""
-        return padded_pair(self._model.config, self._encoder.special, self.device)
+        lengths = trial_lengths(self.reach, self.shape.max_tokens)
+        return padded_pair(self._model.config, self._encoder.special, self.device, lengths)
 
     def _staged(self, rows: Sequence[BatchRow], length: int) -> dict[str, npt.NDArray[Any]]:
         return {"inputs": stage_rows(rows, length, self._encoder)}

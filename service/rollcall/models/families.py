@@ -119,6 +119,12 @@ _ROWS = (
         ),
     ),
     Family(
+        model_type="modernbert",
+        title="ModernBERT",
+        layout=Layout(attention="attn", out_projection="attn.Wo"),
+        takes_type_ids=False,
+    ),
+    Family(
         model_type="vit", title="ViT", layout=_VIT_LAYOUT, modality=Modality.IMAGE, prefix=1, removals=IMAGE_REMOVALS
     ),
     Family(
@@ -146,6 +152,8 @@ _ROWS = (
     Family(model_type="mistral", title="Mistral", layout=_DECODER_LAYOUT, causal=True),
     Family(model_type="qwen2", title="Qwen2", layout=_DECODER_LAYOUT, causal=True),
     Family(model_type="qwen3", title="Qwen3", layout=_DECODER_LAYOUT, causal=True),
+    Family(model_type="gemma2", title="Gemma 2", layout=replace(_DECODER_LAYOUT, stock="eager"), causal=True),
+    Family(model_type="gemma3_text", title="Gemma 3", layout=_DECODER_LAYOUT, causal=True),
 )
 
 FAMILIES: Mapping[str, Family] = MappingProxyType({row.model_type: row for row in _ROWS})

@@ -208,7 +208,7 @@ def _load_directory(
             directory,
             config=config,
             dtype=DTYPES[dtype],
-            attn_implementation="sdpa",
+            attn_implementation=family.layout.stock,
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,

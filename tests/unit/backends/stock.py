@@ -22,6 +22,8 @@ from tests.tiny import Tiny
 
 TYPED = ("bert", "electra", "albert")
 """Families that take type ids."""
+SINGLE_SOFTMAX = ("modernbert",)
+"""Families whose own explicit attention is in single precision, whatever the model's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

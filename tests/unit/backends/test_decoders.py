@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from transformers import AutoModelForCausalLM
 
 from rollcall.attribution.rollout import by_receptive_field
 from rollcall.backends.base import CaptureRequest, variants
-from rollcall.backends.plan import BatchPlan, ExplicitRows, among_visible, causal_mask
+from rollcall.backends.plan import BatchPlan, ExplicitRows
 from rollcall.backends.prompt_backend import OTHER, PromptBackend
 from rollcall.backends.self_test import Recorder
+from rollcall.backends.stock_attention import among_visible, causal_mask
 from rollcall.domain.decision import Decision, Task
 from rollcall.domain.errors import InvalidInput, ModelRejected
 from rollcall.domain.inputs import Encoding, TextInput
@@ -27,6 +28,7 @@ from rollcall.models.loading import LoadedModel, load_model
 from tests.decoders import FAMILIES as TINY
 from tests.decoders import POSITIONS, make_decoder, tokens_of
 from tests.tiny import make_model
+from tests.unit.backends.by_hand import ByHand, Softmax, edits
 
 Tensor = torch.Tensor
 PROMPT = "the film is a quiet triumph and I loved every minute of it"
@@ -165,6 +167,35 @@ def test_edits_leave_other_rows_alone(subject: Subject) -> None:
     assert min(np.abs(uniform - alone).max(), np.abs(permuted - alone).max()) > 1e-5
 
 
+def seen_by(subject: Subject, layer: int) -> Tensor:
+    """Which keys each query of a layer sees [T, T]: what came before, within the window that a layer may have."""
+    config = subject.stock.config
+    places = torch.arange(subject.encoding.length)
+    before = places[:, None] - places
+    kinds = getattr(config, "layer_types", None) or ["sliding_attention"] * config.num_hidden_layers
+    reach = getattr(config, "sliding_window", None) if kinds[layer] == "sliding_attention" else None
+    return (before >= 0) & (before < (reach or subject.encoding.length))
+
+
+def test_edits_are_those_of_the_stock_models_own_softmax(subject: Subject) -> None:
+    """Every edit of attention gives the stock model's answer under that edit, within what each query sees."""
+    layers, length = subject.backend.shape.layers, subject.encoding.length
+    rows = edits(subject.encoding, layers)
+    found = subject.found(*rows)
+    chances = []
+    for row in rows:
+        edit = ByHand(
+            encoding=subject.encoding, row=row, layers=layers, visible=partial(seen_by, subject), readout=length - 1
+        )
+        with Softmax(edit=edit) as caught:
+            chances.append(subject.expected(subject.encoding.input_ids.tolist()))
+        assert caught.layer == layers
+    np.testing.assert_allclose(found, chances, atol=1e-6)
+    untouched = (AttentionEdit.NONE, AttentionEdit.IDENTITY)
+    for row, chance in zip(rows, chances, strict=True):
+        assert (np.abs(chance - chances[0]).max() < 1e-7) == (row.edit in untouched), row
+
+
 def test_the_last_token_is_read(subject: Subject) -> None:
     """Maps are of the last query: a capture's read-out rows are the last rows of its attention."""
     request = CaptureRequest(
@@ -182,11 +213,11 @@ def test_the_last_token_is_read(subject: Subject) -> None:
 
 
 def test_each_query_permutes_what_it_sees() -> None:
-    """Four keys in the order 2, 0, 3, 1: the third query sees 0 to 2, which come as 2, 0, 1."""
+    """Four keys in the order 2, 0, 3, 1: the third query sees 0 to 2, which come as 2, 0, 1, since 3 leads on to 1."""
     order = torch.tensor([[[2, 0, 3, 1]]])
     mask = causal_mask(torch.zeros(1, 1, 4, 1), torch.zeros(1, 1, 4, 1))
     found = among_visible(order, mask)[0, 0].tolist()
-    assert found == [[0, 1, 2, 3], [0, 1, 2, 3], [2, 0, 1, 3], [2, 0, 3, 1]]
+    assert found == [[0, 1, 2, 3], [1, 0, 2, 3], [2, 0, 1, 3], [2, 0, 3, 1]]
     mask = mask.clone()
     mask[..., 0] = False  # the first key is hidden, or is padding
     assert among_visible(order, mask)[0, 0].tolist()[3] == [0, 2, 3, 1]

@@ -160,22 +160,22 @@ def test_the_way_down_gives_what_the_way_up_gives(zoo: Zoo, family: str, decisio
 
 
 @pytest.mark.parametrize("pair", [None, "it isn't bad, but the ending is dull"])
-def test_the_parts_sum_to_the_whole(tiny: Tiny, pair: str | None) -> None:
+def test_the_parts_sum_to_the_whole(alike: Tiny, pair: str | None) -> None:
     """In single precision, tokens and biases sum to the margin's direction in the logits, to 1e-5 of its size."""
-    encoding = tiny.backend.encode(TextInput(text=TEXT, text_pair=pair))
-    found = tiny.backend.decompose(encoding, DECISION)
+    encoding = alike.backend.encode(TextInput(text=TEXT, text_pair=pair))
+    found = alike.backend.decompose(encoding, DECISION)
     whole = float(found.total)
     assert float(found.tokens.sum() + found.biases) == pytest.approx(whole, abs=1e-5 * max(1.0, abs(whole)))
-    logits = stock.stock_logits(tiny, tiny.sdpa, Batch.of(tuple(encoding.input_ids.tolist())))
+    logits = stock.stock_logits(alike, alike.sdpa, Batch.of(tuple(encoding.input_ids.tolist())))
     if pair is None:
         direction = DECISION.gradient(logits[0].double().numpy())
         assert whole == pytest.approx(float(direction @ logits[0].double().numpy()), abs=1e-4)
 
 
 @pytest.mark.parametrize("length", [3, 512])
-def test_every_length_is_decomposed(tiny: Tiny, length: int) -> None:
+def test_every_length_is_decomposed(alike: Tiny, length: int) -> None:
     """From one word to the longest text."""
-    found = tiny.backend.decompose(tiny.backend.synthetic(length), DECISION)
+    found = alike.backend.decompose(alike.backend.synthetic(length), DECISION)
     assert found.tokens.shape == (length,)
     assert float(found.tokens.sum() + found.biases) == pytest.approx(float(found.total), abs=1e-4)
 
@@ -188,16 +188,16 @@ def test_it_knows_the_class(bert: Tiny) -> None:
     assert np.abs(first - other).max() > 1e-2 * np.abs(first).max()
 
 
-def test_nothing_is_left_behind(tiny: Tiny) -> None:
+def test_nothing_is_left_behind(alike: Tiny) -> None:
     """After a decomposition, also after one that failed, the model has no hook more and gives the same answers."""
-    model = tiny.backend._model
-    batch = Batch.of(stock.random_ids(tiny, 9))
-    before, hooks = stock.stock_logits(tiny, model, batch), count_hooks(model)
-    decomposed(tiny)
+    model = alike.backend._model
+    batch = Batch.of(stock.random_ids(alike, 9))
+    before, hooks = stock.stock_logits(alike, model, batch), count_hooks(model)
+    decomposed(alike)
     with pytest.raises(IndexError):
-        decomposed(tiny, Decision(task=Task.SINGLE_LABEL, target=99))
+        decomposed(alike, Decision(task=Task.SINGLE_LABEL, target=99))
     assert count_hooks(model) == hooks
-    assert torch.equal(before, stock.stock_logits(tiny, model, batch))
+    assert torch.equal(before, stock.stock_logits(alike, model, batch))
 
 
 def count_hooks(model: torch.nn.Module) -> int:
@@ -205,11 +205,11 @@ def count_hooks(model: torch.nn.Module) -> int:
     return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
 
 
-def test_every_family_of_today_can_do_it(tiny: Tiny) -> None:
+def test_every_family_of_today_can_do_it(alike: Tiny) -> None:
     """The self-test passed, and the map is offered."""
-    (test,) = [test for test in tiny.loaded.self_tests if test.name == "decomposition_is_exact"]
+    (test,) = [test for test in alike.loaded.self_tests if test.name == "decomposition_is_exact"]
     assert test.passed
-    assert MapKind.DECOMPOSITION in tiny.loaded.maps
+    assert MapKind.DECOMPOSITION in alike.loaded.maps
 
 
 @pytest.mark.parametrize("wrong", ["another norm", "another head", "nowhere"])

@@ -146,11 +146,11 @@ def test_maps_of_a_padded_batch_are_those_of_its_rows_alone(tiny: Tiny) -> None:
 
 
 @pytest.mark.parametrize("length", [3, 7, 128])
-def test_norm_rollout_is_that_of_all_transformed_vectors(tiny: Tiny, length: int) -> None:
+def test_norm_rollout_is_that_of_all_transformed_vectors(alike: Tiny, length: int) -> None:
     """The quadratic form that spares T x T x E numbers gives what the T x T x E numbers give."""
-    ids = stock.random_ids(tiny, length)
-    captured = _capture(tiny, ids, MapKind.NORM_ROLLOUT)
-    _check(captured, MapKind.NORM_ROLLOUT, stock.norm_rollout(tiny, stock.read(tiny, Batch.of(ids))))
+    ids = stock.random_ids(alike, length)
+    captured = _capture(alike, ids, MapKind.NORM_ROLLOUT)
+    _check(captured, MapKind.NORM_ROLLOUT, stock.norm_rollout(alike, stock.read(alike, Batch.of(ids))))
 
 
 @pytest.mark.parametrize("length", [3, 7, 128])
@@ -164,7 +164,8 @@ def test_gradient_rollout_is_that_of_stock_eager(tiny: Tiny, zoo: Zoo, length: i
     precise = zoo.precise(tiny.family)
     attention, gradients = stock.gradients_of_log_odds(precise, Batch.of(ids), target)
     captured = _capture(precise, ids, MapKind.GRADIENT_ROLLOUT, target=target)
-    _check(captured, MapKind.GRADIENT_ROLLOUT, stock.gradient_rollout(attention, gradients), within=DOUBLE)
+    within = PROMISED if tiny.family in stock.SINGLE_SOFTMAX else DOUBLE
+    _check(captured, MapKind.GRADIENT_ROLLOUT, stock.gradient_rollout(attention, gradients), within=within)
 
 
 def test_layers_heads_fusion_and_start_are_what_they_say(tiny: Tiny) -> None:

@@ -216,12 +216,12 @@ def test_sixty_four_draws_of_the_last_layer_equal_one_by_one(model: Tiny, explic
     assert torch.pdist(together.readouts.double()).min() > VISIBLE
 
 
-def test_the_longest_input_joins_late_too(tiny: Tiny) -> None:
+def test_the_longest_input_joins_late_too(alike: Tiny) -> None:
     """An input of as many tokens as the model reads, whole and with a few words hidden."""
-    encoding = tiny.backend.encode(TokensInput(input_ids=stock.random_ids(tiny, LONGEST)))
+    encoding = alike.backend.encode(TokensInput(input_ids=stock.random_ids(alike, LONGEST)))
     hidden = Row(removed=removing(encoding, 2), operator=RemovalOperator.HIDDEN_KEYS, readout=True)
     late = [Row(edit=edit, layers=layers, seed=2, readout=True) for edit in EDITS for layers in ((LAST,), (1, 2))]
-    check(tiny, tiny.stock(stock.EXPLICIT), variants(encoding, [hidden, *late]))
+    check(alike, alike.stock(stock.EXPLICIT), variants(encoding, [hidden, *late]))
 
 
 def test_rows_permuted_from_a_later_layer_on_report_no_maps(model: Tiny) -> None:

@@ -41,7 +41,7 @@ def test_keys_move_within_their_own_text(tiny: Tiny) -> None:
     encoding = pair(tiny)
     first, second = segments_of(encoding)
     assert encoding.unit_of_token[first].max() < encoding.unit_of_token[second].min()
-    neutral = Row(edit=AttentionEdit.BIASED, bias=np.zeros((3, 4, encoding.length)))
+    neutral = Row(edit=AttentionEdit.BIASED, bias=np.zeros((tiny.backend.shape.layers, 4, encoding.length)))
     draws = [Row(edit=AttentionEdit.PERMUTED, seed=3, keys=scope) for scope in (KeyScope.SEGMENT, KeyScope.ALL)]
     own, within, across = (first_layer(tiny, encoding, row) for row in (neutral, *draws))
     for part in (first, second):

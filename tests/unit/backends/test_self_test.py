@@ -40,6 +40,9 @@ def run(backend: TorchBackend, *, forward: Forward | None = None, layers: int | 
         arguments=backend._arguments,
         trial=backend.trial(),
         readout=backend.readout,
+        layout=backend._layout,
+        heads=backend.shape.heads,
+        apart=backend.reach > 0 or backend._layout.tapped,
     ).run()
 
 
@@ -48,18 +51,18 @@ def failed(tests: tuple[SelfTest, ...]) -> set[str]:
     return {test.name for test in tests if not test.passed}
 
 
-def test_every_family_passes(tiny: Tiny) -> None:
+def test_every_family_passes(alike: Tiny) -> None:
     """Each supported family passes all twelve required tests, and each says what it measured.
 
     Three more, which are not required, say what its rows share, and one whether logits can be taken apart; all families
     can do all of it.
     """
-    required = [test.name for test in tiny.loaded.self_tests if test.required]
-    assert required == [test.name for test in run(tiny.backend)]
+    required = [test.name for test in alike.loaded.self_tests if test.required]
+    assert required == [test.name for test in run(alike.backend)]
     assert len(required) == 12
-    assert [test.name for test in tiny.loaded.self_tests if not test.required] == [*FEATURES, "decomposition_is_exact"]
-    assert not failed(tiny.loaded.self_tests)
-    assert all(test.detail.endswith(f" {test.value:.3g}.") for test in tiny.loaded.self_tests)
+    assert [test.name for test in alike.loaded.self_tests if not test.required] == [*FEATURES, "decomposition_is_exact"]
+    assert not failed(alike.loaded.self_tests)
+    assert all(test.detail.endswith(f" {test.value:.3g}.") for test in alike.loaded.self_tests)
 
 
 def test_testing_leaves_the_model_as_it_was(bert: Tiny) -> None:
@@ -185,33 +188,33 @@ PLANS_CHANGED: tuple[tuple[str, Meddle], ...] = (
 
 
 @pytest.mark.parametrize(("name", "meddle"), PLANS_CHANGED, ids=lambda part: getattr(part, "__name__", part))
-def test_a_hook_that_does_not_do_as_planned_is_found(tiny: Tiny, name: str, meddle: Meddle) -> None:
+def test_a_hook_that_does_not_do_as_planned_is_found(alike: Tiny, name: str, meddle: Meddle) -> None:
     """Whatever the hook does to a plan, some test says so, and its name says what."""
-    assert name in failed(run(tiny.backend, forward=meddled(tiny.backend, meddle)))
+    assert name in failed(run(alike.backend, forward=meddled(alike.backend, meddle)))
 
 
-def test_a_missing_layer_is_found(tiny: Tiny) -> None:
+def test_a_missing_layer_is_found(alike: Tiny) -> None:
     """A layer that never calls the hook is counted."""
-    assert failed(run(tiny.backend, layers=tiny.backend.shape.layers + 1)) == {"call_count"}
+    assert failed(run(alike.backend, layers=alike.backend.shape.layers + 1)) == {"call_count"}
 
 
-def test_a_missing_mask_function_is_found(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_mask_function_is_found(alike: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a mask function under the hook's name padding leaks, silently; three tests see it."""
     monkeypatch.delitem(AttentionMaskInterface._global_mapping, IMPLEMENTATION)
     leaking = {"masked_keys_are_zero", "pass_through_is_stock", "padded_equals_alone", "capture_is_stock_eager"}
-    assert leaking <= failed(run(tiny.backend))
+    assert leaking <= failed(run(alike.backend))
 
 
-def test_a_forward_that_forgets_its_mask_is_found(tiny: Tiny) -> None:
+def test_a_forward_that_forgets_its_mask_is_found(alike: Tiny) -> None:
     """A row whose padding counts is not the row alone."""
 
     def forgetful(inputs: AnyInputs, plan: BatchPlan | None) -> Tensor:
-        return tiny.backend.forward(replace(inputs, attention_mask=torch.ones_like(inputs.attention_mask)), plan)
+        return alike.backend.forward(replace(inputs, attention_mask=torch.ones_like(inputs.attention_mask)), plan)
 
-    assert "padded_equals_alone" in failed(run(tiny.backend, forward=forgetful))
+    assert "padded_equals_alone" in failed(run(alike.backend, forward=forgetful))
 
 
-def test_an_idle_hook_that_is_not_the_stock_call_is_found(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_idle_hook_that_is_not_the_stock_call_is_found(alike: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     """Plain predictions must be the stock model's to the last bit."""
 
     def nearly(
@@ -226,10 +229,10 @@ def test_an_idle_hook_that_is_not_the_stock_call_is_found(tiny: Tiny, monkeypatc
         return context if "rollcall_plan" in options else context * (1 + 1e-6), None
 
     monkeypatch.setitem(AttentionInterface._global_mapping, IMPLEMENTATION, nearly)
-    assert failed(run(tiny.backend)) == {"pass_through_is_stock"}
+    assert failed(run(alike.backend)) == {"pass_through_is_stock"}
 
 
-def test_a_capture_at_the_wrong_temperature_is_found(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_capture_at_the_wrong_temperature_is_found(alike: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     """Captured attention that still sums to 1, and is not the model's."""
 
     def warmer(
@@ -244,19 +247,19 @@ def test_a_capture_at_the_wrong_temperature_is_found(tiny: Tiny, monkeypatch: py
         return attend(module, query, key, value, mask, **options)
 
     monkeypatch.setitem(AttentionInterface._global_mapping, IMPLEMENTATION, warmer)
-    found = failed(run(tiny.backend))
+    found = failed(run(alike.backend))
     assert "capture_is_stock_eager" in found
     assert "rows_sum_to_one" not in found
 
 
-def test_a_model_whose_two_attentions_differ_is_found(tiny: Tiny) -> None:
+def test_a_model_whose_two_attentions_differ_is_found(alike: Tiny) -> None:
     """Maps are the explicit attention's, predictions the fused one's: they must be of one model."""
 
     def two_faced(inputs: AnyInputs, plan: BatchPlan | None) -> Tensor:
-        eager = tiny.backend._model.config._attn_implementation == "eager"
-        return tiny.backend.forward(inputs, plan).add(0.01 if eager else 0.0)
+        eager = alike.backend._model.config._attn_implementation == "eager"
+        return alike.backend.forward(inputs, plan).add(0.01 if eager else 0.0)
 
-    assert failed(run(tiny.backend, forward=two_faced)) == {"eager_is_sdpa"}
+    assert failed(run(alike.backend, forward=two_faced)) == {"eager_is_sdpa"}
 
 
 def test_a_hook_that_loses_its_plans_is_found(bert: Tiny) -> None:

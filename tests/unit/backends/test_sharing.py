@@ -39,24 +39,24 @@ WITHIN = 1e-5
 READOUT, JOINING, NEUTRAL = FEATURES
 
 
-def test_every_family_shares_everything(tiny: Tiny) -> None:
+def test_every_family_shares_everything(alike: Tiny) -> None:
     """All three features hold in each family, and the tests say what they measured."""
-    tests = {test.name: test for test in tiny.loaded.self_tests if test.name in FEATURES}
+    tests = {test.name: test for test in alike.loaded.self_tests if test.name in FEATURES}
     assert tuple(tests) == FEATURES
     assert all(test.passed for test in tests.values())
-    assert switches(tiny.backend) == dict.fromkeys(FEATURES, True)
+    assert switches(alike.backend) == dict.fromkeys(FEATURES, True)
     assert (tests[NEUTRAL].value, tests[NEUTRAL].tolerance) == (0, 0)
     assert 0 < tests[READOUT].value < WITHIN
     assert 0 < tests[JOINING].value < WITHIN
 
 
-def test_trying_again_tells_the_same(tiny: Tiny) -> None:
+def test_trying_again_tells_the_same(alike: Tiny) -> None:
     """The tests draw the same inputs every time, from whatever state the switches are in."""
-    told = tuple(test for test in tiny.loaded.self_tests if test.name in FEATURES)
+    told = tuple(test for test in alike.loaded.self_tests if test.name in FEATURES)
     for on in (True, False):
-        with switched(tiny.backend, **dict.fromkeys(FEATURES, on)):
-            assert try_features(tiny.backend, 1e-4) == told
-            assert switches(tiny.backend) == dict.fromkeys(FEATURES, True)
+        with switched(alike.backend, **dict.fromkeys(FEATURES, on)):
+            assert try_features(alike.backend, 1e-4) == told
+            assert switches(alike.backend) == dict.fromkeys(FEATURES, True)
 
 
 def test_a_synthetic_input_is_one(tiny: Tiny) -> None:

@@ -17,12 +17,12 @@ from rollcall.domain.maps import Floats, MapKind, MapOptions
 from rollcall.domain.rows import AttentionEdit, Row
 from rollcall.engine.adversary import AdversarySearch
 from tests.harness import serving
-from tests.tiny import FAMILIES, TEXT, Tiny, Zoo
+from tests.tiny import FAMILIES, OTHERS, TEXT, Tiny, Zoo
 
 TOLERANCE = 0.01
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=[*FAMILIES, *OTHERS])
 def model(request: pytest.FixtureRequest, zoo: Zoo) -> Tiny:
     """One tiny model per family."""
     return zoo[request.param]

@@ -24,7 +24,7 @@ from tests.decoders import FAMILIES as DECODER_FAMILIES
 from tests.pictures import FAMILIES as PICTURE_FAMILIES
 from tests.pictures import make_vision_model
 from tests.tiny import FAMILIES as TINY_FAMILIES
-from tests.tiny import TEXT, make_model
+from tests.tiny import OTHERS, TEXT, make_model
 
 Spoil = Callable[[Path], None]
 WEIGHTS = "model.safetensors"
@@ -157,9 +157,9 @@ def test_a_directory_that_is_not_there_is_rejected(tmp_path: Path) -> None:
 def test_what_is_supported_is_said(directory: Path) -> None:
     """Whoever brings another architecture reads which ones are served."""
     configured(model_type="t5")(directory)
-    with pytest.raises(ModelRejected, match="BERT, DistilBERT, RoBERTa, XLM-R, CamemBERT, ELECTRA, ALBERT, ViT, DeiT"):
+    with pytest.raises(ModelRejected, match="BERT, DistilBERT, RoBERTa, XLM-R, CamemBERT, ELECTRA, ALBERT, ModernBERT"):
         load_model(directory)
-    assert set(FAMILIES) == {*TINY_FAMILIES, *PICTURE_FAMILIES, *DECODER_FAMILIES}
+    assert set(FAMILIES) == {*TINY_FAMILIES, *OTHERS, *PICTURE_FAMILIES, *DECODER_FAMILIES}
 
 
 IMAGE_SPOILS: dict[str, tuple[Spoil, str]] = {
@@ -306,7 +306,7 @@ def test_a_model_without_a_mask_token_uses_the_unknown_token(directory: Path) ->
     assert encoder.removal_token == encoder.tokenizer.unk_token_id
 
 
-@pytest.mark.parametrize("family", TINY_FAMILIES)
+@pytest.mark.parametrize("family", [*TINY_FAMILIES, *OTHERS])
 def test_limits_are_the_models(family: str, tmp_path: Path) -> None:
     """The longest input is what the model has positions for, and it runs; the tokenizer may ask for less."""
     directory = make_model(family, tmp_path, max_position_embeddings=32)

@@ -67,9 +67,19 @@ class OnnxBackend:
     is_counted = False
 
     def __init__(
-        self, file: Path, encoder: Encoder, *, task: Task, declared: Shape, names: TensorNames, device: str
+        self,
+        file: Path,
+        encoder: Encoder,
+        *,
+        task: Task,
+        declared: Shape,
+        names: TensorNames,
+        device: str,
+        windows: bool = False,
     ) -> None:
-        """Load a file; `declared` is what its configuration says, `names` what its tensors are called.
+        """Load a file; its configuration says what is `declared`, and whether some layers look at `windows` of a text.
+
+        `names` is what its tensors are called.
 
         Raises ModelRejected for a graph that cannot predict. Where attention cannot be opened only inputs are changed.
         """
@@ -91,7 +101,8 @@ class OnnxBackend:
             raise ModelRejected(message)
         self._dtype = logits.dtype
         try:
-            self._use(OpenSession.of(file, plain, self._inputs(probe)[0], device), "")
+            opened = None if windows else OpenSession.of(file, plain, self._inputs(probe)[0], device)
+            self._use(opened, "some of its layers look at a window of the text" if windows else "")
         except NotOpenedError as error:
             self._use(None, str(error))
         self.dtype = str(self._dtype).removeprefix("torch.")
