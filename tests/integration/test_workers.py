@@ -21,7 +21,8 @@ from urllib.request import urlopen
 import pytest
 
 from rollcall import app
-from rollcall.__main__ import parser, serve_sources
+from rollcall.__main__ import parser
+from rollcall.commands.serving import serve_sources
 from rollcall.demo.server import ServerProcess, server_process
 from rollcall.domain.errors import DeviceLost
 from rollcall.engine import dispatch

@@ -16,7 +16,9 @@ import pytest
 import rollcall_client
 from rollcall import __main__ as command_line
 from rollcall import __version__
-from rollcall.__main__ import COMMANDS, ProgressBar, main
+from rollcall.__main__ import COMMANDS, main
+from rollcall.commands.progress_bar import ProgressBar
+from rollcall.commands.serving import serve_sources
 from rollcall.domain import errors
 from rollcall.domain.explanation import ExplainRequest, Progress
 from rollcall.domain.identity import Identity, Role
@@ -99,7 +101,7 @@ def test_variables_of_commands_are_no_settings_of_a_server(folder: Path) -> None
     """Somebody who asks and serves from one shell is not told of mistakes."""
     environ = {"ROLLCALL_CLIENT_TOKEN": "x", "ROLLCALL_CLIENT_TARGET": "y"}
     parsed = command_line.parser().parse_args(["serve", "--model", f"a={folder / 'model'}"])
-    assert command_line.serve_sources(parsed, environ).load().models
+    assert serve_sources(parsed, environ).load().models
 
 
 # --- explain and models --------------------------------------------------------------------------------------------
@@ -288,7 +290,7 @@ def folder(tmp_path: Path) -> Path:
 def settings_of(options: list[str]) -> Settings:
     """Read the settings that `serve` would run with."""
     parsed = command_line.parser().parse_args(["serve", *options])
-    return command_line.serve_sources(parsed, {}).load()
+    return serve_sources(parsed, {}).load()
 
 
 def test_serve_options_become_settings(folder: Path) -> None:
