@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ GROUNDS = ("person", "obligation", "mistake")
 STATES = ("open", "assigned", "decided", "closed")
 DISPOSITIONS = ("upheld", "overturned", "explanation-unreliable", "model-defect", "data-defect", "no-action")
 STEPS = ("open", "assign", "comment", "decide", "second", "approve", "return", "reopen")
+PERIODS = ("day", "week", "month")
 EVENTS = ("access", "erasure", "hold", "release", "replay", "review", "export")
 
 
@@ -69,6 +71,22 @@ def _events(client: AuditClient, options: argparse.Namespace) -> Any:
 
     kind = EventType[options.type.upper()] if options.type else EventType.UNSPECIFIED
     return client.events(record_id=options.record, kind=kind)
+
+
+def _trends_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="name of the model")
+    for name, help_ in (("since", "the first day, in UTC; 30 days back, if left out"), ("until", "the last one")):
+        parser.add_argument(f"--{name}", type=date.fromisoformat, metavar="YYYY-MM-DD", help=help_)
+    parser.add_argument("--by", choices=PERIODS, default="day", help="how long a period is (default %(default)s)")
+    parser.add_argument("--digest", default="", help="of these weights only")
+
+
+def _trends(client: AuditClient, options: argparse.Namespace) -> Any:
+    from rollcall_client import TrendPeriod
+
+    period = TrendPeriod[options.by.upper()]
+    asked = {"since": options.since, "until": options.until, "period": period, "model_digest": options.digest}
+    return client.trends(options.model, **asked)
 
 
 def _stream_options(parser: argparse.ArgumentParser) -> None:
@@ -211,6 +229,13 @@ ASKED = (
         lines=telling.read,
     ),
     Asked(name="events", help="who did what", options=_events_options, question=_events, lines=telling.event),
+    Asked(
+        name="trends",
+        help="how the answers of a model went: flags, mismatches, reviews and replays by day, week or month",
+        options=_trends_options,
+        question=_trends,
+        lines=telling.trends,
+    ),
     Asked(
         name="stream",
         help="write entries of the log with what they name, a line of JSON each",

@@ -24,6 +24,7 @@ from tests.unit.audit import samples
 from tests.unit.audit.archives import check, open_archive
 from tests.unit.audit.test_replaying import House, replayer
 from tests.unit.edge.fakes import FakeHouse, open_door
+from tests.unit.edge.samples import MODEL
 
 RECORD = samples.accepted(0, subject_ref=samples.SUBJECT)
 DECIDED = samples.recorded(samples.decided(subject_ref=samples.SUBJECT), 1)
@@ -65,6 +66,28 @@ async def test_a_record_is_replayed(tmp_path: Path, capsys: pytest.CaptureFixtur
     """What it came to, and where the log says so."""
     with open_archive(tmp_path / FILE, RECORD) as archive:
         assert (await told(archive, capsys, "replay", "e-0", *WHY)).startswith("EXACT (entry 2 of the log)")
+
+
+async def test_how_a_models_answers_went(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line for each month in which anything happened, as JSON every one, and a wrong question is one line."""
+    by_month = ("trends", MODEL, "--since", "2025-10-01", "--until", "2025-12-31", "--by", "month")
+    with open_archive(tmp_path / FILE, RECORD, DECIDED) as archive:
+        head, row, last = (await told(archive, capsys, *by_month)).splitlines()
+        assert head.split() == (
+            ["from", "INCONCLUSIVE", "decisions", "mismatches", "opened", "closed", "replayed", "differed"]
+        )
+        assert row.split() == ["2025-11-01", "1", "1", "2", "0", "0", "0", "0"]
+        assert last == "2 answers in a log of 3 entries"
+        found: Any = json.loads(await told(archive, capsys, *by_month, "--json"))
+        assert [(each["start"], each["flags"]) for each in found["periods"]] == [
+            ("2025-10-01", {}), ("2025-11-01", {"INCONCLUSIVE": 1}), ("2025-12-01", {}),
+        ]  # fmt: skip
+        assert found["periods"][1]["reasons"] == {"LOW_POWER": 1}
+        digest = json.loads(RECORD.envelope)["model"]["digest"]
+        of_others = await told(archive, capsys, *by_month, "--digest", digest[:-1] + "x")
+        assert of_others.splitlines()[-1].startswith("0 answers")
+        assert await ask(archive, "trends", MODEL, "--since", "2020-01-01") == 1
+        assert "since: must lie at most 800 days before until" in capsys.readouterr().err
 
 
 async def test_what_is_held_is_erased_when_it_is_released(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,6 +61,7 @@ TABLE: dict[str, frozenset[Role] | None] = {
     "rollcall.v1.AuditService/GetReview": LATER,
     "rollcall.v1.AuditService/ListReviews": LATER,
     "rollcall.v1.AuditService/GetReviewStatistics": LATER,
+    "rollcall.v1.AuditService/GetTrends": LATER,
     "rollcall.v1.AuditService/EraseRecord": OFFICERS,
     "rollcall.v1.AuditService/EraseSubject": OFFICERS,
     "rollcall.v1.AuditService/PlaceHold": OFFICERS,
