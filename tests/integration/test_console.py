@@ -358,6 +358,20 @@ def test_models_show_how_often_their_flags_were_wrong(desk: Desk) -> None:
     assert desk.ada.look("/models/nothing").status == 404
 
 
+def test_models_show_how_their_answers_went(desk: Desk) -> None:
+    """In words, in pictures and in a table, by day, week or month, and of the weights that are served now."""
+    page = desk.ada.look("/models/demo")
+    with desk.made.ask("ada") as client:
+        found = client.trends("demo")
+    (today,) = [each for each in found.periods if each.answers]
+    assert f"{today.answers} answers, {today.explanations} of them explained" in page.text
+    assert f"{today.start}: {today.explanations} explained" in page.text
+    assert f"{today.flags[Flag.FAITHFUL]} of {today.explanations} faithful" in page.text
+    assert "url(#pattern-UNFAITHFUL)" in page.source
+    for asked in ("over=weeks", "over=months&weights=served", "over=nothing&weights=nothing"):
+        assert f"{today.answers} answers" in desk.ada.look(f"/models/demo?{asked}").text
+
+
 def test_a_text_is_tried(desk: Desk) -> None:
     """A checked picture comes out, and leaves no record if that is not wanted."""
     page = desk.ada.look("/try")
