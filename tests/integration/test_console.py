@@ -59,7 +59,7 @@ class Desk:
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """Serve the demonstration, and the console with the log's key."""
     directory = tmp_path_factory.mktemp("console")
-    with demonstration(directory, PEOPLE | {"otto": ("officer",)}) as made:
+    with demonstration(directory, PEOPLE | {"otto": ("officer",), "carla": ("approver",)}) as made:
         key = Verifier.parse((directory / "log" / "log.vkey").read_text())
         app = console(ConsoleOptions(target=made.server.target, log_key=key), connecting(made.server.target))
         ada, ben = (Somebody(app, made.tokens[name]) for name in ("ada", "ben"))
@@ -429,6 +429,19 @@ def test_whoever_may_not_read_records_sees_what_lists_show(desk: Desk) -> None:
     assert {otto.look(path).status for path in pages if path != "/records.csv"} == {200}
     assert otto.http.get(f"/records/{record_id}/files/envelope").status_code == 403
     assert otto.look("/holds").offers("/erase")
+
+
+def test_an_approver_reads_what_they_are_asked_to_agree_with(desk: Desk) -> None:
+    """The envelope and what it says, and no form to open what is sealed."""
+    carla = Somebody(desk.app, desk.made.tokens["carla"])
+    record_id = desk.newest("flag = unfaithful")
+    proved(desk, record_id)
+    page = carla.look(f"/records/{record_id}")
+    assert "Reproducibility" in page.text
+    assert "this record is what was logged, to the last byte" in page.text
+    assert "To open what is sealed takes the role auditor or reviewer." in page.text
+    assert not page.offers("/open")
+    assert carla.http.get(f"/records/{record_id}/files/envelope").status_code == 200
 
 
 def test_signing_out_ends_the_session(desk: Desk) -> None:

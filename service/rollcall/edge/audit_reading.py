@@ -10,6 +10,7 @@ from rollcall.audit.searching import search
 from rollcall.audit.trends import trends
 from rollcall.audit.verifying_here import verify_here
 from rollcall.edge.access.identity import current
+from rollcall.edge.access.table import check_opens
 from rollcall.edge.audit_desk import Desk
 from rollcall.edge.converters import audit as convert
 from rollcall.edge.converters.trends import trends_reply, trends_request
@@ -36,6 +37,8 @@ class Reading(Desk):
         """Read a record."""
         del context
         asked = convert.record_request(request)
+        if asked.parts:
+            check_opens(current())
         return await self._ask(
             lambda actor: convert.record_reply(
                 records.read_record(self._archive, asked.name, asked.parts, asked.reason, actor, hide=asked.masked)

@@ -511,7 +511,7 @@ class GetRecordRequest(_message.Message):
     """
     @_builtins.property
     def parts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Sealed parts to open: input, request, references, tokens, scores, attention, salt. None if empty."""
+        """Sealed parts to open: input, request, references, tokens, scores, attention, salt. None if empty. For auditors and reviewers."""
 
     def __init__(
         self,

@@ -264,7 +264,7 @@ export type GetRecordRequest = Message<"rollcall.v1.GetRecordRequest"> & {
   recordId: string;
 
   /**
-   * Sealed parts to open: input, request, references, tokens, scores, attention, salt. None if empty.
+   * Sealed parts to open: input, request, references, tokens, scores, attention, salt. None if empty. For auditors and reviewers.
    *
    * @generated from field: repeated string parts = 2;
    */
