@@ -118,6 +118,26 @@ def _bundle(client: AuditClient, options: argparse.Namespace) -> Any:
     return exported.header
 
 
+def _bundles_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("filter", nargs="?", default="", help="records that this asks for; all if nothing is named")
+    parser.add_argument("--reason", required=True, help=f"why; {REASON}")
+    parser.add_argument("--texts", action="store_true", help="show the words of inputs in pages, masked")
+    parser.add_argument("--size", type=int, default=1000, metavar="N", help="records of each zip (default %(default)s)")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIRECTORY", help="where the zips go; a new one")
+
+
+def _bundles(client: AuditClient, options: argparse.Namespace) -> Any:
+    options.out.mkdir(parents=True)
+    headers = []
+    found = client.exports(
+        options.reason, options.filter, size=options.size, texts=options.texts, timeout=options.timeout
+    )
+    for number, exported in enumerate(found, start=1):
+        (options.out / f"part-{number:04d}.zip").write_bytes(exported.zip)
+        headers.append(exported.header)
+    return headers
+
+
 # --- replay ----------------------------------------------------------------------------------------------------------
 
 
@@ -250,6 +270,13 @@ ASKED = (
         options=_bundle_options,
         question=_bundle,
         lines=telling.bundle,
+    ),
+    Asked(
+        name="bundles",
+        help="export records however many they are, as numbered zips that verify by themselves",
+        options=_bundles_options,
+        question=_bundles,
+        lines=telling.bundles,
     ),
     Asked(
         name="replay",

@@ -99,6 +99,14 @@ def bundle(header: Any) -> Iterator[str]:
     yield f"manifest {header.manifest_sha256}; entry {header.log_index} of the log says so"
 
 
+def bundles(headers: Any) -> Iterator[str]:
+    """What was exported in each zip, and how much in all."""
+    for header in headers:
+        yield from bundle(header)
+    zips = "1 zip" if len(headers) == 1 else f"{len(headers)} zips"
+    yield f"{_records(sum(header.records for header in headers))} in {zips}"
+
+
 def erase(certificate: Any) -> Iterator[str]:
     """What was erased."""
     yield f"{_records(certificate.records)} erased, for good; entry {certificate.log_index} of the log says so"

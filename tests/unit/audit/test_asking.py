@@ -18,10 +18,11 @@ from rollcall.audit.redacting import MASK
 from rollcall.audit.reviewing import Doing, act
 from rollcall.audit.reviews import Disposition, ReviewAction
 from rollcall.audit.triggers import ReviewRules
+from rollcall.audit.verify import verify
 from rollcall.domain.inputs import TextInput
 from rollcall.settings import AuthSettings
 from tests.unit.audit import samples
-from tests.unit.audit.archives import check, open_archive
+from tests.unit.audit.archives import SIGNER, check, open_archive
 from tests.unit.audit.test_replaying import House, replayer
 from tests.unit.edge.fakes import FakeHouse, open_door
 from tests.unit.edge.samples import MODEL
@@ -161,6 +162,32 @@ async def test_texts_are_masked_and_records_bundled(tmp_path: Path, capsys: pyte
         assert "1 record under the checkpoint" in await told(archive, capsys, *bundled)
         with zipfile.ZipFile(tmp_path / "evidence.zip") as archived:
             assert b"texts masked, in pages" in archived.read("manifest.note")
+
+
+async def test_many_records_are_bundled_in_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every record that a filter asks for is in one zip, and in one only; each zip verifies by itself."""
+    out = tmp_path / "parts"
+    with open_archive(tmp_path / FILE, *(samples.accepted(number) for number in range(5))) as archive:
+        bundles = ("bundles", "flag = inconclusive", "--size", "2", "--out", str(out), *WHY)
+        lines = (await told(archive, capsys, *bundles)).splitlines()
+        assert [line for line in lines if "under the checkpoint" in line] == [
+            f"{count} under the checkpoint over {size} entries"
+            for count, size in (("2 records", 6), ("2 records", 7), ("1 record", 8))
+        ]
+        assert await ask(archive, *bundles) == 1
+        assert str(out) in capsys.readouterr().err
+        empty = ("bundles", "flag = faithful", "--out", str(tmp_path / "empty"), *WHY)
+        assert await told(archive, capsys, *empty) == "0 records in 0 zips\n"
+        assert lines[-1] == "5 records in 3 zips"
+    assert [path.name for path in sorted(out.iterdir())] == [f"part-000{number}.zip" for number in (1, 2, 3)]
+    ids = []
+    for path in sorted(out.iterdir()):
+        unpacked = tmp_path / path.stem
+        with zipfile.ZipFile(path) as archived:
+            archived.extractall(unpacked)
+        assert verify(unpacked, key=SIGNER.verifier).problems == []
+        ids += [proof.stem for proof in (unpacked / "proofs").iterdir()]
+    assert sorted(ids) == sorted(samples.accepted(number).record_id for number in range(5))
 
 
 async def test_retention_says_what_is_due(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

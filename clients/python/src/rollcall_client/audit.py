@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     )
     from rollcall_client.trends import Trends
 
+EXPORT_RECORDS = 1_000
+"""Of one export that names its records, and of one page of a search, at most."""
 _Level = explanation_pb2.CheckLevel.ValueType
 _Type = wire.EventType.ValueType
 _Ground = wire.ErasureGround.ValueType
@@ -233,6 +235,30 @@ class AuditClient(Reviewing):
             return export(self._each(calls.EXPORT_RECORDS, request, asked.timeout))
         except ValueError as error:
             raise asked.contradiction(error) from error
+
+    def exports(
+        self,
+        reason: str,
+        text: str = "",
+        *,
+        size: int = EXPORT_RECORDS,
+        texts: bool = False,
+        timeout: float | None = None,
+    ) -> Iterator[Export]:
+        """All records that a filter asks for, however many, newest first: as many exports as it takes, of `size` each.
+
+        As the log was when the first was asked for: no record is in two, and none is left out. Each export verifies by
+        itself, and leaves an entry of its own.
+        """
+        token = ""
+        while True:
+            page = self.search(text, page_size=size, page_token=token)
+            if page.records:
+                ids = [record.record_id for record in page.records]
+                yield self.export(reason, record_ids=ids, texts=texts, timeout=timeout)
+            token = page.next_page_token
+            if not token:
+                return
 
     def entries(self, from_log_index: int = 0, *, follow: bool = False) -> Iterator[LogEntry]:
         """Entries of the log in their order, from an index on; `follow`: wait for further ones, until the server stops.
