@@ -16,15 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rollcall.audit import telling
+from rollcall.audit.asking_reviews import REASON, review, review_options
 
 if TYPE_CHECKING:
     from rollcall_client import AuditClient
 
-REASON = "kept, sealed, with who you are"
 GROUNDS = ("person", "obligation", "mistake")
-STATES = ("open", "assigned", "decided", "closed")
-DISPOSITIONS = ("upheld", "overturned", "explanation-unreliable", "model-defect", "data-defect", "no-action")
-STEPS = ("open", "assign", "comment", "decide", "second", "approve", "return", "reopen")
 PERIODS = ("day", "week", "month")
 EVENTS = ("access", "erasure", "hold", "release", "replay", "review", "export")
 
@@ -192,47 +189,6 @@ def _retention_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reason", default="", help=f"why now, with --apply; {REASON}")
 
 
-# --- review ----------------------------------------------------------------------------------------------------------
-
-
-def _review_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("step", choices=("list", "statistics", "show", *STEPS), help="what to do")
-    parser.add_argument("record", nargs="?", metavar="ID", help="id of a record, or of an explanation")
-    parser.add_argument("--reason", default="", help=f"why; {REASON}")
-    parser.add_argument("--case", default="", metavar="NUMBER", help="open: the matter as others number it")
-    parser.add_argument("--to", default="", metavar="NAME", help="assign: to whom; to you, if left out")
-    parser.add_argument("--disposition", choices=DISPOSITIONS, help="decide, second: what it comes to")
-    parser.add_argument("--state", choices=STATES, help="list: those in this state only")
-    parser.add_argument("--overdue", action="store_true", help="list: those that should be closed by now only")
-
-
-def _review(client: AuditClient, options: argparse.Namespace) -> Any:
-    from rollcall_client import Disposition, ReviewState
-
-    name, why = options.record, options.reason
-    if options.step == "list":
-        state = ReviewState[options.state.upper()] if options.state else ReviewState.UNSPECIFIED
-        return client.reviews(state, overdue_only=options.overdue)
-    if options.step == "statistics":
-        return client.review_statistics()
-    if not name:
-        message = f"review {options.step} needs the ID of a record"
-        raise ValueError(message)
-    decision = Disposition[(options.disposition or "unspecified").upper().replace("-", "_")]
-    steps: dict[str, Callable[[], Any]] = {
-        "show": lambda: client.review(name),
-        "open": lambda: client.open_review(name, why, case_number=options.case),
-        "assign": lambda: client.assign_review(name, options.to, why),
-        "comment": lambda: client.comment_review(name, why),
-        "decide": lambda: client.decide_review(name, decision, why),
-        "second": lambda: client.second_review(name, decision, why),
-        "approve": lambda: client.approve_review(name, why),
-        "return": lambda: client.return_review(name, why),
-        "reopen": lambda: client.reopen_review(name, why),
-    }
-    return steps[options.step]()
-
-
 ASKED = (
     Asked(
         name="search",
@@ -309,8 +265,8 @@ ASKED = (
     Asked(
         name="review",
         help="review records: list, show, or a step",
-        options=_review_options,
-        question=_review,
+        options=review_options,
+        question=review,
         lines=telling.review,
     ),
     Asked(
