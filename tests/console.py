@@ -18,14 +18,14 @@ TAGS = set(
     _NAMES.findall("""
     html head meta title link body a header p nav ul li form input span b button main div footer h1 h2 h3 h4 h5 section
     article label small textarea select option table thead tbody tr th td bdi br code pre dl dt dd details summary svg
-    rect line ol i blockquote fieldset legend figure figcaption mark del
+    rect line defs pattern ol i blockquote fieldset legend figure figcaption mark del
     """)
 )
 ATTRIBUTES = set(
     _NAMES.findall("""
     lang charset name content rel href class data-flag data-holds data-outcome aria-current aria-label aria-hidden role
     method action type value id tabindex required maxlength rows placeholder spellcheck autocomplete autofocus selected
-    checked open scope dir x x1 x2 y1 y2 width title
+    checked open scope dir x x1 x2 y y1 y2 width height fill data-kind patternunits title
     """)
 )
 VOID = frozenset({"meta", "link", "input", "br"})

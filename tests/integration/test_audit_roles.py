@@ -72,6 +72,10 @@ def test_it_takes_two_to_close_a_review(server: ServerProcess, record: str) -> N
         with ask(server, "second") as second:
             seconded = second.second_review(record, Disposition.UPHELD, "the words do not")
         assert (seconded.disposition, seconded.second_disposition) == (Disposition.OVERTURNED, Disposition.UPHELD)
+        read = approver.record(record)
+        assert (read.summary.record_id, len(read.events)) == (record, 4)
+        with pytest.raises(AccessDenied, match="opening sealed parts needs the role auditor or reviewer"):
+            approver.record(record, parts=["input"], reason="curious")
         closed = approver.approve_review(record)
         found = approver.review_statistics()
         assert (found.states[ReviewState.CLOSED], found.second_opinions, found.agreed) == (1, 1, 0)

@@ -59,7 +59,7 @@ class Desk:
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """Serve the demonstration, and the console with the log's key."""
     directory = tmp_path_factory.mktemp("console")
-    with demonstration(directory, PEOPLE | {"otto": ("officer",)}) as made:
+    with demonstration(directory, PEOPLE | {"otto": ("officer",), "carla": ("approver",)}) as made:
         key = Verifier.parse((directory / "log" / "log.vkey").read_text())
         app = console(ConsoleOptions(target=made.server.target, log_key=key), connecting(made.server.target))
         ada, ben = (Somebody(app, made.tokens[name]) for name in ("ada", "ben"))
@@ -358,6 +358,20 @@ def test_models_show_how_often_their_flags_were_wrong(desk: Desk) -> None:
     assert desk.ada.look("/models/nothing").status == 404
 
 
+def test_models_show_how_their_answers_went(desk: Desk) -> None:
+    """In words, in pictures and in a table, by day, week or month, and of the weights that are served now."""
+    page = desk.ada.look("/models/demo")
+    with desk.made.ask("ada") as client:
+        found = client.trends("demo")
+    (today,) = [each for each in found.periods if each.answers]
+    assert f"{today.answers} answers, {today.explanations} of them explained" in page.text
+    assert f"{today.start}: {today.explanations} explained" in page.text
+    assert f"{today.flags[Flag.FAITHFUL]} of {today.explanations} faithful" in page.text
+    assert "url(#pattern-UNFAITHFUL)" in page.source
+    for asked in ("over=weeks", "over=months&weights=served", "over=nothing&weights=nothing"):
+        assert f"{today.answers} answers" in desk.ada.look(f"/models/demo?{asked}").text
+
+
 def test_a_text_is_tried(desk: Desk) -> None:
     """A checked picture comes out, and leaves no record if that is not wanted."""
     page = desk.ada.look("/try")
@@ -415,6 +429,19 @@ def test_whoever_may_not_read_records_sees_what_lists_show(desk: Desk) -> None:
     assert {otto.look(path).status for path in pages if path != "/records.csv"} == {200}
     assert otto.http.get(f"/records/{record_id}/files/envelope").status_code == 403
     assert otto.look("/holds").offers("/erase")
+
+
+def test_an_approver_reads_what_they_are_asked_to_agree_with(desk: Desk) -> None:
+    """The envelope and what it says, and no form to open what is sealed."""
+    carla = Somebody(desk.app, desk.made.tokens["carla"])
+    record_id = desk.newest("flag = unfaithful")
+    proved(desk, record_id)
+    page = carla.look(f"/records/{record_id}")
+    assert "Reproducibility" in page.text
+    assert "this record is what was logged, to the last byte" in page.text
+    assert "To open what is sealed takes the role auditor or reviewer." in page.text
+    assert not page.offers("/open")
+    assert carla.http.get(f"/records/{record_id}/files/envelope").status_code == 200
 
 
 def test_signing_out_ends_the_session(desk: Desk) -> None:

@@ -14,7 +14,7 @@ from rollcall.audit.events import EventKind
 from rollcall.audit.reviewing import SECOND, overdue
 from rollcall.audit.reviews import ReviewState
 from rollcall.audit.schema import EVENT, RECORD
-from rollcall.audit.searching import review_state
+from rollcall.audit.searching import review_state, reviewed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +35,8 @@ def statistics(archive: Archive) -> Statistics:
     """Count. Raises LogUnavailable."""
     state = review_state().label("state")
     with archive.reading() as connection:
-        reached = select(state).select_from(RECORD).where(archive.seen()).subquery()
-        rows = connection.execute(
-            select(reached.c.state, func.count()).where(reached.c.state.is_not(None)).group_by(reached.c.state)
-        ).all()
+        reached = select(state).select_from(RECORD).where(archive.seen(), reviewed()).subquery()
+        rows = connection.execute(select(reached.c.state, func.count()).group_by(reached.c.state)).all()
         seconds = connection.execute(
             select(EVENT.c.body).where(
                 EVENT.c.about == SECOND, EVENT.c.type == EventKind.REVIEW.value, archive.told(EVENT.c.record_id)
@@ -58,7 +56,7 @@ def statistics(archive: Archive) -> Statistics:
 def count_overdue(archive: Archive) -> int:
     """Count the reviews that are overdue. Raises LogUnavailable."""
     with archive.reading() as connection:
-        late = select(func.count()).select_from(RECORD).where(archive.seen(), overdue(archive))
+        late = select(func.count()).select_from(RECORD).where(archive.seen(), reviewed(), overdue(archive))
         return int(connection.execute(late).scalar_one())
 
 

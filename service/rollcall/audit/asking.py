@@ -10,20 +10,19 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rollcall.audit import telling
+from rollcall.audit.asking_reviews import REASON, review, review_options
 
 if TYPE_CHECKING:
     from rollcall_client import AuditClient
 
-REASON = "kept, sealed, with who you are"
 GROUNDS = ("person", "obligation", "mistake")
-STATES = ("open", "assigned", "decided", "closed")
-DISPOSITIONS = ("upheld", "overturned", "explanation-unreliable", "model-defect", "data-defect", "no-action")
-STEPS = ("open", "assign", "comment", "decide", "second", "approve", "return", "reopen")
+PERIODS = ("day", "week", "month")
 EVENTS = ("access", "erasure", "hold", "release", "replay", "review", "export")
 
 
@@ -71,6 +70,22 @@ def _events(client: AuditClient, options: argparse.Namespace) -> Any:
     return client.events(record_id=options.record, kind=kind)
 
 
+def _trends_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="name of the model")
+    for name, help_ in (("since", "the first day, in UTC; 30 days back, if left out"), ("until", "the last one")):
+        parser.add_argument(f"--{name}", type=date.fromisoformat, metavar="YYYY-MM-DD", help=help_)
+    parser.add_argument("--by", choices=PERIODS, default="day", help="how long a period is (default %(default)s)")
+    parser.add_argument("--digest", default="", help="of these weights only")
+
+
+def _trends(client: AuditClient, options: argparse.Namespace) -> Any:
+    from rollcall_client import TrendPeriod
+
+    period = TrendPeriod[options.by.upper()]
+    asked = {"since": options.since, "until": options.until, "period": period, "model_digest": options.digest}
+    return client.trends(options.model, **asked)
+
+
 def _stream_options(parser: argparse.ArgumentParser) -> None:
     text = "index of the first entry; the one behind the last that was kept, to go on"
     parser.add_argument("--from", type=int, default=0, dest="first", metavar="INDEX", help=text)
@@ -98,6 +113,26 @@ def _bundle(client: AuditClient, options: argparse.Namespace) -> Any:
     )
     options.out.write_bytes(exported.zip)
     return exported.header
+
+
+def _bundles_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("filter", nargs="?", default="", help="records that this asks for; all if nothing is named")
+    parser.add_argument("--reason", required=True, help=f"why; {REASON}")
+    parser.add_argument("--texts", action="store_true", help="show the words of inputs in pages, masked")
+    parser.add_argument("--size", type=int, default=1000, metavar="N", help="records of each zip (default %(default)s)")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIRECTORY", help="where the zips go; a new one")
+
+
+def _bundles(client: AuditClient, options: argparse.Namespace) -> Any:
+    options.out.mkdir(parents=True)
+    headers = []
+    found = client.exports(
+        options.reason, options.filter, size=options.size, texts=options.texts, timeout=options.timeout
+    )
+    for number, exported in enumerate(found, start=1):
+        (options.out / f"part-{number:04d}.zip").write_bytes(exported.zip)
+        headers.append(exported.header)
+    return headers
 
 
 # --- replay ----------------------------------------------------------------------------------------------------------
@@ -154,47 +189,6 @@ def _retention_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reason", default="", help=f"why now, with --apply; {REASON}")
 
 
-# --- review ----------------------------------------------------------------------------------------------------------
-
-
-def _review_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("step", choices=("list", "statistics", "show", *STEPS), help="what to do")
-    parser.add_argument("record", nargs="?", metavar="ID", help="id of a record, or of an explanation")
-    parser.add_argument("--reason", default="", help=f"why; {REASON}")
-    parser.add_argument("--case", default="", metavar="NUMBER", help="open: the matter as others number it")
-    parser.add_argument("--to", default="", metavar="NAME", help="assign: to whom; to you, if left out")
-    parser.add_argument("--disposition", choices=DISPOSITIONS, help="decide, second: what it comes to")
-    parser.add_argument("--state", choices=STATES, help="list: those in this state only")
-    parser.add_argument("--overdue", action="store_true", help="list: those that should be closed by now only")
-
-
-def _review(client: AuditClient, options: argparse.Namespace) -> Any:
-    from rollcall_client import Disposition, ReviewState
-
-    name, why = options.record, options.reason
-    if options.step == "list":
-        state = ReviewState[options.state.upper()] if options.state else ReviewState.UNSPECIFIED
-        return client.reviews(state, overdue_only=options.overdue)
-    if options.step == "statistics":
-        return client.review_statistics()
-    if not name:
-        message = f"review {options.step} needs the ID of a record"
-        raise ValueError(message)
-    decision = Disposition[(options.disposition or "unspecified").upper().replace("-", "_")]
-    steps: dict[str, Callable[[], Any]] = {
-        "show": lambda: client.review(name),
-        "open": lambda: client.open_review(name, why, case_number=options.case),
-        "assign": lambda: client.assign_review(name, options.to, why),
-        "comment": lambda: client.comment_review(name, why),
-        "decide": lambda: client.decide_review(name, decision, why),
-        "second": lambda: client.second_review(name, decision, why),
-        "approve": lambda: client.approve_review(name, why),
-        "return": lambda: client.return_review(name, why),
-        "reopen": lambda: client.reopen_review(name, why),
-    }
-    return steps[options.step]()
-
-
 ASKED = (
     Asked(
         name="search",
@@ -212,6 +206,13 @@ ASKED = (
     ),
     Asked(name="events", help="who did what", options=_events_options, question=_events, lines=telling.event),
     Asked(
+        name="trends",
+        help="how the answers of a model went: flags, mismatches, reviews and replays by day, week or month",
+        options=_trends_options,
+        question=_trends,
+        lines=telling.trends,
+    ),
+    Asked(
         name="stream",
         help="write entries of the log with what they name, a line of JSON each",
         options=_stream_options,
@@ -225,6 +226,13 @@ ASKED = (
         options=_bundle_options,
         question=_bundle,
         lines=telling.bundle,
+    ),
+    Asked(
+        name="bundles",
+        help="export records however many they are, as numbered zips that verify by themselves",
+        options=_bundles_options,
+        question=_bundles,
+        lines=telling.bundles,
     ),
     Asked(
         name="replay",
@@ -257,8 +265,8 @@ ASKED = (
     Asked(
         name="review",
         help="review records: list, show, or a step",
-        options=_review_options,
-        question=_review,
+        options=review_options,
+        question=review,
         lines=telling.review,
     ),
     Asked(

@@ -30,7 +30,7 @@ from rollcall.audit.reviews import (
 )
 from rollcall.audit.schema import EVENT, LEAF, NOTE, RECORD
 from rollcall.audit.sealing import Sealed, SealError
-from rollcall.audit.searching import review_state
+from rollcall.audit.searching import review_state, reviewed
 from rollcall.domain.errors import Blocked, InvalidInput, RecordNotFound
 
 MOST_REVIEWS = 200
@@ -88,7 +88,8 @@ def list_reviews(archive: Archive, state: ReviewState | None, *, late: bool = Fa
             .join(LEAF, LEAF.c.record_id == RECORD.c.record_id)
             .where(
                 archive.seen(),
-                reached.is_not(None) if state is None else reached == state.value,
+                reviewed(),
+                *([] if state is None else [reached == state.value]),
                 *([overdue(archive)] if late else []),
             )
             .order_by(LEAF.c.leaf_index.desc())

@@ -87,6 +87,13 @@ def review_state() -> Any:  # noqa: ANN401 - a scalar subquery
     )
 
 
+def reviewed() -> ColumnElement[bool]:
+    """Whether anybody has looked into the record: a list, so that others are not asked how far their review is."""
+    return RECORD.c.record_id.in_(
+        select(EVENT.c.record_id).where(EVENT.c.type == EventKind.REVIEW.value, EVENT.c.record_id.is_not(None))
+    )
+
+
 def erased() -> ColumnElement[bool]:
     """Whether the record's key is gone."""
     return not_(exists(select(DATA_KEY.c.record_id).where(DATA_KEY.c.record_id == RECORD.c.record_id)))

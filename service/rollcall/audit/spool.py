@@ -3,7 +3,8 @@
 A spool is a directory of segments, written by one thread of one process and by nobody else: `00000001.seg` and so on. A
 segment is frames: length and CRC-32 of a body (little-endian, 4 bytes each), then the body. Appends that come together
 are written and flushed (fdatasync) together. A segment that is no longer written to is removed once all of it is in the
-log. After a restart every segment that is left is given out again: whoever sequences must know what it has already.
+log; the next one is there before it is needed, empty. After a restart every segment that is left is given out again:
+whoever sequences must know what it has already.
 
 A frame that is cut off or does not match its CRC was being written when the process died, and nobody was told that it
 was there. It ends its segment; what follows is put aside under `.torn`, counted, and never guessed at. CRC-32 as zlib

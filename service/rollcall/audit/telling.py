@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import Any
 
@@ -65,6 +65,28 @@ def entry(entry: Any) -> Iterator[str]:
     yield json.dumps(told, ensure_ascii=False, separators=(",", ":"))
 
 
+def trends(told: Any) -> Iterator[str]:
+    """Periods in which there was anything, one a line, and what they come to."""
+    flags = sorted({flag for each in told.periods for flag in each.flags}, key=lambda flag: flag.value)
+    yield "  ".join(["from      ", *(f"{flag.name:>12}" for flag in flags), *(f"{name:>10}" for name, _ in _TRENDS)])
+    for each in told.periods:
+        counts = [getter(each) for _, getter in _TRENDS]
+        if each.flags or any(counts):
+            shown = [*(f"{each.flags.get(flag, 0):12}" for flag in flags), *(f"{count:10}" for count in counts)]
+            yield "  ".join([each.start.isoformat(), *shown])
+    yield f"{sum(each.answers for each in told.periods)} answers in a log of {told.log_size} entries"
+
+
+_TRENDS: tuple[tuple[str, Callable[[Any], int]], ...] = (
+    ("decisions", lambda each: each.decisions),
+    ("mismatches", lambda each: each.mismatches),
+    ("opened", lambda each: each.reviews_opened),
+    ("closed", lambda each: each.reviews_closed),
+    ("replayed", lambda each: each.replayed),
+    ("differed", lambda each: each.differed),
+)
+
+
 def replay(replay: Any) -> Iterator[str]:
     """What a replay came to, and what differs."""
     yield f"{replay.outcome.name} (entry {replay.log_index} of the log)"
@@ -75,6 +97,14 @@ def bundle(header: Any) -> Iterator[str]:
     """What was exported."""
     yield f"{_records(header.records)} under the checkpoint over {header.log_size} entries"
     yield f"manifest {header.manifest_sha256}; entry {header.log_index} of the log says so"
+
+
+def bundles(headers: Any) -> Iterator[str]:
+    """What was exported in each zip, and how much in all."""
+    for header in headers:
+        yield from bundle(header)
+    zips = "1 zip" if len(headers) == 1 else f"{len(headers)} zips"
+    yield f"{_records(sum(header.records for header in headers))} in {zips}"
 
 
 def erase(certificate: Any) -> Iterator[str]:

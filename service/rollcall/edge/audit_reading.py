@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 from rollcall.audit import records
 from rollcall.audit.schema import EVENT
 from rollcall.audit.searching import search
+from rollcall.audit.trends import trends
 from rollcall.audit.verifying_here import verify_here
 from rollcall.edge.access.identity import current
+from rollcall.edge.access.table import check_opens
 from rollcall.edge.audit_desk import Desk
 from rollcall.edge.converters import audit as convert
+from rollcall.edge.converters.trends import trends_reply, trends_request
 from rollcall.v1 import audit_service_pb2
 
 if TYPE_CHECKING:
@@ -34,6 +37,8 @@ class Reading(Desk):
         """Read a record."""
         del context
         asked = convert.record_request(request)
+        if asked.parts:
+            check_opens(current())
         return await self._ask(
             lambda actor: convert.record_reply(
                 records.read_record(self._archive, asked.name, asked.parts, asked.reason, actor, hide=asked.masked)
@@ -112,3 +117,11 @@ class Reading(Desk):
         del context
         notes = convert.checkpoints(request)
         return await self._ask(lambda _: convert.report_reply(verify_here(self._archive, notes)))
+
+    async def GetTrends(  # noqa: N802 - the proto's name
+        self, request: audit_service_pb2.GetTrendsRequest, context: Context
+    ) -> audit_service_pb2.GetTrendsResponse:
+        """Say how the answers of a model went."""
+        del context
+        asked = trends_request(request, self._archive.now())
+        return await self._ask(lambda _: trends_reply(trends(self._archive, asked)))

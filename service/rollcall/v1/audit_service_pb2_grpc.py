@@ -182,6 +182,11 @@ class AuditServiceStub:
                 request_serializer=rollcall_dot_v1_dot_audit__service__pb2.GetReviewStatisticsRequest.SerializeToString,
                 response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.GetReviewStatisticsResponse.FromString,
                 _registered_method=True)
+        self.GetTrends = channel.unary_unary(
+                '/rollcall.v1.AuditService/GetTrends',
+                request_serializer=rollcall_dot_v1_dot_audit__service__pb2.GetTrendsRequest.SerializeToString,
+                response_deserializer=rollcall_dot_v1_dot_audit__service__pb2.GetTrendsResponse.FromString,
+                _registered_method=True)
 
 
 class AuditServiceServicer:
@@ -394,6 +399,14 @@ class AuditServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetTrends(self, request, context):
+        """How the answers of a model went, period by period: flags and reasons, what callers acted on, reviews and replays. Counted
+        without opening a record.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AuditServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -531,6 +544,11 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     servicer.GetReviewStatistics,
                     request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.GetReviewStatisticsRequest.FromString,
                     response_serializer=rollcall_dot_v1_dot_audit__service__pb2.GetReviewStatisticsResponse.SerializeToString,
+            ),
+            'GetTrends': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTrends,
+                    request_deserializer=rollcall_dot_v1_dot_audit__service__pb2.GetTrendsRequest.FromString,
+                    response_serializer=rollcall_dot_v1_dot_audit__service__pb2.GetTrendsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1275,6 +1293,33 @@ class AuditService:
             '/rollcall.v1.AuditService/GetReviewStatistics',
             rollcall_dot_v1_dot_audit__service__pb2.GetReviewStatisticsRequest.SerializeToString,
             rollcall_dot_v1_dot_audit__service__pb2.GetReviewStatisticsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTrends(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rollcall.v1.AuditService/GetTrends',
+            rollcall_dot_v1_dot_audit__service__pb2.GetTrendsRequest.SerializeToString,
+            rollcall_dot_v1_dot_audit__service__pb2.GetTrendsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -110,6 +110,10 @@ class AuditServiceStub:
     """Reviews, those of the newest records first; at most 200."""
     GetReviewStatistics: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.GetReviewStatisticsRequest, _audit_service_pb2.GetReviewStatisticsResponse]
     """How many reviews there are, how many are late, and whether first and second opinions agree."""
+    GetTrends: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.GetTrendsRequest, _audit_service_pb2.GetTrendsResponse]
+    """How the answers of a model went, period by period: flags and reasons, what callers acted on, reviews and replays. Counted
+    without opening a record.
+    """
 
 @_typing.type_check_only
 class AuditServiceAsyncStub(AuditServiceStub):
@@ -193,6 +197,10 @@ class AuditServiceAsyncStub(AuditServiceStub):
     """Reviews, those of the newest records first; at most 200."""
     GetReviewStatistics: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.GetReviewStatisticsRequest, _audit_service_pb2.GetReviewStatisticsResponse]  # type: ignore[assignment]
     """How many reviews there are, how many are late, and whether first and second opinions agree."""
+    GetTrends: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.GetTrendsRequest, _audit_service_pb2.GetTrendsResponse]  # type: ignore[assignment]
+    """How the answers of a model went, period by period: flags and reasons, what callers acted on, reviews and replays. Counted
+    without opening a record.
+    """
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
     """What auditors, reviewers and data protection officers ask of the records. Whatever reads sealed parts or changes
@@ -435,5 +443,15 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_audit_service_pb2.GetReviewStatisticsResponse, _abc.Awaitable[_audit_service_pb2.GetReviewStatisticsResponse]]:
         """How many reviews there are, how many are late, and whether first and second opinions agree."""
+
+    @_abc_1.abstractmethod
+    def GetTrends(
+        self,
+        request: _audit_service_pb2.GetTrendsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.GetTrendsResponse, _abc.Awaitable[_audit_service_pb2.GetTrendsResponse]]:
+        """How the answers of a model went, period by period: flags and reasons, what callers acted on, reviews and replays. Counted
+        without opening a record.
+        """
 
 def add_AuditServiceServicer_to_server(servicer: AuditServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

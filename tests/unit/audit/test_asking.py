@@ -18,12 +18,14 @@ from rollcall.audit.redacting import MASK
 from rollcall.audit.reviewing import Doing, act
 from rollcall.audit.reviews import Disposition, ReviewAction
 from rollcall.audit.triggers import ReviewRules
+from rollcall.audit.verify import verify
 from rollcall.domain.inputs import TextInput
 from rollcall.settings import AuthSettings
 from tests.unit.audit import samples
-from tests.unit.audit.archives import check, open_archive
+from tests.unit.audit.archives import SIGNER, check, open_archive
 from tests.unit.audit.test_replaying import House, replayer
 from tests.unit.edge.fakes import FakeHouse, open_door
+from tests.unit.edge.samples import MODEL
 
 RECORD = samples.accepted(0, subject_ref=samples.SUBJECT)
 DECIDED = samples.recorded(samples.decided(subject_ref=samples.SUBJECT), 1)
@@ -65,6 +67,28 @@ async def test_a_record_is_replayed(tmp_path: Path, capsys: pytest.CaptureFixtur
     """What it came to, and where the log says so."""
     with open_archive(tmp_path / FILE, RECORD) as archive:
         assert (await told(archive, capsys, "replay", "e-0", *WHY)).startswith("EXACT (entry 2 of the log)")
+
+
+async def test_how_a_models_answers_went(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line for each month in which anything happened, as JSON every one, and a wrong question is one line."""
+    by_month = ("trends", MODEL, "--since", "2025-10-01", "--until", "2025-12-31", "--by", "month")
+    with open_archive(tmp_path / FILE, RECORD, DECIDED) as archive:
+        head, row, last = (await told(archive, capsys, *by_month)).splitlines()
+        assert head.split() == (
+            ["from", "INCONCLUSIVE", "decisions", "mismatches", "opened", "closed", "replayed", "differed"]
+        )
+        assert row.split() == ["2025-11-01", "1", "1", "2", "0", "0", "0", "0"]
+        assert last == "2 answers in a log of 3 entries"
+        found: Any = json.loads(await told(archive, capsys, *by_month, "--json"))
+        assert [(each["start"], each["flags"]) for each in found["periods"]] == [
+            ("2025-10-01", {}), ("2025-11-01", {"INCONCLUSIVE": 1}), ("2025-12-01", {}),
+        ]  # fmt: skip
+        assert found["periods"][1]["reasons"] == {"LOW_POWER": 1}
+        digest = json.loads(RECORD.envelope)["model"]["digest"]
+        of_others = await told(archive, capsys, *by_month, "--digest", digest[:-1] + "x")
+        assert of_others.splitlines()[-1].startswith("0 answers")
+        assert await ask(archive, "trends", MODEL, "--since", "2020-01-01") == 1
+        assert "since: must lie at most 800 days before until" in capsys.readouterr().err
 
 
 async def test_what_is_held_is_erased_when_it_is_released(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -138,6 +162,32 @@ async def test_texts_are_masked_and_records_bundled(tmp_path: Path, capsys: pyte
         assert "1 record under the checkpoint" in await told(archive, capsys, *bundled)
         with zipfile.ZipFile(tmp_path / "evidence.zip") as archived:
             assert b"texts masked, in pages" in archived.read("manifest.note")
+
+
+async def test_many_records_are_bundled_in_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every record that a filter asks for is in one zip, and in one only; each zip verifies by itself."""
+    out = tmp_path / "parts"
+    with open_archive(tmp_path / FILE, *(samples.accepted(number) for number in range(5))) as archive:
+        bundles = ("bundles", "flag = inconclusive", "--size", "2", "--out", str(out), *WHY)
+        lines = (await told(archive, capsys, *bundles)).splitlines()
+        assert [line for line in lines if "under the checkpoint" in line] == [
+            f"{count} under the checkpoint over {size} entries"
+            for count, size in (("2 records", 6), ("2 records", 7), ("1 record", 8))
+        ]
+        assert await ask(archive, *bundles) == 1
+        assert str(out) in capsys.readouterr().err
+        empty = ("bundles", "flag = faithful", "--out", str(tmp_path / "empty"), *WHY)
+        assert await told(archive, capsys, *empty) == "0 records in 0 zips\n"
+        assert lines[-1] == "5 records in 3 zips"
+    assert [path.name for path in sorted(out.iterdir())] == [f"part-000{number}.zip" for number in (1, 2, 3)]
+    ids = []
+    for path in sorted(out.iterdir()):
+        unpacked = tmp_path / path.stem
+        with zipfile.ZipFile(path) as archived:
+            archived.extractall(unpacked)
+        assert verify(unpacked, key=SIGNER.verifier).problems == []
+        ids += [proof.stem for proof in (unpacked / "proofs").iterdir()]
+    assert sorted(ids) == sorted(samples.accepted(number).record_id for number in range(5))
 
 
 async def test_retention_says_what_is_due(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,6 +26,7 @@ from tests.unit.audit.archives import ANNA, check, open_archive
 from tests.unit.audit.test_replaying import House, replayer
 from tests.unit.audit.test_tenants import OUR_RECORD, OURS, THEIR_RECORD
 from tests.unit.edge.fakes import FakeHouse, open_door
+from tests.unit.edge.samples import MODEL
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -66,7 +67,7 @@ def asked(method: str, record_id: str) -> Message:
     """Ask a method of a record as well as it can be asked."""
     told: dict[str, Any] = {
         "record_id": record_id, "record_ids": [record_id], "reason": "why", "rationale": "why", "matter": "case 1",
-        "subject_ref": samples.SUBJECT, "ground": 1, "disposition": 1, "parts": ["input"],
+        "subject_ref": samples.SUBJECT, "ground": 1, "disposition": 1, "parts": ["input"], "model": MODEL,
     }  # fmt: skip
     kind: Any = getattr(audit_service_pb2, METHODS[method].input_type.name)
     message: Message = kind(**{name: value for name, value in told.items() if name in kind.DESCRIPTOR.fields_by_name})

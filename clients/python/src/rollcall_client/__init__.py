@@ -39,6 +39,7 @@ from rollcall_client.enums import (
     ReviewState,
     Scope,
     Task,
+    TrendPeriod,
 )
 from rollcall_client.errors import (
     AccessDenied,
@@ -92,6 +93,7 @@ from rollcall_client.records import (
     ReviewStep,
 )
 from rollcall_client.tensors import AttentionTensor
+from rollcall_client.trends import Trend, Trends
 from rollcall_client.types import (
     Alignment,
     Attribution,
@@ -220,6 +222,9 @@ __all__ = [
     "ThoroughPolicy",
     "Threshold",
     "Timing",
+    "Trend",
+    "TrendPeriod",
+    "Trends",
     "Unavailable",
     "Unit",
     "Unknown",

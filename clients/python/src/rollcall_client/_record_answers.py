@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import UTC
 from typing import TYPE_CHECKING
 
 from rollcall_client import enums, records
 from rollcall_client._answers import explanation
+from rollcall_client.trends import Trend, Trends
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -160,6 +162,32 @@ def review_statistics(reply: audit_service_pb2.GetReviewStatisticsResponse) -> r
         second_opinions=reply.second_opinions,
         agreed=reply.agreed,
         kappa=reply.kappa if reply.HasField("kappa") else None,
+    )
+
+
+def trends(reply: audit_service_pb2.GetTrendsResponse) -> Trends:
+    """How the answers of a model went."""
+    return Trends(periods=tuple(_trend(found) for found in reply.trends), log_size=reply.log_size)
+
+
+def _trend(found: audit_service_pb2.Trend) -> Trend:
+    flags, reasons = Counter[enums.Flag](), Counter[enums.Reason]()
+    for each in found.flags:
+        flags[enums.Flag(each.flag)] += each.explanations
+        if each.reason:
+            reasons[enums.Reason(each.reason)] += each.explanations
+    return Trend(
+        start=found.start.ToDatetime(tzinfo=UTC).date(),
+        flags=dict(flags),
+        reasons=dict(reasons),
+        decisions=found.decisions,
+        mismatches=found.mismatches,
+        usable_for_notice=found.usable_for_notice,
+        reviews_opened=found.reviews_opened,
+        reviews_closed=found.reviews_closed,
+        second_opinions=found.second_opinions,
+        agreed=found.agreed,
+        replays={enums.ReplayOutcome(each.outcome): each.replays for each in found.replays},
     )
 
 

@@ -11,6 +11,7 @@ from rollcall_client._v1 import audit_service_pb2 as wire
 
 if TYPE_CHECKING:
     from rollcall_client.explanation import Explanation
+    from rollcall_client.trends import Trends
 
 _SERVICE = "/rollcall.v1.AuditService"
 GET_CALLER: Method[records.Caller] = Method(
@@ -94,5 +95,6 @@ GET_REVIEW: Method[records.Review] = Method(
 LIST_REVIEWS: Method[tuple[records.Review, ...]] = Method(
     path=f"{_SERVICE}/ListReviews", reply=wire.ListReviewsResponse, read=answers.reviews
 )
+GET_TRENDS: Method[Trends] = Method(path=f"{_SERVICE}/GetTrends", reply=wire.GetTrendsResponse, read=answers.trends)
 METHODS: tuple[Method[Any], ...] = tuple(method for method in vars().values() if isinstance(method, Method))
 """All of them."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from rollcall_client import _record_calls as calls
 from rollcall_client._calls import Call
@@ -11,10 +14,11 @@ from rollcall_client._requests import text_input
 from rollcall_client._reviewing import Reviewing
 from rollcall_client._v1 import audit_service_pb2 as wire
 from rollcall_client._v1 import explanation_pb2
-from rollcall_client.enums import CheckLevel, EventType
+from rollcall_client.enums import CheckLevel, EventType, TrendPeriod
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import date
 
     from rollcall_client.enums import ErasureGround
     from rollcall_client.explanation import Explanation
@@ -34,10 +38,14 @@ if TYPE_CHECKING:
         Replay,
         RetentionResult,
     )
+    from rollcall_client.trends import Trends
 
+EXPORT_RECORDS = 1_000
+"""Of one export that names its records, and of one page of a search, at most."""
 _Level = explanation_pb2.CheckLevel.ValueType
 _Type = wire.EventType.ValueType
 _Ground = wire.ErasureGround.ValueType
+_Period = wire.TrendPeriod.ValueType
 
 
 class AuditClient(Reviewing):
@@ -100,6 +108,29 @@ class AuditClient(Reviewing):
     def verify_log(self, checkpoints: Sequence[str] = (), *, timeout: float | None = None) -> LogReport:
         """Whether every column of the log's database is what was logged; `checkpoints` were kept elsewhere."""
         return self._asked(calls.VERIFY_LOG, wire.VerifyLogRequest(checkpoints=checkpoints), timeout)
+
+    def trends(
+        self,
+        model: str,
+        *,
+        since: date | None = None,
+        until: date | None = None,
+        period: TrendPeriod = TrendPeriod.UNSPECIFIED,
+        model_digest: str = "",
+    ) -> Trends:
+        """How the answers of a model went, from the period of one day to that of another, in UTC.
+
+        Today is the last one, and 30 days are asked about, unless told otherwise; 800 at most. `model_digest`: of these
+        weights only.
+        """
+        request = wire.GetTrendsRequest(
+            model=model,
+            model_digest=model_digest,
+            since=_midnight(since),
+            until=_midnight(until),
+            period=_Period(period.value),
+        )
+        return self._asked(calls.GET_TRENDS, request)
 
     def replay(
         self,
@@ -205,6 +236,30 @@ class AuditClient(Reviewing):
         except ValueError as error:
             raise asked.contradiction(error) from error
 
+    def exports(
+        self,
+        reason: str,
+        text: str = "",
+        *,
+        size: int = EXPORT_RECORDS,
+        texts: bool = False,
+        timeout: float | None = None,
+    ) -> Iterator[Export]:
+        """All records that a filter asks for, however many, newest first: as many exports as it takes, of `size` each.
+
+        As the log was when the first was asked for: no record is in two, and none is left out. Each export verifies by
+        itself, and leaves an entry of its own.
+        """
+        token = ""
+        while True:
+            page = self.search(text, page_size=size, page_token=token)
+            if page.records:
+                ids = [record.record_id for record in page.records]
+                yield self.export(reason, record_ids=ids, texts=texts, timeout=timeout)
+            token = page.next_page_token
+            if not token:
+                return
+
     def entries(self, from_log_index: int = 0, *, follow: bool = False) -> Iterator[LogEntry]:
         """Entries of the log in their order, from an index on; `follow`: wait for further ones, until the server stops.
 
@@ -212,3 +267,12 @@ class AuditClient(Reviewing):
         """
         request = wire.StreamRecordsRequest(from_log_index=from_log_index, follow=follow)
         return self._each(calls.STREAM_RECORDS, request, None)
+
+
+def _midnight(day: date | None) -> Timestamp | None:
+    """Say on the wire on which day, if on any."""
+    if day is None:
+        return None
+    found = Timestamp()
+    found.FromDatetime(datetime.combine(day, time(), UTC))
+    return found

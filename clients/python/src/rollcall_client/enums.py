@@ -209,6 +209,15 @@ class ReplayOutcome(WireEnum):
     NOT_REPLAYABLE = 5
 
 
+class TrendPeriod(WireEnum):
+    """How long the periods of a trend are, in UTC; UNSPECIFIED in a question means a day. Weeks begin on Mondays."""
+
+    UNSPECIFIED = 0
+    DAY = 1
+    WEEK = 2
+    MONTH = 3
+
+
 class ReviewState(WireEnum):
     """How far a review is; UNSPECIFIED in a question means any."""
 

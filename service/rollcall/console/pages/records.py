@@ -19,7 +19,9 @@ from rollcall_client.errors import RollcallError
 from rollcall_client.html import render_article
 from rollcall_client.recorded import INPUT, SCORES
 
-READERS = frozenset({"auditor", "reviewer"})
+OPENERS = frozenset({"auditor", "reviewer"})
+"""Who may have sealed parts opened."""
+READERS = OPENERS | {"approver"}
 """Who may read envelopes; everybody else here sees what lists show, reviews and proofs."""
 AFTERWARDS_SECONDS = 300.0
 FILES = {"envelope": "application/json", "entry": "application/json", "proof": "text/plain; charset=utf-8"}
@@ -62,6 +64,7 @@ def shown(visit: Visit, told: Told, error: RollcallError | None = None) -> Respo
         "summary": told.summary,
         "doable": steps_for(visit.caller, told.review),
         "kept": told.kept,
+        "may_open": bool(OPENERS & visit.caller.roles),
         "dispositions": DISPOSITIONS,
         "event_summary": event_summary,
         **told.extra,

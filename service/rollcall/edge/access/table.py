@@ -20,6 +20,8 @@ AUDITORS: Final = frozenset({Role.AUDITOR})
 REVIEWERS: Final = frozenset({Role.REVIEWER})
 APPROVERS: Final = frozenset({Role.APPROVER})
 OFFICERS: Final = frozenset({Role.OFFICER})
+OPENERS: Final = AUDITORS | REVIEWERS
+"""Who may have sealed parts of a record opened. Approvers read what they agree with, and not what it is about."""
 LATER: Final = AUDITORS | REVIEWERS | APPROVERS | OFFICERS
 """Whoever comes later and asks what was recorded."""
 
@@ -40,7 +42,7 @@ TABLE: dict[str, frozenset[Role] | None] = {
     "inference.GRPCInferenceService/RepositoryModelLoad": ADMINS,
     "inference.GRPCInferenceService/RepositoryModelUnload": ADMINS,
     "rollcall.v1.AuditService/GetCaller": ANY_ROLE,
-    "rollcall.v1.AuditService/GetRecord": AUDITORS | REVIEWERS,
+    "rollcall.v1.AuditService/GetRecord": OPENERS | APPROVERS,
     "rollcall.v1.AuditService/SearchRecords": LATER,
     "rollcall.v1.AuditService/ListEvents": LATER,
     "rollcall.v1.AuditService/GetProof": LATER,
@@ -61,6 +63,7 @@ TABLE: dict[str, frozenset[Role] | None] = {
     "rollcall.v1.AuditService/GetReview": LATER,
     "rollcall.v1.AuditService/ListReviews": LATER,
     "rollcall.v1.AuditService/GetReviewStatistics": LATER,
+    "rollcall.v1.AuditService/GetTrends": LATER,
     "rollcall.v1.AuditService/EraseRecord": OFFICERS,
     "rollcall.v1.AuditService/EraseSubject": OFFICERS,
     "rollcall.v1.AuditService/PlaceHold": OFFICERS,
@@ -89,4 +92,12 @@ def check(identity: Identity, call: str) -> None:
             "" if identity.name else ", and this server asks nobody who they are (auth.callers, auth.jwt_keys_url)"
         )
         message = f"this call needs the role {roles}{unasked}"
+        raise NotPermitted(message)
+
+
+def check_opens(identity: Identity) -> None:
+    """Let an identity have sealed parts of a record opened; raises NotPermitted."""
+    if not OPENERS & identity.roles:
+        roles = " or ".join(sorted(role.value for role in OPENERS))
+        message = f"opening sealed parts needs the role {roles}"
         raise NotPermitted(message)

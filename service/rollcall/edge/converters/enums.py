@@ -9,6 +9,7 @@ from rollcall.audit.erasing import Ground
 from rollcall.audit.events import EventKind
 from rollcall.audit.record import DECISION, EXPLANATION
 from rollcall.audit.reviews import Disposition, ReviewAction, ReviewState
+from rollcall.audit.trends import Period
 from rollcall.domain.decision import Task
 from rollcall.domain.inputs import Modality
 from rollcall.domain.maps import HeadReduction, MapKind, TensorType
@@ -50,6 +51,7 @@ REPLAY_OUTCOMES = _numbers(audit_service_pb2.ReplayOutcome, Outcome, "REPLAY_OUT
 REVIEW_STATES = _numbers(audit_service_pb2.ReviewState, ReviewState, "REVIEW_STATE_")
 REVIEW_ACTIONS = _numbers(audit_service_pb2.ReviewAction, ReviewAction, "REVIEW_ACTION_")
 DISPOSITIONS = _numbers(audit_service_pb2.Disposition, Disposition, "DISPOSITION_")
+TREND_PERIODS = _numbers(audit_service_pb2.TrendPeriod, Period, "TREND_PERIOD_")
 EVENT_TYPES = _numbers(audit_service_pb2.EventType, EventKind, "EVENT_TYPE_")
 RECORD_TYPES = {
     EXPLANATION: audit_service_pb2.RECORD_TYPE_EXPLANATION,

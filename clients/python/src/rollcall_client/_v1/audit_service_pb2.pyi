@@ -278,6 +278,34 @@ DISPOSITION_NO_ACTION: Disposition.ValueType  # 6
 """Nothing is to be done."""
 Global___Disposition: _TypeAlias = Disposition  # noqa: Y015
 
+class _TrendPeriod:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TrendPeriodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TrendPeriod.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TREND_PERIOD_UNSPECIFIED: _TrendPeriod.ValueType  # 0
+    """In a request: a day."""
+    TREND_PERIOD_DAY: _TrendPeriod.ValueType  # 1
+    """A day."""
+    TREND_PERIOD_WEEK: _TrendPeriod.ValueType  # 2
+    """A week, from Monday on."""
+    TREND_PERIOD_MONTH: _TrendPeriod.ValueType  # 3
+    """A calendar month."""
+
+class TrendPeriod(_TrendPeriod, metaclass=_TrendPeriodEnumTypeWrapper):
+    """How long the periods of a trend are; in UTC."""
+
+TREND_PERIOD_UNSPECIFIED: TrendPeriod.ValueType  # 0
+"""In a request: a day."""
+TREND_PERIOD_DAY: TrendPeriod.ValueType  # 1
+"""A day."""
+TREND_PERIOD_WEEK: TrendPeriod.ValueType  # 2
+"""A week, from Monday on."""
+TREND_PERIOD_MONTH: TrendPeriod.ValueType  # 3
+"""A calendar month."""
+Global___TrendPeriod: _TypeAlias = TrendPeriod  # noqa: Y015
+
 @_typing.final
 class RecordSummary(_message.Message):
     """A record as a list shows it."""
@@ -483,7 +511,7 @@ class GetRecordRequest(_message.Message):
     """
     @_builtins.property
     def parts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Sealed parts to open: input, request, references, tokens, scores, attention, salt. None if empty."""
+        """Sealed parts to open: input, request, references, tokens, scores, attention, salt. None if empty. For auditors and reviewers."""
 
     def __init__(
         self,
@@ -2437,3 +2465,193 @@ class GetReviewStatisticsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__kappa) -> _WhichOneofReturnType__kappa | None: ...
 
 Global___GetReviewStatisticsResponse: _TypeAlias = GetReviewStatisticsResponse  # noqa: Y015
+
+@_typing.final
+class GetTrendsRequest(_message.Message):
+    """Asks how the answers of a model went."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    MODEL_DIGEST_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """Name of the model."""
+    model_digest: _builtins.str
+    """Of these weights only, by their digest; of all, if empty."""
+    period: Global___TrendPeriod.ValueType
+    """How long a period is."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """In the first period; 30 days before `until`, if absent. At most 800 days before it."""
+
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """In the last period; now, if absent."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        model_digest: _builtins.str = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+        period: Global___TrendPeriod.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "model_digest", b"model_digest", "period", b"period", "since", b"since", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTrendsRequest: _TypeAlias = GetTrendsRequest  # noqa: Y015
+
+@_typing.final
+class FlagTrend(_message.Message):
+    """Explanations whose primary map has one flag, for one reason."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FLAG_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    EXPLANATIONS_FIELD_NUMBER: _builtins.int
+    flag: _explanation_pb2.Flag.ValueType
+    """The flag."""
+    reason: _explanation_pb2.Reason.ValueType
+    """Why it is inconclusive; unspecified where it is not."""
+    explanations: _builtins.int
+    """How many."""
+    def __init__(
+        self,
+        *,
+        flag: _explanation_pb2.Flag.ValueType = ...,
+        reason: _explanation_pb2.Reason.ValueType = ...,
+        explanations: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["explanations", b"explanations", "flag", b"flag", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FlagTrend: _TypeAlias = FlagTrend  # noqa: Y015
+
+@_typing.final
+class ReplayTrend(_message.Message):
+    """Replays with one outcome."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    REPLAYS_FIELD_NUMBER: _builtins.int
+    outcome: Global___ReplayOutcome.ValueType
+    """The outcome."""
+    replays: _builtins.int
+    """How many."""
+    def __init__(
+        self,
+        *,
+        outcome: Global___ReplayOutcome.ValueType = ...,
+        replays: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "replays", b"replays"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplayTrend: _TypeAlias = ReplayTrend  # noqa: Y015
+
+@_typing.final
+class Trend(_message.Message):
+    """What happened in one period: answers by when they were given, reviews and replays by when they were done."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_FIELD_NUMBER: _builtins.int
+    FLAGS_FIELD_NUMBER: _builtins.int
+    DECISIONS_FIELD_NUMBER: _builtins.int
+    MISMATCHES_FIELD_NUMBER: _builtins.int
+    USABLE_FOR_NOTICE_FIELD_NUMBER: _builtins.int
+    REVIEWS_OPENED_FIELD_NUMBER: _builtins.int
+    REVIEWS_CLOSED_FIELD_NUMBER: _builtins.int
+    SECOND_OPINIONS_FIELD_NUMBER: _builtins.int
+    AGREED_FIELD_NUMBER: _builtins.int
+    REPLAYS_FIELD_NUMBER: _builtins.int
+    decisions: _builtins.int
+    """Predictions that were recorded and not explained with them."""
+    mismatches: _builtins.int
+    """Answers whose caller acted on something else."""
+    usable_for_notice: _builtins.int
+    """Explanations whose primary map may be given to a person as a reason."""
+    reviews_opened: _builtins.int
+    """Records whose review was opened, for the first time."""
+    reviews_closed: _builtins.int
+    """Reviews that were closed: somebody has decided, and somebody else agrees."""
+    second_opinions: _builtins.int
+    """Second opinions of somebody who did not know the first."""
+    agreed: _builtins.int
+    """How many of them came to the same."""
+    @_builtins.property
+    def start(self) -> _timestamp_pb2.Timestamp:
+        """When the period begins. The first and the last one of an answer are whole, too."""
+
+    @_builtins.property
+    def flags(self) -> _containers.RepeatedCompositeFieldContainer[Global___FlagTrend]:
+        """Explanations of each flag and reason that there are."""
+
+    @_builtins.property
+    def replays(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReplayTrend]:
+        """Replays of each outcome that there are."""
+
+    def __init__(
+        self,
+        *,
+        start: _timestamp_pb2.Timestamp | None = ...,
+        flags: _abc.Iterable[Global___FlagTrend] | None = ...,
+        decisions: _builtins.int = ...,
+        mismatches: _builtins.int = ...,
+        usable_for_notice: _builtins.int = ...,
+        reviews_opened: _builtins.int = ...,
+        reviews_closed: _builtins.int = ...,
+        second_opinions: _builtins.int = ...,
+        agreed: _builtins.int = ...,
+        replays: _abc.Iterable[Global___ReplayTrend] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreed", b"agreed", "decisions", b"decisions", "flags", b"flags", "mismatches", b"mismatches", "replays", b"replays", "reviews_closed", b"reviews_closed", "reviews_opened", b"reviews_opened", "second_opinions", b"second_opinions", "start", b"start", "usable_for_notice", b"usable_for_notice"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Trend: _TypeAlias = Trend  # noqa: Y015
+
+@_typing.final
+class GetTrendsResponse(_message.Message):
+    """How the answers of a model went."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRENDS_FIELD_NUMBER: _builtins.int
+    LOG_SIZE_FIELD_NUMBER: _builtins.int
+    log_size: _builtins.int
+    """Entries of the log that was counted in."""
+    @_builtins.property
+    def trends(self) -> _containers.RepeatedCompositeFieldContainer[Global___Trend]:
+        """Every period, in their order."""
+
+    def __init__(
+        self,
+        *,
+        trends: _abc.Iterable[Global___Trend] | None = ...,
+        log_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_size", b"log_size", "trends", b"trends"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTrendsResponse: _TypeAlias = GetTrendsResponse  # noqa: Y015
