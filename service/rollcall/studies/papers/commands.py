@@ -98,7 +98,8 @@ def _beside(entries: Sequence[Entry], options: argparse.Namespace, jobs: int) ->
     """Run so many studies at a time, without bars. Neighbours share models, so that they do not begin together."""
     half = (len(entries) + 1) // 2
     mixed = [entry for pair in zip_longest(entries[:half], entries[half:]) for entry in pair if entry is not None]
-    quiet = argparse.Namespace(**{**vars(options), "quiet": True})
+    sent = ("quick", "seeds", "tasks", "data", "out", "work")  # what else the command line has cannot be sent
+    quiet = argparse.Namespace(**{name: getattr(options, name) for name in sent}, quiet=True)
     with ProcessPoolExecutor(jobs, get_context("spawn"), _take_share, (jobs,)) as pool:
         return list(pool.map(run, mixed, repeat(quiet)))
 

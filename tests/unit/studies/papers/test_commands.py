@@ -124,7 +124,7 @@ def test_several_studies_at_a_time_say_what_they_say_one_by_one(
 ) -> None:
     """Every one has its report and its lines, in processes of their own; one that fails fails them all."""
     entries = [COUNTING, dataclasses.replace(COUNTING, name="again", module="tests.unit.studies.papers.counting_again")]
-    options.jobs = 2
+    options.jobs, options.run = 2, lambda: None  # the command line's options hold functions that cannot be sent
     assert study_papers(entries, options)
     assert counting.ASKED == []
     assert all((options.out / name / "report.md").is_file() for name in ("counting", "again"))

@@ -112,3 +112,17 @@ def test_only_pairs_that_the_edit_turns_are_counted() -> None:
     made = result(found)
     assert all(claim.holds for claim in made.claims)
     assert "not so here" in made.comparisons[2].differs
+
+
+def test_edits_that_decide_nothing_fail_every_claim() -> None:
+    """The flip set is elsewhere, removing the edit changes less than chance, and most pairs do not turn round."""
+    good, bad = [0.7, 0.1, 0.15, 0.05], [0.1, 0.4, 0.3, 0.2]
+    idle = text(right=True, raw=good, effect=bad) | {
+        "flip": [1, 0],
+        "without_edited": {"edited": 0.1, "random": 0.25},
+    }
+    wrong = text(right=False, raw=good, effect=bad)
+    dropped = {"number": 0, "probabilities": [0.5, 0.6], "maps": {RAW: [good * 2, bad * 2]}}
+    pairs = [{"number": n, "texts": [idle, idle] if n == 0 else [idle, wrong]} for n in range(3)]
+    found = {seed: {"accuracy": 0.8, "pairs": pairs, "dropout": {"texts": [dropped]}} for seed in (0, 1)}
+    assert not any(claim.holds for claim in result(found).claims)

@@ -40,9 +40,21 @@ def test_the_adversary_that_counts_answers_as_nearly_as_another_seed() -> None:
 
 
 def test_claims_of_wiegreffe_and_pinter_can_fail() -> None:
-    """All hold on findings like theirs; a model that needs its attention breaks one, a near adversary another."""
+    """All hold on findings like theirs; each is broken by what it is about, and by nothing else."""
     assert all(claim.holds for claim in wiegreffe_pinter({"sst2": _bench()}).claims)
-    for broken, word in ((_bench(uniform=0.6), "uniform"), (_bench(adversary=0.15), "exists")):
+    pairs = {"pairs": {"0 1": _apart(0.45, 0.15)}}
+    near = {"adversaries": {"0.001": _apart(0.6, 0.02), "0.01": _apart(0.5, 0.1)}}
+    guides = {
+        name: score | {"f1": 0.76} if "adversary" in name else score for name, score in _bench()["guides"].items()
+    }
+    for broken, word in (
+        (_bench(uniform=0.6), "uniform"),
+        (_bench(adversary=0.15), "exists"),
+        (_bench() | pairs, "seeds agree"),
+        (_bench() | near, "the more"),
+        (_bench() | {"guides": guides}, "guides a simpler model worse"),
+        (_bench() | {"furthest": [0.3, 0.4]}, "by itself"),
+    ):
         failed = [claim.claim for claim in wiegreffe_pinter({"sst2": broken}).claims if not claim.holds]
         assert len(failed) == 1
         assert word in failed[0]

@@ -168,11 +168,13 @@ def _claims(
             claim="At the top, flow agrees better with blank-out than raw attention does",
             holds=by_flow.value > 0,
             seen=f"{flow[-1]} against {raw[-1]}, paired {by_flow}",
+            clear=False,
         ),
         Claim(
             claim="Rollout agrees better with blank-out at the top than at the bottom",
             holds=by_depth.value > 0,
             seen=f"{rollout[0]} at layer 1, {rollout[-1]} at layer {len(rollout)}, paired {by_depth}",
+            clear=False,
         ),
         Claim(
             claim="Raw attention of some upper layer agrees worse than that of the first",

@@ -137,6 +137,7 @@ def _claims(one: Summed) -> tuple[Claim, ...]:
             claim="It holds more of them than as many first words of raw attention",
             holds=raw.below_flip.value > 0,
             seen=f"precision {flip.precision} against {raw.precision}; difference {raw.below_flip}",
+            clear=False,
         ),
     )
 

@@ -123,6 +123,7 @@ def _claims(one: Taken) -> tuple[Claim, ...]:
             claim=f"{one.name}: some layer is as good with a single head",
             holds=max(one.one_head) >= KEPT,
             seen=", ".join(f"{kept:.2f}" for kept in one.one_head) + " of the decisions stay, by layer",
+            clear=False,
         ),
         Claim(
             claim=f"{one.name}: with the least important gone first more decisions stay than in random order",
@@ -134,6 +135,7 @@ def _claims(one: Taken) -> tuple[Claim, ...]:
             claim=f"{one.name}: a fifth of the heads can go together",
             holds=one.least_first[fifth] >= KEPT,
             seen=f"{one.least_first[fifth]:.2f} of the decisions stay without {fifth} heads",
+            clear=False,
         ),
     )
 

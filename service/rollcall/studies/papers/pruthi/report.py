@@ -12,7 +12,7 @@ from rollcall.studies.markdown import table
 from rollcall.studies.papers.frame import Claim, Comparison, Json, Picture, Result, Section
 from rollcall.studies.papers.pruthi.contrast import ALIGNMENT, OMISSION, Contrast, Found, contrast_of
 from rollcall.studies.papers.pruthi.plots import draw
-from rollcall.studies.papers.pruthi.twins import HIDDEN_FROM, HONEST, LAST, SST_WIKI
+from rollcall.studies.papers.pruthi.twins import HIDDEN_FROM, HONEST, LAST, SST_WIKI, TRIGGER
 
 MOST: Final = 3
 """Checks that are named as noticing most."""
@@ -122,6 +122,7 @@ def _claims(found: Found, contrasts: Sequence[Contrast]) -> tuple[Claim, ...]:
                 claim=f"{one.name}: accuracy stays, within {LOST:.2f}",
                 holds=max(lost) <= LOST,
                 seen=", ".join(f"{each:+.3f} lost" for each in lost),
+                clear=one.task == TRIGGER,
             ),
             Claim(
                 claim=f"{one.name}: the map's weight on what decides falls to less than half",
@@ -138,6 +139,7 @@ def _claims(found: Found, contrasts: Sequence[Contrast]) -> tuple[Claim, ...]:
                 holds=one.called(Flag.FAITHFUL, honest=False) < one.called(Flag.FAITHFUL, honest=True),
                 seen=f"{100 * one.called(Flag.FAITHFUL, honest=False):.0f} % against "
                 f"{100 * one.called(Flag.FAITHFUL, honest=True):.0f} %",
+                clear=one.task == TRIGGER,
             ),
         ]
     return tuple(made)

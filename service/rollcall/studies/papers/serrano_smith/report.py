@@ -156,6 +156,7 @@ def _claims(groups: Sequence[Found]) -> tuple[Claim, ...]:
     for group in groups:
         flips, others = np.mean(group.flips("top")), np.mean(group.flips("other"))
         product, attention = group.faster(PRODUCT, ATTENTION), group.faster(ATTENTION, RANDOM)
+        further = group.further()
         claims += [
             Claim(
                 claim=f"{group.title}: erasing the top unit usually does not change the decision",
@@ -164,8 +165,9 @@ def _claims(groups: Sequence[Found]) -> tuple[Claim, ...]:
             ),
             Claim(
                 claim=f"{group.title}: the top unit moves the answer more than a random one",
-                holds=group.further().value > 0,
-                seen=f"{group.further().value:.4f} nats; changes {100 * flips:.0f} % against {100 * others:.0f} %",
+                holds=further.value > 0,
+                seen=f"{further.value:.4f} nats [{further.low:.4f}, {further.high:.4f}]; changes {100 * flips:.0f} % "
+                f"against {100 * others:.0f} %",
             ),
             Claim(
                 claim=f"{group.title}: the order of attention is faster than random",

@@ -126,11 +126,13 @@ def _claims(task: str, one: Mapping[str, Any]) -> list[Claim]:
             claim=f"{title}: attention of the adversary ({largest}) guides a simpler model worse than the base's",
             holds=bool(adversary < base),
             seen=f"F1 {adversary:.3f} against {base:.3f}",
+            clear=False,
         ),
         Claim(
             claim=f"{title}: an adversary of each input by itself gets further than one consistent model",
             holds=quiet is None or furthest > quiet[1]["jsd"],
             seen=f"median {furthest:.3f} within .05, against {model}",
+            clear=False,
         ),
         Claim(
             claim=f"control, {title}: seeds agree more than attention does with itself dealt out anew",
