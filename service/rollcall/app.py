@@ -31,7 +31,7 @@ from rollcall.audit.sampling import HOUR_SECONDS, SampledReplays
 from rollcall.audit.steward import Chore, Steward, keeping_to_retention, looking_for_late_reviews
 from rollcall.domain.errors import DeviceLost, FileRejected, ModelRejected, Unsupported
 from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
-from rollcall.domain.model import ModelCard
+from rollcall.domain.model import ModelCard, Unserved
 from rollcall.domain.policy import Policy
 from rollcall.edge.access.authenticate import Authenticator
 from rollcall.edge.access.quotas import quota_of
@@ -126,6 +126,10 @@ class Service:
         """Take no further requests for a model of the repository, where admins may."""
         self._check_explicit()
         await self.loader.unload(name)
+
+    async def unserved(self) -> tuple[Unserved, ...]:
+        """List what the repository holds and nobody is served from."""
+        return await self.loader.unserved()
 
     def _check_explicit(self) -> None:
         if self.settings.repository.mode is not RepositoryMode.EXPLICIT:

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from rollcall.domain.errors import DeviceLost, ModelNotFound, ModelRejected, RollcallError
+from rollcall.domain.model import Unserved
 from rollcall.edge.health import Health
 from rollcall.engine.dispatch import Dispatcher
 from rollcall.models.loading import LoadedModel, load_model
@@ -130,6 +131,17 @@ class Loader:
             self.metrics.model_gone(name)
             self._leave(entry)
             logs.event(_log, logging.INFO, "model_unloaded", model=name, revision=entry.card.ref.revision)
+
+    async def unserved(self) -> tuple[Unserved, ...]:
+        """List the revisions of the repository that are not served, by name, oldest first. Raises OSError."""
+        entries = self.pipeline.catalog.entries
+        serving = {entry.card.ref.key for entry in entries.values()}
+        return tuple(
+            Unserved(name=name, revision=spec.revision, rejected=self.rejected.get(spec.key) == _written(spec))
+            for name, specs in sorted((await self._contents()).revisions.items())
+            for spec in specs
+            if spec.key not in serving and name not in self._configured
+        )
 
     async def lost(self) -> None:
         """Say that nothing can be served any more: the device is lost."""

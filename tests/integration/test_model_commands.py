@@ -93,6 +93,12 @@ def test_models_come_and_go_by_command(repository: Path, tmp_path: Path, capsys:
             assert "FAILED_PRECONDITION" in (said := capsys.readouterr().err)
             assert "cannot be loaded" in said
             assert client.predict(TEXT).model.revision == "1"
+            assert main(["models", "index", *door]) == 0
+            assert capsys.readouterr().out.splitlines() == [
+                "reviews 1 READY",
+                "reviews 2 UNAVAILABLE (not loaded)",
+                "reviews 3 UNAVAILABLE (not loaded)",
+            ]
             other = ["--target", server.target, "--token-file", str(tmp_path / "reviews.token")]
             for command in (["load", "reviews@2"], ["unload", "reviews"]):
                 assert main(["models", *command, *other]) == 1

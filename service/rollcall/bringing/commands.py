@@ -7,7 +7,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,6 +81,18 @@ def _load(options: argparse.Namespace, server: Server) -> int:
     return DONE
 
 
+def _no_options(_: argparse.ArgumentParser) -> None:
+    """Nothing but what everybody is asked."""
+
+
+def _index(options: argparse.Namespace, server: Server) -> int:
+    from rollcall.bringing.asking import index
+
+    found = index(server)
+    print(json.dumps([asdict(one) for one in found], indent=2) if options.json else "\n".join(map(str, found)))
+    return DONE
+
+
 def _unload_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=plain_name, metavar="NAME", help="which")
 
@@ -114,6 +126,13 @@ THERE = (
         timeout=ANSWER_SECONDS,
         options=compare_options,
         run=compare_models,
+    ),
+    There(
+        name="index",
+        help="list what a server serves, and the revisions of its repository that it does not",
+        timeout=ANSWER_SECONDS,
+        options=_no_options,
+        run=_index,
     ),
     There(
         name="load",

@@ -25,9 +25,9 @@ def import_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
         "source",
-        type=Path,
         metavar="SOURCE",
-        help="a Hugging Face directory, an .onnx file, a model of a Triton repository, or a TorchServe .mar",
+        help="a Hugging Face directory, an .onnx file, a model of a Triton repository, a TorchServe .mar, "
+        "or with --allow-download hub:ORGANISATION/NAME@COMMIT",
     )
     parser.add_argument(
         "--repository", type=Path, default=Path("models"), metavar="DIRECTORY", help="where to (default %(default)s)"
@@ -57,6 +57,7 @@ def import_options(parser: argparse.ArgumentParser) -> None:
         "--token", action="append", default=[], metavar="TOKEN", help="of a language model: a token to be asked for"
     )
     parser.add_argument("--dtype", metavar="NAME", help="precision that it will be served in (default float32)")
+    parser.add_argument("--allow-download", action="store_true", help="fetch a commit of the Hugging Face hub")
     parser.add_argument("--no-test", action="store_true", help="do not load and prove it")
 
 
@@ -90,6 +91,7 @@ def import_model(options: argparse.Namespace) -> int:
         revision=options.revision or "",
         others={"tokens": options.token or None, "dtype": options.dtype},
         tested=not options.no_test,
+        downloads=options.allow_download,
     )
     with tqdm(unit="B", unit_scale=True, file=sys.stderr, disable=not sys.stderr.isatty(), leave=False) as bar:
 

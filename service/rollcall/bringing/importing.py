@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rollcall.bringing.archive import read_archive
 from rollcall.bringing.exports import read_export
+from rollcall.bringing.hub import PREFIX, read_hub
 from rollcall.bringing.hugging_face import choose
 from rollcall.bringing.parts import Source, parts_of
 from rollcall.bringing.placing import Brought, Place, next_revision, settings_of, write
@@ -23,16 +24,19 @@ from rollcall.settings import MODEL_FILE, MODEL_NAME, LimitSettings, read_model
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What is to be brought, and how. `described`: where the tokenizer of an exported file lies, if not beside it.
+    """What is to be brought, and how: a path, or hub:ORGANISATION/NAME@COMMIT where `downloads` are allowed.
+
+    `described`: where the tokenizer of an exported file lies, if not beside it.
 
     `declared` goes before what the source says. Without a `name` it is the source's own, without a `revision` the next
     number. `others` are further settings of the model. `tested`: whether it must pass as a server would have it.
     """
 
-    path: Path
+    path: str
     repository: Path
     declared: Declared
     described: Path | None = None
+    downloads: bool = False
     name: str = ""
     revision: str = ""
     others: dict[str, object] = field(default_factory=dict)
@@ -58,7 +62,7 @@ def bring(wanted: Wanted, told: Callable[[Source], Callable[[int], object]]) -> 
 
     Raises ModelRejected and OSError; then nothing is left in the repository.
     """
-    source = _with(find(wanted.path, wanted.described, wanted.declared), wanted.declared)
+    source = _with(_found(wanted), wanted.declared)
     name = wanted.name or source.name
     if not MODEL_NAME.fullmatch(name):
         message = f"{name[:80]!r} is no name of a model: name it (--name)"
@@ -81,6 +85,15 @@ def bring(wanted: Wanted, told: Callable[[Source], Callable[[int], object]]) -> 
         digest=digest,
         serves=proved,
     )
+
+
+def _found(wanted: Wanted) -> Source:
+    if not wanted.path.startswith(PREFIX):
+        return find(Path(wanted.path), wanted.described, wanted.declared)
+    if not wanted.downloads:
+        message = f"{wanted.path[:120]}: nothing is fetched from the hub unless you say so: --allow-download"
+        raise ModelRejected(message)
+    return read_hub(wanted.path)
 
 
 def find(path: Path, described: Path | None, declared: Declared) -> Source:

@@ -33,11 +33,12 @@ MOST_TEXT_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One file. `size`: bytes that it says it has; more are never read."""
+    """One file. `size`: bytes that it says it has; more are never read. `sha256`: what its place says, if it does."""
 
     name: str
     size: int
     open: Callable[[], AbstractContextManager[IO[bytes]]] = field(repr=False)
+    sha256: str = ""
 
     def read(self) -> bytes:
         """Read a small file whole; raises ModelRejected for one that is not small."""

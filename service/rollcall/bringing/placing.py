@@ -153,6 +153,9 @@ def _copy(part: Part, out: Path, told: Callable[[int], object]) -> str:
     if left:
         message = f"{part.name} says that it has {part.size} bytes, and has {'more' if left < 0 else part.size - left}"
         raise ModelRejected(message)
+    if part.sha256 and part.sha256 != digest.hexdigest():
+        message = f"{part.name} is not the file that its place names: its SHA-256 is {digest.hexdigest()}"
+        raise ModelRejected(message)
     return digest.hexdigest()
 
 

@@ -34,6 +34,15 @@ class ModelRef:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unserved:
+    """A revision of the repository that is not served; `rejected` where it was tried and could not be."""
+
+    name: str
+    revision: str
+    rejected: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TensorNames:
     """What an exported graph calls its tensors; as exporters call them where empty."""
 

@@ -111,11 +111,12 @@ class InferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
     async def RepositoryIndex(  # noqa: N802 - the proto's name
         self, request: oip.RepositoryIndexRequest, context: Context
     ) -> oip.RepositoryIndexResponse:
-        """List the models of the settings."""
+        """List the models, and what else the repository holds."""
         del context
         if request.repository_name:
             raise InvalidInput.of("repository_name", ONE_REPOSITORY)
-        return listings.index(self._port.models(), self._health.models, ready_only=request.ready)
+        unserved = () if request.ready else await self._port.unserved()
+        return listings.index(self._port.models(), self._health.models, unserved, ready_only=request.ready)
 
     async def RepositoryModelLoad(  # noqa: N802 - the proto's name
         self, request: oip.RepositoryModelLoadRequest, context: Context

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest, Progress
-    from rollcall.domain.model import ModelCard
+    from rollcall.domain.model import ModelCard, Unserved
     from rollcall.monitor.record import ModelRecord
 
 
@@ -49,6 +49,9 @@ class ServicePort(Protocol):
 
     async def unload_model(self, name: str) -> None:
         """Take no further requests for a model of the repository. Raises as `load_model`."""
+
+    async def unserved(self) -> tuple[Unserved, ...]:
+        """List what the repository holds and nobody is served from. Raises OSError where it cannot be read."""
 
     def record(self, name: str) -> ModelRecord | None:
         """Tell what a served model's answers came to so far; None where nobody keeps count."""

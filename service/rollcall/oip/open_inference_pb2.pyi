@@ -1067,7 +1067,7 @@ Global___ModelStatistics: _TypeAlias = ModelStatistics  # noqa: Y015
 
 @_typing.final
 class RepositoryIndexRequest(_message.Message):
-    """Asks for the models that the server is configured with."""
+    """Asks for the models that the server is configured with, and for what else its repository holds."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1093,7 +1093,7 @@ Global___RepositoryIndexRequest: _TypeAlias = RepositoryIndexRequest  # noqa: Y0
 
 @_typing.final
 class RepositoryIndexResponse(_message.Message):
-    """The models that the server is configured with, by name."""
+    """The models that the server is configured with, and revisions of its repository that are not served, by name."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1110,7 +1110,7 @@ class RepositoryIndexResponse(_message.Message):
         name: _builtins.str
         """Its name."""
         version: _builtins.str
-        """Its version; empty while it is not ready."""
+        """Its version; empty while a model is not ready."""
         state: _builtins.str
         """"READY" or "UNAVAILABLE"."""
         reason: _builtins.str
@@ -1132,7 +1132,7 @@ class RepositoryIndexResponse(_message.Message):
     MODELS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___RepositoryIndexResponse.ModelIndex]:
-        """One entry per model."""
+        """One entry per model that is served or about to be, and one per revision that is not."""
 
     def __init__(
         self,

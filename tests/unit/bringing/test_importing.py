@@ -34,7 +34,7 @@ from tests.unit.bringing.conftest import PICKLED, WEIGHTS
 def brought(path: Path, repository: Path, **options: object) -> Imported:
     """Bring a source, silently."""
     said: dict[str, object] = {"declared": UNDECLARED, "tested": False} | options
-    return bring(Wanted(path=path, repository=repository, **said), lambda _: lambda _: None)  # type: ignore[arg-type]
+    return bring(Wanted(path=str(path), repository=repository, **said), lambda _: lambda _: None)  # type: ignore[arg-type]
 
 
 def left(repository: Path) -> list[str]:

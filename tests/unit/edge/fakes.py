@@ -12,6 +12,7 @@ from grpc import aio
 from prometheus_client import CollectorRegistry
 
 from rollcall.domain.errors import ModelNotFound
+from rollcall.domain.model import ModelCard, Unserved
 from rollcall.edge.access.authenticate import Authenticator
 from rollcall.edge.health import Health
 from rollcall.edge.port import Limits
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
     from rollcall.audit.replaying import Replayer
     from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest, Progress
-    from rollcall.domain.model import ModelCard
     from rollcall.monitor.record import ModelRecord
     from rollcall.oip.open_inference_pb2_grpc import GRPCInferenceServiceAsyncStub
     from rollcall.telemetry.traces import Spans
@@ -94,6 +94,13 @@ class FakeHouse:
     async def unload_model(self, name: str) -> None:
         """Remember."""
         self.loaded.append((name, None))
+
+    async def unserved(self) -> tuple[Unserved, ...]:
+        """Two, of which one could not be loaded."""
+        return (
+            Unserved(name=samples.MODEL, revision="0", rejected=False),
+            Unserved(name="another", revision="7", rejected=True),
+        )
 
     def record(self, name: str) -> ModelRecord | None:
         """Tell the sample."""

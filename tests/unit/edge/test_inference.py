@@ -328,10 +328,18 @@ async def test_statistics_count_what_was_answered() -> None:
 
 
 async def test_the_index_tells_who_is_ready() -> None:
-    """Configured models are listed, those that load with a reason, and left out where only ready ones are wanted."""
+    """Models are listed with what else the repository holds, and a reason; only ready ones where those are wanted."""
     async with open_door(FakeHouse()) as door:
-        (one,) = (await door.inference.RepositoryIndex(oip.RepositoryIndexRequest())).models
-        assert (one.state, bool(one.reason)) == ("UNAVAILABLE", True)
+        another, one, older = (await door.inference.RepositoryIndex(oip.RepositoryIndexRequest())).models
+        assert (one.name, one.state, bool(one.reason)) == (samples.MODEL, "UNAVAILABLE", True)
+        assert (older.name, older.version, older.state, older.reason) == (
+            samples.MODEL,
+            "0",
+            "UNAVAILABLE",
+            "not loaded",
+        )
+        assert (another.name, another.version) == ("another", "7")
+        assert "could not be loaded" in another.reason
         assert not (await door.inference.RepositoryIndex(oip.RepositoryIndexRequest(ready=True))).models
         await door.health.mark(samples.MODEL, ready=True)
         (one,) = (await door.inference.RepositoryIndex(oip.RepositoryIndexRequest(ready=True))).models

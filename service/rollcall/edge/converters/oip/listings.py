@@ -10,7 +10,7 @@ from rollcall.oip import open_inference_pb2 as oip
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from rollcall.domain.model import ModelCard, ModelRef
+    from rollcall.domain.model import ModelCard, ModelRef, Unserved
     from rollcall.edge.statistics import Tally
 
 CONFIGURED = {
@@ -20,6 +20,8 @@ CONFIGURED = {
     "FP32": oip.TYPE_FP32,
 }
 """What configurations call the types."""
+UNAVAILABLE = "UNAVAILABLE"
+REJECTED, NOT_LOADED = "could not be loaded: the server's log says why", "not loaded"
 
 
 def metadata(card: ModelCard) -> oip.ModelMetadataResponse:
@@ -77,19 +79,24 @@ def statistics(ref: ModelRef, tally: Tally) -> oip.ModelStatistics:
     )
 
 
-def index(cards: Iterable[ModelCard], ready: Mapping[str, bool], *, ready_only: bool) -> oip.RepositoryIndexResponse:
-    """List configured models by name, those that take no requests with a reason."""
+def index(
+    cards: Iterable[ModelCard], ready: Mapping[str, bool], unserved: Iterable[Unserved], *, ready_only: bool
+) -> oip.RepositoryIndexResponse:
+    """List models and revisions by name, those that take no requests with a reason."""
     versions = {card.ref.name: version(card.ref) for card in cards}
     entry = oip.RepositoryIndexResponse.ModelIndex
-    return oip.RepositoryIndexResponse(
-        models=[
-            entry(name=name, version=versions.get(name, ""), state="READY")
-            if is_ready
-            else entry(name=name, state="UNAVAILABLE", reason="loading, or the server is stopping")
-            for name, is_ready in sorted(ready.items())
-            if is_ready or not ready_only
-        ]
-    )
+    listed = [
+        entry(name=name, version=versions.get(name, ""), state="READY")
+        if is_ready
+        else entry(name=name, state=UNAVAILABLE, reason="loading, or the server is stopping")
+        for name, is_ready in sorted(ready.items())
+        if is_ready or not ready_only
+    ]
+    listed += [
+        entry(name=one.name, version=one.revision, state=UNAVAILABLE, reason=REJECTED if one.rejected else NOT_LOADED)
+        for one in unserved
+    ]
+    return oip.RepositoryIndexResponse(models=sorted(listed, key=lambda each: each.name))
 
 
 def _inputs_of(card: ModelCard) -> dict[str, Spec]:
