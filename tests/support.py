@@ -74,7 +74,8 @@ def made(root: Path) -> dict[str, tuple[LoadedModel, LoadedModel | None]]:
             found[name] = load_model(make_vision_model(name, root / name)), None
             continue
         directory = make_model(name, root / name)
-        found[name] = load_model(directory), load_model(export(directory, root / f"{name}-exported"))
+        exported = export(directory, root / f"{name}-exported", attention=family.layout.stock)
+        found[name] = load_model(directory), load_model(exported)
     return found
 
 

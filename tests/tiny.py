@@ -17,12 +17,16 @@ from transformers import (
     BertForSequenceClassification,
     CamembertConfig,
     CamembertForSequenceClassification,
+    DebertaV2Config,
+    DebertaV2ForSequenceClassification,
     DistilBertConfig,
     DistilBertForSequenceClassification,
     ElectraConfig,
     ElectraForSequenceClassification,
     ModernBertConfig,
     ModernBertForSequenceClassification,
+    MPNetConfig,
+    MPNetForSequenceClassification,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     RobertaConfig,
@@ -33,6 +37,7 @@ from transformers import (
 
 from rollcall.backends.torch_backend import TorchBackend
 from rollcall.engine.engine import Engine
+from rollcall.models.families import FAMILIES as ROWS
 from rollcall.models.loading import LoadedModel, load_model
 
 CORPUS = (
@@ -48,8 +53,8 @@ CORPUS = (
 TEXT = "I did not like the film, but the music is wonderful!"
 FAMILIES = ("bert", "distilbert", "roberta", "xlm-roberta", "camembert", "electra", "albert")
 """Those whose blocks are BERT's in all but names: norms behind what is added, and everything that is shared."""
-OTHERS = ("modernbert",)
-_ATTENDING = ("query", "key", "q_lin", "k_lin", "Wqkv")
+OTHERS = ("modernbert", "deberta-v2", "mpnet")
+_ATTENDING = ("query", "key", "q_lin", "k_lin", "Wqkv", "attn.q.", "attn.k.")
 VOCABULARY = 300
 POSITIONS = 512
 
@@ -99,8 +104,8 @@ class Tiny:
 
     @cached_property
     def sdpa(self) -> PreTrainedModel:
-        """The stock model with its fused attention."""
-        return self.stock("sdpa")
+        """The stock model with the attention that the library gives it."""
+        return self.stock(ROWS[self.family].layout.stock)
 
     @cached_property
     def eager(self) -> PreTrainedModel:
@@ -195,7 +200,7 @@ def make_tokenizer(family: str) -> PreTrainedTokenizerFast:
 
 def _specials(family: str) -> tuple[str, str, str, str, str]:
     """Padding, unknown, classification, separator and mask token, as the family calls them."""
-    if family in {"roberta", "xlm-roberta", "camembert"}:
+    if family in {"roberta", "xlm-roberta", "camembert", "mpnet"}:
         return "<pad>", "<unk>", "<s>", "</s>", "<mask>"
     if family == "albert":
         return "<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"
@@ -220,24 +225,27 @@ def _architecture(family: str, vocabulary: int, classes: int, pad: int, override
     if family == "distilbert":
         distil = {"dim": 32, "n_heads": 4, "n_layers": 3, "hidden_dim": 64, "max_position_embeddings": POSITIONS}
         return DistilBertForSequenceClassification(DistilBertConfig(**{**common, **distil, **overrides}))
-    if family == "bert":
-        return BertForSequenceClassification(BertConfig(**{**common, **bert, **overrides}))
-    if family == "electra":
-        return ElectraForSequenceClassification(ElectraConfig(**{**common, **bert, "embedding_size": 16, **overrides}))
-    if family == "albert":
-        return AlbertForSequenceClassification(AlbertConfig(**{**common, **bert, "embedding_size": 16, **overrides}))
-    if family == "modernbert":
-        ids = {"bos_token_id": None, "eos_token_id": None, "cls_token_id": 2, "sep_token_id": 3}
-        windows = {"local_attention": 8, "global_attn_every_n_layers": 3, "num_hidden_layers": 4}
-        return ModernBertForSequenceClassification(
-            ModernBertConfig(**{**common, **bert, **ids, **windows, **overrides})
-        )
+    small = {"embedding_size": 16}
     offset = {"max_position_embeddings": POSITIONS + 2}
-    kinds: dict[str, tuple[Any, Any]] = {
-        "roberta": (RobertaForSequenceClassification, RobertaConfig),
-        "xlm-roberta": (XLMRobertaForSequenceClassification, XLMRobertaConfig),
-        "camembert": (CamembertForSequenceClassification, CamembertConfig),
+    ids = {"bos_token_id": None, "eos_token_id": None, "cls_token_id": 2, "sep_token_id": 3}
+    local = {**ids, "local_attention": 8, "global_attn_every_n_layers": 3, "num_hidden_layers": 4}
+    disentangled = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8}
+    unplaced = {"norm_rel_ebd": "layer_norm", "share_att_key": True, "position_biased_input": False}
+    kinds: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+        "bert": (BertForSequenceClassification, BertConfig, {}),
+        "electra": (ElectraForSequenceClassification, ElectraConfig, small),
+        "albert": (AlbertForSequenceClassification, AlbertConfig, small),
+        "modernbert": (ModernBertForSequenceClassification, ModernBertConfig, local),
+        "deberta-v2": (
+            DebertaV2ForSequenceClassification,
+            DebertaV2Config,
+            {**disentangled, **unplaced, "type_vocab_size": 2},
+        ),
+        "roberta": (RobertaForSequenceClassification, RobertaConfig, offset),
+        "xlm-roberta": (XLMRobertaForSequenceClassification, XLMRobertaConfig, offset),
+        "camembert": (CamembertForSequenceClassification, CamembertConfig, offset),
+        "mpnet": (MPNetForSequenceClassification, MPNetConfig, offset),
     }
-    kind, config = kinds[family]
-    made: PreTrainedModel = kind(config(**{**common, **bert, **offset, **overrides}))
+    kind, config, own = kinds[family]
+    made: PreTrainedModel = kind(config(**{**common, **bert, **own, **overrides}))
     return made

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Any
 
 import torch
@@ -234,12 +235,19 @@ class SelfTester:
         edits = {i: LayerEdit(blends=(Blend(rows=row, gate=1.0, source=m[:1]),)) for i, m in enumerate(recorder.layers)}
         replaced = self.forward(batch, BatchPlan(edits=edits))
         if self.apart:
-            return largest_gap(explicit, replaced)
+            return worst((largest_gap(explicit, replaced), self._reordered(batch, recorder.layers[0][0])))
         permutation = Permutation(rows=row, order=order.unsqueeze(0))
         gathered = self.forward(
             batch, BatchPlan(edits={i: LayerEdit(permutation=permutation) for i in range(self.layers)})
         )
         return worst((largest_gap(explicit, gathered), largest_gap(replaced, gathered)))
+
+    def _reordered(self, batch: AnyInputs, drawn: Tensor) -> float:
+        """How far a permuted map [H, Q, K] of the first layer is from the own one in another order."""
+        recorder = Recorder()
+        self.forward(batch, BatchPlan(explicit=ExplicitRows(first=0), observer=recorder))
+        own = recorder.layers[0][0]
+        return inf if torch.equal(own, drawn) else largest_gap(own.sort().values, drawn.sort().values)
 
     def _knocked_out(self, batch: AnyInputs) -> float:
         """Knock a key out of every row by a bias in all layers, and by the attention mask."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -48,6 +48,7 @@ from rollcall.backends.self_test import SelfTester, Trial, padded_pair, trial_le
 from rollcall.backends.sharing import decomposition_error, synthetic_input, try_features
 from rollcall.backends.staging import stage_rows
 from rollcall.backends.stock_attention import window
+from rollcall.backends.tapping import modules_in_order, tapped
 from rollcall.backends.tensors import AnyInputs, Inputs, Packed
 from rollcall.domain.decision import Decision, Task
 from rollcall.domain.errors import ModelRejected
@@ -302,6 +303,9 @@ class TorchClassifier(ABC):
         if self.fixed and plan is not None:  # a model that looks whether anything is padded waits for the device
             mask = inputs.attention_mask
             arguments["attention_mask"] = mask[:, None, None, :].bool().expand(-1, 1, mask.shape[1], -1)
+        if plan is not None and self._layout.tapped:
+            with tapped(plan, self._blocks, inputs.attention_mask, self.shape.heads):
+                return self._answer(self._model(**arguments).logits)
         if plan is not None:
             arguments[PLAN_ARGUMENT] = plan
         return self._answer(self._model(**arguments).logits)
@@ -349,14 +353,18 @@ class TorchClassifier(ABC):
         names = {module: name for name, module in self._model.named_modules()}
         probe = _Probe()
         shortest = self.synthetic(2)
-        with torch.no_grad():
-            self.forward(self._inputs(variants(shortest, [Row()]), shortest.length), probe)
-        if not probe.modules:
+        called, watching = probe.modules, ExitStack()
+        if layout.tapped:
+            watching, called = modules_in_order(self._model, layout.attention)
+        with torch.no_grad(), watching:
+            inputs = self._inputs(variants(shortest, [Row()]), shortest.length)
+            self.forward(inputs, None if layout.tapped else probe)
+        if not called:
             message = (
                 "the attention hook was never called: this architecture does not go through the attention interface"
             )
             raise ModelRejected(message)
-        return tuple(self._block(names[module], layout) for module in probe.modules)
+        return tuple(self._block(names[module], layout) for module in called)
 
     def _find_decomposer(self, layout: Layout) -> Decomposer | None:
         """What takes the logits apart, if this model has its parts where the family says."""

@@ -125,6 +125,40 @@ _ROWS = (
         takes_type_ids=False,
     ),
     Family(
+        model_type="deberta-v2",
+        title="DeBERTa v2 and v3",
+        layout=Layout(
+            attention="attention.self.dropout",
+            tapped=True,
+            stock="eager",
+            value="attention.self.value_proj",
+            out_projection="attention.output.dense",
+            norms=("attention.output.LayerNorm", "output.LayerNorm"),
+            feed_in="intermediate.dense",
+            feed_out="output.dense",
+            head_in="pooler.dense",
+            head_out="classifier",
+        ),
+    ),
+    Family(
+        model_type="mpnet",
+        title="MPNet",
+        layout=Layout(
+            attention="attention.attn.dropout",
+            tapped=True,
+            stock="eager",
+            value="attention.attn.v",
+            out_projection="attention.attn.o",
+            norms=("attention.LayerNorm", "output.LayerNorm"),
+            feed_in="intermediate.dense",
+            feed_out="output.dense",
+            head_in="classifier.dense",
+            head_out="classifier.out_proj",
+        ),
+        positions_after_padding=True,
+        takes_type_ids=False,
+    ),
+    Family(
         model_type="vit", title="ViT", layout=_VIT_LAYOUT, modality=Modality.IMAGE, prefix=1, removals=IMAGE_REMOVALS
     ),
     Family(

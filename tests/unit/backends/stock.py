@@ -20,7 +20,7 @@ from transformers.masking_utils import AttentionMaskInterface, eager_mask
 from rollcall.domain.maps import Floats
 from tests.tiny import Tiny
 
-TYPED = ("bert", "electra", "albert")
+TYPED = ("bert", "electra", "albert", "deberta-v2")
 """Families that take type ids."""
 SINGLE_SOFTMAX = ("modernbert",)
 """Families whose own explicit attention is in single precision, whatever the model's."""

@@ -29,7 +29,11 @@ Tensor = torch.Tensor
 WITHIN = 1e-5
 LONG = " ".join([TEXT] * 3)
 """Longer than any window."""
-CANNOT = {"modernbert": {"readout_row_suffices"}}
+CANNOT = {
+    "modernbert": {"readout_row_suffices"},
+    "deberta-v2": {"readout_row_suffices", "rows_join_late"},
+    "mpnet": {"readout_row_suffices", "rows_join_late"},
+}
 """What is not shared by the rows of a family, beside what rounding decides."""
 
 
@@ -123,21 +127,35 @@ class Weights:
 
 def weights(model: Tiny, layer: int, states: Tensor) -> Weights:
     """From the stock model's own modules."""
+    block: Any = blocks(model)[layer]
+    if model.family == "modernbert":
+        values = block.attn.Wqkv(block.attn_norm(states)).view(len(states), 3, HEADS, -1)[:, 2]
+        return Weights(values=values, out=block.attn.Wo.weight.view(32, HEADS, -1), gains=())
+    if model.family == "mpnet":
+        values, out = block.attention.attn.v(states), block.attention.attn.o.weight
+        norms = (block.attention.LayerNorm.weight, block.output.LayerNorm.weight)
+        return Weights(values=values.view(len(states), HEADS, -1), out=out.view(32, HEADS, -1), gains=norms)
+    values = block.attention.self.value_proj(states).view(len(states), HEADS, -1)
+    norms = (block.attention.output.LayerNorm, block.output.LayerNorm)
+    out = block.attention.output.dense.weight
+    return Weights(values=values, out=out.view(32, HEADS, -1), gains=tuple(norm.weight for norm in norms))
+
+
+def blocks(model: Tiny) -> torch.nn.ModuleList:
+    """Of the stock model."""
     base: Any = model.eager.base_model
-    block = base.layers[layer]
-    values = block.attn.Wqkv(block.attn_norm(states)).view(len(states), 3, HEADS, -1)[:, 2]
-    return Weights(values=values, out=block.attn.Wo.weight.view(32, HEADS, -1), gains=())
+    found: torch.nn.ModuleList = base.layers if model.family == "modernbert" else base.encoder.layer
+    return found
 
 
 def test_norms_are_those_of_what_each_token_adds(model: Tiny) -> None:
     """Against the definition, vector by vector (Kobayashi et al. 2021, Modarressi et al. 2022)."""
     encoding = model.backend.encode(TextInput(text=TEXT))
     found = capture(model, encoding, MapKind.NORM_ROLLOUT).norms
-    base: Any = model.eager.base_model
     batch = Batch.of(tuple(encoding.input_ids.tolist()))
     with torch.no_grad():
         attention = stock.read(model, batch).attention
-        for layer, module in enumerate(base.layers if hasattr(base, "layers") else base.encoder.layer):
+        for layer, module in enumerate(blocks(model)):
             seen: list[Tensor] = []
             with watched(module, seen):
                 model.eager(**stock.arguments(model, batch))

@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface
+from transformers.models.deberta_v2.modeling_deberta_v2 import DisentangledSelfAttention
 
 from rollcall.backends.attention_hook import IMPLEMENTATION, attend
 from rollcall.backends.base import CaptureRequest, variants
@@ -18,12 +19,14 @@ from rollcall.backends.self_test import Forward, SelfTester
 from rollcall.backends.tensors import AnyInputs
 from rollcall.backends.torch_backend import TorchBackend
 from rollcall.domain.decision import Decision, Task
+from rollcall.domain.errors import ModelRejected
 from rollcall.domain.inputs import TextInput
 from rollcall.domain.maps import MapKind, MapOptions
 from rollcall.domain.model import SelfTest
 from rollcall.domain.rows import AttentionEdit, Row
+from rollcall.models.families import FAMILIES
 from rollcall.models.loading import load_model
-from tests.tiny import TEXT, Tiny
+from tests.tiny import TEXT, Tiny, Zoo
 from tests.unit.backends import stock
 from tests.unit.backends.stock import Batch
 from tests.unit.backends.switches import FEATURES, switches
@@ -178,9 +181,7 @@ def spill(plan: BatchPlan) -> BatchPlan:
 PLANS_CHANGED: tuple[tuple[str, Meddle], ...] = (
     ("rows_sum_to_one", inflate),
     ("own_map_reproduces", swap_heads),
-    ("permutation_is_gather", permute_the_wrong_way),
     ("permutation_is_gather", lose_orders),
-    ("permutation_is_gather", permute_explicitly_the_wrong_way),
     ("key_bias_is_mask", lose_bias),
     ("uniform_changes_state", lose_uniform),
     ("rows_are_isolated", spill),
@@ -188,14 +189,44 @@ PLANS_CHANGED: tuple[tuple[str, Meddle], ...] = (
 
 
 @pytest.mark.parametrize(("name", "meddle"), PLANS_CHANGED, ids=lambda part: getattr(part, "__name__", part))
-def test_a_hook_that_does_not_do_as_planned_is_found(alike: Tiny, name: str, meddle: Meddle) -> None:
+def test_a_hook_that_does_not_do_as_planned_is_found(tiny: Tiny, name: str, meddle: Meddle) -> None:
     """Whatever the hook does to a plan, some test says so, and its name says what."""
-    assert name in failed(run(alike.backend, forward=meddled(alike.backend, meddle)))
+    assert name in failed(run(tiny.backend, forward=meddled(tiny.backend, meddle)))
 
 
-def test_a_missing_layer_is_found(alike: Tiny) -> None:
+@pytest.mark.parametrize("meddle", [permute_the_wrong_way, permute_explicitly_the_wrong_way])
+def test_a_permutation_the_wrong_way_is_found(alike: Tiny, meddle: Meddle) -> None:
+    """Where all queries see the same keys a permutation is a gather on values, which tells it from its inverse."""
+    assert "permutation_is_gather" in failed(run(alike.backend, forward=meddled(alike.backend, meddle)))
+
+
+def test_a_missing_layer_is_found(tiny: Tiny) -> None:
     """A layer that never calls the hook is counted."""
-    assert failed(run(alike.backend, layers=alike.backend.shape.layers + 1)) == {"call_count"}
+    assert failed(run(tiny.backend, layers=tiny.backend.shape.layers + 1)) == {"call_count"}
+
+
+def test_a_tap_that_is_never_called_is_refused(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the module that drops out probabilities is called otherwise, nothing is served as if it had been seen."""
+    row = FAMILIES["deberta-v2"]
+    elsewhere = replace(row, layout=replace(row.layout, attention="attention.self.elsewhere"))
+    monkeypatch.setattr("rollcall.models.loading.FAMILIES", {"deberta-v2": elsewhere})
+    with pytest.raises(ModelRejected, match="hook was never called"):
+        load_model(zoo["deberta-v2"].directory)
+
+
+def test_a_tap_that_another_module_undoes_is_found(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A family that goes on with its own probabilities, whatever the tap puts in their place, predicts only."""
+    original: Any = DisentangledSelfAttention.forward
+
+    def forgetful(module: Any, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - passed on whole
+        undo = module.dropout.register_forward_hook(lambda *call: call[1][0])
+        try:
+            return original(module, *arguments, **named)
+        finally:
+            undo.remove()
+
+    monkeypatch.setattr(DisentangledSelfAttention, "forward", forgetful)
+    assert {"key_bias_is_mask", "uniform_changes_state"} <= set(load_model(zoo["deberta-v2"].directory).failed)
 
 
 def test_a_missing_mask_function_is_found(alike: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
