@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rollcall.__main__ import parser, serve_sources
+from rollcall.__main__ import parser
+from rollcall.commands.serving import serve_sources
 from rollcall.demo.server import server_process
 from rollcall.settings import Settings
 from tests.chart.rendering import CHART, DEMO, SETS, Object, merged, objects, of_kind, pods, rendered, settings_of
