@@ -130,6 +130,7 @@ def _claims(one: Taken) -> tuple[Claim, ...]:
             holds=float(np.mean(one.least_first)) > float(np.mean(one.random)) > float(np.mean(one.most_first)),
             seen=f"{np.mean(one.least_first):.3f}, random {np.mean(one.random):.3f}, most important first "
             f"{np.mean(one.most_first):.3f}, mean over 0 to all heads gone",
+            clear=False,
         ),
         Claim(
             claim=f"{one.name}: a fifth of the heads can go together",
