@@ -173,6 +173,7 @@ class Dispatcher:
         loaded: LoadedModel = await call(make)
         self.engine.models[model] = loaded
         self.device.read(lambda queue: queue.widths.update({model: loaded.backend.shape.width}))
+        await call(give_back)  # building and proving leave as much behind as a large model takes
         await call(partial(self._learn_memory, model))
         for rows, length in WARM_UP:
             encoding = loaded.backend.synthetic(min(length, loaded.backend.shape.max_tokens))

@@ -8,6 +8,7 @@ hold beside them (ADR 10).
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import math
 import weakref
@@ -108,11 +109,20 @@ def meter_of(device: str) -> Meter:
     return CudaMeter(device=device) if device.startswith("cuda") else HostMeter()
 
 
+TRIM: Callable[[int], int] | None = getattr(ctypes.CDLL(None), "malloc_trim", None)
+"""Returns freed memory to the system; only glibc has it."""
+
+
 def give_back() -> None:
-    """Free what nobody can reach any more, and return it to the device, where other processes may need it."""
+    """Free what nobody can reach any more, and return it to device and system, where other processes may need it.
+
+    glibc keeps freed memory of small pieces, of which building a graph leaves hundreds of megabytes.
+    """
     gc.collect()  # modules and their hooks refer to each other
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    if TRIM is not None:
+        TRIM(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,9 @@ from rollcall.domain.errors import ModelRejected
 from rollcall.domain.model import UNDECLARED, Declared
 from rollcall.models.loading import directory_digest
 from rollcall.models.repository import read_repository
+from tests.decoders import make_decoder, tokens_of
 from tests.exports import export
+from tests.pictures import make_vision_model
 from tests.unit.bringing.conftest import PICKLED, WEIGHTS
 
 
@@ -288,3 +290,14 @@ def test_the_command_says_what_came_of_it(checkpoint: Path, tmp_path: Path, caps
         with pytest.raises(SystemExit) as exit_code:
             main(["models", "import", str(checkpoint), *where, *wrong])
         assert exit_code.value.code == 2
+
+
+def test_language_models_and_image_models_are_brought_too(tmp_path: Path) -> None:
+    """The one with the tokens that it is asked about, the other with its preprocessing; both are proved."""
+    llama = make_decoder("llama", tmp_path / "llama")
+    with pytest.raises(ModelRejected, match="a language model needs its tokens"):
+        brought(llama, tmp_path / "models", tested=True)
+    tokens = list(tokens_of("llama"))
+    assert brought(llama, tmp_path / "models", tested=True, others={"tokens": tokens}).serves == "calibration NONE"
+    vit = make_vision_model("vit", tmp_path / "vit")
+    assert "preprocessor_config.json" in left(brought(vit, tmp_path / "models", tested=True).path)
