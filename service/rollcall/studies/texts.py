@@ -1,4 +1,4 @@
-"""Inputs for studies and calibrations: texts or pairs of a file, or pictures of a folder, in an order drawn by a seed."""
+"""Inputs for studies and calibrations: texts or pairs of a file, pictures of a folder, in an order drawn by a seed."""
 
 from __future__ import annotations
 
