@@ -6,9 +6,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
 SHARED ?= ../shared
+# pyproject.toml says so, too.
+OLDEST := 5.20.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types imports protos protos-check protos-node charts locks image-test bench accelerator peers load soak scrapes fuzz wheels conformance examples study records console papers ci clean
+.PHONY: help setup demo test oldest lint types imports protos protos-check protos-node charts locks image-test bench accelerator peers load soak scrapes fuzz wheels conformance examples study records console papers ci clean
 
 help:  ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -32,6 +34,13 @@ console: setup  ## Serve the console beside a demonstration server with a few re
 test: setup  ## Run every test
 	$(BIN)/python -m pytest
 	cd clients/python && ../../$(BIN)/python -m pytest -p no:asyncio
+
+oldest: setup  ## Try every family on the oldest transformers that is supported (two minutes; downloads it)
+	test -x .venv-oldest/bin/python || $(PYTHON) -m venv .venv-oldest
+	@# everything else, torch included, is what .venv has
+	cd .venv-oldest/lib/python3.*/site-packages && ls -d ../../../../$(VENV)/lib/python3.*/site-packages | xargs realpath > rest.pth
+	.venv-oldest/bin/python -m pip install --quiet --no-deps "transformers==$(OLDEST)"
+	PYTHONPATH=service:clients/python/src:. .venv-oldest/bin/python -m pytest -W ignore::DeprecationWarning $(addprefix tests/unit/backends/,test_other_encoders.py test_decoders.py test_image_families.py test_self_test.py)
 
 lint: setup  ## Check style and format
 	$(BIN)/ruff check .

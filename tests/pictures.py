@@ -12,6 +12,8 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 from transformers import (
+    CLIPConfig,
+    CLIPForImageClassification,
     DeiTConfig,
     DeiTForImageClassification,
     Dinov2Config,
@@ -34,8 +36,9 @@ FAMILIES: dict[str, tuple[Any, Any, dict[str, int]]] = {
         Dinov2WithRegistersConfig,
         {"num_register_tokens": 3},
     ),
+    "clip": (CLIPForImageClassification, CLIPConfig, {"intermediate_size": 64}),
 }
-PREFIXES = {"vit": 1, "deit": 2, "dinov2": 1, "dinov2_with_registers": 4}
+PREFIXES = {"clip": 1, "vit": 1, "deit": 2, "dinov2": 1, "dinov2_with_registers": 4}
 SIDE, PATCH = 32, 4
 _ATTENDING = ("q_proj", "k_proj")
 
@@ -63,7 +66,8 @@ def make_vision_model(
     side = {"image_size": SIDE, "patch_size": PATCH}
     chosen = {**tiny, **side, **own, **overrides}
     size = {"size": {"height": chosen["image_size"], "width": chosen["image_size"]}}
-    model = kind(config(**chosen))
+    nested = {"num_labels": chosen.pop("num_labels"), "vision_config": chosen} if family == "clip" else chosen
+    model = kind(config(**nested))
     with torch.no_grad():
         for name, weight in model.named_parameters() if sharp else ():
             if weight.dim() == 1:

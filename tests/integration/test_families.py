@@ -14,9 +14,10 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from rollcall.demo.server import ServerProcess, server_process
-from rollcall_client import CheckLevel, CheckOutcome, Client, Explanation, Flag, MapKind
+from rollcall_client import CheckLevel, CheckOutcome, Client, Explanation, Flag, MapKind, Scope
 from tests.decoders import make_decoder, tokens_of
 from tests.integration.conftest import CALL_SECONDS
+from tests.pictures import SIDE, make_vision_model, png
 from tests.tiny import OTHERS, TEXT, make_model
 
 PROMPTS = ("gemma2", "gemma3_text")
@@ -30,6 +31,7 @@ def directories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A tiny model of each."""
     root = tmp_path_factory.mktemp("families")
     readers = {name: make_model(name, root / name) for name in OTHERS}
+    readers["clip"] = make_vision_model("clip", root / "clip")
     return readers | {name: make_decoder(name, root / name) for name in PROMPTS}
 
 
@@ -80,3 +82,17 @@ def test_a_prompt_is_explained(client: Client, family: str) -> None:
     """All maps of the next token have a verdict."""
     found = closely(client, family, PROMPT)
     assert len(found.units) == len(PROMPT.split())
+
+
+def test_a_picture_is_explained_where_no_token_is_read(client: Client) -> None:
+    """CLIP reads the mean of all patches: the answer rests on removals, and the maps that are not made are named."""
+    model = client.model("clip")
+    assert model.scope is Scope.INPUT_ONLY
+    assert {each.map for each in model.missing_maps} >= {MapKind.RAW_ATTENTION, MapKind.ATTENTION_ROLLOUT}
+    picture = png(np.random.default_rng(0).integers(0, 255, size=(SIDE, SIDE, 3)))
+    found = client.explain_image(picture, model="clip")
+    assert [each.map for each in found.attributions] == [MapKind.EFFECT]
+    assert found.verdict.scope is Scope.INPUT_ONLY
+    found = client.explain_image(picture, model="clip", maps=model.maps)
+    assert {each.map for each in found.attributions} == set(model.maps)
+    assert all(each.verdict.flag is not Flag.NOT_CHECKED for each in found.attributions)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -32,6 +32,12 @@ class Layout:
     """The library's own attention that the family is run with."""
     tapped: bool = False
     """Whether the family computes attention by itself, past the library's attention functions."""
+    encoder: str = ""
+    """The module whose last hidden state is classified, as a path in the model; without one its base model."""
+    described: str = ""
+    """The part of the configuration that describes the encoder; without one the whole."""
+    adds_mask: bool = False
+    """Whether a mask is handed on as it is: what is added to the attention logits."""
     key: str = ""
     value: str = ""
     out_projection: str = ""
@@ -48,6 +54,21 @@ class Layout:
     head_in: str = ""
     """The same of the classifier, as paths in the model. Without all four logits are not decomposed."""
     head_out: str = ""
+
+    def encoder_of(self, model: Any) -> torch.nn.Module:  # noqa: ANN401 - every family has a class of its own
+        """What gives the last hidden state."""
+        found: torch.nn.Module = model.get_submodule(self.encoder) if self.encoder else model.base_model
+        return found
+
+    def embedder_of(self, model: Any) -> torch.nn.Module:  # noqa: ANN401 - likewise
+        """What embeds words or patches."""
+        embedded: Any = self.encoder_of(model) if self.encoder else model
+        found: torch.nn.Module = embedded.get_input_embeddings()
+        return found
+
+    def config_of(self, config: Any) -> Any:  # noqa: ANN401 - likewise
+        """What describes the encoder."""
+        return getattr(config, self.described) if self.described else config
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,8 @@ from rollcall.backends.tensors import AnyInputs, Packed
 from rollcall.domain.decision import Decision
 
 Tensor = torch.Tensor
+PLANE = 4
+"""Dimensions of patches that still lie in rows and columns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +56,8 @@ class EmbeddingGradients:
         with torch.no_grad():
             own, baseline = self.words(inputs.content[:1])[0], self.words(batch.content[-1:])[0]
             difference = own - baseline
-            embedded = baseline + tensors["points"].to(own.dtype)[:, None, None] * difference
+            points = tensors["points"].to(own.dtype)
+            embedded = baseline + points.view(-1, *[1] * own.dim()) * difference
         with torch.enable_grad(), self._replaced(embedded.requires_grad_()):
             logits = self.forward(inputs)
         self._history[:] = [logits, embedded, difference]
@@ -65,11 +68,15 @@ class EmbeddingGradients:
         (gradients,) = torch.autograd.grad(logits, embedded, grad_outputs=tensors["directions"].to(logits.dtype))
         wide = torch.promote_types(gradients.dtype, torch.float32)
         gradients = gradients.to(wide)
-        front = (self.tokens - gradients.shape[1], 0)
         return PathGradients(
-            along=nn.functional.pad((gradients * difference.to(wide)).sum(dim=-1), front),
-            at=nn.functional.pad((gradients * embedded.detach().to(wide)).sum(dim=-1), front),
+            along=self._per_token(gradients * difference.to(wide)),
+            at=self._per_token(gradients * embedded.detach().to(wide)),
         )
+
+    def _per_token(self, products: Tensor) -> Tensor:
+        """Sums [P, T] over the embedding of products [P, T, E], or [P, E, rows, columns] as convolutions give them."""
+        summed = products.sum(dim=1).flatten(1) if products.dim() == PLANE else products.sum(dim=-1)
+        return nn.functional.pad(summed, (self.tokens - summed.shape[1], 0))
 
     @contextmanager
     def _replaced(self, embedded: Tensor) -> Iterator[None]:

@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from rollcall.backends.base import BatchRow, Layout, variants
 from rollcall.backends.images import CHANNELS, ImageEncoder
 from rollcall.backends.self_test import Trial
+from rollcall.backends.stock_attention import additive
 from rollcall.backends.tensors import AnyInputs, ImageInputs
 from rollcall.backends.torch_backend import TorchClassifier
 from rollcall.domain.decision import Task
@@ -99,7 +100,13 @@ class ImageBackend(TorchClassifier):
 
     def _arguments(self, inputs: AnyInputs) -> dict[str, Tensor]:
         assert isinstance(inputs, ImageInputs)
-        return {"pixel_values": inputs.pixel_values, "attention_mask": inputs.attention_mask}
+        mask = inputs.attention_mask
+        if not self._layout.adds_mask:
+            return {"pixel_values": inputs.pixel_values, "attention_mask": mask}
+        if bool(mask.all()):  # as the stock model is called
+            return {"pixel_values": inputs.pixel_values}
+        added = additive(mask[:, None, None].bool(), inputs.pixel_values.dtype)
+        return {"pixel_values": inputs.pixel_values, "attention_mask": added}
 
     def _on_pixels(self, patches: Tensor) -> Tensor:
         """Patches [B, T] as pixels [B, 1, height, width]."""

@@ -261,7 +261,7 @@ class SelfTester:
     def _uniform_second_row(self, batch: AnyInputs) -> tuple[float, float]:
         """Relative change of the read-out states of the edited and of the other row."""
         states: list[Tensor] = []
-        hook = self.model.base_model.register_forward_hook(
+        hook = self.layout.encoder_of(self.model).register_forward_hook(
             lambda *a: states.append(a[2]["last_hidden_state"][:, self.readout])
         )
         try:

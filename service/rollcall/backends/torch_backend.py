@@ -104,10 +104,11 @@ class TorchClassifier(ABC):
         # is given as a whole would take the place of those that the library makes of a window.
         self.fixed = self.may_be_fixed and not (self.reach or layout.tapped) and device.startswith("cuda")
         config: Any = model.config
+        encoder = layout.config_of(config)
         self.shape = Shape(
             layers=len(self._blocks),
-            heads=int(config.num_attention_heads),
-            width=int(config.hidden_size),
+            heads=int(encoder.num_attention_heads),
+            width=int(encoder.hidden_size),
             classes=int(config.num_labels) if classes is None else classes,
             max_tokens=max_tokens,
             fixed_length=self.fixed_length,
@@ -246,7 +247,7 @@ class TorchClassifier(ABC):
         arrays = {**self._staged(rows, length), "points": np.array(points, dtype=np.float64)}
         packed = Packed.of(arrays, self.device)
         words = EmbeddingGradients(
-            words=self._model.get_input_embeddings(),
+            words=self._layout.embedder_of(self._model),
             forward=self._untouched,
             see=self._see,
             device=self.device,
@@ -342,7 +343,7 @@ class TorchClassifier(ABC):
             last = output["last_hidden_state"]
             states.append(last[:, self.readout if last.shape[1] > 1 else 0])
 
-        hook = self._model.base_model.register_forward_hook(remember)
+        hook = self._layout.encoder_of(self._model).register_forward_hook(remember)
         try:
             yield states
         finally:

@@ -57,6 +57,16 @@ DEFAULT_MAPS = (*ALWAYS_RETURNED, MapKind.NORM_ROLLOUT, MapKind.GRADIENT_ROLLOUT
 cost more, and are made where they are asked for."""
 
 
+READOUT_MAPS = (
+    MapKind.RAW_ATTENTION,
+    MapKind.ATTENTION_ROLLOUT,
+    MapKind.ATTENTION_FLOW,
+    MapKind.NORM_ROLLOUT,
+    MapKind.GRADIENT_ROLLOUT,
+)
+"""Maps of what the position attends to that the classifier reads."""
+
+
 class HeadFusion(Enum):
     """How the heads of a layer become one map."""
 

@@ -53,6 +53,9 @@ class Family:
     """The field of the configuration with the number of further such tokens, where there are some."""
 
     removals: Removals = TEXT_REMOVALS
+    unread: str = ""
+    """Why there are no maps of what a token attends to, where the classifier reads no one token: then answers rest on
+    removals alone."""
 
     def prefix_of(self, config: Any) -> int:  # noqa: ANN401 - every family has a class of its own
         """Tokens of one model that are no patches."""
@@ -180,6 +183,24 @@ _ROWS = (
         prefix=1,
         registers="num_register_tokens",
         removals=POOLED_REMOVALS,
+    ),
+    Family(
+        model_type="clip",
+        title="CLIP (image classifier)",
+        layout=Layout(
+            attention="self_attn",
+            key="self_attn.k_proj",
+            value="self_attn.v_proj",
+            out_projection="self_attn.out_proj",
+            input_norm="layer_norm1",
+            encoder="vision_model",
+            described="vision_config",
+            adds_mask=True,
+        ),
+        modality=Modality.IMAGE,
+        prefix=1,
+        removals=POOLED_REMOVALS,
+        unread="The classifier reads the mean of all patches and not the class token, whose attention this would be.",
     ),
     Family(model_type="gpt2", title="GPT-2", layout=Layout(attention="attn"), causal=True),
     Family(model_type="llama", title="Llama", layout=_DECODER_LAYOUT, causal=True),

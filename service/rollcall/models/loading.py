@@ -29,7 +29,7 @@ from rollcall.backends.torch_backend import TorchBackend, TorchClassifier
 from rollcall.domain.decision import Task
 from rollcall.domain.errors import ModelRejected
 from rollcall.domain.inputs import Modality, Threshold
-from rollcall.domain.maps import MapKind, MissingMap
+from rollcall.domain.maps import READOUT_MAPS, MapKind, MissingMap
 from rollcall.domain.model import UNDECLARED, Declared, ModelCard, ModelRef, SelfTest, TensorNames
 from rollcall.domain.rows import TEXT_REMOVALS, Removals
 from rollcall.domain.verdicts import EDITING_CHECKS, CalibrationRef, CheckKind, Scope
@@ -232,6 +232,7 @@ def _load_directory(
             family, model, reader, task=task, device=device, max_units=max_units, most=declared.max_tokens
         )
     self_tests = backend.self_test()
+    unread = READOUT_MAPS if family.unread else ()
     if any(test.required and not test.passed for test in self_tests):
         backend.use_stock_attention()
     return LoadedModel(
@@ -240,7 +241,9 @@ def _load_directory(
         labels=labels,
         digest=directory_digest(directory),
         self_tests=self_tests,
-        maps=backend.maps,
+        maps=tuple(kind for kind in backend.maps if kind not in unread),
+        lacking=tuple(MissingMap(kind=kind, reason=family.unread, late=False) for kind in unread),
+        scope=Scope.INPUT_ONLY if family.unread else Scope.ALL_LAYERS,
         modality=family.modality,
         removals=family.removals,
     )
@@ -303,7 +306,8 @@ def _backend(
         from rollcall.backends.images import image_encoder  # noqa: PLC0415
 
         prefix = family.prefix_of(config)
-        images = image_encoder(reader, config, prefix=prefix, max_units=max_units, removals=family.removals)
+        described = family.layout.config_of(config)
+        images = image_encoder(reader, described, prefix=prefix, max_units=max_units, removals=family.removals)
         return ImageBackend(model, images, family.layout, task=task, device=device)
     reserved = int(config.pad_token_id) + 1 if family.positions_after_padding else 0
     texts = encoder_of(reader, config, reserved=reserved, max_units=max_units, most=most)

@@ -109,7 +109,10 @@ class Case:
         return Recorded(steps={name: steps(name) for name in self.maps}, truths=truths, prior=helped)
 
     def rows(self) -> tuple[Bools, tuple[RemovalOperator, ...], Floats]:
-        """The removals [R, n] of all looks, their operators, and the margins [R]."""
+        """The removals [R, n] of all looks, their operators, and the margins [R].
+
+        A case knows of the two usual ways to remove which one it was: they are called as those of texts.
+        """
         removed = np.array([[letter == "1" for letter in row] for row in self.removed], dtype=np.bool_)
         return (
             removed.reshape(-1, self.units),
@@ -130,7 +133,7 @@ def case_of(measured: Measured, number: int) -> Case:
         margin=round(subject.margin, DIGITS),
         reached=measured.reached,
         removed=tuple("".join("01"[int(one)] for one in row) for row in measured.removed),
-        operators=tuple(OPERATORS.index(operator) for operator in measured.operators),
+        operators=tuple(subject.operators.index(operator) for operator in measured.operators),
         margins=_rounded(measured.margins),
         same=tuple(bool(one) for one in measured.same),
         prior=() if measured.prior is None else _rounded(measured.prior),

@@ -34,9 +34,17 @@ def model_options(parser: argparse.ArgumentParser) -> None:
         "--data",
         type=Path,
         required=True,
-        metavar="FILE",
+        metavar="PATH",
         help="texts like those that it will be asked about, unseen in training: .tsv, .csv or .jsonl with a column "
-        "text or sentence (and text_pair), or .txt with one a line",
+        "text or sentence (and text_pair), or .txt with one a line; or a folder of pictures, PNG or JPEG",
+    )
+    parser.add_argument(
+        "--token",
+        action="append",
+        default=[],
+        dest="tokens",
+        metavar="TOKEN",
+        help="of a language model: a token that it is asked for, as in its settings; repeated",
     )
     parser.add_argument("--dtype", default="float32", help="precision that it is served in (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="order of the texts (default %(default)s)")
@@ -108,7 +116,7 @@ def load(options: argparse.Namespace) -> LoadedModel:
     if not is_servable(options.model):
         message = f"--model: no directory or .onnx file {options.model}"
         raise StudyError(message)
-    model = load_model(options.model, dtype=options.dtype, declared=_declared(options.model))
+    model = load_model(options.model, dtype=options.dtype, tokens=options.tokens, declared=_declared(options.model))
     if model.failed:
         message = f"{options.model}: failed its self-tests ({', '.join(model.failed)}): predictions only"
         raise StudyError(message)
@@ -235,7 +243,7 @@ def assess(options: argparse.Namespace) -> bool:
     found = assess_cases(cases)
     found["required"] = {str(one): one.met(found) for one in required}
     statement = "No calibration: no promise." if calibration is None else calibration.reference().statement
-    texts = {case.number: data.inputs[case.number].text for case in cases}
+    texts = {case.number: data.shown(case.number) for case in cases}
     text = page(found, texts, model=options.model.name, calibration=statement, data=data.name)
     if options.out is not None:
         options.out.write_text(text + "\n", encoding="utf-8")

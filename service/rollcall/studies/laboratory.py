@@ -133,7 +133,7 @@ class Laboratory:
         effects, truth_rows = bench.true_effects(offered) if truth else (None, 0)
         extras = dict(extra(subject, offered, effects)) if extra else {}
         maps = {unit_map.kind.value: unit_map.scores for unit_map in offered} | extras
-        looks = plan_looks(subject.n, subject.seed, self.policy)
+        looks = plan_looks(subject.n, subject.seed, self.policy, operators=subject.operators)
         removals = [row for look in looks for row in look.rows()]
         draws = rewiring_rows(subject, 0, sum(self.policy.rewiring_draws))
         return Measured(
@@ -287,7 +287,7 @@ class Bench:
         subject, rows = self.subject, TRUTH_ROWS
         weights = {unit_map.kind.value: unit_map.scores for unit_map in maps}
         while True:
-            removed, operators = truth_removals(subject.n, rows, subject.seed)
+            removed, operators = truth_removals(subject.n, rows, subject.seed, subject.operators)
             found = self.run([Row(removed=r, operator=o) for r, o in zip(removed, operators, strict=True)])
             estimate = estimate_effects(
                 removed,

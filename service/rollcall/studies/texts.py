@@ -1,4 +1,4 @@
-"""Inputs for studies and calibrations: a file of texts or text pairs, in an order drawn by a seed."""
+"""Inputs for studies and calibrations: texts or pairs of a file, pictures of a folder, in an order drawn by a seed."""
 
 from __future__ import annotations
 
@@ -13,25 +13,35 @@ from typing import Any
 
 import numpy as np
 
-from rollcall.domain.inputs import TextInput
+from rollcall.domain.inputs import ImageInput, ModelInput, TextInput
 from rollcall.domain.seeds import random_words
 
 TEXT_COLUMNS = ("text", "sentence")
 PAIR_COLUMNS = ("text_pair", "sentence2", "text2")
 TABLES = (".tsv", ".csv")
+PICTURES = (".png", ".jpg", ".jpeg")
 
 
 class DataError(ValueError):
-    """A file of inputs cannot be read; the message says what was expected and what was found, never the text."""
+    """Inputs cannot be read; the message says what was expected and what was found, never the text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Data:
-    """The inputs of one file in the order of the file, empty texts left out; `name` is folder and file."""
+    """The inputs of one file in the order of the file, empty texts left out; `name` is folder and file.
+
+    Or the pictures of a folder, in the order of their `names`.
+    """
 
     name: str
     digest: str
-    inputs: tuple[TextInput, ...] = field(repr=False)
+    inputs: tuple[ModelInput, ...] = field(repr=False)
+    names: tuple[str, ...] = field(default=(), repr=False)
+
+    def shown(self, number: int) -> str:
+        """An input as people read it: its text, or the name of its file."""
+        given = self.inputs[number]
+        return given.text if isinstance(given, TextInput) else self.names[number]
 
     def order(self, seed: int) -> list[int]:
         """The order in which the inputs are taken."""
@@ -40,7 +50,12 @@ class Data:
 
 
 def read_data(path: Path) -> Data:
-    """Read .tsv, .csv (with a header), .jsonl or .txt (one text a line). Raises DataError, OSError."""
+    """Read .tsv, .csv (with a header), .jsonl or .txt (one text a line), or a folder's PNG and JPEG files.
+
+    Raises DataError, OSError.
+    """
+    if path.is_dir():
+        return _pictures(path)
     raw = path.read_bytes()
     try:
         text = raw.decode("utf-8-sig")
@@ -55,6 +70,24 @@ def read_data(path: Path) -> Data:
         name=f"{path.resolve().parent.name}/{path.name}",
         digest="sha256:" + hashlib.sha256(raw).hexdigest(),
         inputs=inputs,
+    )
+
+
+def _pictures(folder: Path) -> Data:
+    """Every picture of a folder, by name."""
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in PICTURES and file.is_file())
+    if not files:
+        message = f"{folder}: no pictures in it ({', '.join(PICTURES)})"
+        raise DataError(message)
+    inputs = tuple(ImageInput(data=file.read_bytes()) for file in files)
+    digest = hashlib.sha256()
+    for file, one in zip(files, inputs, strict=True):
+        digest.update(f"{file.name}\0{len(one.data)}\0".encode() + one.data)
+    return Data(
+        name=folder.resolve().name,
+        digest="sha256:" + digest.hexdigest(),
+        inputs=inputs,
+        names=tuple(file.name for file in files),
     )
 
 

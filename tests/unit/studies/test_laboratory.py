@@ -13,9 +13,9 @@ import pytest
 from rollcall.backends.base import variants
 from rollcall.checks.alignment import EffectEstimate, alignment_value, estimate_effects
 from rollcall.checks.base import OPERATORS, Subject
-from rollcall.domain.inputs import TextInput
+from rollcall.domain.inputs import ImageInput, TextInput
 from rollcall.domain.maps import DEFAULT_MAPS, Floats, MapKind, UnitMap
-from rollcall.domain.rows import AttentionEdit, QueryScope, Row, RowResult
+from rollcall.domain.rows import IMAGE_REMOVALS, AttentionEdit, QueryScope, Row, RowResult
 from rollcall.domain.verdicts import Flag, Reason
 from rollcall.models.loading import LoadedModel, load_model
 from rollcall.studies.cases import case_of, from_json, to_json
@@ -26,6 +26,7 @@ from rollcall.verdict.scan import outcome
 from tests import toys
 from tests.calibrations import calibration
 from tests.harness import ask, serving
+from tests.pictures import SIDE, make_vision_model, png
 from tests.tiny import TEXT, make_model
 
 SHORT = TextInput(text=" ".join([*toys.SALIENCE][:6]))
@@ -207,3 +208,13 @@ def test_the_first_guess_at_the_effects_is_kept(model: LoadedModel) -> None:
     assert found.effects is not None
     assert np.corrcoef(found.prior, found.effects.effects)[0, 1] > 0.8
     assert "effect" in found.maps
+
+
+def test_pictures_are_measured_by_their_own_operators(tmp_path: Path) -> None:
+    """The truth about a picture's maps rests on its own two ways to remove, and a case tells them apart."""
+    model = load_model(make_vision_model("vit", tmp_path), max_units=4)
+    picture = ImageInput(data=png(np.random.default_rng(0).integers(0, 255, size=(SIDE, SIDE, 3))))
+    measured = Laboratory(model=model, policy=STANDARD).measure(picture)
+    assert set(measured.operators) == set(IMAGE_REMOVALS.usual)
+    assert set(case_of(measured, 0).operators) == {0, 1}
+    assert measured.truths.keys() == measured.maps.keys()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rollcall.domain.inputs import TextInput
+from rollcall.domain.inputs import ImageInput, TextInput
 from rollcall.studies.texts import DataError, read_data
 
 FILES = {
@@ -23,7 +23,7 @@ def test_every_format_gives_the_same_texts(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_text(FILES[name], encoding="utf-8")
     data = read_data(path)
-    assert [one.text for one in data.inputs] == ['a "fine" film', "dull, dull"]
+    assert [data.shown(number) for number in range(len(data.inputs))] == ['a "fine" film', "dull, dull"]
     assert data.name == f"{tmp_path.name}/{name}"
 
 
@@ -32,6 +32,25 @@ def test_pairs_and_line_breaks_in_quotes_are_read(tmp_path: Path) -> None:
     path = tmp_path / "d.csv"
     path.write_text('text,text_pair\n"one\ntwo",three\n', encoding="utf-8")
     assert read_data(path).inputs == (TextInput(text="one\ntwo", text_pair="three"),)
+
+
+def test_the_pictures_of_a_folder_are_read(tmp_path: Path) -> None:
+    """PNG and JPEG files by name, and nothing else; the digest knows every byte and every name."""
+    for name, content in (("b.png", b"2"), ("a.JPG", b"1"), ("notes.txt", b"3")):
+        (tmp_path / name).write_bytes(content)
+    data = read_data(tmp_path)
+    assert data.inputs == (ImageInput(data=b"1"), ImageInput(data=b"2"))
+    assert [data.shown(number) for number in range(2)] == ["a.JPG", "b.png"]
+    (tmp_path / "b.png").write_bytes(b"4")
+    changed = read_data(tmp_path)
+    (tmp_path / "b.png").rename(tmp_path / "c.png")
+    assert len({data.digest, changed.digest, read_data(tmp_path).digest}) == 3
+
+
+def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
+    """It is named, and what was looked for."""
+    with pytest.raises(DataError, match="no pictures in it"):
+        read_data(tmp_path)
 
 
 def test_the_order_is_drawn_by_the_seed(tmp_path: Path) -> None:
