@@ -25,7 +25,6 @@ from rollcall.bringing.tensors import (
     shape_of,
     write_input,
 )
-from rollcall.domain.errors import RollcallError
 from rollcall.oip import open_inference_pb2 as oip
 from rollcall.oip import open_inference_pb2_grpc
 
@@ -36,7 +35,7 @@ MOST_BYTES = 64 << 20
 """Of one answer."""
 
 
-class CallFailed(RollcallError):
+class CallFailed(Exception):
     """A server did not do what it was asked. `code` is one word, the message has the server's own."""
 
     def __init__(self, code: str, message: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rollcall.bringing.commands import HERE, THERE, There
 from rollcall.commands.connecting import ask, target_options, who
-from rollcall.commands.ending import DONE
+from rollcall.commands.ending import DONE, FAILED, CommandError
 
 if TYPE_CHECKING:
     from rollcall_client import MapRecord, Model, ModelRecord
@@ -35,10 +35,13 @@ def models_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _ask_server(asked: There, options: argparse.Namespace) -> int:
-    from rollcall.bringing.peers import Server
+    from rollcall.bringing.peers import CallFailed, Server
 
     timeout = asked.timeout if options.timeout is None else options.timeout
-    return asked.run(options, Server(target=options.target, timeout=timeout, **who(options)))
+    try:
+        return asked.run(options, Server(target=options.target, timeout=timeout, **who(options)))
+    except CallFailed as error:
+        raise CommandError(FAILED, str(error)) from error
 
 
 def models(options: argparse.Namespace) -> int:
