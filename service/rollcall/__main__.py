@@ -21,12 +21,12 @@ from rollcall.audit import telling
 from rollcall.audit.asking import ASKED, Asked
 from rollcall.audit.commands import audit_options
 from rollcall.commands.connecting import ask, connection_options, target_options
-from rollcall.commands.ending import DONE, FAILED, WRONG, CommandError
 from rollcall.commands.explaining import explain, explain_options
 from rollcall.commands.listing import models, models_options
 from rollcall.commands.serving import check_config, check_config_options, serve, serve_options, token, token_options
 from rollcall.console.arguments import console_options
 from rollcall.domain.errors import RollcallError
+from rollcall.ending import DONE, FAILED, WRONG, CommandError
 from rollcall.models.commands import inspect, inspect_options
 from rollcall.settings import SettingsError
 from rollcall.studies.commands import StudyError, assess, assess_options, calibrate, calibrate_options

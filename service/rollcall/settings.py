@@ -45,6 +45,8 @@ Plain: TypeAlias = "str | int | float | bool | dict[str, Plain] | None"
 ENVIRONMENT_PREFIX = "ROLLCALL_"
 CLIENT_PREFIX = "ROLLCALL_CLIENT_"
 """Of variables for commands that ask a server; not settings of one."""
+DEFAULT_TARGET = "127.0.0.1:8001"
+"""The server that such a command asks unless told otherwise."""
 SERVICE_LINK_NAME = re.compile(r"_SERVICE_(HOST|PORT\w*)$|_PORT_\d+_(TCP|UDP|SCTP)\w*$")
 """Variables that Kubernetes adds for a Service named "rollcall" or "rollcall-..."; not settings."""
 SERVICE_LINK_VALUE = re.compile(r"(tcp|udp|sctp)://")

@@ -11,8 +11,7 @@ import json
 from pathlib import Path
 
 from rollcall.audit import verify
-
-DONE, FAILED = 0, 1
+from rollcall.ending import DONE
 
 
 class AuditError(Exception):

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,11 +13,11 @@ from typing import TYPE_CHECKING
 from rollcall.bringing.compare_command import compare_models, compare_options
 from rollcall.bringing.import_command import import_model, import_options
 from rollcall.bringing.names import named_revision, plain_name
+from rollcall.ending import DONE, FAILED, WRONG, CommandError
 
 if TYPE_CHECKING:
     from rollcall.bringing.peers import Server
 
-DONE, FAILED, WRONG = 0, 1, 2
 LOAD_SECONDS = 600.0
 """To build and prove a large model."""
 ANSWER_SECONDS = 30.0
@@ -56,8 +55,7 @@ def _verify(options: argparse.Namespace) -> int:
     try:
         found = list(prove_repository(options.directory))
     except OSError as error:
-        print(f"rollcall: {options.directory} cannot be read: {error.strerror}", file=sys.stderr)
-        return WRONG
+        raise CommandError(WRONG, f"{options.directory} cannot be read: {error.strerror}") from error
     if options.json:
         print(json.dumps([one.to_dict() for one in found], indent=2))
     else:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rollcall.bringing.names import plain_name
-from rollcall.settings import CLIENT_PREFIX
+from rollcall.ending import DONE, FAILED, WRONG, CommandError
+from rollcall.settings import CLIENT_PREFIX, DEFAULT_TARGET
 
 if TYPE_CHECKING:
     from rollcall.bringing.comparing import Compared
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from rollcall.bringing.tensors import Peer
     from rollcall_client import Client
 
-DONE, FAILED, WRONG = 0, 1, 2
-OURS = "127.0.0.1:8001"
 HTTP = ("http://", "https://")
 
 
@@ -32,7 +31,7 @@ def compare_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="FILE", help="texts, one a line")
     parser.add_argument(
         "--ours",
-        default=os.environ.get(f"{CLIENT_PREFIX}TARGET") or OURS,
+        default=os.environ.get(f"{CLIENT_PREFIX}TARGET") or DEFAULT_TARGET,
         metavar="HOST:PORT",
         help="our server (default %(default)s), for which --ca, --cert, --key and --token-file are",
     )
@@ -51,25 +50,25 @@ def compare_options(parser: argparse.ArgumentParser) -> None:
 
 
 def compare_models(options: argparse.Namespace, server: Server) -> int:
-    """DONE if all decisions are the same and all probabilities close, FAILED else. Raises CallFailed, OSError."""
+    """DONE if all decisions are the same and all probabilities close, FAILED else.
+
+    Raises CallFailed, CommandError, OSError.
+    """
     from rollcall.bringing.report import Report
     from rollcall_client import Client
     from rollcall_client import RollcallError as OursFailed
 
     if (options.ours, options.model) == (server.target, options.their_model or options.model):
-        print("rollcall: --target is our own server and model: name the other one, or --ours", file=sys.stderr)
-        return WRONG
+        raise CommandError(WRONG, "--target is our own server and model: name the other one, or --ours")
     try:
         with Client(
             options.ours, timeout=server.timeout, ca=server.ca, cert=server.cert, key=server.key, token=server.token
         ) as ours:
             found = _compared(options, server, ours)
     except OursFailed as error:
-        print(f"rollcall: our server at {options.ours}: {error.message}", file=sys.stderr)
-        return FAILED
+        raise CommandError(FAILED, f"our server at {options.ours}: {error.message}") from error
     except ValueError as error:
-        print(f"rollcall: {error}", file=sys.stderr)
-        return WRONG
+        raise CommandError(WRONG, str(error)) from error
     report = Report(found=found, tolerance=options.tolerance)
     print(json.dumps(report.to_dict(), indent=2, ensure_ascii=False) if options.json else report)
     return DONE if report.holds else FAILED

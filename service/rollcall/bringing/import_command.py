@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rollcall.bringing.names import plain_name
+from rollcall.ending import DONE
 
 if TYPE_CHECKING:
     from rollcall.bringing.importing import Imported
     from rollcall.bringing.parts import Source
 
-DONE = 0
 TENSORS = ("input_ids", "attention_mask", "token_type_ids", "output")
 
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rollcall.commands.ending import FAILED, WRONG, CommandError
 from rollcall.domain.verdicts import CheckLevel
-from rollcall.settings import CLIENT_PREFIX
+from rollcall.ending import FAILED, WRONG, CommandError
+from rollcall.settings import CLIENT_PREFIX, DEFAULT_TARGET
 
 if TYPE_CHECKING:
     from rollcall_client import Client
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 AClient = TypeVar("AClient", bound="Client")
 
-DEFAULT_TARGET = "127.0.0.1:8001"
 DEFAULT_TIMEOUT_SECONDS = 30.0
 THOROUGH_TIMEOUT_SECONDS = 600.0
 

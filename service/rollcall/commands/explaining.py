@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rollcall.commands.connecting import ask, target_options
-from rollcall.commands.ending import DONE, FAILED, WRONG, CommandError
 from rollcall.commands.progress_bar import ProgressBar
 from rollcall.domain.maps import MapKind
 from rollcall.domain.verdicts import CheckLevel
+from rollcall.ending import DONE, FAILED, WRONG, CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rollcall.bringing.commands import HERE, THERE, There
 from rollcall.commands.connecting import ask, target_options, who
-from rollcall.commands.ending import DONE, FAILED, CommandError
+from rollcall.ending import DONE, FAILED, CommandError
 
 if TYPE_CHECKING:
     from rollcall_client import MapRecord, Model, ModelRecord

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rollcall.commands.ending import DONE, WRONG, CommandError
 from rollcall.domain.identity import Role
+from rollcall.ending import DONE, WRONG, CommandError
 from rollcall.settings import Entry, Mistake, Settings, SettingsError, Sources
 from rollcall.verdict.policies import POLICIES
 

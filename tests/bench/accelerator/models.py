@@ -42,8 +42,8 @@ ROBERTA_LARGE: dict[str, Any] = {
     "spread": 1 / 16,
     "offsets": 0.02,
 }
-VIT_BASE: dict[str, Any] = BERT_BASE | {"image_size": 224, "patch_size": 16, "sharp": False, "initializer_range": 0.04}
 SIDE, CHANNELS = 224, 3
+VIT_BASE: dict[str, Any] = BERT_BASE | {"image_size": SIDE, "patch_size": 16, "sharp": False, "initializer_range": 0.04}
 
 
 class Inputs(Protocol):
