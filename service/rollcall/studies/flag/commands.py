@@ -97,10 +97,10 @@ def chosen(options: argparse.Namespace, families: Sequence[Family], runner: Runn
         some = [by_name[name] for name in names]
     else:
         some = [one for one in families if one.quick or not options.quick]
-    able = [one for one in some if runner.can(one)]
-    left = [f"{one.name} ({one.data})" for one in some if one not in able]
+    able = [one for one in some if not runner.lacks(one)]
+    left = [f"{one.name} ({', '.join(runner.lacks(one))})" for one in some if one not in able]
     if left:
-        print(f"LEFT OUT, their data are not in --data: {', '.join(left)}", file=sys.stderr)
+        print(f"LEFT OUT, what they need is not there: {'; '.join(left)}", file=sys.stderr)
     if not able:
         message = "no family is left to study"
         raise StudyError(message)

@@ -13,11 +13,11 @@ from typing import Any, Final
 import numpy as np
 from scipy.stats import rankdata
 
-from rollcall.domain.maps import DEFAULT_MAPS, Floats, MapKind
+from rollcall.domain.maps import Floats, MapKind
 from rollcall.domain.policy import Policy
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, Flag, Reason
-from rollcall.studies.calibrating import RECOMMENDED, first_look_errors, fit, given, prior_helps, replay_all
 from rollcall.studies.cases import Case, MapCase
+from rollcall.studies.flag.calibrated import ALPHAS, calibrated_numbers, learning_curve, saved_by_prior
 from rollcall.studies.flag.families.base import Undecidable
 from rollcall.studies.flag.families.tampered import Tampering
 from rollcall.studies.flag.run import Measured
@@ -27,9 +27,6 @@ from rollcall.verdict.scan import Step, outcome
 from rollcall.verdict.truth import Truth
 
 BOOTSTRAPS: Final = 400
-FOLDS: Final = 5
-ALPHAS: Final = (0.05, 0.02)
-CONFIDENCE: Final = 0.9
 LENGTHS: Final = ((1, 8), (9, 16), (17, 32), (33, 64), (65, 128), (129, 256), (257, 512))
 """Buckets of tokens that error rates are told by."""
 PERMUTATION_ALIGNMENT: Final = 0.3
@@ -187,6 +184,8 @@ def report(measured: Sequence[Measured], policy: Policy) -> dict[str, Any]:
         "rules": rules(offered, policy),
         "checks": checks(offered, policy),
         "calibrated": calibrated,
+        "prior": {f"{alpha:g}": saved_by_prior(measured, policy, alpha=alpha) for alpha in ALPHAS},
+        "sizes": {f"{alpha:g}": learning_curve(measured, policy, alpha=alpha) for alpha in ALPHAS},
     }
     return found | {"targets": targets(found, everything, policy)}
 
@@ -318,103 +317,6 @@ def checks(offered: Sequence[Judged], policy: Policy) -> dict[str, Any]:
             for truth, is_right in (("right", True), ("wrong", False))
         }
     return found
-
-
-# --- calibrated ------------------------------------------------------------------------------------------------------
-
-
-def calibrated_numbers(measured: Sequence[Measured], policy: Policy, *, alpha: float) -> dict[str, Any]:
-    """Every family calibrated on four fifths of its inputs with reach, its models together, and checked on the last.
-
-    `all` is over the families in which every fold could promise something; few inputs can promise little.
-    """
-    families: dict[str, Any] = {}
-    for name, cases in _cases_of_families(measured).items():
-        found = cross_calibrated(cases, policy, alpha=alpha)
-        if found is not None:
-            families[name] = found
-    whole = [one for one in families.values() if one["promised"] == 1]
-    totals = {share: pooled(whole, share, of) for share, of in SHARES_OF.items()} if whole else {}
-    return {"families": families, "promising": len(whole), "all": totals}
-
-
-SHARES_OF: Final = {
-    "wrong": "maps",
-    "decided": "uneven",
-    "removals": "uneven",
-    "wrong_unfaithful": "unfaithful",
-    "recommended_wrong": "inputs",
-}
-"""What each number of a calibrated family is a share of, or a mean over."""
-
-
-def pooled(families: Iterable[Mapping[str, Any]], share: str, of: str) -> float:
-    """The share over all families together; 0 of none."""
-    pairs = [(one[share], one[of]) for one in families]
-    return float(sum(value * count for value, count in pairs) / max(1, sum(count for _, count in pairs)))
-
-
-def _cases_of_families(measured: Sequence[Measured]) -> dict[str, list[Case]]:
-    found: dict[str, list[Case]] = defaultdict(list)
-    for one in measured:
-        if not one.fault and one.family.undecidable is Undecidable.NOTHING:
-            found[one.family.name] += [case for case in one.cases if case.reached]
-    return found
-
-
-def cross_calibrated(cases: Sequence[Case], policy: Policy, *, alpha: float) -> dict[str, Any] | None:
-    """What widths fitted on four fifths give on the other fifth, over all five, for all usual maps together.
-
-    The four fifths also say whether a prior helps. `uneven`: maps that are not flat. None where there are too few cases
-    for five folds.
-    """
-    if len(cases) < 2 * FOLDS:
-        return None
-    order = np.random.default_rng(0).permutation(len(cases))
-    with_or_without = {prior: replay_all(cases, policy, prior=prior) for prior in (False, True)}
-    usual = [kind.value for kind in DEFAULT_MAPS if kind.value in with_or_without[False]]
-    flat = {name: np.array([case.maps[name].looks[-1].evidence.flat for case in cases]) for name in usual}
-    sums: Counter[str] = Counter()
-    for fold in range(FOLDS):
-        held = np.zeros(len(cases), dtype=np.bool_)
-        held[order[fold::FOLDS]] = True
-        kept = [case for case, is_held in zip(cases, held, strict=True) if not is_held]
-        prior = prior_helps(first_look_errors(kept, policy))
-        replayed = with_or_without[prior]
-        cs = fit({name: one.of(~held) for name, one in replayed.items()}, alpha=alpha, confidence=CONFIDENCE)
-        rest = {name: one.of(held) for name, one in replayed.items()}
-        for name in usual:
-            seen, uneven = given(rest, name, cs), ~flat[name][held]
-            sums["maps"] += int(held.sum())
-            sums["uneven"] += int(uneven.sum())
-            sums["decided"] += int((seen.faithful | seen.unfaithful)[uneven].sum())
-            sums["wrong"] += int(seen.wrong.sum())
-            sums["unfaithful"] += int(seen.unfaithful.sum())
-            sums["wrong_unfaithful"] += int((seen.wrong & seen.unfaithful).sum())
-            sums["removals"] += int(seen.removals[uneven].sum())
-            sums["failed"] += cs[name] is None
-        sums["prior"] += prior
-        if cs[RECOMMENDED] is not None:
-            best = given(rest, RECOMMENDED, cs)
-            sums["recommended"] += int(best.faithful.sum())
-            sums["recommended_wrong"] += int(best.wrong.sum())
-        sums["inputs"] += int(held.sum())
-    wrong = Share(count=sums["wrong"], total=sums["maps"])
-    return {
-        "inputs": sums["inputs"],
-        "maps": sums["maps"],
-        "uneven": sums["uneven"],
-        "unfaithful": sums["unfaithful"],
-        "prior_folds": sums["prior"],
-        "promised": 1 - sums["failed"] / (FOLDS * len(usual)),
-        "decided": sums["decided"] / max(1, sums["uneven"]),
-        "wrong": wrong.value,
-        "wrong_interval_95": list(wrong.interval),
-        "wrong_unfaithful": sums["wrong_unfaithful"] / max(1, sums["unfaithful"]),
-        "recommended": sums["recommended"] / max(1, sums["inputs"]),
-        "recommended_wrong": sums["recommended_wrong"] / max(1, sums["inputs"]),
-        "removals": sums["removals"] / max(1, sums["uneven"]),
-    }
 
 
 # --- what was aimed at -----------------------------------------------------------------------------------------------

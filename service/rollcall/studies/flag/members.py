@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from rollcall.domain.inputs import TextInput
-from rollcall.studies.flag.families import planted, tuned, written
+from rollcall.studies.flag.families import planted, pretrained, tuned, written
 from rollcall.studies.flag.families.base import Family, Member
 
 FAMILIES: Final[tuple[Family, ...]] = tuple(
-    sorted((*written.FAMILIES, *planted.FAMILIES, *tuned.FAMILIES), key=lambda family: not family.quick)
+    sorted(
+        (*written.FAMILIES, *planted.FAMILIES, *tuned.FAMILIES, *pretrained.FAMILIES),
+        key=lambda family: not family.quick,
+    )
 )
 """The quick tier first."""
 

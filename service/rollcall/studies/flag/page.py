@@ -17,6 +17,12 @@ CALIBRATED = """\
 Each family's models together, five folds, 90 % confidence, the four usual maps. Promised: of folds and maps, those in
 which some width kept the promise; the others have default widths. Wrong: of all maps. A family marked
 `p5` was judged with the gradient as a prior in all five folds: on the other inputs that brought A nearer to A*."""
+PRIOR = """\
+The same where the gradient half-way to the masked input never helps to estimate the effects, and where it always does.
+Without it a map is judged by the removals alone."""
+SIZES = """\
+How many inputs a calibration takes: widths fitted on so many random inputs of a family, its models together, and
+checked on all its others, ten draws, over"""
 TAMPERED = """\
 Made of the gradient rollout, by numbers alone. By luck one may agree with the effects; A* says whether it does."""
 RULES = """\
@@ -46,6 +52,10 @@ def page(report: Mapping[str, Any], plots: Sequence[str]) -> str:
         "## Calibrated, checked on inputs that did not calibrate",
         CALIBRATED,
         *(_calibrated(alpha, one) for alpha, one in report["calibrated"].items()),
+        "### What the gradient saves",
+        PRIOR,
+        *(_saved(alpha, one) for alpha, one in report["prior"].items() if one),
+        *_sizes(report["sizes"]),
         "## Maps that somebody tampered with",
         TAMPERED,
         table(("map", "truly right", *FLAGS), [_tampered(*one) for one in report["tampered"].items()]),
@@ -155,6 +165,41 @@ def _calibrated(alpha: str, one: Mapping[str, Any]) -> str:
         total = f"{shares}, {every['removals']:.1f} removals a map, {where}."
     heads = ("family", "inputs", "promised", "decided", "wrong", "wrong of UNFAITHFUL", "recommended wrong", "removals")
     return f"### At most {float(alpha):.0%} wrong\n\n{total}\n\n{table(heads, rows)}"
+
+
+def _saved(alpha: str, families: Mapping[str, Any]) -> str:
+    rows = [
+        (
+            name,
+            *(f"{one[which]['removals']:.0f}" for which in ("without", "with")),
+            *(_percent(one[which]["decided"]) for which in ("without", "with")),
+            *(_percent(one[which]["wrong"]) for which in ("without", "with")),
+        )
+        for name, one in sorted(families.items())
+    ]
+    heads = ("removals without", "with", "decided without", "with", "wrong without", "with")
+    return f"At most {float(alpha):.0%} wrong:\n\n{table(('family', *heads), rows)}"
+
+
+def _sizes(curves: Mapping[str, Any]) -> list[str]:
+    curves = {alpha: one for alpha, one in curves.items() if one}
+    if not curves:
+        return []
+    rows = [
+        (
+            f"{float(alpha):.0%}",
+            size,
+            _percent(point["promised"]),
+            _percent(point["decided"]),
+            _percent(point["wrong"]),
+            f"{point['removals']:.0f}",
+        )
+        for alpha, one in curves.items()
+        for size, point in one["points"].items()
+    ]
+    families = ", ".join(next(iter(curves.values()))["families"])
+    heads = ("at most wrong", "calibration inputs", "promised", "decided", "wrong", "removals")
+    return ["### What more inputs bring", f"{SIZES} {families}.", table(heads, rows)]
 
 
 def _tampered(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:

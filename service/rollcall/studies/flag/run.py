@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -77,9 +78,12 @@ class Runner:
     out: Path
     quiet: bool = False
 
-    def can(self, family: Family) -> bool:
-        """Whether the family's data are there."""
-        return family.data is None or (self.data is not None and (self.data / family.data).is_dir())
+    def lacks(self, family: Family) -> tuple[str, ...]:
+        """What a family needs and is not there: its data, the package that its models start from."""
+        has_data = family.data is None or (self.data is not None and (self.data / family.data).is_dir())
+        has_package = family.package is None or find_spec(family.package) is not None
+        needed = ((has_data, f"--data {family.data}"), (has_package, f"package {family.package}"))
+        return tuple(what for has, what in needed if not has)
 
     def finished(self, family: Family, seed: int, inputs: int) -> bool:
         """Whether so many inputs of a model have been measured."""

@@ -11,14 +11,11 @@ from sklearn.metrics import roc_auc_score
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, Flag, Reason
 from rollcall.studies.flag.baseline import baseline_of, read_baseline, regressions
 from rollcall.studies.flag.evaluate import (
-    SHARES_OF,
     Judged,
     auroc,
     auroc_of,
     checks,
-    cross_calibrated,
     group_numbers,
-    pooled,
     rules,
     targets,
 )
@@ -26,7 +23,6 @@ from rollcall.studies.flag.members import FAMILIES
 from rollcall.verdict.decide import Ruling
 from rollcall.verdict.policies import STANDARD
 from rollcall.verdict.truth import Truth
-from tests.unit.studies.test_calibrating import case, cases
 
 GOOD = Truth(alignment=0.9, omits_top_effect=False)
 BAD = Truth(alignment=-0.2, omits_top_effect=False)
@@ -124,43 +120,6 @@ def test_each_check_is_told_by_what_it_says_of_right_and_wrong_maps() -> None:
         "contradicts_of_right": (1, 2),
         "contradicts_of_wrong": (1, 1),
     }
-
-
-def test_widths_are_checked_on_inputs_that_did_not_fit_them() -> None:
-    """Five folds: about alpha of all maps wrong at most, and no fold for too few inputs."""
-    found = cross_calibrated(cases(400, prior_noise=0.02), STANDARD, alpha=0.05)
-    assert found is not None
-    assert found["prior_folds"] == 5
-    assert found["promised"] == 1
-    assert found["maps"] == 800
-    assert 0 < found["wrong"] < 0.05
-    assert found["decided"] > 0.9
-    assert cross_calibrated(cases(9), STANDARD, alpha=0.05) is None
-    few = cross_calibrated(cases(20), STANDARD, alpha=0.02)
-    assert few is not None
-    assert few["promised"] == 0
-
-
-def test_whether_a_prior_helps_is_decided_without_the_inputs_that_check() -> None:
-    """One input that it misleads keeps it from four folds, and not from the one in which this input is left out."""
-    random = np.random.default_rng(0)
-    found = cross_calibrated([*cases(29, prior_noise=0.02), case(29, random, prior_noise=99.0)], STANDARD, alpha=0.05)
-    assert found is not None
-    assert found["prior_folds"] == 1
-
-
-def test_shares_of_all_families_are_of_what_they_are_shares_of() -> None:
-    """A family with few maps of a kind counts little, and one without any not at all; by hand."""
-    some = [
-        {"maps": 40, "uneven": 10, "unfaithful": 4, "wrong": 0.5, "decided": 0.2, "wrong_unfaithful": 0.5},
-        {"maps": 40, "uneven": 40, "unfaithful": 0, "wrong": 0.1, "decided": 1.0, "wrong_unfaithful": 0.0},
-    ]
-    expected = {"wrong": 24 / 80, "decided": 42 / 50, "wrong_unfaithful": 2 / 4}
-    assert {share: pooled(some, share, SHARES_OF[share]) for share in expected} == pytest.approx(expected)
-    assert pooled(some[1:], "wrong_unfaithful", "unfaithful") == 0
-    found = cross_calibrated(cases(40), STANDARD, alpha=0.05)
-    assert found is not None
-    assert {*SHARES_OF, *SHARES_OF.values()} <= set(found)
 
 
 def test_a_flag_without_reach_misses_the_aim_of_none() -> None:

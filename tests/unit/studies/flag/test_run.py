@@ -117,7 +117,7 @@ def test_what_cannot_be_studied_is_said(tmp_path: Path, capsys: pytest.CaptureFi
     assert "no family nice; there are selector" in capsys.readouterr().err
     assert main(["study", "flag", "--families", "trec", *where]) == 2
     told = capsys.readouterr().err
-    assert "LEFT OUT, their data are not in --data: trec (trec)" in told
+    assert "LEFT OUT, what they need is not there: trec (--data trec)" in told
     assert "no family is left" in told
     assert main(["study", "flag", "--list"]) == 0
     assert "null-space-decoy" in capsys.readouterr().out

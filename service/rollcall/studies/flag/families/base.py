@@ -79,6 +79,8 @@ class Family:
     claims: Claims
     """What the facts of a model must say for it to be one of this family."""
     undecidable: Undecidable = Undecidable.NOTHING
+    package: str | None = None
+    """The installed package that holds the encoder its models start from; None where they start from nothing."""
 
 
 def unmet(claims: Claims, member: Member) -> tuple[str, ...]:
