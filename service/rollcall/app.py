@@ -58,7 +58,7 @@ from rollcall.pipeline.rechecking import Rechecker
 from rollcall.pipeline.watching import Watch
 from rollcall.scheduling.queue import Limits as BatchLimits
 from rollcall.scheduling.queue import RowQueue
-from rollcall.settings import AuditSettings, RepositoryMode, Settings, reread
+from rollcall.settings import AuditSettings, RepositoryMode, Settings, load_settings, reread
 from rollcall.telemetry import logs
 from rollcall.telemetry.metrics import Metrics
 from rollcall.telemetry.traces import OFF, Attribute, Spans
@@ -470,7 +470,7 @@ def _chores(settings: AuditSettings, replayer: Replayer, metrics: Metrics, busy:
 
 def _read(whole: Settings, worker: Worker | None) -> Settings:
     """Read settings again; raises SettingsError."""
-    fresh = whole.sources.load()
+    fresh = load_settings(whole.sources)
     return worker.settings(fresh) if worker else fresh
 
 

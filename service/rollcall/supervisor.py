@@ -23,7 +23,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
 from rollcall.monitor.ownership import owning
-from rollcall.settings import GrpcSettings, Settings, reread
+from rollcall.settings import GrpcSettings, Settings, load_settings, reread
 from rollcall.telemetry import logs
 from rollcall.workers import Worker
 
@@ -197,7 +197,7 @@ class Supervisor:
 
     def _reload(self) -> None:
         """Whoever is started from now on has the settings that the others take over now."""
-        self.settings = reread(self.settings, self.settings.sources.load).settings
+        self.settings = reread(self.settings, lambda: load_settings(self.settings.sources)).settings
         self._send(signal.SIGHUP, *(each for each in self.running.values() if each.admin_port is not None))
 
     @staticmethod

@@ -17,7 +17,7 @@ import yaml
 from rollcall.__main__ import parser
 from rollcall.commands.serving import serve_sources
 from rollcall.demo.server import server_process
-from rollcall.settings import Settings
+from rollcall.settings import Settings, load_settings
 from tests.chart.rendering import CHART, DEMO, SETS, Object, merged, objects, of_kind, pods, rendered, settings_of
 
 PROMTOOL = shutil.which("promtool")
@@ -40,7 +40,7 @@ def read(found: tuple[Object, ...] | list[Object], tmp_path: Path) -> Settings:
         file.touch()
     config = tmp_path / "rollcall.toml"
     config.write_text(text)
-    return serve_sources(parser().parse_args(server_arguments(found, config)), {}).load()
+    return load_settings(serve_sources(parser().parse_args(server_arguments(found, config)), {}))
 
 
 @pytest.mark.parametrize("name", SETS)

@@ -26,7 +26,7 @@ from rollcall.backends.base import BatchOutput, BatchRow
 from rollcall.backends.torch_backend import TorchBackend
 from rollcall.domain.inputs import TextInput
 from rollcall.engine.dispatch import Dispatcher
-from rollcall.settings import Entry, Sources
+from rollcall.settings import Entry, Sources, load_settings
 from rollcall_client import AsyncClient, CheckLevel, Explanation, Internal, RollcallError, Unavailable
 
 TEXTS = (
@@ -97,9 +97,8 @@ async def serving(model: Path) -> AsyncIterator[Open]:
         ("admin", "port"): 0,
         ("grpc", "drain_seconds"): 1,
     }
-    settings = Sources(
-        overrides=tuple(Entry(place=".".join(key), key=key, value=value) for key, value in overrides.items())
-    ).load()
+    entries = tuple(Entry(place=".".join(key), key=key, value=value) for key, value in overrides.items())
+    settings = load_settings(Sources(overrides=entries))
     async with running(settings) as server:
         await server.loaded
         compute = server.service.pipeline.compute

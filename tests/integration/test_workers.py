@@ -29,7 +29,7 @@ from rollcall.engine import dispatch
 from rollcall.engine.device import Outcome
 from rollcall.engine.engine import Engine
 from rollcall.scheduling.queue import Batch
-from rollcall.settings import Settings
+from rollcall.settings import Settings, load_settings
 from rollcall.supervisor import supervise
 from rollcall.workers import Worker
 from rollcall_client import AsyncClient, Client, Explanation, Unavailable
@@ -217,7 +217,7 @@ def test_a_worker_that_loses_its_device_is_replaced(tmp_path: Path, capfd: pytes
     """Nobody restarts one process of a container by its probe: it ends by itself, and another one is started."""
     arguments = "serve --demo --devices cpu --grpc-port 0 --admin-port 0"
     environ = {"ROLLCALL_STATE_DIRECTORY": str(tmp_path)}
-    settings = serve_sources(parser().parse_args(arguments.split()), environ).load()
+    settings = load_settings(serve_sources(parser().parse_args(arguments.split()), environ))
     handlers, level = list(logging.root.handlers), logging.root.level
     try:
         assert supervise(settings, loses_its_device) == 0

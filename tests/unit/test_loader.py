@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from rollcall.loader import Loader
-from rollcall.settings import RepositoryMode, RepositorySettings, Sources
+from rollcall.settings import RepositoryMode, RepositorySettings, Sources, load_settings
 
 
 async def test_a_look_that_fails_is_not_the_last_one(
@@ -17,7 +17,7 @@ async def test_a_look_that_fails_is_not_the_last_one(
 ) -> None:
     """A directory that is away for a moment, as a network volume may be, is looked at again."""
     environ = {"ROLLCALL_REPOSITORY_DIRECTORY": str(tmp_path), "ROLLCALL_REPOSITORY_POLL_SECONDS": "0.1"}
-    settings = Sources(environ=environ).load()
+    settings = load_settings(Sources(environ=environ))
     assert settings.repository == RepositorySettings(directory=tmp_path, mode=RepositoryMode.NONE, poll_seconds=0.1)
     loader = Loader(settings=settings, **cast("Any", dict.fromkeys(("compute", "pipeline", "health", "metrics"))))
     looked, failures = asyncio.Event(), [OSError("stale file handle"), KeyError("a mistake of ours")]

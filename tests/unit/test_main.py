@@ -26,7 +26,7 @@ from rollcall.domain.inputs import Target, TextInput, Threshold
 from rollcall.domain.maps import MapKind
 from rollcall.domain.verdicts import CheckLevel
 from rollcall.edge.access.callers import parse_callers, token_digest
-from rollcall.settings import AuthSettings, TlsSettings
+from rollcall.settings import AuthSettings, TlsSettings, load_settings
 from tests.certificates import Authority
 from tests.unit.edge import samples
 from tests.unit.edge.fakes import FakeHouse, open_door
@@ -101,7 +101,7 @@ def test_variables_of_commands_are_no_settings_of_a_server(folder: Path) -> None
     """Somebody who asks and serves from one shell is not told of mistakes."""
     environ = {"ROLLCALL_CLIENT_TOKEN": "x", "ROLLCALL_CLIENT_TARGET": "y"}
     parsed = command_line.parser().parse_args(["serve", "--model", f"a={folder / 'model'}"])
-    assert serve_sources(parsed, environ).load().models
+    assert load_settings(serve_sources(parsed, environ)).models
 
 
 # --- explain and models --------------------------------------------------------------------------------------------
@@ -290,7 +290,7 @@ def folder(tmp_path: Path) -> Path:
 def settings_of(options: list[str]) -> Settings:
     """Read the settings that `serve` would run with."""
     parsed = command_line.parser().parse_args(["serve", *options])
-    return serve_sources(parsed, {}).load()
+    return load_settings(serve_sources(parsed, {}))
 
 
 def test_serve_options_become_settings(folder: Path) -> None:

@@ -15,8 +15,6 @@ from rollcall.domain.recording import Durability, RecordMode
 from rollcall.domain.verdicts import CheckLevel
 from rollcall.settings import (
     KEYS,
-    NAME,
-    PROBABILITY,
     Entry,
     LiveSettings,
     LogFormat,
@@ -26,8 +24,10 @@ from rollcall.settings import (
     Settings,
     SettingsError,
     Sources,
+    load_settings,
     reread,
 )
+from rollcall.settings.kinds import NAME, PROBABILITY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,7 @@ def load(folder: Path, toml: str, **environ: str) -> Settings:
     """Load a file of this content, with these variables."""
     config = folder / "rollcall.toml"
     config.write_text(toml)
-    return Sources(config=config, environ=environ).load()
+    return load_settings(Sources(config=config, environ=environ))
 
 
 def mistakes(folder: Path, toml: str, **environ: str) -> list[str]:
@@ -141,7 +141,7 @@ def test_the_environment_wins_over_the_file(folder: Path) -> None:
 
 def test_a_model_can_come_from_the_environment_alone(folder: Path) -> None:
     """A container needs no file: a new model is named in lower case."""
-    settings = Sources(environ={"ROLLCALL_MODELS_FRAUD_PATH": str(folder / "model")}).load()
+    settings = load_settings(Sources(environ={"ROLLCALL_MODELS_FRAUD_PATH": str(folder / "model")}))
     assert [model.name for model in settings.models] == ["fraud"]
 
 
@@ -151,7 +151,7 @@ def test_the_command_line_wins(folder: Path) -> None:
     config.write_text(MODEL)
     override = Entry(place="--grpc-port", key=("grpc", "port"), value=7)
     sources = Sources(config=config, environ={"ROLLCALL_GRPC_PORT": "8"}, overrides=(override,))
-    assert sources.load().grpc.port == 7
+    assert load_settings(sources).grpc.port == 7
 
 
 def test_the_only_model_is_the_default(folder: Path) -> None:
@@ -359,7 +359,7 @@ def test_a_mistake_is_named_with_its_place(folder: Path, toml: str, problem: str
 def test_a_file_that_cannot_be_read_is_one_mistake(folder: Path) -> None:
     """A missing or broken file is reported as such, without complaints about what it might have held."""
     with pytest.raises(SettingsError) as raised:
-        Sources(config=folder / "gone.toml").load()
+        load_settings(Sources(config=folder / "gone.toml"))
     assert raised.value.mistakes == (
         Mistake(place=str(folder / "gone.toml"), problem="cannot be read: No such file or directory"),
     )
@@ -372,7 +372,14 @@ def test_an_unknown_key_of_the_command_line_has_its_place(folder: Path) -> None:
     """A mistake in an option is blamed on the option."""
     override = Entry(place="--model x=/gone", key=("models", "x", "path"), value=str(folder / "gone"))
     with pytest.raises(SettingsError, match=r"^--model x=/gone: no directory"):
-        Sources(overrides=(override,)).load()
+        load_settings(Sources(overrides=(override,)))
+
+
+def test_a_home_that_nobody_has_is_no_path() -> None:
+    """Of a person unknown to this machine: blamed on the key, as any other value that is none."""
+    override = Entry(place="AUDIT_PATTERNS", key=("audit", "patterns"), value="~nobody-of-this-name/patterns")
+    with pytest.raises(SettingsError, match=r"AUDIT_PATTERNS: expected a path, got '~nobody-of-this-name/patterns'"):
+        load_settings(Sources(overrides=(override,)))
 
 
 @given(st.dictionaries(st.sampled_from([".".join(key) for key in KEYS]), st.integers() | st.text() | st.booleans()))
@@ -381,7 +388,7 @@ def test_any_values_load_or_are_refused(values: dict[str, int | str | bool]) -> 
     entries = tuple(Entry(place=name, key=tuple(name.split(".")), value=value) for name, value in values.items())
     model = Entry(place="model", key=("models", "demo", "path"), value=".")
     try:
-        Sources(overrides=(*entries, model)).load()
+        load_settings(Sources(overrides=(*entries, model)))
     except SettingsError as error:
         assert error.mistakes  # noqa: PT017 - either outcome is right
 
@@ -488,7 +495,7 @@ def test_models_need_a_restart(folder: Path) -> None:
 def test_an_unchanged_file_changes_nothing(folder: Path) -> None:
     """Reading the same again is no event."""
     running = load(folder, MODEL)
-    outcome = reread(running, running.sources.load)
+    outcome = reread(running, lambda: load_settings(running.sources))
     assert (outcome.settings, outcome.changed, outcome.needs_restart) == (running, (), ())
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rollcall.settings import Entry, GrpcSettings, Settings, Sources
+from rollcall.settings import Entry, GrpcSettings, Settings, Sources, load_settings
 from rollcall.supervisor import BACKOFF_SECONDS, MOST_DEATHS, STEADY_SECONDS, Restarts, reserved_port, supervise
 from rollcall.workers import Worker
 
@@ -33,7 +33,7 @@ def settings_of(directory: Path, devices: str = "cpu", config: str = "") -> Sett
     file.write_text(config)
     model = Entry(place="--model", key=("models", "m", "path"), value=directory)
     environ = {"ROLLCALL_DEVICES": devices, "ROLLCALL_GRPC_PORT": "0", "ROLLCALL_STATE_DIRECTORY": str(directory)}
-    return Sources(config=file, environ=environ, overrides=(model,)).load()
+    return load_settings(Sources(config=file, environ=environ, overrides=(model,)))
 
 
 def note(settings: Settings, text: str) -> list[str]:

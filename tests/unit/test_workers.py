@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rollcall.settings import Entry, Settings, Sources, reread
+from rollcall.settings import Entry, Settings, Sources, load_settings, reread
 from rollcall.workers import Worker
 
 
@@ -12,7 +12,7 @@ def whole(tmp_path: Path, **environ: str) -> Settings:
     """Settings of three workers."""
     model = Entry(place="--model", key=("models", "m", "path"), value=tmp_path)
     variables = {"ROLLCALL_DEVICES": "cpu,cuda:1,cpu", **environ}
-    return Sources(environ=variables, overrides=(model,)).load()
+    return load_settings(Sources(environ=variables, overrides=(model,)))
 
 
 def test_each_worker_has_its_device_its_admin_port_and_its_state(tmp_path: Path) -> None:
@@ -44,5 +44,5 @@ def test_reading_settings_again_finds_no_difference_that_is_the_workers_own(tmp_
     """SIGHUP does not tell each worker that its own ports want a restart."""
     worker = Worker(index=1, devices=("cpu", "cuda:1", "cpu"), grpc_port=5)
     settings = whole(tmp_path)
-    found = reread(worker.settings(settings), lambda: worker.settings(settings.sources.load()))
+    found = reread(worker.settings(settings), lambda: worker.settings(load_settings(settings.sources)))
     assert found.needs_restart == found.changed == ()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from rollcall.domain.identity import Role
 from rollcall.ending import DONE, WRONG, CommandError
-from rollcall.settings import Entry, Mistake, Settings, SettingsError, Sources
+from rollcall.settings import Entry, Mistake, Settings, SettingsError, Sources, load_settings
 from rollcall.verdict.policies import POLICIES
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ TOKEN_BYTES = 32
 
 def _load(sources: Sources) -> Settings:
     """Read the settings and check what their own room cannot know: which policies there are."""
-    settings = sources.load()
+    settings = load_settings(sources)
     if settings.explain.policy not in POLICIES:
         expected = f"expected one of {', '.join(sorted(POLICIES))}, got {settings.explain.policy!r}"
         raise SettingsError(Mistake(place="explain.policy", problem=expected))

@@ -14,7 +14,7 @@ from rollcall.domain.errors import ModelRejected
 from rollcall.loader import make_entry
 from rollcall.models.loading import LoadedModel, load_model
 from rollcall.pipeline.catalog import Entry as ServedModel
-from rollcall.settings import Entry, Sources
+from rollcall.settings import Entry, Sources, load_settings
 from rollcall.studies.journal import Journal
 from rollcall.verdict.calibration import calibration_path
 from tests.tiny import CORPUS, make_model
@@ -43,7 +43,7 @@ def run(directory: Path, *options: str) -> int:
 def served(directory: Path, model: LoadedModel) -> ServedModel:
     """How a server that was told nothing but the directory serves it."""
     where = Entry(place="test", key=("models", "m", "path"), value=directory)
-    settings = Sources(config=None, environ={}, overrides=(where,)).load()
+    settings = load_settings(Sources(config=None, environ={}, overrides=(where,)))
     return make_entry(settings.models[0], model, settings.limits)
 
 
