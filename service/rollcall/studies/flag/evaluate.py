@@ -17,7 +17,8 @@ from rollcall.domain.maps import Floats, MapKind
 from rollcall.domain.policy import Policy
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, Flag, Reason
 from rollcall.studies.cases import Case, MapCase
-from rollcall.studies.flag.calibrated import ALPHAS, calibrated_numbers, learning_curve, saved_by_prior
+from rollcall.studies.flag.aims import targets
+from rollcall.studies.flag.calibrated import ALPHAS, calibrated_numbers, learning_curve, pools_of, saved_by_prior
 from rollcall.studies.flag.families.base import Undecidable
 from rollcall.studies.flag.families.tampered import Tampering
 from rollcall.studies.flag.run import Measured
@@ -169,7 +170,8 @@ def report(measured: Sequence[Measured], policy: Policy) -> dict[str, Any]:
         name: group_numbers(some, policy) | {"maps_of": _by(some, lambda one: one.map, policy)}
         for name, some in _grouped(offered, lambda one: one.family).items()
     }
-    calibrated = {f"{alpha:g}": calibrated_numbers(measured, policy, alpha=alpha) for alpha in ALPHAS}
+    pools = pools_of(measured, policy)
+    calibrated = {f"{alpha:g}": calibrated_numbers(pools, alpha=alpha) for alpha in ALPHAS}
     found = {
         "policy": {"id": policy.id, "digest": policy.digest},
         "inputs": sum(len(one.cases) for one in measured),
@@ -184,8 +186,8 @@ def report(measured: Sequence[Measured], policy: Policy) -> dict[str, Any]:
         "rules": rules(offered, policy),
         "checks": checks(offered, policy),
         "calibrated": calibrated,
-        "prior": {f"{alpha:g}": saved_by_prior(measured, policy, alpha=alpha) for alpha in ALPHAS},
-        "sizes": {f"{alpha:g}": learning_curve(measured, policy, alpha=alpha) for alpha in ALPHAS},
+        "prior": {f"{alpha:g}": saved_by_prior(pools, alpha=alpha) for alpha in ALPHAS},
+        "sizes": {f"{alpha:g}": learning_curve(pools, alpha=alpha) for alpha in ALPHAS},
     }
     return found | {"targets": targets(found, everything, policy)}
 
@@ -317,62 +319,3 @@ def checks(offered: Sequence[Judged], policy: Policy) -> dict[str, Any]:
             for truth, is_right in (("right", True), ("wrong", False))
         }
     return found
-
-
-# --- what was aimed at -----------------------------------------------------------------------------------------------
-
-
-def targets(found: Mapping[str, Any], everything: Sequence[Judged], policy: Policy) -> list[dict[str, Any]]:
-    """What was aimed at, what came out, and whether it was reached."""
-    rows: list[dict[str, Any]] = []
-
-    def aim(what: str, goal: str, value: float | None, *, met: bool | None) -> None:
-        rows.append({"what": what, "goal": goal, "value": value, "met": met})
-
-    families, calibrated = found["families"], found["calibrated"]
-    for alpha, least in (("0.05", 0.95), ("0.02", 0.9)):
-        every = calibrated[alpha]["all"]
-        if every:
-            aim(f"decided, calibrated at {alpha}", f">= {least:g}", every["decided"], met=every["decided"] >= least)
-            above = [
-                name
-                for name, one in calibrated[alpha]["families"].items()
-                if one["promised"] == 1 and one["wrong_interval_95"][0] > float(alpha)
-            ]
-            aim(f"families significantly above {alpha}", "0", float(len(above)), met=not above)
-        elif calibrated[alpha]["families"]:
-            aim(f"decided, calibrated at {alpha}: too few inputs to promise", f">= {least:g}", None, met=None)
-    if calibrated["0.05"]["all"]:
-        removals = calibrated["0.05"]["all"]["removals"]
-        aim("removals, calibrated at 0.05", "<= 20", removals, met=removals <= 20)  # noqa: PLR2004 - the goal
-    if families:
-        worst = max(one["wrong_of_flags"]["share"] for one in families.values())
-        aim("worst family, wrong of its flags, uncalibrated", "<= 0.05", worst, met=worst <= 0.05)  # noqa: PLR2004
-        known = [one["auroc"]["value"] for one in families.values() if one["auroc"]]
-        lowest = min(known, default=None)
-        aim("worst family, AUROC of A", ">= 0.95", lowest, met=None if lowest is None else lowest >= 0.95)  # noqa: PLR2004
-        unfaithful = found["all"]["wrong_unfaithful"]["share"]
-        aim("wrong UNFAITHFUL flags, uncalibrated", "<= 0.05", unfaithful, met=unfaithful <= 0.05)  # noqa: PLR2004
-    zeroed = found["tampered"].get(Tampering.TOP_ZEROED.value)
-    if zeroed:
-        share = zeroed["faithful"]["share"]
-        aim("FAITHFUL with the most important word zeroed", "<= 0.05", share, met=share <= 0.05)  # noqa: PLR2004
-    attention, rollout = (MapKind.RAW_ATTENTION.value, MapKind.ATTENTION_ROLLOUT.value)
-    hiding = [one for one in everything if one.family.startswith("hide-last") and one.map == attention]
-    honest = [one for one in everything if one.family.startswith("honest") and one.map == rollout]
-    for what, some, flag in (
-        ("UNFAITHFUL, last-layer maps that hide", hiding, "unfaithful"),
-        ("FAITHFUL, honest rollouts", honest, "faithful"),
-        (
-            "FAITHFUL, honest rollouts that A* finds right",
-            [one for one in honest if one.truth.right(policy)],
-            "faithful",
-        ),
-    ):
-        if some:
-            share = group_numbers(some, policy, bootstrap=False)[flag]["share"]
-            aim(what, ">= 0.9", share, met=share >= 0.9)  # noqa: PLR2004 - the goal
-    other = sum(one["not_inconclusive"] for one in found["undecidable"].values())
-    other += found["no_reach"]["flagged"]
-    aim("flags where there must be none", "0", float(other), met=not other)
-    return rows

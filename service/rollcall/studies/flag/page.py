@@ -164,7 +164,25 @@ def _calibrated(alpha: str, one: Mapping[str, Any]) -> str:
         where = f"over the {one['promising']} of {len(families)} families in which every fold could promise it"
         total = f"{shares}, {every['removals']:.1f} removals a map, {where}."
     heads = ("family", "inputs", "promised", "decided", "wrong", "wrong of UNFAITHFUL", "recommended wrong", "removals")
-    return f"### At most {float(alpha):.0%} wrong\n\n{total}\n\n{table(heads, rows)}"
+    return f"### At most {float(alpha):.0%} wrong\n\n{total}\n\n{table(heads, rows)}\n\n{_calibrated_maps(families)}"
+
+
+def _calibrated_maps(families: Mapping[str, Any]) -> str:
+    rows = [
+        (
+            name,
+            kind,
+            _percent(one["right"] / found["inputs"]),
+            _percent(one["faithful"] / found["inputs"]),
+            _percent(one["unfaithful"] / found["inputs"]),
+            _percent(one["wrong"] / found["inputs"]),
+            f"{one['right faithful']} of {one['right']}",
+        )
+        for name, found in sorted(families.items())
+        for kind, one in found["maps_of"].items()
+    ]
+    heads = ("family", "map", "truly right", "FAITHFUL", "UNFAITHFUL", "wrong", "FAITHFUL of right")
+    return table(heads, rows)
 
 
 def _saved(alpha: str, families: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, Flag, Reason
+from rollcall.studies.flag.aims import targets
 from rollcall.studies.flag.baseline import baseline_of, read_baseline, regressions
 from rollcall.studies.flag.evaluate import (
     Judged,
@@ -17,7 +18,6 @@ from rollcall.studies.flag.evaluate import (
     checks,
     group_numbers,
     rules,
-    targets,
 )
 from rollcall.studies.flag.members import FAMILIES
 from rollcall.verdict.decide import Ruling
