@@ -26,7 +26,7 @@ COUNTED: Final = ("faithful", "unfaithful", "wrong", "right", "right faithful")
 """Of every map's inputs: its flags, those that are wrong, maps that A* finds right, and FAITHFUL ones of these."""
 SIZES: Final = (50, 100, 200, 300, 400, 800)
 """Numbers of calibration inputs that are tried."""
-DRAWS: Final = 10
+DRAWS: Final = 50
 """Random draws of the inputs that calibrate, for each number of them."""
 CHECKED_ON: Final = 40
 """The fewest other inputs that such a calibration is checked on."""

@@ -22,7 +22,7 @@ The same where the gradient half-way to the masked input never helps to estimate
 Without it a map is judged by the removals alone."""
 SIZES = """\
 How many inputs a calibration takes: widths fitted on so many random inputs of a family, its models together, and
-checked on all its others, ten draws, over"""
+checked on all its others, fifty draws, over"""
 TAMPERED = """\
 Made of the gradient rollout, by numbers alone. By luck one may agree with the effects; A* says whether it does."""
 RULES = """\
