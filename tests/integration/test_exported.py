@@ -28,7 +28,7 @@ from rollcall_client.options import AttentionSelection
 from tests.exports import export, hide_attention
 
 CLOSE = 1e-4
-MAPS = (MapKind.RAW_ATTENTION, MapKind.ATTENTION_ROLLOUT)
+MAPS = (MapKind.RAW_ATTENTION, MapKind.ATTENTION_ROLLOUT, MapKind.NORM_ROLLOUT)
 REAL = Path(__file__).parents[3] / "shared" / "data" / "sst2" / "test.tsv"
 REAL_INPUTS = 200
 FEWER = 30
@@ -64,7 +64,7 @@ def test_the_reply_names_the_runtime_and_what_it_lacks(client: Client) -> None:
     assert MapKind.GRADIENT_ROLLOUT in {missing.map for missing in model.missing_maps}
     explanation = client.explain(SENTENCES[0][1], model="exported", level=CheckLevel.STANDARD)
     assert explanation.model.backend == "onnxruntime"
-    assert {each.map for each in explanation.attributions} == {MapKind.RAW_ATTENTION, MapKind.ATTENTION_ROLLOUT}
+    assert {each.map for each in explanation.attributions} == set(MAPS)
     reasons = {missing.map: missing.reason for missing in explanation.missing_maps}
     assert reasons[MapKind.GRADIENT_ROLLOUT] == "ONNX Runtime computes no gradients."
 

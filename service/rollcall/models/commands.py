@@ -52,4 +52,5 @@ def _lines(file: Path, found: Inspection) -> list[str]:
         *(f"  {layer:>3}  {name}" for layer, name in enumerate(found.softmaxes)),
         f"The classifier reads token {found.readout}, {found.width} numbers.",
         f"With attention open and nothing edited, logits differ by {found.difference:.3g}.",
+        found.without or "What every layer makes of its values was found, too: norms can be rolled out.",
     ]

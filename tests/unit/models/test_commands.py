@@ -31,6 +31,7 @@ def test_layers_are_shown_in_their_order(exported: Path, capsys: pytest.CaptureF
         assert line.split()[0] == str(layer)
         assert f"layer.{layer}/attention" in line
     assert shown[5] == "The classifier reads token 0, 32 numbers."
+    assert "norms can be rolled out" in shown[7]
 
 
 def test_json_and_the_opened_file(exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

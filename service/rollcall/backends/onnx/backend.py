@@ -31,7 +31,14 @@ from rollcall.backends.encoding import Encoder
 from rollcall.backends.observers import UNIFORM_TOLERANCE, CaptureObserver, Reducer
 from rollcall.backends.onnx.open_session import OpenSession
 from rollcall.backends.onnx.plain import INPUTS, load_plain
-from rollcall.backends.onnx.self_test import FOUND, NEUTRAL, OnnxSelfTester, hidden_keys_are_hidden, padded_equals_alone
+from rollcall.backends.onnx.self_test import (
+    FOUND,
+    NEUTRAL,
+    OnnxSelfTester,
+    blocks_make_the_states,
+    hidden_keys_are_hidden,
+    padded_equals_alone,
+)
 from rollcall.backends.onnx.surgery import NotOpenedError
 from rollcall.backends.self_test import LENGTHS, at_most
 from rollcall.backends.sharing import synthetic_input, try_company
@@ -48,8 +55,8 @@ from rollcall.domain.verdicts import Scope
 Tensor = torch.Tensor
 
 NO_GRADIENTS, NO_LAYERS = "ONNX Runtime computes no gradients.", "An exported graph does not tell its layers' weights."
+NO_BLOCKS = "What this graph makes of its values was not found"
 LACKING = {
-    MapKind.NORM_ROLLOUT: NO_LAYERS,
     MapKind.GRADIENT_ROLLOUT: NO_GRADIENTS,
     MapKind.INPUT_X_GRADIENT: NO_GRADIENTS,
     MapKind.INTEGRATED_GRADIENTS: NO_GRADIENTS,
@@ -154,21 +161,23 @@ class OnnxBackend:
                 logits=logits, state=None, decision=decision, attention=None, norms=None, gradients=None,
                 selected=None, uniform=False,
             )  # fmt: skip
-        seen = self._opened.see(inputs)
+        seen = self._opened.see(inputs, blocks=MapKind.NORM_ROLLOUT in request.maps)
         observer = CaptureObserver(
             reducer=Reducer(readout=self.readout, fusions=(request.options.rollout_fusion,)),
-            blocks=(),
+            blocks=self._opened.blocks if seen.blocks else (),
             keep_probabilities=request.attention is not None,
+            block_inputs=[each.entered for each in seen.blocks],
         )
-        for weights in seen.weights:
-            observer.observe(weights.float(), weights)
+        values = [each.values for each in seen.blocks] or seen.weights  # which nobody looks at
+        for weights, value in zip(seen.weights, values, strict=True):
+            observer.observe(weights.float(), value)
         kept = [layer[0] for layer in observer.probabilities]
         return Capture(
             logits=logits,
             state=seen.states[0],
             decision=decision,
             attention=observer.reducer.reductions(),
-            norms=None,
+            norms=torch.stack(observer.norms) if observer.norms else None,
             gradients=None,
             selected=None if request.attention is None else select_attention(kept, request.attention, self.readout),
             uniform=bool(observer.largest_deviation < UNIFORM_TOLERANCE),
@@ -195,6 +204,11 @@ class OnnxBackend:
         failed = next((test for test in tests if not test.passed), None)
         if failed is not None:
             self._use(None, f"self-test {failed.name}: {failed.detail}")
+        elif self._opened is not None and self._opened.blocks:
+            tests.append(blocks_make_the_states(self._opened, inputs))
+            if not tests[-1].passed:
+                said = f"self-test {tests[-1].name}: {tests[-1].detail}"
+                self._use(replace(self._opened, blocks=(), without=said), "")
         return (
             *tests,
             padded_equals_alone(self._predict, inputs),
@@ -224,6 +238,7 @@ class OnnxBackend:
             closed = f"Attention of this graph cannot be opened: {problem}"
             why = {kind: closed for kind in MapKind if kind not in MEASURED_MAPS}
         else:
+            why = LACKING if opened.blocks else LACKING | {MapKind.NORM_ROLLOUT: f"{NO_BLOCKS}: {opened.without}"}
             self.readout, self.scope, self._dtype = opened.readout, Scope.ALL_LAYERS, opened.dtype
             self.shape = replace(self._declared, layers=opened.layers, heads=opened.heads, width=opened.width)
         self.maps = tuple(kind for kind in MapKind if kind not in why)

@@ -21,7 +21,7 @@ class Inspection:
     """What was found. `softmaxes` names each layer's node, in the order of the layers; empty where none was found.
 
     `difference`: by how much logits change where attention is open and nothing edits it. `problem` says why attention
-    cannot be opened, empty where it can.
+    cannot be opened, empty where it can; `without` why there is no map of norms, empty where there is one.
     """
 
     inputs: tuple[str, ...]
@@ -35,6 +35,7 @@ class Inspection:
     expanded: int = 0
     difference: float | None = None
     problem: str = ""
+    without: str = ""
 
 
 def inspect_file(file: Path) -> Inspection:
@@ -58,6 +59,7 @@ def inspect_file(file: Path) -> Inspection:
         readout=opened.readout,
         expanded=opened.expanded,
         difference=largest_gap(seen, original),
+        without=opened.without,
     )
 
 

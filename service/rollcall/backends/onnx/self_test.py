@@ -14,6 +14,7 @@ import torch
 
 from rollcall.backends.onnx.open_session import OpenSession, Seen
 from rollcall.backends.onnx.surgery import EDITED, bias_name, keep_name, map_name
+from rollcall.backends.onnx.value_norms import block_error
 from rollcall.backends.plan import ExplicitRows
 from rollcall.backends.self_test import LENGTHS, at_least, at_most
 from rollcall.backends.tensors import TOLERANCES, largest_gap, worst
@@ -26,6 +27,7 @@ HIDDEN = 2
 """The token that tests hide."""
 FOUND = "attention_found"
 NEUTRAL = "neutral_is_original"
+BLOCKS = "blocks_make_the_states"
 EXACT = {torch.float32: 1e-5, torch.float64: 1e-5, torch.float16: 5e-3}
 """Largest error of a sum of weights; a graph in half precision gives them in half precision."""
 
@@ -114,6 +116,15 @@ class OnnxSelfTester:
         operators = {bias_name(layer): bias for layer in range(self.opened.layers)}
         by_mask = self.opened.see(masked, weights=False).logits
         return largest_gap(self.opened.run(self.inputs, operators).logits, by_mask)
+
+
+def blocks_make_the_states(opened: OpenSession, inputs: Inputs) -> SelfTest:
+    """Whether what was taken for the layers' blocks makes of their values what the graph makes of them."""
+    seen = opened.see(inputs, blocks=True)
+    layers = zip(opened.blocks, seen.weights, seen.blocks, strict=True)
+    error = worst(block_error(*layer) for layer in layers)
+    close = TOLERANCES[opened.dtype].close
+    return at_most(BLOCKS, error, close, "Blocks and graph differ, relatively, by", required=False)
 
 
 def padded_equals_alone(plain: Callable[[Inputs], Tensor], inputs: Inputs) -> SelfTest:

@@ -9,7 +9,8 @@ original gives; all broadcast to the layer's weights [B, H, Q, K]:
 - `rollcall.map.l` is added to them then: with a keep of 0 it replaces them, with one between it blends.
 
 The last three are looked at only where `rollcall.edited` is true. `rollcall.weights.l` are the weights as they are
-used, `rollcall.state` the state that the classifier reads.
+used, `rollcall.state` the state that the classifier reads. Where every layer's block was found, its values and states
+(`BLOCK_NAMES`) are outputs, too.
 
 Shapes: B batch, H head, Q query, K key.
 """
@@ -22,11 +23,14 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
+from rollcall.backends.onnx.blocks import BlockParts, NoBlocksError, find_blocks
 from rollcall.backends.onnx.expansion import expand_attention
 from rollcall.backends.onnx.sites import ReadOut, Site, find_read_out, find_sites
 
 EDITED = "rollcall.edited"
 STATE = "rollcall.state"
+BLOCK_NAMES = ("values", "entered", "attended", "fed", "left")
+"""What is shown of a layer's block, as `BlockStates` has it."""
 AXES = ("rows", "heads", "queries", "keys")
 OLDEST_OPSET = 11
 """GatherElements and Range came with it."""
@@ -57,13 +61,21 @@ def weights_name(layer: int) -> str:
     return f"rollcall.weights.{layer}"
 
 
+def block_names(layer: int) -> tuple[str, ...]:
+    """Outputs of a layer's block, in the order of BLOCK_NAMES."""
+    return tuple(f"rollcall.{name}.{layer}" for name in BLOCK_NAMES)
+
+
 class NotOpenedError(Exception):
     """A graph whose attention cannot be opened; the message says why, for people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """A graph whose attention is open. `dtype`: precision of its attention."""
+    """A graph whose attention is open. `dtype`: precision of its attention.
+
+    `blocks`: of all layers, or none, for the reason `without`.
+    """
 
     model: ir.Model
     sites: tuple[Site, ...]
@@ -71,6 +83,8 @@ class Opened:
     dtype: np.dtype[np.generic]
     expanded: int
     """How many fused operators were written out."""
+    blocks: tuple[BlockParts, ...]
+    without: str
 
 
 def expose(graph: ir.Graph, name: str) -> ir.Value:
@@ -103,12 +117,42 @@ def open_attention(model: ir.Model, logits: str) -> Opened:
         message = "no single token was found that the classifier reads"
         raise NotOpenedError(message)
     dtype = sites[0].scores.dtype or ir.DataType.FLOAT
+    blocks, without = _blocks(sites)
     edited = _input(graph, EDITED, np.array(False))  # noqa: FBT003 - numpy's own
     for layer, site in enumerate(sites):
         _open(graph, site, layer, dtype, edited)
     _output(graph, read_out.state, STATE, dtype)
+    for layer, block in enumerate(blocks):
+        _show(graph, block, layer, dtype)
     graph.sort()
-    return Opened(model=model, sites=sites, read_out=read_out, dtype=dtype.numpy(), expanded=expanded)
+    return Opened(
+        model=model,
+        sites=sites,
+        read_out=read_out,
+        dtype=dtype.numpy(),
+        expanded=expanded,
+        blocks=blocks,
+        without=without,
+    )
+
+
+def _blocks(sites: tuple[Site, ...]) -> tuple[tuple[BlockParts, ...], str]:
+    try:
+        return find_blocks(sites), ""
+    except NoBlocksError as error:
+        return (), str(error)
+
+
+def _show(graph: ir.Graph, block: BlockParts, layer: int, dtype: ir.DataType) -> None:
+    """Make a block's values and states outputs; a sum that is fused with its norm is made once more."""
+    fed = block.fed[0]
+    for each in block.fed[1:]:
+        summing = ir.node("Add", [fed, each])
+        graph.append(summing)
+        fed = summing.outputs[0]
+    shown = (block.values, block.entered, block.norms[0].output, fed, block.norms[1].output)
+    for value, name in zip(shown, block_names(layer), strict=True):
+        _output(graph, value, name, dtype)
 
 
 def _open(graph: ir.Graph, site: Site, layer: int, dtype: ir.DataType, edited: ir.Value) -> None:
