@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import onnx_ir as ir
 from onnx_ir.traversal import RecursiveGraphIterator
-from transformers import AutoConfig, AutoTokenizer
+from transformers import CONFIG_MAPPING, AutoConfig, AutoTokenizer, PreTrainedConfig
+from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from rollcall.backends.base import Shape, variants
 from rollcall.backends.onnx.backend import OnnxBackend
@@ -40,19 +42,20 @@ def load_exported(file: Path, *, device: str, dtype: str, max_units: int, declar
     require_plausible(read_json(home / "config.json"), home / "config.json")
     weights = weight_files(file)
     try:
-        config = AutoConfig.from_pretrained(home, local_files_only=True, trust_remote_code=False)
+        config = _configuration(home)
         tokenizer = AutoTokenizer.from_pretrained(home, local_files_only=True, trust_remote_code=False)
     except Exception as error:
         message = f"{home} cannot be loaded: {type(error).__name__}: {error}"
         raise ModelRejected(message) from error
+    _complete(config, tokenizer, declared)
     task, labels = decision_of(config, declared)
     family = FAMILIES.get(config.model_type)
-    reserved = _reserved(config.model_type, config.pad_token_id)
+    reserved = _reserved(config.model_type, getattr(config, "pad_token_id", None))
     encoder = encoder_of(tokenizer, config, reserved=reserved, max_units=max_units, most=declared.max_tokens)
     shape = Shape(
-        layers=int(config.num_hidden_layers),
-        heads=int(config.num_attention_heads),
-        width=int(config.hidden_size),
+        layers=int(getattr(config, "num_hidden_layers", 0)),
+        heads=int(getattr(config, "num_attention_heads", 0)),
+        width=int(getattr(config, "hidden_size", 0)),
         classes=len(labels),
         max_tokens=encoder.max_tokens,
     )
@@ -68,14 +71,44 @@ def load_exported(file: Path, *, device: str, dtype: str, max_units: int, declar
     described = {path for pattern in DESCRIBING for path in home.glob(pattern)} - set(home.glob(NO_PART))
     return LoadedModel(
         backend=backend,
-        family=family.title if family else str(config.model_type),
+        family=family.title if family else _called(config),
         labels=labels,
         digest=files_digest({file, *weights, *described}),
         self_tests=self_tests,
         maps=backend.maps,
         lacking=backend.lacking,
         scope=backend.scope,
+        removals=backend.removals,
     )
+
+
+def _configuration(home: Path) -> Any:  # noqa: ANN401 - every family has a class of its own
+    """What config.json says, of a model that transformers knows, or of another one."""
+    said = read_json(home / "config.json")
+    if said.get("model_type") in CONFIG_MAPPING:
+        return AutoConfig.from_pretrained(home, local_files_only=True, trust_remote_code=False)
+    return PreTrainedConfig.from_dict(said)
+
+
+def _complete(config: Any, tokenizer: Any, declared: Declared) -> None:  # noqa: ANN401 - likewise
+    """Let the tokenizer say what the configuration of a model that transformers does not know leaves out.
+
+    Raises ModelRejected.
+    """
+    if not hasattr(config, "vocab_size"):
+        config.vocab_size = len(tokenizer)
+    if not hasattr(config, "max_position_embeddings"):
+        if declared.max_tokens is None and tokenizer.model_max_length >= VERY_LARGE_INTEGER:
+            message = (
+                "nothing says how many tokens the model reads: set max_tokens, or model_max_length of its tokenizer"
+            )
+            raise ModelRejected(message)
+        config.max_position_embeddings = int(tokenizer.model_max_length)
+
+
+def _called(config: Any) -> str:  # noqa: ANN401 - likewise
+    """What a model of no known family calls itself."""
+    return str(config.model_type or next(iter(config.architectures or ()), "exported"))
 
 
 def _home(file: Path) -> Path:

@@ -32,6 +32,7 @@ class Inspection:
     width: int = 0
     precision: str = ""
     readout: int | None = None
+    """Token that the classifier reads; None where it reads the sum of the states under the weights."""
     expanded: int = 0
     difference: float | None = None
     problem: str = ""
@@ -56,7 +57,7 @@ def inspect_file(file: Path) -> Inspection:
         heads=opened.heads,
         width=opened.width,
         precision=str(opened.dtype).removeprefix("torch."),
-        readout=opened.readout,
+        readout=None if opened.pooled else opened.readout,
         expanded=opened.expanded,
         difference=largest_gap(seen, original),
         without=opened.without,

@@ -56,6 +56,8 @@ class OpenSession:
     blocks: tuple[Block, ...] = field(default=(), repr=False)
     """What the layers do with their values; of all of them, or none, for the reason `without`."""
     without: str = ""
+    pooled: bool = False
+    """Whether its one attention is no layer's but sums the states, as one query of one head."""
 
     @classmethod
     def of(cls, file: Path, plain: Plain, inputs: Mapping[str, Tensor], device: str) -> OpenSession:
@@ -72,7 +74,8 @@ class OpenSession:
             raise NotOpenedError(message) from error
         length = next(iter(inputs.values())).shape[1]
         shapes = {tuple(each.shape[1:]) for each in weights}
-        if len(shapes) > 1 or weights[0].shape[2:] != (length, length):
+        queries = 1 if opened.pooled else length
+        if len(shapes) > 1 or weights[0].shape[2:] != (queries, length):
             message = f"layers attend in different shapes, or not from every token to every token: {sorted(shapes)}"
             raise NotOpenedError(message)
         return cls(
@@ -80,13 +83,14 @@ class OpenSession:
             logits=plain.logits,
             layers=layers,
             heads=weights[0].shape[1],
-            width=state.shape[-1],
+            width=state[0].numel(),
             readout=opened.read_out.position,
             dtype=weights[0].dtype,
             softmaxes=tuple(site.softmax.name or site.softmax.outputs[0].name or "" for site in opened.sites),
             expanded=opened.expanded,
             blocks=blocks_of(opened.blocks, device),
             without=opened.without,
+            pooled=opened.pooled,
         )
 
     def see(self, inputs: Mapping[str, Tensor], *, weights: bool = True, blocks: bool = False) -> Seen:
@@ -95,7 +99,8 @@ class OpenSession:
 
     def edit(self, inputs: Mapping[str, Tensor], visible: Tensor, explicit: ExplicitRows, *, weights: bool) -> Seen:
         """Run rows of which the last ones are edited; tokens are `visible` [B, K]."""
-        operators = Operators(explicit=explicit, visible=visible, heads=self.heads, dtype=self.dtype)
+        queries = 1 if self.pooled else visible.shape[1]
+        operators = Operators(explicit=explicit, visible=visible, heads=self.heads, queries=queries, dtype=self.dtype)
         return self._run(inputs, operators.feeds(self.layers), weights=weights)
 
     def run(self, inputs: Mapping[str, Tensor], operators: Mapping[str, Tensor]) -> Seen:

@@ -40,7 +40,7 @@ class OnnxSelfTester:
     opened: OpenSession
     inputs: Inputs = field(repr=False)
     visible: Tensor = field(repr=False)
-    """Which tokens are no padding [B, T]."""
+    """Which tokens attention is over [B, T]."""
 
     def run(self) -> tuple[SelfTest, ...]:
         """All tests, in order."""
@@ -70,7 +70,7 @@ class OnnxSelfTester:
                 close,
                 "Keys permuted and permuted maps put in differ by",
             ),
-            at_most("key_bias_is_mask", self._knocked_out() / scale, close, "Knock-out by bias and by mask differ by"),
+            self._hidden(scale, close),
             at_least(
                 "uniform_changes_state",
                 float(shifts[1]),
@@ -106,14 +106,37 @@ class OnnxSelfTester:
         order = orders[0].unsqueeze(2).expand_as(own)
         return worst((largest_gap(moved, own.gather(3, order)), self._replaced(permuted, permuted)))
 
+    def _hidden(self, scale: float, close: float) -> SelfTest:
+        if self.opened.pooled:  # whose mask may hide nothing, or more
+            says = "Knock-out by bias and by what is left of the weights differ by"
+            return at_most("key_bias_is_replacement", self._left() / scale, close, says)
+        return at_most(
+            "key_bias_is_mask", self._knocked_out() / scale, close, "Knock-out by bias and by mask differ by"
+        )
+
+    def _left(self) -> float:
+        """Hide a key from every row by a bias, and by putting in what is left of the weights, renormalised."""
+        own = self.opened.see(self.inputs).weights[0].clone()
+        own[..., HIDDEN] = 0
+        replacing = {
+            EDITED: torch.tensor(True),  # noqa: FBT003 - torch's own
+            keep_name(0): torch.zeros(1, 1, 1, 1),
+            map_name(0): own / own.sum(dim=-1, keepdim=True),
+        }
+        by_bias = self.opened.run(self.inputs, {bias_name(0): self._hiding()}).logits
+        return largest_gap(by_bias, self.opened.run(self.inputs, replacing).logits)
+
+    def _hiding(self) -> Tensor:
+        bias = torch.zeros(1, 1, 1, LENGTHS[0], dtype=self.opened.dtype)
+        bias[..., HIDDEN] = torch.finfo(self.opened.dtype).min
+        return bias
+
     def _knocked_out(self) -> float:
         """Hide a key from every row by a bias in all layers, and by the attention mask."""
         masked = dict(self.inputs)
         masked["attention_mask"] = self.inputs["attention_mask"].clone()
         masked["attention_mask"][:, HIDDEN] = 0
-        bias = torch.zeros(1, 1, 1, LENGTHS[0], dtype=self.opened.dtype)
-        bias[..., HIDDEN] = torch.finfo(self.opened.dtype).min
-        operators = {bias_name(layer): bias for layer in range(self.opened.layers)}
+        operators = {bias_name(layer): self._hiding() for layer in range(self.opened.layers)}
         by_mask = self.opened.see(masked, weights=False).logits
         return largest_gap(self.opened.run(self.inputs, operators).logits, by_mask)
 

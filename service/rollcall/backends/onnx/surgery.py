@@ -12,6 +12,8 @@ The last three are looked at only where `rollcall.edited` is true. `rollcall.wei
 used, `rollcall.state` the state that the classifier reads. Where every layer's block was found, its values and states
 (`BLOCK_NAMES`) are outputs, too.
 
+The one attention of a classifier that pools its states with it [B, K] is seen as that of one head and one query.
+
 Shapes: B batch, H head, Q query, K key.
 """
 
@@ -25,6 +27,7 @@ from onnx_ir.passes.common import ShapeInferencePass
 
 from rollcall.backends.onnx.blocks import BlockParts, NoBlocksError, find_blocks
 from rollcall.backends.onnx.expansion import expand_attention
+from rollcall.backends.onnx.pooling import find_pooling
 from rollcall.backends.onnx.sites import ReadOut, Site, find_read_out, find_sites
 
 EDITED = "rollcall.edited"
@@ -32,6 +35,7 @@ STATE = "rollcall.state"
 BLOCK_NAMES = ("values", "entered", "attended", "fed", "left")
 """What is shown of a layer's block, as `BlockStates` has it."""
 AXES = ("rows", "heads", "queries", "keys")
+POOLED = "Its one attention sums the states of a text: there are no layers to roll out through."
 OLDEST_OPSET = 11
 """GatherElements and Range came with it."""
 
@@ -74,7 +78,7 @@ class NotOpenedError(Exception):
 class Opened:
     """A graph whose attention is open. `dtype`: precision of its attention.
 
-    `blocks`: of all layers, or none, for the reason `without`.
+    `blocks`: of all layers, or none, for the reason `without`. `pooled`: its one attention sums the states.
     """
 
     model: ir.Model
@@ -85,6 +89,7 @@ class Opened:
     """How many fused operators were written out."""
     blocks: tuple[BlockParts, ...]
     without: str
+    pooled: bool
 
 
 def expose(graph: ir.Graph, name: str) -> ir.Value:
@@ -107,20 +112,19 @@ def open_attention(model: ir.Model, logits: str) -> Opened:
         raise NotOpenedError(message)
     expanded = expand_attention(model)
     ShapeInferencePass()(model)
-    sites = find_sites(graph)
-    if not sites:
-        message = "no attention was found: no softmax between two products of tensors that depend on the input"
-        raise NotOpenedError(message)
     output = expose(graph, logits)
-    read_out = find_read_out(graph, output, sites)
-    if read_out is None:
-        message = "no single token was found that the classifier reads"
-        raise NotOpenedError(message)
+    sites = find_sites(graph)
+    pooling = None if sites else find_pooling(graph)
+    if pooling is not None:
+        site, read_out = pooling
+        sites = (site,)
+    else:
+        read_out = _read_out(graph, output, sites)
     dtype = sites[0].scores.dtype or ir.DataType.FLOAT
-    blocks, without = _blocks(sites)
+    blocks, without = ((), POOLED) if pooling else _blocks(sites)
     edited = _input(graph, EDITED, np.array(False))  # noqa: FBT003 - numpy's own
     for layer, site in enumerate(sites):
-        _open(graph, site, layer, dtype, edited)
+        _open(graph, site, layer, dtype, edited, pooled=pooling is not None)
     _output(graph, read_out.state, STATE, dtype)
     for layer, block in enumerate(blocks):
         _show(graph, block, layer, dtype)
@@ -133,7 +137,22 @@ def open_attention(model: ir.Model, logits: str) -> Opened:
         expanded=expanded,
         blocks=blocks,
         without=without,
+        pooled=pooling is not None,
     )
+
+
+def _read_out(graph: ir.Graph, logits: ir.Value, sites: tuple[Site, ...]) -> ReadOut:
+    if not sites:
+        message = (
+            "no attention was found: no softmax between two products of tensors that depend on the input, "
+            "nor just one over the states of a text"
+        )
+        raise NotOpenedError(message)
+    read_out = find_read_out(graph, logits, sites)
+    if read_out is None:
+        message = "no single token was found that the classifier reads"
+        raise NotOpenedError(message)
+    return read_out
 
 
 def _blocks(sites: tuple[Site, ...]) -> tuple[tuple[BlockParts, ...], str]:
@@ -155,29 +174,49 @@ def _show(graph: ir.Graph, block: BlockParts, layer: int, dtype: ir.DataType) ->
         _output(graph, value, name, dtype)
 
 
-def _open(graph: ir.Graph, site: Site, layer: int, dtype: ir.DataType, edited: ir.Value) -> None:
+def _open(graph: ir.Graph, site: Site, layer: int, dtype: ir.DataType, edited: ir.Value, *, pooled: bool) -> None:
     neutral = np.zeros((1, 1, 1, 1), dtype=dtype.numpy())
     bias = _input(graph, bias_name(layer), neutral)
     shift = _input(graph, shift_name(layer), neutral.astype(np.int64))
     keep = _input(graph, keep_name(layer), neutral + 1)
     added = _input(graph, map_name(layer), neutral)
-    biased = ir.node("Add", [site.scores, bias])
+    scores, weights = site.scores, site.weights
+    if pooled:
+        scores, weights = _lifted(graph, scores, site.softmax), _lifted(graph, weights, site.product)
+    biased = ir.node("Add", [scores, bias])
     graph.insert_before(site.softmax, biased)
-    site.softmax.replace_input_with(0, biased.outputs[0])
+    logits = _shaped_as(graph, biased.outputs[0], site.scores, site.softmax) if pooled else biased.outputs[0]
+    site.softmax.replace_input_with(0, logits)
     choice = ir.node(
         "If",
         [edited],
         {
-            "then_branch": _changed(layer, site.weights, shift, keep, added, dtype),
-            "else_branch": _untouched(layer, site.weights, dtype),
+            "then_branch": _changed(layer, weights, shift, keep, added, dtype),
+            "else_branch": _untouched(layer, weights, dtype),
         },
         outputs=[ir.val(weights_name(layer), dtype, AXES)],
     )
+    graph.insert_before(site.product, choice)
+    used = _shaped_as(graph, choice.outputs[0], site.weights, site.product) if pooled else choice.outputs[0]
     for user, place in tuple(site.weights.uses()):
         if user is site.product:
-            user.replace_input_with(place, choice.outputs[0])
-    graph.insert_before(site.product, choice)
+            user.replace_input_with(place, used)
     graph.outputs.append(choice.outputs[0])
+
+
+def _lifted(graph: ir.Graph, value: ir.Value, before: ir.Node) -> ir.Value:
+    """A number for each token of a text, however it is laid out, as [B, 1, 1, K]."""
+    places = ir.node("Constant", [], {"value": ir.tensor(np.array([0, 1, 1, -1], dtype=np.int64))})
+    lifting = ir.node("Reshape", [value, places.outputs[0]])
+    graph.insert_before(before, [places, lifting])
+    return lifting.outputs[0]
+
+
+def _shaped_as(graph: ir.Graph, value: ir.Value, other: ir.Value, before: ir.Node) -> ir.Value:
+    shape = ir.node("Shape", [other])
+    laying = ir.node("Reshape", [value, shape.outputs[0]])
+    graph.insert_before(before, [shape, laying])
+    return laying.outputs[0]
 
 
 def _changed(
