@@ -11,11 +11,10 @@ from onnx_ir.traversal import RecursiveGraphIterator
 from transformers import CONFIG_MAPPING, AutoConfig, AutoTokenizer, PreTrainedConfig
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
-from rollcall.backends.base import Shape, variants
+from rollcall.backends.base import Shape
 from rollcall.backends.onnx.backend import OnnxBackend
 from rollcall.domain.errors import ModelRejected
 from rollcall.domain.model import Declared
-from rollcall.domain.rows import Row
 from rollcall.models.directory import (
     DESCRIBING,
     decision_of,
@@ -26,7 +25,7 @@ from rollcall.models.directory import (
 )
 from rollcall.models.families import FAMILIES
 from rollcall.models.loading import LoadedModel
-from rollcall.models.plausible import require_plausible
+from rollcall.models.plausible import require_longest, require_plausible
 
 NO_PART = "*.calibration.json"
 """A calibration lies beside its file and is made after it: it is no part of the model."""
@@ -50,6 +49,9 @@ def load_exported(file: Path, *, device: str, dtype: str, max_units: int, declar
     _complete(config, tokenizer, declared)
     task, labels = decision_of(config, declared)
     family = FAMILIES.get(config.model_type)
+    if declared.family:
+        message = f"{file} is an exported graph, whose attention is found in itself: family is not for it"
+        raise ModelRejected(message)
     reserved = _reserved(config.model_type, getattr(config, "pad_token_id", None))
     encoder = encoder_of(tokenizer, config, reserved=reserved, max_units=max_units, most=declared.max_tokens)
     shape = Shape(
@@ -66,7 +68,7 @@ def load_exported(file: Path, *, device: str, dtype: str, max_units: int, declar
     if dtype not in {"float32", backend.dtype}:
         message = f"{file} was exported in {backend.dtype}: it cannot be served in {dtype}"
         raise ModelRejected(message)
-    _require_longest(file, backend)
+    require_longest(backend, str(file))
     self_tests = backend.self_test()
     described = {path for pattern in DESCRIBING for path in home.glob(pattern)} - set(home.glob(NO_PART))
     return LoadedModel(
@@ -163,13 +165,3 @@ def _reserved(model_type: str, padding: int | None) -> int:
     family = FAMILIES.get(model_type)
     counted = bool(padding) if family is None else family.positions_after_padding
     return int(padding or 0) + 1 if counted else 0
-
-
-def _require_longest(file: Path, backend: OnnxBackend) -> None:
-    """Refuse a graph that cannot read as many tokens as its configuration says; raises ModelRejected."""
-    longest = backend.shape.max_tokens
-    try:
-        backend.predict(variants(backend.synthetic(longest), [Row()]))
-    except Exception as error:
-        message = f"{file} cannot read the {longest} tokens that its configuration and tokenizer allow"
-        raise ModelRejected(message) from error
