@@ -194,8 +194,7 @@ class Loader:
         started = time.perf_counter()
         spec = replace(spec, device=self.device or spec.device)
         await asyncio.to_thread(self._check_room, spec)
-        max_units = self.settings.limits.max_units
-        load = partial(_load_spec, spec, max_units)
+        load = partial(load_spec, spec, self.settings.limits)
         async with AsyncExitStack() as failing:
             failing.push_async_callback(self._forget, spec.key)
             self._places[spec.key] = spec.path
@@ -267,18 +266,23 @@ def _written(spec: ModelSpec) -> int:
 
 def prove(spec: ModelSpec, limits: LimitSettings) -> Entry:
     """Load a model, and prove it, as a server would. Raises ModelRejected."""
-    return make_entry(spec, _load_spec(spec, limits.max_units), limits)
+    return make_entry(spec, load_spec(spec, limits), limits)
 
 
-def _load_spec(spec: ModelSpec, max_units: int) -> LoadedModel:
+def load_spec(spec: ModelSpec, limits: LimitSettings) -> LoadedModel:
+    """Load a model as its operator describes it; raises ModelRejected."""
     return load_model(
         spec.path,
         device=spec.device,
         dtype=spec.dtype,
-        max_units=max_units,
+        max_units=_max_units(spec, limits),
         tokens=spec.tokens or (),
         declared=spec.declared,
     )
+
+
+def _max_units(spec: ModelSpec, limits: LimitSettings) -> int:
+    return spec.declared.max_units or limits.max_units
 
 
 def make_entry(spec: ModelSpec, model: LoadedModel, limits: LimitSettings) -> Entry:
@@ -292,7 +296,7 @@ def make_entry(spec: ModelSpec, model: LoadedModel, limits: LimitSettings) -> En
     card = model.card(
         spec.name,
         revision=spec.revision,
-        max_units=limits.max_units,
+        max_units=_max_units(spec, limits),
         max_characters=limits.max_characters,
         calibration=calibration.reference() if calibration else UNCALIBRATED,
         threshold=spec.threshold,

@@ -26,9 +26,10 @@ from rollcall_client import (
 )
 from rollcall_client.options import AttentionSelection
 from tests.exports import export, hide_attention
+from tests.recurrents import TEXT, export_network, make_network
 
 CLOSE = 1e-4
-MAPS = (MapKind.RAW_ATTENTION, MapKind.ATTENTION_ROLLOUT)
+MAPS = (MapKind.RAW_ATTENTION, MapKind.ATTENTION_ROLLOUT, MapKind.NORM_ROLLOUT)
 REAL = Path(__file__).parents[3] / "shared" / "data" / "sst2" / "test.tsv"
 REAL_INPUTS = 200
 FEWER = 30
@@ -46,9 +47,11 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     file = export(weights, root / "exported")
     closed = Path(shutil.copytree(file.parent, root / "closed")) / file.name
     hide_attention(closed)
+    pooling = export_network(make_network(), root / "pooling")
     with (
         server_process(
-            "--model", f"torch={weights}", "--model", f"exported={file}", "--model", f"closed={closed}"
+            *("--model", f"torch={weights}", "--model", f"exported={file}"),
+            *("--model", f"closed={closed}", "--model", f"pooling={pooling}"),
         ) as server,
         Client(server.target, timeout=CALL_SECONDS) as opened,
     ):
@@ -64,7 +67,7 @@ def test_the_reply_names_the_runtime_and_what_it_lacks(client: Client) -> None:
     assert MapKind.GRADIENT_ROLLOUT in {missing.map for missing in model.missing_maps}
     explanation = client.explain(SENTENCES[0][1], model="exported", level=CheckLevel.STANDARD)
     assert explanation.model.backend == "onnxruntime"
-    assert {each.map for each in explanation.attributions} == {MapKind.RAW_ATTENTION, MapKind.ATTENTION_ROLLOUT}
+    assert {each.map for each in explanation.attributions} == set(MAPS)
     reasons = {missing.map: missing.reason for missing in explanation.missing_maps}
     assert reasons[MapKind.GRADIENT_ROLLOUT] == "ONNX Runtime computes no gradients."
 
@@ -130,6 +133,26 @@ def test_a_graph_without_attention_to_be_found_is_explained_by_removals(client: 
     if level is CheckLevel.THOROUGH:
         assert outcomes[CheckKind.HEADS] is outcomes[CheckKind.KNOCK_OUT] is CheckOutcome.SKIPPED
         assert outcomes[CheckKind.OPERATOR_RULE] is not CheckOutcome.SKIPPED
+
+
+@pytest.mark.parametrize("level", [CheckLevel.STANDARD, CheckLevel.THOROUGH])
+def test_a_recurrent_encoder_is_explained_by_its_one_attention(client: Client, level: CheckLevel) -> None:
+    """One layer of one head, one map of it, checked by removals that fit it and by edits of the one attention."""
+    model = client.model("pooling")
+    assert (model.explainable, model.scope, model.layers, model.heads) == (True, Scope.ALL_LAYERS, 1, 1)
+    assert {operator.name for operator in model.operators} == {"MASK_TOKEN", "DELETION"}
+    explanation = client.explain(TEXT, model="pooling", level=level)
+    (only,) = explanation.attributions
+    assert (only.map, only.verdict.scope) == (MapKind.RAW_ATTENTION, Scope.ALL_LAYERS)
+    assert sum(only.scores) == pytest.approx(1)
+    outcomes = {check.kind: check.outcome for check in only.verdict.checks}
+    assert CheckOutcome.ERRORED not in outcomes.values()
+    asked = {CheckKind.INSTRUMENT, CheckKind.UNIFORM_ATTENTION, CheckKind.ALIGNMENT}
+    assert CheckOutcome.SKIPPED not in {outcomes[kind] for kind in asked}
+    assert {CheckKind.REWIRING, CheckKind.ALIGNMENT} <= {check.kind for check in only.verdict.checks if check.rows}
+    assert only.verdict.flag is not Flag.NOT_CHECKED
+    reasons = {missing.map: missing.reason for missing in explanation.missing_maps}
+    assert "sums the states" in reasons[MapKind.ATTENTION_ROLLOUT]
 
 
 def test_a_graph_without_attention_refuses_what_it_cannot_do(client: Client) -> None:

@@ -192,6 +192,8 @@ def test_public_settings_are_plain(folder: Path) -> None:
                 "task": None,
                 "tensors": {"input_ids": "", "attention_mask": "", "token_type_ids": "", "output": ""},
                 "max_tokens": None,
+                "max_units": None,
+                "family": "",
             },
             "audit_mode": None,
             "audit_durability": None,
@@ -223,10 +225,14 @@ def test_what_a_models_files_do_not_say_is_said_in_the_settings(folder: Path) ->
         labels=("no", "yes"), task=Task.MULTI_LABEL, tensors=TensorNames(input_ids="ids", output="p")
     )
     assert load(folder, MODEL, ROLLCALL_MODELS_DEMO_TENSORS_OUTPUT="p").models[0].declared.tensors.output == "p"
+    told = load(folder, MODEL + 'max_units = 12\nfamily = "bert"\n').models[0].declared
+    assert (told.max_units, told.family) == (12, "bert")
     for wrong, says in (
         ('labels = ["no"]\n', "demo.labels: expected a list of labels"),
         ('task = "regression"\n', "demo.task: expected one of single_label, multi_label"),
         ("max_tokens = 3\n", "demo.max_tokens: expected"),
+        ("max_units = 1\n", "demo.max_units: expected a whole number from 2 to 256"),
+        ("family = 7\n", "demo.family: expected the model type of an architecture"),
         ('[models.demo.tensors]\npixels = "x"\n', "demo.tensors.pixels: is not a setting"),
         ('tensors = "x"\n', "demo.tensors: is not a setting"),
     ):

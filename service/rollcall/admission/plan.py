@@ -12,7 +12,13 @@ from rollcall.domain.model import ModelCard
 from rollcall.domain.policy import Policy
 from rollcall.domain.verdicts import CheckLevel, Scope
 
-PRIMARY_ORDER = (MapKind.GRADIENT_ROLLOUT, MapKind.ATTENTION_ROLLOUT, MapKind.EFFECT, MapKind.LEAVE_ONE_OUT)
+PRIMARY_ORDER = (
+    MapKind.GRADIENT_ROLLOUT,
+    MapKind.ATTENTION_ROLLOUT,
+    MapKind.EFFECT,
+    MapKind.LEAVE_ONE_OUT,
+    MapKind.RAW_ATTENTION,
+)
 """The primary map where neither request nor calibration names one."""
 
 

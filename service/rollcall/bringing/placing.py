@@ -119,6 +119,8 @@ def settings_of(declared: Declared, **others: object) -> str:
         "task": declared.task.value if declared.task else None,
         "labels": list(declared.labels) if declared.labels else None,
         "max_tokens": declared.max_tokens,
+        "max_units": declared.max_units,
+        "family": declared.family or None,
         **others,
     }
     lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in flat.items() if value is not None]

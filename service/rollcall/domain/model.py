@@ -66,6 +66,10 @@ class Declared:
     tensors: TensorNames = TensorNames()
     max_tokens: int | None = None
     """Where texts are cut, if sooner than model and tokenizer would."""
+    max_units: int | None = None
+    """Units that an input falls into at the most, if not as many as the limits of the server say."""
+    family: str = ""
+    """The model type as whose row of the families one is read that has no row of its own."""
 
     @property
     def changes_answers(self) -> str:
@@ -74,6 +78,7 @@ class Declared:
             "task": self.task.value if self.task else "",
             "output": self.tensors.output,
             "max_tokens": self.max_tokens or "",
+            "family": self.family,
         }
         return "\n".join(f"{name}={value}" for name, value in said.items() if value)
 

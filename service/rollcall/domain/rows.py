@@ -28,21 +28,25 @@ class RemovalOperator(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removals:
-    """How the units of one kind of input are removed: two usual ways, which decide flags, and one beside them."""
+    """How the units of one kind of input are removed: two usual ways, which decide flags, and one for more looks."""
 
     usual: tuple[RemovalOperator, RemovalOperator]
     beside: RemovalOperator
-    """Asked for by thorough checks alone."""
+    """Asked for by thorough checks alone, if it is none of the usual ones."""
 
     @property
     def every(self) -> tuple[RemovalOperator, ...]:
-        """All three."""
-        return (*self.usual, self.beside)
+        """All of them."""
+        return tuple(dict.fromkeys((*self.usual, self.beside)))
 
 
 TEXT_REMOVALS = Removals(
     usual=(RemovalOperator.MASK_TOKEN, RemovalOperator.HIDDEN_KEYS), beside=RemovalOperator.DELETION
 )
+UNPLACED_REMOVALS = Removals(
+    usual=(RemovalOperator.MASK_TOKEN, RemovalOperator.DELETION), beside=RemovalOperator.DELETION
+)
+"""Of texts that are read token by token: there are no positions to shift, and a token that is hidden is still read."""
 IMAGE_REMOVALS = Removals(
     usual=(RemovalOperator.MEAN_PATCH, RemovalOperator.HIDDEN_KEYS), beside=RemovalOperator.BLURRED_PATCH
 )

@@ -50,6 +50,13 @@ def _lines(file: Path, found: Inspection) -> list[str]:
         *head,
         f"{len(found.softmaxes)} layers of {found.heads} heads in {found.precision}{written}:",
         *(f"  {layer:>3}  {name}" for layer, name in enumerate(found.softmaxes)),
-        f"The classifier reads token {found.readout}, {found.width} numbers.",
+        _read(found),
         f"With attention open and nothing edited, logits differ by {found.difference:.3g}.",
+        found.without or "What every layer makes of its values was found, too: norms can be rolled out.",
     ]
+
+
+def _read(found: Inspection) -> str:
+    if found.readout is None:
+        return f"The classifier reads the sum of the states under these weights, {found.width} numbers."
+    return f"The classifier reads token {found.readout}, {found.width} numbers."

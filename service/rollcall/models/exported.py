@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import onnx_ir as ir
 from onnx_ir.traversal import RecursiveGraphIterator
-from transformers import AutoConfig, AutoTokenizer
+from transformers import CONFIG_MAPPING, AutoConfig, AutoTokenizer, PreTrainedConfig
+from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
-from rollcall.backends.base import Shape, variants
+from rollcall.backends.base import Shape
 from rollcall.backends.onnx.backend import OnnxBackend
 from rollcall.domain.errors import ModelRejected
 from rollcall.domain.model import Declared
-from rollcall.domain.rows import Row
 from rollcall.models.directory import (
     DESCRIBING,
     decision_of,
@@ -24,7 +25,7 @@ from rollcall.models.directory import (
 )
 from rollcall.models.families import FAMILIES
 from rollcall.models.loading import LoadedModel
-from rollcall.models.plausible import require_plausible
+from rollcall.models.plausible import require_longest, require_plausible
 
 NO_PART = "*.calibration.json"
 """A calibration lies beside its file and is made after it: it is no part of the model."""
@@ -40,19 +41,23 @@ def load_exported(file: Path, *, device: str, dtype: str, max_units: int, declar
     require_plausible(read_json(home / "config.json"), home / "config.json")
     weights = weight_files(file)
     try:
-        config = AutoConfig.from_pretrained(home, local_files_only=True, trust_remote_code=False)
+        config = _configuration(home)
         tokenizer = AutoTokenizer.from_pretrained(home, local_files_only=True, trust_remote_code=False)
     except Exception as error:
         message = f"{home} cannot be loaded: {type(error).__name__}: {error}"
         raise ModelRejected(message) from error
+    _complete(config, tokenizer, declared)
     task, labels = decision_of(config, declared)
     family = FAMILIES.get(config.model_type)
-    reserved = _reserved(config.model_type, config.pad_token_id)
+    if declared.family:
+        message = f"{file} is an exported graph, whose attention is found in itself: family is not for it"
+        raise ModelRejected(message)
+    reserved = _reserved(config.model_type, getattr(config, "pad_token_id", None))
     encoder = encoder_of(tokenizer, config, reserved=reserved, max_units=max_units, most=declared.max_tokens)
     shape = Shape(
-        layers=int(config.num_hidden_layers),
-        heads=int(config.num_attention_heads),
-        width=int(config.hidden_size),
+        layers=int(getattr(config, "num_hidden_layers", 0)),
+        heads=int(getattr(config, "num_attention_heads", 0)),
+        width=int(getattr(config, "hidden_size", 0)),
         classes=len(labels),
         max_tokens=encoder.max_tokens,
     )
@@ -63,19 +68,49 @@ def load_exported(file: Path, *, device: str, dtype: str, max_units: int, declar
     if dtype not in {"float32", backend.dtype}:
         message = f"{file} was exported in {backend.dtype}: it cannot be served in {dtype}"
         raise ModelRejected(message)
-    _require_longest(file, backend)
+    require_longest(backend, str(file))
     self_tests = backend.self_test()
     described = {path for pattern in DESCRIBING for path in home.glob(pattern)} - set(home.glob(NO_PART))
     return LoadedModel(
         backend=backend,
-        family=family.title if family else str(config.model_type),
+        family=family.title if family else _called(config),
         labels=labels,
         digest=files_digest({file, *weights, *described}),
         self_tests=self_tests,
         maps=backend.maps,
         lacking=backend.lacking,
         scope=backend.scope,
+        removals=backend.removals,
     )
+
+
+def _configuration(home: Path) -> Any:  # noqa: ANN401 - every family has a class of its own
+    """What config.json says, of a model that transformers knows, or of another one."""
+    said = read_json(home / "config.json")
+    if said.get("model_type") in CONFIG_MAPPING:
+        return AutoConfig.from_pretrained(home, local_files_only=True, trust_remote_code=False)
+    return PreTrainedConfig.from_dict(said)
+
+
+def _complete(config: Any, tokenizer: Any, declared: Declared) -> None:  # noqa: ANN401 - likewise
+    """Let the tokenizer say what the configuration of a model that transformers does not know leaves out.
+
+    Raises ModelRejected.
+    """
+    if not hasattr(config, "vocab_size"):
+        config.vocab_size = len(tokenizer)
+    if not hasattr(config, "max_position_embeddings"):
+        if declared.max_tokens is None and tokenizer.model_max_length >= VERY_LARGE_INTEGER:
+            message = (
+                "nothing says how many tokens the model reads: set max_tokens, or model_max_length of its tokenizer"
+            )
+            raise ModelRejected(message)
+        config.max_position_embeddings = int(tokenizer.model_max_length)
+
+
+def _called(config: Any) -> str:  # noqa: ANN401 - likewise
+    """What a model of no known family calls itself."""
+    return str(config.model_type or next(iter(config.architectures or ()), "exported"))
 
 
 def _home(file: Path) -> Path:
@@ -130,13 +165,3 @@ def _reserved(model_type: str, padding: int | None) -> int:
     family = FAMILIES.get(model_type)
     counted = bool(padding) if family is None else family.positions_after_padding
     return int(padding or 0) + 1 if counted else 0
-
-
-def _require_longest(file: Path, backend: OnnxBackend) -> None:
-    """Refuse a graph that cannot read as many tokens as its configuration says; raises ModelRejected."""
-    longest = backend.shape.max_tokens
-    try:
-        backend.predict(variants(backend.synthetic(longest), [Row()]))
-    except Exception as error:
-        message = f"{file} cannot read the {longest} tokens that its configuration and tokenizer allow"
-        raise ModelRejected(message) from error

@@ -43,7 +43,15 @@ from rollcall.models.directory import (
     require_tokenizer,
 )
 from rollcall.models.families import FAMILIES, Family
-from rollcall.models.plausible import require_plausible, require_stored
+from rollcall.models.plausible import require_longest, require_plausible, require_stored
+from rollcall.models.read_as import (
+    not_shown,
+    refusing_others,
+    require_inputs,
+    require_readout,
+    row_for,
+    with_paths_of,
+)
 
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 PREPROCESSOR = "preprocessor_config.json"
@@ -192,7 +200,7 @@ def _load_exported(file: Path, *, device: str, dtype: str, max_units: int, decla
 def _load_directory(
     directory: Path, *, device: str, dtype: str, max_units: int, tokens: Sequence[str], declared: Declared
 ) -> LoadedModel:
-    family = _family(directory)
+    family = _family(directory, declared.family)
     _refuse_declared(declared, family, directory)
     disable_progress_bar()  # type: ignore[no-untyped-call] # it would draw between the lines of the log
     _check_files(directory, family.modality)
@@ -203,6 +211,7 @@ def _load_directory(
         config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
         reader = _reader(directory, family.modality)
         task, labels = (Task.NEXT_TOKEN, ()) if family.causal else decision_of(config, declared)
+        require_inputs(config, family, declared.family)
         require_stored(classifier, config, directory)
         model, report = classifier.from_pretrained(
             directory,
@@ -222,17 +231,20 @@ def _load_directory(
     if report["missing_keys"]:
         message = f"{directory} lacks weights, {min(report['missing_keys'])} among them: is it ...{suffix}?"
         raise ModelRejected(message)
-    if family.causal:
-        backend: TorchClassifier = _language_model(
-            family, model, reader, tokens, device=device, max_units=max_units, most=declared.max_tokens
-        )
-        labels = (*tokens, OTHER)
-    else:
-        backend = _backend(
-            family, model, reader, task=task, device=device, max_units=max_units, most=declared.max_tokens
-        )
-    self_tests = backend.self_test()
-    unread = READOUT_MAPS if family.unread else ()
+    family = with_paths_of(family, declared.family, model)
+    with refusing_others(directory, declared.family):
+        if family.causal:
+            backend: TorchClassifier = _language_model(
+                family, model, reader, tokens, device=device, max_units=max_units, most=declared.max_tokens
+            )
+            labels = (*tokens, OTHER)
+        else:
+            backend = _backend(
+                family, model, reader, task=task, device=device, max_units=max_units, most=declared.max_tokens
+            )
+        self_tests = backend.self_test()
+    lacking = _lacking(backend, self_tests, family, declared)
+    without = {each.kind for each in lacking}
     if any(test.required and not test.passed for test in self_tests):
         backend.use_stock_attention()
     return LoadedModel(
@@ -241,12 +253,28 @@ def _load_directory(
         labels=labels,
         digest=directory_digest(directory),
         self_tests=self_tests,
-        maps=tuple(kind for kind in backend.maps if kind not in unread),
-        lacking=tuple(MissingMap(kind=kind, reason=family.unread, late=False) for kind in unread),
+        maps=tuple(kind for kind in backend.maps if kind not in without),
+        lacking=lacking,
         scope=Scope.INPUT_ONLY if family.unread else Scope.ALL_LAYERS,
         modality=family.modality,
         removals=family.removals,
     )
+
+
+def _lacking(
+    backend: Backend, self_tests: tuple[SelfTest, ...], family: Family, declared: Declared
+) -> tuple[MissingMap, ...]:
+    """Maps that the family has not; of a family that was named for it, those that were not shown to be its own.
+
+    Raises ModelRejected for a model that was not shown to be of the family that is named.
+    """
+    if family.unread:
+        return tuple(MissingMap(kind=kind, reason=family.unread, late=False) for kind in READOUT_MAPS)
+    if not declared.family:
+        return ()
+    require_longest(backend, f"family: {family.title},")
+    require_readout(self_tests, family)
+    return not_shown(backend.maps, self_tests)
 
 
 def _reader(directory: Path, modality: Modality) -> Any:  # noqa: ANN401 - a tokenizer or an image processor
@@ -342,11 +370,13 @@ def _check_files(directory: Path, modality: Modality) -> None:
         raise ModelRejected(message)
 
 
-def _family(directory: Path) -> Family:
+def _family(directory: Path, named: str) -> Family:
+    """The row of a directory's model type, or the one that is `named` for it; raises ModelRejected."""
     raw = read_json(directory / "config.json")
     require_plausible(raw, directory / "config.json")
     supported = ", ".join(row.title for row in FAMILIES.values())
-    family = FAMILIES.get(str(raw.get("model_type")))
+    model_type = str(raw.get("model_type"))
+    family = row_for(model_type, named) if named else FAMILIES.get(model_type)
     if family is None:
         message = f"{directory}: model type {raw.get('model_type')!r} is not supported; supported: {supported}"
         raise ModelRejected(message)

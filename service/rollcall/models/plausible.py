@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import safe_open
 
+from rollcall.backends.base import Backend, variants
 from rollcall.domain.errors import ModelRejected
+from rollcall.domain.rows import Row
 
 MOST = {
     "num_hidden_layers": 1_000,
@@ -61,3 +65,18 @@ def _numbers(path: Path) -> int:
     """How many numbers a file holds, by its header."""
     with safe_open(path, framework="pt") as file:
         return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 - no mapping
+
+
+def require_longest(backend: Backend, what: str) -> None:
+    """Refuse a model that cannot read as many tokens as its configuration says; raises ModelRejected naming `what`.
+
+    None of the tokens is padding, which some models count no position for.
+    """
+    longest = backend.shape.max_tokens
+    synthetic = backend.synthetic(longest)
+    encoding = replace(synthetic, input_ids=np.full_like(synthetic.input_ids, synthetic.input_ids[0]))
+    try:
+        backend.predict(variants(encoding, [Row()]))
+    except Exception as error:
+        message = f"{what} cannot read the {longest} tokens that its configuration and tokenizer allow"
+        raise ModelRejected(message) from error

@@ -110,7 +110,7 @@ def _model(
         {path[1]: value for path, value in given.items() if path[0] == table} for table in ("threshold", "tensors")
     )
     flat = {path[0]: value for path, value in given.items() if len(path) == 1}
-    declared = {key: flat.pop(key) for key in ("labels", "task", "max_tokens") if key in flat}
+    declared = {key: flat.pop(key) for key in ("labels", "task", "max_tokens", "max_units", "family") if key in flat}
     yield ModelSpec(
         name=name,
         **flat,

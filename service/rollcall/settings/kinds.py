@@ -122,6 +122,7 @@ BOOLEAN = Kind(expected="true or false", parse=_boolean)
 PATH = Kind(expected="a path", parse=_path)
 TOKENS = several("a list of tokens, at least two", most=MOST_TOKENS)
 LABELS = several("a list of labels, at least two", most=MOST_LABELS)
+MAX_UNITS = whole(2, 256)
 TENSOR = text("a name of a tensor")
 DAYS = whole(183, 36_500)
 """Of keeping records: six months at least, which is the least that anybody asks of such logs."""

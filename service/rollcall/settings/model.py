@@ -30,7 +30,8 @@ class ModelSpec:
     tokens: tuple[str, ...] | None = None
     """Of a language model: the tokens among which the next one is asked for."""
     declared: Declared = UNDECLARED
-    """What its files do not say, or say otherwise: keys labels, task, max_tokens and tensors."""
+    """What its files do not say, or say otherwise: keys labels, task, max_tokens, max_units, family and
+    tensors."""
     audit_mode: RecordMode | None = None
     audit_durability: Durability | None = None
     audit_days: int | None = None

@@ -18,6 +18,7 @@ from rollcall.settings.kinds import (
     DAYS,
     HOST,
     KEYS_URL,
+    MAX_UNITS,
     PATH,
     PORT,
     RATE,
@@ -154,7 +155,7 @@ class LimitSettings:
 
     max_characters: Annotated[int, whole(1, 100_000_000)] = 100_000
     max_in_flight: Annotated[int, whole(1, 1_000_000)] = 256
-    max_units: Annotated[int, whole(2, 256)] = 64
+    max_units: Annotated[int, MAX_UNITS] = 64
     max_batch_tokens: Annotated[int, whole(16, 2**31 - 1)] = 8192
     memory_share: Annotated[float, SHARE] = 0.5
     """Share of the memory that is free once a model is loaded which one batch may take, by measured rows."""

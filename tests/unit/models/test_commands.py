@@ -13,6 +13,7 @@ import pytest
 
 from rollcall.__main__ import main
 from tests.exports import export, hide_attention
+from tests.recurrents import export_network, make_network
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +32,16 @@ def test_layers_are_shown_in_their_order(exported: Path, capsys: pytest.CaptureF
         assert line.split()[0] == str(layer)
         assert f"layer.{layer}/attention" in line
     assert shown[5] == "The classifier reads token 0, 32 numbers."
+    assert "norms can be rolled out" in shown[7]
+
+
+def test_attention_that_pools_is_shown_as_such(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One softmax over the states of a text: no layers, and no token that is read."""
+    assert main(["inspect", str(export_network(make_network(), tmp_path / "recurrent"))]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[1] == "1 layers of 1 heads in float32:"
+    assert shown[3] == "The classifier reads the sum of the states under these weights, 16 numbers."
+    assert "sums the states" in shown[5]
 
 
 def test_json_and_the_opened_file(exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

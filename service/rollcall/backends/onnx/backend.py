@@ -10,7 +10,7 @@ Shapes: B batch, L layer, H head, Q query, K key, T token, C class, D width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,9 +29,19 @@ from rollcall.backends.base import (
 from rollcall.backends.edits import edits_of
 from rollcall.backends.encoding import Encoder
 from rollcall.backends.observers import UNIFORM_TOLERANCE, CaptureObserver, Reducer
+from rollcall.backends.onnx.offered import offered
 from rollcall.backends.onnx.open_session import OpenSession
+from rollcall.backends.onnx.parts import joined, parts, with_edit
 from rollcall.backends.onnx.plain import INPUTS, load_plain
-from rollcall.backends.onnx.self_test import FOUND, NEUTRAL, OnnxSelfTester, hidden_keys_are_hidden, padded_equals_alone
+from rollcall.backends.onnx.pooled import among, attended, deviation, unattended
+from rollcall.backends.onnx.self_test import (
+    FOUND,
+    NEUTRAL,
+    OnnxSelfTester,
+    blocks_make_the_states,
+    hidden_keys_are_hidden,
+    padded_equals_alone,
+)
 from rollcall.backends.onnx.surgery import NotOpenedError
 from rollcall.backends.self_test import LENGTHS, at_most
 from rollcall.backends.sharing import synthetic_input, try_company
@@ -40,24 +50,12 @@ from rollcall.backends.tensors import TOLERANCES, select_attention
 from rollcall.domain.decision import Task
 from rollcall.domain.errors import ModelRejected
 from rollcall.domain.inputs import Encoding, ModelInput
-from rollcall.domain.maps import MEASURED_MAPS, MapKind, MissingMap
+from rollcall.domain.maps import MapKind
 from rollcall.domain.model import SelfTest, TensorNames
-from rollcall.domain.rows import AttentionEdit, RemovalOperator, Row
+from rollcall.domain.rows import TEXT_REMOVALS, UNPLACED_REMOVALS, AttentionEdit, RemovalOperator, Row
 from rollcall.domain.verdicts import Scope
 
 Tensor = torch.Tensor
-
-NO_GRADIENTS, NO_LAYERS = "ONNX Runtime computes no gradients.", "An exported graph does not tell its layers' weights."
-LACKING = {
-    MapKind.NORM_ROLLOUT: NO_LAYERS,
-    MapKind.GRADIENT_ROLLOUT: NO_GRADIENTS,
-    MapKind.INPUT_X_GRADIENT: NO_GRADIENTS,
-    MapKind.INTEGRATED_GRADIENTS: NO_GRADIENTS,
-    MapKind.DECOMPOSITION: NO_LAYERS,
-}
-"""Maps that cannot be made of an exported graph, and why."""
-OBSERVED_BYTES = 2**27
-"""Attention that is fetched at once; rows for which there is no room in it are run one part after the other."""
 
 
 class OnnxBackend:
@@ -92,6 +90,9 @@ class OnnxBackend:
             message = f"{file} ends in {plain.ending}, which is of a {plain.task.value} model, not {task.value}"
             raise ModelRejected(message)
         self._declared = declared
+        self.removals = UNPLACED_REMOVALS if plain.recurrent else TEXT_REMOVALS
+        self._left_out: tuple[int, ...] = ()
+        """Ids that pooling attention is not over."""
         probe = variants(self._synthetic(LENGTHS[0], encoder), [Row()])
         logits = self.predict(probe)
         if logits.shape != (1, declared.classes):
@@ -114,7 +115,7 @@ class OnnxBackend:
 
     def encode(self, model_input: ModelInput) -> Encoding:
         """Tokenise and find the units; raises InvalidInput."""
-        return self._encoder.encode(model_input)
+        return replace(self._encoder.encode(model_input), removals=self.removals)
 
     def predict(self, rows: Sequence[BatchRow]) -> Tensor:
         """Logits [B, C] of the file as it is."""
@@ -130,7 +131,7 @@ class OnnxBackend:
             logits[plain] = self.predict([rows[i] for i in plain]).to(logits)
         reduced: list[AttentionReductions] = []
         observed: list[int] = []
-        for part in self._parts(rows, opened):
+        for part in parts(rows, opened, self.shape, self._dtype.itemsize):
             found = self._run_open([rows[i] for i in part])
             assert found.readouts is not None
             logits[part], states[part] = found.logits.to(logits), found.readouts.to(states)
@@ -140,13 +141,13 @@ class OnnxBackend:
         return BatchOutput(
             logits=logits,
             readouts=states if any(each.row.readout for each in rows) else None,
-            permuted=_joined(reduced) if reduced else None,
+            permuted=joined(reduced) if reduced else None,
             permuted_rows=tuple(observed),
         )
 
     def capture(self, encoding: Encoding, request: CaptureRequest) -> Capture:
         """Run the untouched input once in each session: its logits are bitwise those of the file on it alone."""
-        inputs, _ = self._inputs(variants(encoding, [Row()]))
+        inputs, visible = self._inputs(variants(encoding, [Row()]))
         logits = self._predict(inputs)[0]
         decision = request.decide(logits.double().cpu().numpy())
         if self._opened is None:
@@ -154,29 +155,34 @@ class OnnxBackend:
                 logits=logits, state=None, decision=decision, attention=None, norms=None, gradients=None,
                 selected=None, uniform=False,
             )  # fmt: skip
-        seen = self._opened.see(inputs)
+        seen = self._opened.see(inputs, blocks=MapKind.NORM_ROLLOUT in request.maps)
         observer = CaptureObserver(
             reducer=Reducer(readout=self.readout, fusions=(request.options.rollout_fusion,)),
-            blocks=(),
+            blocks=self._opened.blocks if seen.blocks else (),
             keep_probabilities=request.attention is not None,
+            block_inputs=[each.entered for each in seen.blocks],
         )
-        for weights in seen.weights:
-            observer.observe(weights.float(), weights)
+        values = [each.values for each in seen.blocks] or seen.weights  # which nobody looks at
+        for weights, value in zip(seen.weights, values, strict=True):
+            observer.observe(weights.float(), value)
         kept = [layer[0] for layer in observer.probabilities]
+        uneven = observer.largest_deviation
+        if self._opened.pooled:
+            uneven = deviation(seen.weights[0][0, 0, 0], visible[0].bool())
         return Capture(
             logits=logits,
             state=seen.states[0],
             decision=decision,
             attention=observer.reducer.reductions(),
-            norms=None,
+            norms=torch.stack(observer.norms) if observer.norms else None,
             gradients=None,
             selected=None if request.attention is None else select_attention(kept, request.attention, self.readout),
-            uniform=bool(observer.largest_deviation < UNIFORM_TOLERANCE),
+            uniform=bool(uneven < UNIFORM_TOLERANCE),
         )
 
     def synthetic(self, length: int, seed: int = 0) -> Encoding:
         """An input of random ids, to try things on; every token but the first and the last is a unit."""
-        return self._synthetic(length, self._encoder, seed)
+        return replace(self._synthetic(length, self._encoder, seed), removals=self.removals)
 
     def self_test(self) -> tuple[SelfTest, ...]:
         """Prove on synthetic ids that rows are themselves in a batch, and that attention can be read and edited.
@@ -195,10 +201,15 @@ class OnnxBackend:
         failed = next((test for test in tests if not test.passed), None)
         if failed is not None:
             self._use(None, f"self-test {failed.name}: {failed.detail}")
+        elif self._opened is not None and self._opened.blocks:
+            tests.append(blocks_make_the_states(self._opened, inputs))
+            if not tests[-1].passed:
+                said = f"self-test {tests[-1].name}: {tests[-1].detail}"
+                self._use(replace(self._opened, blocks=(), without=said), "")
         return (
             *tests,
             padded_equals_alone(self._predict, inputs),
-            self._hiding(inputs),
+            *([self._hiding(inputs)] if RemovalOperator.HIDDEN_KEYS in self.removals.usual else []),
             try_company(self, self.scope),
         )
 
@@ -219,25 +230,27 @@ class OnnxBackend:
         self._opened, self._closed = opened, problem
         self.readout, self.scope = 0, Scope.INPUT_ONLY
         self.shape = replace(self._declared, layers=0, heads=0)
-        why = LACKING
-        if opened is None:
-            closed = f"Attention of this graph cannot be opened: {problem}"
-            why = {kind: closed for kind in MapKind if kind not in MEASURED_MAPS}
-        else:
+        self._left_out = ()
+        self.maps, self.lacking = offered(opened, problem)
+        if opened is not None:
             self.readout, self.scope, self._dtype = opened.readout, Scope.ALL_LAYERS, opened.dtype
             self.shape = replace(self._declared, layers=opened.layers, heads=opened.heads, width=opened.width)
-        self.maps = tuple(kind for kind in MapKind if kind not in why)
-        self.lacking = tuple(MissingMap(kind=kind, reason=reason, late=False) for kind, reason in why.items())
+            if opened.pooled:
+                self.removals = UNPLACED_REMOVALS
+                probe = opened.see(self._inputs(variants(self.synthetic(LENGTHS[0]), [Row()]))[0])
+                self._left_out = unattended(probe.weights[0][0, 0, 0], self._encoder.special)
 
     def _run_open(self, rows: Sequence[BatchRow]) -> BatchOutput:
         """Run rows with attention open: logits and states of all, and reductions of those that are observed."""
         opened = self._opened
         assert opened is not None
-        batch = arrange([_edited(each) for each in rows], late=False)
+        batch = arrange([with_edit(each) for each in rows], late=False)
         edits = edits_of(batch, layers=opened.layers, heads=opened.heads, readout=self.readout, length=batch.length)
         assert edits is not None
         explicit = edits.explicit({name: torch.from_numpy(array) for name, array in edits.arrays.items()})
         inputs, visible = self._inputs(batch.started)
+        if opened.pooled:
+            explicit = among(explicit, batch.edited, visible[batch.first_edited :].bool())
         seen = opened.edit(inputs, visible, explicit, weights=bool(batch.fusions))
         reducer = Reducer(readout=self.readout, fusions=batch.fusions)
         for weights in seen.weights:
@@ -254,14 +267,6 @@ class OnnxBackend:
         hides = row.removed is not None and row.operator is RemovalOperator.HIDDEN_KEYS
         return row.edit is not AttentionEdit.NONE or row.readout or (hides and not self._hides)
 
-    def _parts(self, rows: Sequence[BatchRow], numbers: list[int]) -> Iterator[list[int]]:
-        """Numbers of rows in parts whose attention, of all layers, has room in OBSERVED_BYTES."""
-        length = max((rows[i].encoding.length for i in numbers), default=1)
-        attention = self.shape.layers * self.shape.heads * length**2 * self._dtype.itemsize
-        size = max(1, OBSERVED_BYTES // max(1, attention))
-        for start in range(0, len(numbers), size):
-            yield numbers[start : start + size]
-
     def _predict(self, inputs: dict[str, Tensor]) -> Tensor:
         return self._plain.run([self._logits], inputs)[0]
 
@@ -269,24 +274,8 @@ class OnnxBackend:
         """Inputs of the graph, and which tokens are visible [B, T]."""
         length = max(each.encoding.length for each in rows)
         staged = dict(zip(INPUTS, torch.from_numpy(stage_rows(rows, length, self._encoder)), strict=True))
-        return {name: staged[name] for name in self._takes}, staged["attention_mask"]
+        return {name: staged[name] for name in self._takes}, attended(staged, self._left_out)
 
     @staticmethod
     def _synthetic(length: int, encoder: Encoder, seed: int = 0) -> Encoding:
         return synthetic_input(length, encoder.vocabulary, encoder.special, seed)
-
-
-def _edited(each: BatchRow) -> BatchRow:
-    """A row with its attention open: what edits nothing puts its own back."""
-    row = each.row
-    return replace(each, row=replace(row, edit=AttentionEdit.IDENTITY)) if row.edit is AttentionEdit.NONE else each
-
-
-def _joined(parts: Sequence[AttentionReductions]) -> AttentionReductions:
-    """Reductions of several parts as those of one batch."""
-    if len(parts) == 1:
-        return parts[0]
-    layers = zip(*(part.fused for part in parts), strict=True)
-    return AttentionReductions(
-        fused=tuple(torch.cat(layer) for layer in layers), readout=torch.cat([part.readout for part in parts])
-    )

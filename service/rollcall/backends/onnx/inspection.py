@@ -21,7 +21,7 @@ class Inspection:
     """What was found. `softmaxes` names each layer's node, in the order of the layers; empty where none was found.
 
     `difference`: by how much logits change where attention is open and nothing edits it. `problem` says why attention
-    cannot be opened, empty where it can.
+    cannot be opened, empty where it can; `without` why there is no map of norms, empty where there is one.
     """
 
     inputs: tuple[str, ...]
@@ -32,9 +32,11 @@ class Inspection:
     width: int = 0
     precision: str = ""
     readout: int | None = None
+    """Token that the classifier reads; None where it reads the sum of the states under the weights."""
     expanded: int = 0
     difference: float | None = None
     problem: str = ""
+    without: str = ""
 
 
 def inspect_file(file: Path) -> Inspection:
@@ -55,9 +57,10 @@ def inspect_file(file: Path) -> Inspection:
         heads=opened.heads,
         width=opened.width,
         precision=str(opened.dtype).removeprefix("torch."),
-        readout=opened.readout,
+        readout=None if opened.pooled else opened.readout,
         expanded=opened.expanded,
         difference=largest_gap(seen, original),
+        without=opened.without,
     )
 
 

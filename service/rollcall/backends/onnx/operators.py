@@ -21,12 +21,13 @@ Tensor = torch.Tensor
 class Operators:
     """Writes the inputs of one batch: `explicit` rows, of the tokens that are `visible` [B, K].
 
-    `heads` and the `dtype` of attention are the graph's.
+    `heads`, the `queries` of a text so long, and the `dtype` of attention are the graph's.
     """
 
     explicit: ExplicitRows
     visible: Tensor = field(repr=False)
     heads: int
+    queries: int
     dtype: torch.dtype
 
     def feeds(self, layers: int) -> dict[str, Tensor]:
@@ -48,8 +49,7 @@ class Operators:
 
     def _like(self) -> Tensor:
         """What has the shape of the edited rows' queries, [E, H, Q, 0]."""
-        rows, keys = self.visible.shape
-        return torch.empty(rows - self.explicit.first, self.heads, keys, 0)
+        return torch.empty(len(self.visible) - self.explicit.first, self.heads, self.queries, 0)
 
     def _shift(self, layer: int) -> Tensor | None:
         """How far each weight's key lies from its own place [E, H, 1 or Q, K]."""
@@ -58,7 +58,7 @@ class Operators:
         shift = None if orders is None else (orders - places).unsqueeze(2)
         if own is None:
             return shift
-        everybody = own.new_zeros(*own.shape[:2], len(places), len(places))
+        everybody = own.new_zeros(*own.shape[:2], self.queries, len(places))
         if shift is not None:
             everybody += shift
         at = everybody[:, :, self.explicit.readout]
@@ -71,11 +71,11 @@ class Operators:
         keep, added = None, None
         if explicit.silenced is not None or explicit.edges is not None:
             heads = self.heads if explicit.silenced is not None else 1
-            length = visible.shape[1] if explicit.edges is not None else 1
-            keep = explicit.passed_on(torch.ones(len(visible), heads, length, length), layer)
+            queries, keys = (self.queries, visible.shape[1]) if explicit.edges is not None else (1, 1)
+            keep = explicit.passed_on(torch.ones(len(visible), heads, queries, keys), layer)
         if explicit.uniform is not None:
             chosen = explicit.uniform[:, layer, None, None, None].float()
-            shares = (visible / visible.sum(dim=1, keepdim=True))[:, None, None]
+            shares = (visible / visible.sum(dim=1, keepdim=True).clamp(min=1))[:, None, None]
             keep = (1 - chosen) if keep is None else keep * (1 - chosen)
             added = chosen * shares
         return keep, added

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from rollcall.backends.onnx.pooling import is_recurrent
 from rollcall.backends.onnx.sessions import Session
 from rollcall.backends.onnx.surgery import expose
 from rollcall.domain.decision import Task
@@ -31,6 +32,8 @@ class Plain:
     """
 
     session: Session
+    recurrent: bool
+    """Whether a text goes through it token by token."""
     called: Mapping[str, str]
     logits: str
     ending: str = ""
@@ -55,15 +58,23 @@ def load_plain(file: Path, device: str, names: TensorNames) -> Plain:
     called = {name: own for name, own in called.items() if own in given}
     output = _output(file, [port.name for port in session.outputs], names.output)
     model = ir.load(file)
+    recurrent = is_recurrent(model.graph)
     maker = next(each for each in model.graph.outputs if each.name == output).producer()
     if maker is None or maker.op_type not in ENDINGS:
-        return Plain(session=session, called=called, logits=output)
+        return Plain(session=session, recurrent=recurrent, called=called, logits=output)
     rank = next(port.rank for port in session.outputs if port.name == output)
     logits = _beneath(file, maker, rank)
     expose(model.graph, logits)
     content = ir.to_proto(model).SerializeToString()
     session = Session(content, folder=file.parent, device=device, called=called)
-    return Plain(session=session, called=called, logits=logits, ending=maker.op_type, task=ENDINGS[maker.op_type])
+    return Plain(
+        session=session,
+        recurrent=recurrent,
+        called=called,
+        logits=logits,
+        ending=maker.op_type,
+        task=ENDINGS[maker.op_type],
+    )
 
 
 def _beneath(file: Path, maker: ir.Node, rank: int) -> str:

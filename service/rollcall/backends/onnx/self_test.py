@@ -14,6 +14,7 @@ import torch
 
 from rollcall.backends.onnx.open_session import OpenSession, Seen
 from rollcall.backends.onnx.surgery import EDITED, bias_name, keep_name, map_name
+from rollcall.backends.onnx.value_norms import block_error
 from rollcall.backends.plan import ExplicitRows
 from rollcall.backends.self_test import LENGTHS, at_least, at_most
 from rollcall.backends.tensors import TOLERANCES, largest_gap, worst
@@ -26,6 +27,7 @@ HIDDEN = 2
 """The token that tests hide."""
 FOUND = "attention_found"
 NEUTRAL = "neutral_is_original"
+BLOCKS = "blocks_make_the_states"
 EXACT = {torch.float32: 1e-5, torch.float64: 1e-5, torch.float16: 5e-3}
 """Largest error of a sum of weights; a graph in half precision gives them in half precision."""
 
@@ -38,7 +40,7 @@ class OnnxSelfTester:
     opened: OpenSession
     inputs: Inputs = field(repr=False)
     visible: Tensor = field(repr=False)
-    """Which tokens are no padding [B, T]."""
+    """Which tokens attention is over [B, T]."""
 
     def run(self) -> tuple[SelfTest, ...]:
         """All tests, in order."""
@@ -68,7 +70,7 @@ class OnnxSelfTester:
                 close,
                 "Keys permuted and permuted maps put in differ by",
             ),
-            at_most("key_bias_is_mask", self._knocked_out() / scale, close, "Knock-out by bias and by mask differ by"),
+            self._hidden(scale, close),
             at_least(
                 "uniform_changes_state",
                 float(shifts[1]),
@@ -104,16 +106,48 @@ class OnnxSelfTester:
         order = orders[0].unsqueeze(2).expand_as(own)
         return worst((largest_gap(moved, own.gather(3, order)), self._replaced(permuted, permuted)))
 
+    def _hidden(self, scale: float, close: float) -> SelfTest:
+        if self.opened.pooled:  # whose mask may hide nothing, or more
+            says = "Knock-out by bias and by what is left of the weights differ by"
+            return at_most("key_bias_is_replacement", self._left() / scale, close, says)
+        return at_most(
+            "key_bias_is_mask", self._knocked_out() / scale, close, "Knock-out by bias and by mask differ by"
+        )
+
+    def _left(self) -> float:
+        """Hide a key from every row by a bias, and by putting in what is left of the weights, renormalised."""
+        own = self.opened.see(self.inputs).weights[0].clone()
+        own[..., HIDDEN] = 0
+        replacing = {
+            EDITED: torch.tensor(True),  # noqa: FBT003 - torch's own
+            keep_name(0): torch.zeros(1, 1, 1, 1),
+            map_name(0): own / own.sum(dim=-1, keepdim=True),
+        }
+        by_bias = self.opened.run(self.inputs, {bias_name(0): self._hiding()}).logits
+        return largest_gap(by_bias, self.opened.run(self.inputs, replacing).logits)
+
+    def _hiding(self) -> Tensor:
+        bias = torch.zeros(1, 1, 1, LENGTHS[0], dtype=self.opened.dtype)
+        bias[..., HIDDEN] = torch.finfo(self.opened.dtype).min
+        return bias
+
     def _knocked_out(self) -> float:
         """Hide a key from every row by a bias in all layers, and by the attention mask."""
         masked = dict(self.inputs)
         masked["attention_mask"] = self.inputs["attention_mask"].clone()
         masked["attention_mask"][:, HIDDEN] = 0
-        bias = torch.zeros(1, 1, 1, LENGTHS[0], dtype=self.opened.dtype)
-        bias[..., HIDDEN] = torch.finfo(self.opened.dtype).min
-        operators = {bias_name(layer): bias for layer in range(self.opened.layers)}
+        operators = {bias_name(layer): self._hiding() for layer in range(self.opened.layers)}
         by_mask = self.opened.see(masked, weights=False).logits
         return largest_gap(self.opened.run(self.inputs, operators).logits, by_mask)
+
+
+def blocks_make_the_states(opened: OpenSession, inputs: Inputs) -> SelfTest:
+    """Whether what was taken for the layers' blocks makes of their values what the graph makes of them."""
+    seen = opened.see(inputs, blocks=True)
+    layers = zip(opened.blocks, seen.weights, seen.blocks, strict=True)
+    error = worst(block_error(*layer) for layer in layers)
+    close = TOLERANCES[opened.dtype].close
+    return at_most(BLOCKS, error, close, "Blocks and graph differ, relatively, by", required=False)
 
 
 def padded_equals_alone(plain: Callable[[Inputs], Tensor], inputs: Inputs) -> SelfTest:

@@ -9,7 +9,10 @@ original gives; all broadcast to the layer's weights [B, H, Q, K]:
 - `rollcall.map.l` is added to them then: with a keep of 0 it replaces them, with one between it blends.
 
 The last three are looked at only where `rollcall.edited` is true. `rollcall.weights.l` are the weights as they are
-used, `rollcall.state` the state that the classifier reads.
+used, `rollcall.state` the state that the classifier reads. Where every layer's block was found, its values and states
+(`BLOCK_NAMES`) are outputs, too.
+
+The one attention of a classifier that pools its states with it [B, K] is seen as that of one head and one query.
 
 Shapes: B batch, H head, Q query, K key.
 """
@@ -22,12 +25,17 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
+from rollcall.backends.onnx.blocks import BlockParts, NoBlocksError, find_blocks
 from rollcall.backends.onnx.expansion import expand_attention
+from rollcall.backends.onnx.pooling import find_pooling
 from rollcall.backends.onnx.sites import ReadOut, Site, find_read_out, find_sites
 
 EDITED = "rollcall.edited"
 STATE = "rollcall.state"
+BLOCK_NAMES = ("values", "entered", "attended", "fed", "left")
+"""What is shown of a layer's block, as `BlockStates` has it."""
 AXES = ("rows", "heads", "queries", "keys")
+POOLED = "Its one attention sums the states of a text: there are no layers to roll out through."
 OLDEST_OPSET = 11
 """GatherElements and Range came with it."""
 
@@ -57,13 +65,21 @@ def weights_name(layer: int) -> str:
     return f"rollcall.weights.{layer}"
 
 
+def block_names(layer: int) -> tuple[str, ...]:
+    """Outputs of a layer's block, in the order of BLOCK_NAMES."""
+    return tuple(f"rollcall.{name}.{layer}" for name in BLOCK_NAMES)
+
+
 class NotOpenedError(Exception):
     """A graph whose attention cannot be opened; the message says why, for people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """A graph whose attention is open. `dtype`: precision of its attention."""
+    """A graph whose attention is open. `dtype`: precision of its attention.
+
+    `blocks`: of all layers, or none, for the reason `without`. `pooled`: its one attention sums the states.
+    """
 
     model: ir.Model
     sites: tuple[Site, ...]
@@ -71,6 +87,9 @@ class Opened:
     dtype: np.dtype[np.generic]
     expanded: int
     """How many fused operators were written out."""
+    blocks: tuple[BlockParts, ...]
+    without: str
+    pooled: bool
 
 
 def expose(graph: ir.Graph, name: str) -> ir.Value:
@@ -93,47 +112,111 @@ def open_attention(model: ir.Model, logits: str) -> Opened:
         raise NotOpenedError(message)
     expanded = expand_attention(model)
     ShapeInferencePass()(model)
-    sites = find_sites(graph)
-    if not sites:
-        message = "no attention was found: no softmax between two products of tensors that depend on the input"
-        raise NotOpenedError(message)
     output = expose(graph, logits)
-    read_out = find_read_out(graph, output, sites)
+    sites = find_sites(graph)
+    pooling = None if sites else find_pooling(graph)
+    if pooling is not None:
+        site, read_out = pooling
+        sites = (site,)
+    else:
+        read_out = _read_out(graph, output, sites)
+    dtype = sites[0].scores.dtype or ir.DataType.FLOAT
+    blocks, without = ((), POOLED) if pooling else _blocks(sites)
+    edited = _input(graph, EDITED, np.array(False))  # noqa: FBT003 - numpy's own
+    for layer, site in enumerate(sites):
+        _open(graph, site, layer, dtype, edited, pooled=pooling is not None)
+    _output(graph, read_out.state, STATE, dtype)
+    for layer, block in enumerate(blocks):
+        _show(graph, block, layer, dtype)
+    graph.sort()
+    return Opened(
+        model=model,
+        sites=sites,
+        read_out=read_out,
+        dtype=dtype.numpy(),
+        expanded=expanded,
+        blocks=blocks,
+        without=without,
+        pooled=pooling is not None,
+    )
+
+
+def _read_out(graph: ir.Graph, logits: ir.Value, sites: tuple[Site, ...]) -> ReadOut:
+    if not sites:
+        message = (
+            "no attention was found: no softmax between two products of tensors that depend on the input, "
+            "nor just one over the states of a text"
+        )
+        raise NotOpenedError(message)
+    read_out = find_read_out(graph, logits, sites)
     if read_out is None:
         message = "no single token was found that the classifier reads"
         raise NotOpenedError(message)
-    dtype = sites[0].scores.dtype or ir.DataType.FLOAT
-    edited = _input(graph, EDITED, np.array(False))  # noqa: FBT003 - numpy's own
-    for layer, site in enumerate(sites):
-        _open(graph, site, layer, dtype, edited)
-    _output(graph, read_out.state, STATE, dtype)
-    graph.sort()
-    return Opened(model=model, sites=sites, read_out=read_out, dtype=dtype.numpy(), expanded=expanded)
+    return read_out
 
 
-def _open(graph: ir.Graph, site: Site, layer: int, dtype: ir.DataType, edited: ir.Value) -> None:
+def _blocks(sites: tuple[Site, ...]) -> tuple[tuple[BlockParts, ...], str]:
+    try:
+        return find_blocks(sites), ""
+    except NoBlocksError as error:
+        return (), str(error)
+
+
+def _show(graph: ir.Graph, block: BlockParts, layer: int, dtype: ir.DataType) -> None:
+    """Make a block's values and states outputs; a sum that is fused with its norm is made once more."""
+    fed = block.fed[0]
+    for each in block.fed[1:]:
+        summing = ir.node("Add", [fed, each])
+        graph.append(summing)
+        fed = summing.outputs[0]
+    shown = (block.values, block.entered, block.norms[0].output, fed, block.norms[1].output)
+    for value, name in zip(shown, block_names(layer), strict=True):
+        _output(graph, value, name, dtype)
+
+
+def _open(graph: ir.Graph, site: Site, layer: int, dtype: ir.DataType, edited: ir.Value, *, pooled: bool) -> None:
     neutral = np.zeros((1, 1, 1, 1), dtype=dtype.numpy())
     bias = _input(graph, bias_name(layer), neutral)
     shift = _input(graph, shift_name(layer), neutral.astype(np.int64))
     keep = _input(graph, keep_name(layer), neutral + 1)
     added = _input(graph, map_name(layer), neutral)
-    biased = ir.node("Add", [site.scores, bias])
+    scores, weights = site.scores, site.weights
+    if pooled:
+        scores, weights = _lifted(graph, scores, site.softmax), _lifted(graph, weights, site.product)
+    biased = ir.node("Add", [scores, bias])
     graph.insert_before(site.softmax, biased)
-    site.softmax.replace_input_with(0, biased.outputs[0])
+    logits = _shaped_as(graph, biased.outputs[0], site.scores, site.softmax) if pooled else biased.outputs[0]
+    site.softmax.replace_input_with(0, logits)
     choice = ir.node(
         "If",
         [edited],
         {
-            "then_branch": _changed(layer, site.weights, shift, keep, added, dtype),
-            "else_branch": _untouched(layer, site.weights, dtype),
+            "then_branch": _changed(layer, weights, shift, keep, added, dtype),
+            "else_branch": _untouched(layer, weights, dtype),
         },
         outputs=[ir.val(weights_name(layer), dtype, AXES)],
     )
+    graph.insert_before(site.product, choice)
+    used = _shaped_as(graph, choice.outputs[0], site.weights, site.product) if pooled else choice.outputs[0]
     for user, place in tuple(site.weights.uses()):
         if user is site.product:
-            user.replace_input_with(place, choice.outputs[0])
-    graph.insert_before(site.product, choice)
+            user.replace_input_with(place, used)
     graph.outputs.append(choice.outputs[0])
+
+
+def _lifted(graph: ir.Graph, value: ir.Value, before: ir.Node) -> ir.Value:
+    """A number for each token of a text, however it is laid out, as [B, 1, 1, K]."""
+    places = ir.node("Constant", [], {"value": ir.tensor(np.array([0, 1, 1, -1], dtype=np.int64))})
+    lifting = ir.node("Reshape", [value, places.outputs[0]])
+    graph.insert_before(before, [places, lifting])
+    return lifting.outputs[0]
+
+
+def _shaped_as(graph: ir.Graph, value: ir.Value, other: ir.Value, before: ir.Node) -> ir.Value:
+    shape = ir.node("Shape", [other])
+    laying = ir.node("Reshape", [value, shape.outputs[0]])
+    graph.insert_before(before, [shape, laying])
+    return laying.outputs[0]
 
 
 def _changed(

@@ -13,7 +13,7 @@ from onnxruntime.transformers.fusion_options import FusionOptions
 from onnxruntime.transformers.optimizer import optimize_model
 
 from rollcall.backends.base import BatchOutput, CaptureRequest, variants
-from rollcall.backends.onnx import backend as module
+from rollcall.backends.onnx import parts as module
 from rollcall.backends.onnx.backend import OnnxBackend
 from rollcall.domain.decision import Decision, Task
 from rollcall.domain.errors import ModelRejected
