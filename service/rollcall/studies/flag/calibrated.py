@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from rollcall.domain.maps import DEFAULT_MAPS, Bools
+from rollcall.domain.maps import Bools
 from rollcall.domain.policy import Policy
-from rollcall.studies.calibrating import RECOMMENDED, first_look_errors, fit, given, prior_helps, replay_all
+from rollcall.studies.calibrating import RECOMMENDED, first_look_errors, fit, given, prior_helps, replay_all, usual_maps
 from rollcall.studies.cases import Case
 from rollcall.studies.flag.families.base import Undecidable
 from rollcall.studies.flag.run import Measured
@@ -142,7 +142,7 @@ class _Pool:
         self.cases = cases
         self._policy = policy
         self._replayed = {prior: replay_all(cases, policy, prior=prior) for prior in (False, True)}
-        self._usual = [kind.value for kind in DEFAULT_MAPS if kind.value in self._replayed[False]]
+        self._usual = usual_maps(self._replayed[False])
         self._flat = {
             name: np.array([case.maps[name].looks[-1].evidence.flat for case in cases]) for name in self._usual
         }
