@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rollcall.domain.errors import InvalidInput, Unsupported
 from rollcall.domain.explanation import ExplainRequest
-from rollcall.domain.maps import ALWAYS_RETURNED, DEFAULT_MAPS, MapKind, MissingMap
+from rollcall.domain.maps import ALWAYS_RETURNED, DEFAULT_MAPS, MEASURED_MAPS, MapKind, MissingMap
 from rollcall.domain.model import ModelCard
 from rollcall.domain.policy import Policy
 from rollcall.domain.verdicts import CheckLevel, Scope
@@ -72,7 +72,8 @@ def plan_work(
     lacking = {each.kind: each for each in card.lacking}
     usual = [kind for kind in DEFAULT_MAPS if kind in card.maps or kind in lacking]
     if card.scope is Scope.INPUT_ONLY:  # all that can be said without attention
-        usual.append(MapKind.LEAVE_ONE_OUT if level is CheckLevel.NONE else MapKind.EFFECT)
+        measured = calibrated_primary if calibrated_primary in MEASURED_MAPS else MapKind.EFFECT
+        usual.append(MapKind.LEAVE_ONE_OUT if level is CheckLevel.NONE else measured)
         if request.attention is not None:
             raise Unsupported("attention", f"model {card.ref.name}: its attention cannot be opened")
     primary = set() if request.primary_map is None else {request.primary_map}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
@@ -55,6 +56,16 @@ EMBEDDING_GRADIENT_MAPS = (
 DEFAULT_MAPS = (*ALWAYS_RETURNED, MapKind.NORM_ROLLOUT, MapKind.GRADIENT_ROLLOUT)
 """Maps of a request that names none: all that come out of one forward and backward of the untouched input. The others
 cost more, and are made where they are asked for."""
+
+
+def usual_of(offered: Collection[MapKind]) -> tuple[MapKind, ...]:
+    """Of the maps that a model can make those that its answers recommend from: DEFAULT_MAPS.
+
+    Of a model that can make none of these, since its attention cannot be opened, MEASURED_MAPS.
+    """
+    return tuple(kind for kind in DEFAULT_MAPS if kind in offered) or tuple(
+        kind for kind in MEASURED_MAPS if kind in offered
+    )
 
 
 READOUT_MAPS = (

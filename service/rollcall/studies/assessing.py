@@ -133,8 +133,10 @@ MEANING: Final = f"""\
 {HIDDEN_BELOW:.0%} (upper end). Otherwise **show with its flag**, and only where that is FAITHFUL."""
 
 
-def page(assessed: Mapping[str, Any], texts: Mapping[int, str], *, model: str, calibration: str, data: str) -> str:
-    """Markdown; `texts` are the inputs by number, which stay in this page."""
+def page(
+    assessed: Mapping[str, Any], texts: Mapping[int, Sequence[str]], *, model: str, calibration: str, data: str
+) -> str:
+    """Markdown; `texts` are the inputs by number, both texts of a pair, which stay in this page."""
     maps, recommended = assessed["maps"], assessed[RECOMMENDED]
     heads = ("map", "advice", *(flag.name for flag in FLAGS), "removals", "why inconclusive")
     examples = [
@@ -177,6 +179,7 @@ def _told(share: Mapping[str, Any]) -> str:
     return f"{share['share']:.0%} ({low:.0%} to {high:.0%})"
 
 
-def _excerpt(text: str) -> str:
-    plain = " ".join(text.split())
-    return plain if len(plain) <= EXAMPLE_CHARACTERS else plain[: EXAMPLE_CHARACTERS - 1] + "…"
+def _excerpt(texts: Sequence[str]) -> str:
+    most = EXAMPLE_CHARACTERS // len(texts)
+    plain = (" ".join(text.split()) for text in texts)
+    return " / ".join(text if len(text) <= most else text[: most - 1] + "…" for text in plain)

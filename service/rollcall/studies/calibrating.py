@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -19,7 +19,7 @@ import numpy as np
 from rollcall.checks.alignment import estimate_effects, relabelling_p_values
 from rollcall.checks.base import OPERATORS
 from rollcall.domain import binomial
-from rollcall.domain.maps import DEFAULT_MAPS, REWIRED_MAPS, Bools, Floats, Ints, MapKind
+from rollcall.domain.maps import REWIRED_MAPS, Bools, Floats, Ints, MapKind, usual_of
 from rollcall.domain.policy import Policy
 from rollcall.domain.verdicts import CheckKind, CheckOutcome
 from rollcall.studies.cases import Case
@@ -97,15 +97,17 @@ def fit(replayed: Mapping[str, Replayed], *, alpha: float, confidence: float) ->
     return raised | {RECOMMENDED: least}
 
 
-_USUAL: Final = tuple(kind.value for kind in DEFAULT_MAPS)
+def usual_maps(names: Collection[str]) -> tuple[str, ...]:
+    """Of these maps those that answers recommend from, by name."""
+    return tuple(kind.value for kind in usual_of([kind for kind in MapKind if kind.value in names]))
 
 
 def _usual(replayed: Mapping[str, Replayed]) -> dict[str, Replay]:
-    return {name: replayed[name].calibrated for name in _USUAL if name in replayed}
+    return {name: replayed[name].calibrated for name in usual_maps(replayed)}
 
 
 def _floors(cs: Mapping[str, float | None]) -> dict[str, float]:
-    return {name: c for name, c in cs.items() if name in _USUAL and c is not None}
+    return {name: c for name in usual_maps(cs) if (c := cs[name]) is not None}
 
 
 def given(replayed: Mapping[str, Replayed], name: str, cs: Mapping[str, float | None]) -> Replay:
@@ -180,17 +182,17 @@ def _pooled(counts: Ints, totals: Ints) -> float | None:
 
 
 def choose_primary(cases: Sequence[Case], policy: Policy) -> MapKind:
-    """The usual map that is right most often, the earlier in MapKind's order among equals."""
-    usual = [kind for kind in DEFAULT_MAPS if all(kind.value in case.maps for case in cases)]
+    """The usual map that is right most often, the earlier of them among equals."""
+    usual = usual_maps([name for name in cases[0].maps if all(name in case.maps for case in cases)])
     if not usual:
         message = "none of the usual maps was measured; a primary map is one of them"
         raise CalibratingError(message)
 
-    def right(kind: MapKind) -> int:
-        truths = [case.maps[kind.value].truth for case in cases]
+    def right(name: str) -> int:
+        truths = [case.maps[name].truth for case in cases]
         return sum(truth is not None and truth.right(policy) for truth in truths)
 
-    return max(usual, key=right)
+    return MapKind(max(usual, key=right))
 
 
 def first_look_errors(cases: Sequence[Case], policy: Policy) -> dict[str, float | None]:
@@ -202,7 +204,7 @@ def first_look_errors(cases: Sequence[Case], policy: Policy) -> dict[str, float 
     plain: list[float] = []
     helped: list[float] = []
     for case in cases:
-        for found in (case.maps[name] for name in _USUAL if name in case.maps):
+        for found in (case.maps[name] for name in usual_maps(case.maps)):
             truth = 0.0 if found.truth is None else found.truth.alignment
             for looks, errors in ((found.looks, plain), (found.with_prior, helped)):
                 at = looks[0] if len(looks) == 1 else next((look for look in looks if look.removals == rows), None)
@@ -301,22 +303,10 @@ def _stated(promise: Promise, alpha: float, confidence: float | None) -> dict[st
 def measured_facts(tried: Sequence[Case], cases: Sequence[Case], policy: Policy, seed: int) -> dict[str, Any]:
     """What else an auditor asks about: reach, rewiring, operators, the scale of effects, the size of the p-values."""
     reached = sum(case.reached for case in tried)
-    draws = np.array([same for case in cases for same in case.same])
     correlations = [found for case in cases if (found := operator_correlation(case)) is not None]
-    rewired = [kind.value for kind in REWIRED_MAPS]
-    outcomes = [
-        case.maps[name].outcomes.get(CheckKind.REWIRING) for case in cases for name in rewired if name in case.maps
-    ]
-    certified = sum(outcome is CheckOutcome.CONTRADICTS for outcome in outcomes)
-    counted = sum(outcome in (CheckOutcome.CONTRADICTS, CheckOutcome.SUPPORTS) for outcome in outcomes)
     return {
         "reach": {"with_reach": reached, "tried": len(tried), "share": reached / len(tried)},
-        "rewiring": {
-            "draws": len(draws),
-            "same_answer": float(draws.mean()) if len(draws) else None,
-            "maps_counted": counted,
-            "maps_certified_not_used": certified,
-        },
+        **_rewired(cases),
         "operator_agreement": {
             "median_correlation": float(np.median(correlations)) if correlations else None,
             "inputs": len(correlations),
@@ -326,6 +316,24 @@ def measured_facts(tried: Sequence[Case], cases: Sequence[Case], policy: Policy,
             "median_margin": float(np.median([abs(case.margin) for case in cases])),
         },
         "p_values": p_value_size(cases, policy, seed),
+    }
+
+
+def _rewired(cases: Sequence[Case]) -> dict[str, Any]:
+    """What rewiring said; nothing of a model whose attention cannot be edited."""
+    draws = np.array([same for case in cases for same in case.same])
+    names = {kind.value for kind in REWIRED_MAPS}.intersection(*(case.maps for case in cases))
+    if not names:
+        return {}
+    outcomes = [case.maps[name].outcomes.get(CheckKind.REWIRING) for case in cases for name in names]
+    certified = sum(outcome is CheckOutcome.CONTRADICTS for outcome in outcomes)
+    return {
+        "rewiring": {
+            "draws": len(draws),
+            "same_answer": float(draws.mean()) if len(draws) else None,
+            "maps_counted": certified + sum(outcome is CheckOutcome.SUPPORTS for outcome in outcomes),
+            "maps_certified_not_used": certified,
+        }
     }
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rollcall.disk import replace_file
-from rollcall.domain.maps import DEFAULT_MAPS, MapKind
+from rollcall.domain.inputs import Modality
+from rollcall.domain.maps import MapKind, usual_of
 from rollcall.domain.model import UNDECLARED, Declared
-from rollcall.domain.verdicts import Scope
 from rollcall.settings import MODEL_FILE, is_servable, read_model
 from rollcall.verdict.calibration import SUFFIX, calibration_path
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rollcall.models.loading import LoadedModel
+    from rollcall.studies.texts import Data
 
 
 class StudyError(Exception):
@@ -35,8 +36,9 @@ def model_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="PATH",
-        help="texts like those that it will be asked about, unseen in training: .tsv, .csv or .jsonl with a column "
-        "text or sentence (and text_pair), or .txt with one a line; or a folder of pictures, PNG or JPEG",
+        help="inputs like those that it will be asked about, unseen in training: .tsv, .csv or .jsonl with a column "
+        "text or sentence (pairs: and text_pair, sentence2 or text2), or .txt with one text a line; or a folder of "
+        "pictures, PNG or JPEG",
     )
     parser.add_argument(
         "--token",
@@ -92,7 +94,7 @@ def _share(text: str) -> float:
 
 def chosen_maps(text: str, offered: Sequence[MapKind]) -> tuple[MapKind, ...]:
     """The maps that `--maps` names, those of them that the model has; raises StudyError for an unknown name."""
-    wanted = {kind for kind in DEFAULT_MAPS if kind in offered}
+    wanted = set(usual_of(offered))
     for name in filter(None, (part.strip() for part in text.split(","))):
         if name == "all":
             wanted |= set(offered)
@@ -120,10 +122,22 @@ def load(options: argparse.Namespace) -> LoadedModel:
     if model.failed:
         message = f"{options.model}: failed its self-tests ({', '.join(model.failed)}): predictions only"
         raise StudyError(message)
-    if model.scope is Scope.INPUT_ONLY:
-        message = f"{options.model}: its attention cannot be opened, so that it has no maps to measure"
-        raise StudyError(message)
     return model
+
+
+def require_fit(model: LoadedModel, data: Data) -> None:
+    """Refuse inputs of another kind than the model reads; raises StudyError."""
+    from rollcall.studies.texts import Kind
+
+    if model.modality is Modality.IMAGE:
+        read = {Kind.PICTURES: "pictures"}
+    elif model.backend.shape.causal:
+        read = {Kind.TEXTS: "prompts, one text each"}
+    else:
+        read = {Kind.TEXTS: "texts", Kind.PAIRS: "pairs of texts"}
+    if data.kind not in read:
+        message = f"--data: {data.name} holds {data.kind.value}; this model reads {' or '.join(read.values())}"
+        raise StudyError(message)
 
 
 def _declared(model: Path) -> Declared:
@@ -144,6 +158,7 @@ def calibrate(options: argparse.Namespace) -> bool:
     try:
         data = read_data(options.data)
         model = load(options)
+        require_fit(model, data)
         laboratory = Laboratory(model=model, policy=STANDARD, kinds=chosen_maps(options.maps, model.maps))
         out = options.out or calibration_path(options.model)
         work = options.work or out.with_name(out.name.removesuffix(".json") + ".work")
@@ -166,6 +181,7 @@ def calibrate(options: argparse.Namespace) -> bool:
             "name": data.name,
             "digest": data.digest,
             "task": options.task or data.name,
+            "kind": data.kind.value,
             "seed": options.seed,
         },
         created=datetime.now(UTC),
@@ -217,6 +233,7 @@ def assess(options: argparse.Namespace) -> bool:
         required = [parse_requirement(text) for text in options.require]
         data = read_data(options.data)
         model = load(options)
+        require_fit(model, data)
         beside = calibration_path(options.model)
         path = options.calibration or (beside if beside.is_file() else None)
         calibration = None
@@ -265,7 +282,8 @@ def told(file: Mapping[str, Any]) -> str:
     """A calibration on one page."""
     data, measured, maps = file["data"], file["measured"], file["maps"]
     few = "" if data["inputs"] >= _fewest() else f"; FEWER THAN {_fewest()}: such a calibration scatters widely"
-    lengths = f"{data['shortest']} to {data['longest']} units"
+    pairs = ", both texts together" if data.get("kind") == "pairs of texts" else ""
+    lengths = f"{data['shortest']} to {data['longest']} units{pairs}"
     reach = f"{data['with_reach']} of {data['tried']} tried had reach"
     heads = ("map", "width c", "decided", "FAITHFUL", "wrong", "UNFAITHFUL", "wrong", "removals")
     rows = [
@@ -273,7 +291,7 @@ def told(file: Mapping[str, Any]) -> str:
         for name, entry in [*maps.items(), ("recommended", file["recommended"])]
     ]
     splits = max(int(entry["held_out"].get("splits", 0)) for entry in maps.values())
-    rewired, correlation = measured["rewiring"]["same_answer"], measured["operator_agreement"]["median_correlation"]
+    correlation = measured["operator_agreement"]["median_correlation"]
     same = _percent(measured["p_values"]["at_most_0.05"]["share"])
     lines = [
         f"calibration {file['id']}",
@@ -285,13 +303,19 @@ def told(file: Mapping[str, Any]) -> str:
         f"* the primary map. Shares on held-out halves, {splits} splits.",
         f"The gradient as a prior {_helps(file['prior'])}.",
         f"An answer takes {file['answers']['removals']:.0f} removals.",
-        f"Rewired attention keeps the answer in {_percent(rewired)} of draws.",
+        *_rewired(measured.get("rewiring")),
         f"The effects by both operators correlate {'nowhere' if correlation is None else f'{correlation:.2f}'}.",
         f"p <= .05 for {same} of random maps.",
     ]
     if file["failed"]:
         lines.append("FAILED: no width kept the primary map's promise; the policy's default widths hold.")
     return "\n".join(lines)
+
+
+def _rewired(rewiring: Mapping[str, Any] | None) -> list[str]:
+    if rewiring is None:
+        return ["Its attention cannot be opened: removals alone, nothing rewired."]
+    return [f"Rewired attention keeps the answer in {_percent(rewiring['same_answer'])} of draws."]
 
 
 def _row(name: str, entry: Mapping[str, Any]) -> tuple[str, ...]:

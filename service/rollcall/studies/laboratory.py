@@ -30,7 +30,7 @@ from rollcall.domain.maps import DEFAULT_MAPS, Bools, Floats, MapKind, MapOption
 from rollcall.domain.model import ModelCard
 from rollcall.domain.policy import Policy
 from rollcall.domain.rows import RemovalOperator, Row, RowResult
-from rollcall.domain.verdicts import Reason
+from rollcall.domain.verdicts import Reason, Scope
 from rollcall.engine.engine import Engine
 from rollcall.engine.further import Further
 from rollcall.models.loading import LoadedModel
@@ -135,7 +135,8 @@ class Laboratory:
         maps = {unit_map.kind.value: unit_map.scores for unit_map in offered} | extras
         looks = plan_looks(subject.n, subject.seed, self.policy, operators=subject.operators)
         removals = [row for look in looks for row in look.rows()]
-        draws = rewiring_rows(subject, 0, sum(self.policy.rewiring_draws))
+        editable = subject.scope is Scope.ALL_LAYERS
+        draws = rewiring_rows(subject, 0, sum(self.policy.rewiring_draws)) if editable else []
         return Measured(
             subject=subject,
             prior=captured.half_way_gradient,
@@ -171,6 +172,7 @@ class Laboratory:
             base=captured.row,
             seed=default_seed(encoding, self.policy),
             policy=self.policy,
+            scope=self.model.scope,
             noise=backend.noise,
         )
         return Bench(laboratory=self, subject=subject, captured=captured)

@@ -1,4 +1,7 @@
-"""Inputs for studies and calibrations: texts or pairs of a file, pictures of a folder, in an order drawn by a seed."""
+"""Inputs for studies and calibrations: texts or pairs of a file, pictures of a folder, in an order drawn by a seed.
+
+A file holds texts or pairs of them, never both: a calibration is about one kind of input.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,14 @@ TEXT_COLUMNS = ("text", "sentence")
 PAIR_COLUMNS = ("text_pair", "sentence2", "text2")
 TABLES = (".tsv", ".csv")
 PICTURES = (".png", ".jpg", ".jpeg")
+
+
+class Kind(Enum):
+    """What the inputs of some data are, in the plural."""
+
+    TEXTS = "texts"
+    PAIRS = "pairs of texts"
+    PICTURES = "pictures"
 
 
 class DataError(ValueError):
@@ -38,10 +50,20 @@ class Data:
     inputs: tuple[ModelInput, ...] = field(repr=False)
     names: tuple[str, ...] = field(default=(), repr=False)
 
-    def shown(self, number: int) -> str:
-        """An input as people read it: its text, or the name of its file."""
+    @property
+    def kind(self) -> Kind:
+        """What its inputs are; they are all of one kind."""
+        first = self.inputs[0]
+        if not isinstance(first, TextInput):
+            return Kind.PICTURES
+        return Kind.TEXTS if first.text_pair is None else Kind.PAIRS
+
+    def shown(self, number: int) -> tuple[str, ...]:
+        """An input as people read it: its text, the two texts of a pair, or the name of its file."""
         given = self.inputs[number]
-        return given.text if isinstance(given, TextInput) else self.names[number]
+        if not isinstance(given, TextInput):
+            return (self.names[number],)
+        return (given.text,) if given.text_pair is None else (given.text, given.text_pair)
 
     def order(self, seed: int) -> list[int]:
         """The order in which the inputs are taken."""
@@ -52,7 +74,7 @@ class Data:
 def read_data(path: Path) -> Data:
     """Read .tsv, .csv (with a header), .jsonl or .txt (one text a line), or a folder's PNG and JPEG files.
 
-    Raises DataError, OSError.
+    Rows with a column of PAIR_COLUMNS are pairs: then all are, and each has both texts. Raises DataError, OSError.
     """
     if path.is_dir():
         return _pictures(path)
@@ -62,7 +84,7 @@ def read_data(path: Path) -> Data:
     except UnicodeDecodeError as error:
         message = f"{path}: not UTF-8 from byte {error.start} on"
         raise DataError(message) from error
-    inputs = tuple(one for one in _inputs(path, text) if one.text.strip())
+    inputs = _of_one_kind(path, _inputs(path, text))
     if not inputs:
         message = f"{path}: no texts in it"
         raise DataError(message)
@@ -91,11 +113,29 @@ def _pictures(folder: Path) -> Data:
     )
 
 
-def _inputs(path: Path, text: str) -> Iterable[TextInput]:
+def _of_one_kind(path: Path, found: Iterable[tuple[int, TextInput]]) -> tuple[TextInput, ...]:
+    """The inputs without the empty ones; raises DataError for half a pair, and for a text among pairs."""
+    kept: list[TextInput] = []
+    for line, one in found:
+        empty = [not side.strip() for side in (one.text, one.text_pair) if side is not None]
+        if all(empty):
+            continue
+        if any(empty):
+            message = f"{path}: line {line} has one text of a pair, and the other one is empty"
+            raise DataError(message)
+        if kept and (one.text_pair is None) is not (kept[0].text_pair is None):
+            message = f"{path}: line {line}: some rows are pairs and some are not; a file holds one kind of them"
+            raise DataError(message)
+        kept.append(one)
+    return tuple(kept)
+
+
+def _inputs(path: Path, text: str) -> Iterable[tuple[int, TextInput]]:
+    """Every input of a file with the number of its line."""
     if path.suffix == ".txt":
-        return [TextInput(text=line) for line in text.splitlines()]
+        return [(number, TextInput(text=line)) for number, line in enumerate(text.splitlines(), start=1)]
     if path.suffix == ".jsonl":
-        return [_input(path, number, row) for number, row in _json_lines(path, text)]
+        return [(number, _input(path, number, row)) for number, row in _json_lines(path, text)]
     if path.suffix not in TABLES:
         message = f"{path}: expected .tsv, .csv, .jsonl or .txt"
         raise DataError(message)
@@ -104,7 +144,7 @@ def _inputs(path: Path, text: str) -> Iterable[TextInput]:
         reader = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
     else:
         reader = csv.DictReader(lines)
-    return [_input(path, reader.line_num, row) for row in reader]
+    return [(reader.line_num, _input(path, reader.line_num, row)) for row in reader]
 
 
 def _json_lines(path: Path, text: str) -> Iterable[tuple[int, Mapping[str, Any]]]:

@@ -72,8 +72,11 @@ def _characters(texts: Sequence[str]) -> list[str]:
     return [*plain, *others[: max(0, ALPHABET - len(plain))]]
 
 
-def piece_tokenizer(pieces: Sequence[str], *, positions: int) -> PreTrainedTokenizerFast:
-    """Return an uncased WordPiece tokenizer over ``pieces``, whose first are the special ones."""
+def piece_tokenizer(pieces: Sequence[str], *, positions: int, pairs: bool = False) -> PreTrainedTokenizerFast:
+    """Return an uncased WordPiece tokenizer over ``pieces``, whose first are the special ones.
+
+    One for ``pairs`` also says of each token which of the two texts it is of.
+    """
     fast = Tokenizer(
         models.WordPiece(
             {piece: number for number, piece in enumerate(pieces)},
@@ -89,8 +92,10 @@ def piece_tokenizer(pieces: Sequence[str], *, positions: int) -> PreTrainedToken
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[("[CLS]", CLS_ID), ("[SEP]", SEP_ID)],
     )
+    inputs = ["input_ids", "token_type_ids", "attention_mask"]
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # the library leaves it so
         tokenizer_object=fast,
+        **({"model_input_names": inputs} if pairs else {}),
         model_max_length=positions,
         pad_token="[PAD]",  # noqa: S106 - a piece, no password
         unk_token="[UNK]",  # noqa: S106 - a piece, no password

@@ -66,7 +66,10 @@ def test_what_a_runtime_lacks_is_said_and_the_rest_answered() -> None:
 
 
 def test_a_model_whose_attention_is_closed_is_explained_by_its_effects() -> None:
-    """What is left is EFFECT, or without checks LEAVE_ONE_OUT; who insists on attention reads why there is none."""
+    """What is left is EFFECT or what the calibration chose, without checks LEAVE_ONE_OUT.
+
+    Who insists on attention reads why there is none.
+    """
     kinds = (MapKind.LEAVE_ONE_OUT, MapKind.EFFECT)
     lacking = tuple(MissingMap(kind=kind, reason="Closed.", late=False) for kind in MapKind if kind not in kinds)
     closed = card(maps=kinds, lacking=lacking, scope=Scope.INPUT_ONLY, layers=0, heads=0)
@@ -74,6 +77,9 @@ def test_a_model_whose_attention_is_closed_is_explained_by_its_effects() -> None
     assert (usual.maps, usual.primary) == ((MapKind.EFFECT,), MapKind.EFFECT)
     assert tuple(each.kind for each in usual.lacking) == DEFAULT_MAPS
     assert plan(closed, check_level=CheckLevel.NONE).maps == (MapKind.LEAVE_ONE_OUT,)
+    chosen = plan(closed, calibrated=MapKind.LEAVE_ONE_OUT)
+    assert (chosen.maps, chosen.primary) == ((MapKind.LEAVE_ONE_OUT,), MapKind.LEAVE_ONE_OUT)
+    assert plan(closed, calibrated=MapKind.LEAVE_ONE_OUT, maps=(MapKind.EFFECT,)).primary is MapKind.EFFECT
     for fields in ({"maps": ALWAYS_RETURNED}, {"primary_map": MapKind.RAW_ATTENTION}):
         with pytest.raises(Unsupported, match=r"cannot make the map \w+: Closed\."):
             plan(closed, **fields)

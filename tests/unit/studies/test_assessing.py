@@ -105,13 +105,25 @@ def test_a_requirement_that_cannot_be_read_says_what_is_expected(text: str) -> N
 def test_the_page_tells_it_all() -> None:
     """Advice, shares with their ranges, cost, and excerpts of the texts, long ones cut."""
     found = assess(cases_of("fffui", "uuuif"))
-    texts = {number: f"text {number} " + "very " * 40 for number in range(5)}
+    texts = {number: (f"text {number} " + "very " * 40,) for number in range(5)}
     told = page(found, texts, model="reviews", calibration="No promise.", data="d/x.tsv")
     assert "# May the maps of reviews be shown?" in told
     assert "| gradient_rollout | show with its flag | 60% (15% to 95%)" in told
     assert "52 forward rows (at most 54)" in told
     assert "- gradient_rollout, UNFAITHFUL: text 3 very" in told
     assert max(len(line) for line in told.splitlines() if line.startswith("- ")) < 150
+
+
+def test_both_texts_of_a_pair_are_in_the_page() -> None:
+    """Neither hides the other one, however long it is."""
+    found = assess(cases_of("f", "u"))
+    told = page(found, {0: ("first " * 40, "second " * 40)}, model="pairs", calibration="", data="d")
+    examples = [line for line in told.splitlines() if line.startswith("- ")]
+    assert examples
+    for line in examples:
+        assert "first first" in line
+        assert " / second second" in line
+        assert len(line) < 150
 
 
 def test_the_command_answers_on_one_page_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,6 +26,7 @@ from rollcall.studies.calibrating import (
     operator_correlation,
     p_value_size,
     replay_all,
+    usual_maps,
 )
 from rollcall.studies.cases import Case, LookAt, MapCase
 from rollcall.verdict.calibration import parse_calibration
@@ -185,9 +186,25 @@ def test_an_answer_takes_as_many_removals_as_its_slowest_map() -> None:
 def test_the_primary_map_is_the_one_that_is_right_most_often() -> None:
     """And a usual one: a map that must be asked for is never the answer's by default."""
     assert choose_primary(cases(50), STANDARD) is MapKind(GOOD)
-    only = [replace(one, maps={"effect": one.maps["effect"]}) for one in cases(5)]
+    only = [replace(one, maps={"input_x_gradient": one.maps["effect"]}) for one in cases(5)]
     with pytest.raises(CalibratingError, match="usual"):
         choose_primary(only, STANDARD)
+
+
+def test_of_a_model_that_cannot_be_opened_the_maps_made_of_removals_are_the_usual_ones() -> None:
+    """They are recommended from, and one of them is primary; beside maps of attention they never are."""
+    assert usual_maps(["effect", "raw_attention", "leave_one_out"]) == ("raw_attention",)
+    assert usual_maps(["input_x_gradient", "effect", "leave_one_out"]) == ("leave_one_out", "effect")
+    renamed = {GOOD: "effect", BAD: "leave_one_out"}
+    inputs = [
+        replace(one, same=(), maps={renamed[name]: found for name, found in one.maps.items()})
+        for one in cases(300, extra=False)
+    ]
+    found = calibrate(inputs, STANDARD, alpha=0.05, confidence=0.9, seed=0)
+    assert found["primary_map"] == "effect"
+    assert found["recommended"]["held_out"]["faithful"] > 0
+    assert found["answers"]["removals"] > 0
+    assert "rewiring" not in found["measured"]
 
 
 def test_what_chose_the_primary_map_does_not_calibrate_it() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rollcall.domain.inputs import ImageInput, TextInput
-from rollcall.studies.texts import DataError, read_data
+from rollcall.studies.texts import DataError, Kind, read_data
 
 FILES = {
     "d.tsv": 'label\tsentence\n1\ta "fine" film\n0\t\n1\tdull, dull\n',
@@ -23,7 +23,8 @@ def test_every_format_gives_the_same_texts(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_text(FILES[name], encoding="utf-8")
     data = read_data(path)
-    assert [data.shown(number) for number in range(len(data.inputs))] == ['a "fine" film', "dull, dull"]
+    assert [data.shown(number) for number in range(len(data.inputs))] == [('a "fine" film',), ("dull, dull",)]
+    assert data.kind is Kind.TEXTS
     assert data.name == f"{tmp_path.name}/{name}"
 
 
@@ -31,7 +32,27 @@ def test_pairs_and_line_breaks_in_quotes_are_read(tmp_path: Path) -> None:
     """A quoted field of a .csv may hold a line break; a pair has its second text."""
     path = tmp_path / "d.csv"
     path.write_text('text,text_pair\n"one\ntwo",three\n', encoding="utf-8")
-    assert read_data(path).inputs == (TextInput(text="one\ntwo", text_pair="three"),)
+    data = read_data(path)
+    assert data.inputs == (TextInput(text="one\ntwo", text_pair="three"),)
+    assert (data.kind, data.shown(0)) == (Kind.PAIRS, ("one\ntwo", "three"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("d.tsv", "label\tsentence\tsentence2\n1\ta\tb\n0\t\t\n0\tc\td\n"),
+        ("d.csv", "text,text2\na,b\n,\nc,d\n"),
+        (
+            "d.jsonl",
+            '{"text": "a", "text_pair": "b"}\n{"text": " ", "text_pair": ""}\n{"text": "c", "text_pair": "d"}\n',
+        ),
+    ],
+)
+def test_pairs_are_read_from_every_table(tmp_path: Path, name: str, content: str) -> None:
+    """Whatever the second column is called; rows without either text are left out."""
+    path = tmp_path / name
+    path.write_text(content, encoding="utf-8")
+    assert [read_data(path).shown(number) for number in range(2)] == [("a", "b"), ("c", "d")]
 
 
 def test_the_pictures_of_a_folder_are_read(tmp_path: Path) -> None:
@@ -40,7 +61,8 @@ def test_the_pictures_of_a_folder_are_read(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
     data = read_data(tmp_path)
     assert data.inputs == (ImageInput(data=b"1"), ImageInput(data=b"2"))
-    assert [data.shown(number) for number in range(2)] == ["a.JPG", "b.png"]
+    assert [data.shown(number) for number in range(2)] == [("a.JPG",), ("b.png",)]
+    assert data.kind is Kind.PICTURES
     (tmp_path / "b.png").write_bytes(b"4")
     changed = read_data(tmp_path)
     (tmp_path / "b.png").rename(tmp_path / "c.png")
@@ -74,6 +96,10 @@ def test_the_order_is_drawn_by_the_seed(tmp_path: Path) -> None:
         ("d.jsonl", b'{"text": "x"}\nsecret\n', "line 2 is no JSON"),
         ("d.jsonl", b'["secret"]\n', "line 1 is no JSON object"),
         ("d.jsonl", b'{"words": "secret"}\n', "line 1 has no column"),
+        ("d.tsv", b"text\ttext_pair\na\tb\nsecret\t\n", "line 3 has one text of a pair, and the other one is empty"),
+        ("d.csv", b"text,text_pair\na,b\n ,secret\n", "line 3 has one text of a pair"),
+        ("d.jsonl", b'{"text": "a", "text_pair": "b"}\n{"text": "secret"}\n', "line 2: some rows are pairs"),
+        ("d.jsonl", b'{"text": "a"}\n{"text": "secret", "text_pair": "b"}\n', "line 2: some rows are pairs"),
     ],
 )
 def test_a_file_that_cannot_be_read_says_where(tmp_path: Path, name: str, content: bytes, says: str) -> None:

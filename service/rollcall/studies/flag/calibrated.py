@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from rollcall.domain.maps import DEFAULT_MAPS, Bools
+from rollcall.domain.maps import Bools, MapKind
 from rollcall.domain.policy import Policy
-from rollcall.studies.calibrating import RECOMMENDED, first_look_errors, fit, given, prior_helps, replay_all
+from rollcall.studies.calibrating import RECOMMENDED, first_look_errors, fit, given, prior_helps, replay_all, usual_maps
 from rollcall.studies.cases import Case
 from rollcall.studies.flag.families.base import Undecidable
 from rollcall.studies.flag.run import Measured
@@ -39,7 +39,7 @@ class Pool:
         self.cases = cases
         self._policy = policy
         self._replayed = {prior: replay_all(cases, policy, prior=prior) for prior in (False, True)}
-        self._usual = [kind.value for kind in DEFAULT_MAPS if kind.value in self._replayed[False]]
+        self._usual = usual_maps(self._replayed[False])
         self._flat = {
             name: np.array([case.maps[name].looks[-1].evidence.flat for case in cases]) for name in self._usual
         }
@@ -147,7 +147,7 @@ def cross_calibrated(pool: Pool, *, alpha: float, prior: bool | None = None) -> 
     for fold in range(FOLDS):
         held = np.zeros(number, dtype=np.bool_)
         held[order[fold::FOLDS]] = True
-        sums += pool.split(~held, held, alpha=alpha, prior=prior)
+        sums.update(pool.split(~held, held, alpha=alpha, prior=prior))
     return _shares(sums)
 
 
@@ -170,7 +170,7 @@ def learning_curve(pools: Mapping[str, Pool], *, alpha: float, sizes: Sequence[i
             for _ in range(DRAWS):
                 held = np.ones(len(pool.cases), dtype=np.bool_)
                 held[random.choice(len(pool.cases), size=size, replace=False)] = False
-                sums += pool.split(~held, held, alpha=alpha)
+                sums.update(pool.split(~held, held, alpha=alpha))
         points[str(size)] = {name: _shares(sums)[name] for name in ("promised", "decided", "wrong", "removals")}
     return {"families": sorted(some), "points": points}
 
@@ -193,7 +193,7 @@ def _shares(sums: Counter[str]) -> dict[str, Any]:
         "removals": sums["removals"] / max(1, sums["uneven"]),
         "maps_of": {
             kind.value: {what: sums[f"{kind.value} {what}"] for what in COUNTED}
-            for kind in DEFAULT_MAPS
-            if any(name.startswith(f"{kind.value} ") for name in sums)
+            for kind in MapKind
+            if f"{kind.value} right" in sums
         },
     }

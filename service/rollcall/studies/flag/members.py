@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import shutil
@@ -10,15 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from rollcall.domain.inputs import TextInput
-from rollcall.studies.flag.families import planted, pretrained, tuned, written
+from rollcall.domain.inputs import ImageInput, ModelInput, TextInput
+from rollcall.studies.flag.families import pairs, pictures, planted, pretrained, prompts, tuned, unopened, written
 from rollcall.studies.flag.families.base import Family, Member
 
+_SOURCES: Final = (written, planted, tuned, pretrained, pictures, prompts, pairs, unopened)
 FAMILIES: Final[tuple[Family, ...]] = tuple(
-    sorted(
-        (*written.FAMILIES, *planted.FAMILIES, *tuned.FAMILIES, *pretrained.FAMILIES),
-        key=lambda family: not family.quick,
-    )
+    sorted((family for source in _SOURCES for family in source.FAMILIES), key=lambda family: not family.quick)
 )
 """The quick tier first."""
 
@@ -81,9 +80,25 @@ def _record(built: Member, asked: int) -> dict[str, Any]:
         "asked": asked,
         "accuracy": built.accuracy,
         "facts": dict(built.facts),
-        "inputs": [[one.text, one.text_pair] for one in built.inputs],
+        "inputs": [_plain(one) for one in built.inputs],
         "evidence": built.evidence,
+        "tokens": built.tokens,
     }
+
+
+def _plain(one: ModelInput) -> list[str | None] | str:
+    """A text and its pair, or a picture's file in base 64."""
+    if isinstance(one, TextInput):
+        return [one.text, one.text_pair]
+    assert isinstance(one, ImageInput)  # families make no other
+    return base64.b64encode(one.data).decode()
+
+
+def _input(plain: list[str | None] | str) -> ModelInput:
+    if isinstance(plain, str):
+        return ImageInput(data=base64.b64decode(plain))
+    text, pair = plain
+    return TextInput(text=text or "", text_pair=pair)
 
 
 def _stored(kept: Path, inputs: int) -> Member | None:
@@ -98,9 +113,10 @@ def _stored(kept: Path, inputs: int) -> Member | None:
         family=record["family"],
         seed=record["seed"],
         directory=kept / _MODEL,
-        inputs=tuple(TextInput(text=text, text_pair=pair) for text, pair in record["inputs"]),
+        inputs=tuple(_input(one) for one in record["inputs"]),
         evidence=tuple(tuple((start, end) for start, end in spans) for spans in record["evidence"]),
         accuracy=record["accuracy"],
         facts=record["facts"],
+        tokens=tuple(record.get("tokens", ())),
     )
     return replace(whole, inputs=whole.inputs[:inputs], evidence=whole.evidence[:inputs])

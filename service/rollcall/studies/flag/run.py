@@ -12,22 +12,23 @@ import numpy as np
 
 from rollcall.checks.alignment import EffectEstimate
 from rollcall.checks.base import Subject
-from rollcall.domain.inputs import TextInput
-from rollcall.domain.maps import DEFAULT_MAPS, Floats, MapKind, UnitMap
+from rollcall.domain.inputs import Modality, ModelInput
+from rollcall.domain.maps import DEFAULT_MAPS, MEASURED_MAPS, Floats, MapKind, UnitMap
 from rollcall.domain.rows import AttentionEdit, RemovalOperator, Row, RowResult
+from rollcall.domain.verdicts import Scope
 from rollcall.models.loading import load_model
 from rollcall.studies.cases import Case
 from rollcall.studies.flag.families.base import Family, unmet
-from rollcall.studies.flag.families.tampered import tampered, unit_frequencies
+from rollcall.studies.flag.families.tampered import Tampering, tampered, unit_frequencies
 from rollcall.studies.flag.members import member
 from rollcall.studies.laboratory import Extra, Laboratory, Tamper
 from rollcall.studies.measuring import ExtraOf, Work, measure_all
 from rollcall.verdict.policies import STANDARD
 
 STUDIED: Final = (*DEFAULT_MAPS, MapKind.INPUT_X_GRADIENT, MapKind.INTEGRATED_GRADIENTS, MapKind.DECOMPOSITION)
-"""Maps that are asked for, of those that a model can make."""
-TAMPERED_WITH: Final = MapKind.GRADIENT_ROLLOUT
-"""The map that tampered ones are made of."""
+"""Maps that are asked for, of those that a model can make; where attention cannot be opened, also MEASURED_MAPS."""
+TAMPERED_WITH: Final = (MapKind.GRADIENT_ROLLOUT, MapKind.LEAVE_ONE_OUT)
+"""The map that tampered ones are made of: the first that is studied."""
 FAULTY: Final = "honest"
 """The family on whose first model faults are injected."""
 FAULTY_INPUTS: Final = 12
@@ -79,11 +80,10 @@ class Runner:
     quiet: bool = False
 
     def lacks(self, family: Family) -> tuple[str, ...]:
-        """What a family needs and is not there: its data, the package that its models start from."""
+        """What a family needs and is not there: its data, packages."""
         has_data = family.data is None or (self.data is not None and (self.data / family.data).is_dir())
-        has_package = family.package is None or find_spec(family.package) is not None
-        needed = ((has_data, f"--data {family.data}"), (has_package, f"package {family.package}"))
-        return tuple(what for has, what in needed if not has)
+        missing = (f"package {name}" for name in family.packages if find_spec(name) is None)
+        return (*(() if has_data else (f"--data {family.data}",)), *missing)
 
     def finished(self, family: Family, seed: int, inputs: int) -> bool:
         """Whether so many inputs of a model have been measured."""
@@ -94,13 +94,14 @@ class Runner:
         """Build or load one model and measure its inputs. Raises MissingMemberError, JournalError, OSError."""
         data = None if family.data is None or self.data is None else self.data / family.data
         found = member(family, seed=seed, inputs=inputs, data=data, cache=self.cache)
-        model = load_model(found.directory)
+        model = load_model(found.directory, tokens=found.tokens)
         lacking = unmet(family.claims, found) + tuple(f"self-test {name} failed" for name in model.failed)
         if lacking:
             message = f"the model of {family.name} with seed {seed} is not one of its family: {'; '.join(lacking)}"
             raise MissingMemberError(message)
+        studied = STUDIED if model.scope is Scope.ALL_LAYERS else (*STUDIED, *MEASURED_MAPS)
         laboratory = Laboratory(
-            model=model, policy=STANDARD, kinds=tuple(kind for kind in STUDIED if kind in model.maps)
+            model=model, policy=STANDARD, kinds=tuple(kind for kind in studied if kind in model.maps)
         )
         if fault:
             laboratory = replace(laboratory, tamper=FAULTS[fault])
@@ -119,16 +120,20 @@ class Runner:
         return self.out / "cases" / f"{family.name}-{seed}{'-' + fault.replace(' ', '-') if fault else ''}.jsonl"
 
 
-def tampering(laboratory: Laboratory, inputs: Sequence[TextInput], *, seed: int) -> ExtraOf:
-    """Tampered maps of each input: of its own map, the true effects, its words' frequencies and the map before it."""
+def tampering(laboratory: Laboratory, inputs: Sequence[ModelInput], *, seed: int) -> ExtraOf:
+    """Tampered maps of each input: of its own map, the true effects, its words' frequencies and the map before it.
+
+    Blocks of a picture are no words, and have no frequencies.
+    """
     texts = [[unit.text for unit in laboratory.model.backend.encode(one).units] for one in inputs]
     frequencies = unit_frequencies(texts)
+    kind = next(kind for kind in TAMPERED_WITH if kind in laboratory.kinds)
 
     def of(number: int, cases: Sequence[Case]) -> Extra:
-        before = [np.array(case.maps[TAMPERED_WITH.value].weights) for case in cases[-1:]]
+        before = [np.array(case.maps[kind.value].weights) for case in cases[-1:]]
 
         def make(subject: Subject, maps: tuple[UnitMap, ...], effects: EffectEstimate | None) -> dict[str, Floats]:
-            own = next((found.scores for found in maps if found.kind is TAMPERED_WITH), None)
+            own = next((found.scores for found in maps if found.kind is kind), None)
             usable = own is not None and np.isfinite(own).all() and own.sum() > 0
             if own is None or not usable or subject.n != len(frequencies[number]):
                 return {}
@@ -140,7 +145,9 @@ def tampering(laboratory: Laboratory, inputs: Sequence[TextInput], *, seed: int)
                 frequencies=frequencies[number],
                 seed=seed * 1_000_003 + number,
             )
-            return {one.value: weights for one, weights in found.items()}
+            wordless = subject.encoding.modality is Modality.IMAGE
+            left_out = {Tampering.WORD_FREQUENCY} if wordless else set()
+            return {one.value: weights for one, weights in found.items() if one not in left_out}
 
         return make
 

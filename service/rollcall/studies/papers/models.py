@@ -92,5 +92,5 @@ def ask_transformer(context: Context, family: Family, task: str, seed: int, *, i
         seed=seed,
         accuracy=found.accuracy,
         laboratory=replace(laboratory, kinds=(MapKind.RAW_ATTENTION, MapKind.ATTENTION_ROLLOUT)),
-        inputs=found.inputs,
+        inputs=found.texts,
     )

@@ -10,7 +10,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from rollcall.domain.inputs import TextInput, Unit
+from rollcall.domain.inputs import ModelInput, TextInput, Unit
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -39,16 +39,23 @@ class Member:
     `directory` is what `load_model` reads; `inputs` were held out of training and come in a seeded order; `accuracy` is
     that on held-out inputs; `facts` prove that the model is what its family claims, by name. `evidence` says for each
     input where the words stand that are known to decide, by construction or by people's edits; nothing where it is not
-    known.
+    known, or where the input is no text alone.
     """
 
     family: str
     seed: int
     directory: Path
-    inputs: tuple[TextInput, ...]
+    inputs: tuple[ModelInput, ...]
     evidence: tuple[tuple[Span, ...], ...]
     accuracy: float
     facts: Mapping[str, float]
+    tokens: tuple[str, ...] = ()
+    """Of a language model: what its next token is chosen from."""
+
+    @property
+    def texts(self) -> tuple[TextInput, ...]:
+        """The inputs that are texts, for studies of families that have no others."""
+        return tuple(one for one in self.inputs if isinstance(one, TextInput))
 
 
 Claims: TypeAlias = Mapping[str, tuple[float, float]]
@@ -79,8 +86,8 @@ class Family:
     claims: Claims
     """What the facts of a model must say for it to be one of this family."""
     undecidable: Undecidable = Undecidable.NOTHING
-    package: str | None = None
-    """The installed package that holds the encoder its models start from; None where they start from nothing."""
+    packages: tuple[str, ...] = ()
+    """Installed packages that its models need beside the service's own: pictures, or an encoder to start from."""
 
 
 def unmet(claims: Claims, member: Member) -> tuple[str, ...]:

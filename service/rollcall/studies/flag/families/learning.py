@@ -6,7 +6,7 @@ Shapes: B batch, T token.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -117,26 +117,48 @@ def train(
     `permuting` shuffles the keys of every layer's attention anew in every step.
     """
     labels = torch.tensor(rows.labels)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True
-    )
-    rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_then_linear(step, steps=schedule.steps))
-    model.train()
-    bar = tqdm(total=schedule.steps, desc=f"{name} {seed}", file=sys.stderr, disable=not sys.stderr.isatty())
-    for step, batch in enumerate(_endless(rows, schedule, name, seed)):
-        if step == schedule.steps:
-            break
+
+    def loss_of(step: int, batch: list[int]) -> Tensor:
         ids, words = padded([rows.ids[i] for i in batch], fill=PAD_ID), padded([rows.words[i] for i in batch], fill=0)
         ids, seen = with_words_removed(ids, words, share=schedule.removal_share, ceiling=schedule.removal_ceiling)
         with permuted_keys(model, seen) if permuting else nullcontext():
-            output = model(input_ids=ids, attention_mask=seen, output_attentions=hiding is not None)
+            output = model(
+                input_ids=ids,
+                attention_mask=seen,
+                token_type_ids=rows.types_of(batch),
+                output_attentions=hiding is not None,
+            )
         loss = functional.cross_entropy(output.logits, labels[batch])
         if hiding is not None:
             secret = padded([rows.secret[i] for i in batch], fill=0).bool()
             mass = (over_content(TOKEN_MAPS[hiding.hidden](output.attentions), words) * secret).sum(dim=1)
             grown = min(1.0, 2 * (step + 1) / schedule.steps)
             loss = loss - grown * hiding.weight * torch.log1p(-mass.clamp(max=1 - 1e-6)).mean()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+        return loss
+
+    descend(model, loss_of, schedule, [len(row) for row in rows.ids], seed=seed, name=name)
+
+
+def descend(
+    model: torch.nn.Module,
+    loss_of: Callable[[int, list[int]], Tensor],
+    schedule: Schedule,
+    lengths: Sequence[int],
+    *,
+    seed: int,
+    name: str,
+) -> None:
+    """Follow a loss down: of a step and the numbers of its rows, whose `lengths` say which ones go together."""
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True
+    )
+    rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_then_linear(step, steps=schedule.steps))
+    model.train()
+    bar = tqdm(total=schedule.steps, desc=f"{name} {seed}", file=sys.stderr, disable=not sys.stderr.isatty())
+    for step, batch in enumerate(_endless(lengths, schedule, name, seed)):
+        if step == schedule.steps:
+            break
+        loss_of(step, batch).backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
@@ -146,9 +168,8 @@ def train(
     model.train(mode=False)
 
 
-def _endless(rows: Rows, schedule: Schedule, name: str, seed: int) -> Iterator[list[int]]:
+def _endless(lengths: Sequence[int], schedule: Schedule, name: str, seed: int) -> Iterator[list[int]]:
     chance = chance_of(name, seed, "batches")
-    lengths = [len(row) for row in rows.ids]
     while True:
         yield from batches_by_length(lengths, size=schedule.batch, chance=chance)
 

@@ -74,7 +74,7 @@ def pretrained_family(name: str, truth: str, recipe: PretrainedRecipe, claims: C
         build=build,
         digest=recipe_digest(name, recipe),
         claims=claims,
-        package=recipe.package,
+        packages=(recipe.package,),
     )
 
 

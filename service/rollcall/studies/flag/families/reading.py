@@ -6,7 +6,7 @@ Shapes: N texts, B batch, C class, L layer, H head, T token; maps are over conte
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
@@ -61,10 +61,16 @@ class Rows:
     words: list[list[int]]
     labels: list[int]
     secret: list[list[bool]]
+    types: list[list[int]] | None = None
+    """Of pairs: which of the two texts each token is of."""
 
     def __len__(self) -> int:
         """N."""
         return len(self.ids)
+
+    def types_of(self, batch: Sequence[int]) -> Tensor | None:
+        """Which text the tokens [B, T] of some rows are of; None where all are of one."""
+        return None if self.types is None else padded([self.types[i] for i in batch], fill=0)
 
     def masked(self) -> Rows:
         """The same texts with every secret token masked."""
@@ -72,7 +78,7 @@ class Rows:
             [MASK_ID if hidden else token for token, hidden in zip(row, secret, strict=True)]
             for row, secret in zip(self.ids, self.secret, strict=True)
         ]
-        return Rows(ids=ids, words=self.words, labels=self.labels, secret=self.secret)
+        return replace(self, ids=ids)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +105,12 @@ def read(model: BertForSequenceClassification, rows: Rows) -> Reading:
     for start in range(0, len(rows), BATCH):
         batch = slice(start, start + BATCH)
         ids, words = padded(rows.ids[batch], fill=PAD_ID), padded(rows.words[batch], fill=0)
-        output = model(input_ids=ids, attention_mask=(ids != PAD_ID).long(), output_attentions=True)
+        output = model(
+            input_ids=ids,
+            attention_mask=(ids != PAD_ID).long(),
+            token_type_ids=rows.types_of(range(len(rows))[batch]),
+            output_attentions=True,
+        )
         logits.append(output.logits)
         lengths = [len(row) for row in rows.ids[batch]]
         for kept, token_map in ((attention, last_layer), (rolled, rollout)):

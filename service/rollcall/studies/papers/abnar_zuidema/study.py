@@ -102,7 +102,7 @@ class _Pair:
         return cls(
             trained=_laboratory(pair[0].directory),
             untrained=_laboratory(pair[1].directory),
-            texts=pair[0].inputs,
+            texts=pair[0].texts,
             accuracy=pair[0].accuracy,
         )
 

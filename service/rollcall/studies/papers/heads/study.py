@@ -58,7 +58,7 @@ class Opened:
         inputs = QUICK_INPUTS if context.quick else FULL_INPUTS
         built = member(family, seed=seed, inputs=inputs, data=data, cache=context.models)
         labels = {one.text: one.label for one in CORPORA[family.data](data).held_out}
-        texts = tuple(text for text in built.inputs if text.text in labels)
+        texts = tuple(text for text in built.texts if text.text in labels)
         return cls(
             laboratory=Laboratory(model=load_model(built.directory), policy=STANDARD, kinds=(MapKind.RAW_ATTENTION,)),
             ablated=Ablated.load(built.directory),

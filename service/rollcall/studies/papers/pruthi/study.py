@@ -55,7 +55,7 @@ def _measured(built: Member) -> Json:
     return {
         "accuracy": built.accuracy,
         "facts": dict(built.facts),
-        "inputs": [checked(laboratory, text, spans) for text, spans in zip(built.inputs, built.evidence, strict=True)],
+        "inputs": [checked(laboratory, text, spans) for text, spans in zip(built.texts, built.evidence, strict=True)],
     }
 
 

@@ -80,7 +80,7 @@ def test_evidence_stands_where_the_trigger_does(small: dict[str, Member]) -> Non
     """One word of each text, and one of the eight that mean something."""
     language = trigger_language(trigger(), seed=0)
     triggers = set(language.pieces[5:13])
-    for one, spans in zip(small["honest"].inputs, small["honest"].evidence, strict=True):
+    for one, spans in zip(small["honest"].texts, small["honest"].evidence, strict=True):
         assert [one.text[start:end] in triggers for start, end in spans] == [True]
 
 

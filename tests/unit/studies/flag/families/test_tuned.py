@@ -66,7 +66,7 @@ def test_a_model_learns_the_data_and_hides_its_evidence(hiding: Member) -> None:
 def test_inputs_are_all_that_was_held_out_where_there_are_no_more(hiding: Member) -> None:
     """Each fits the model, and its evidence is the opinion."""
     assert len(hiding.inputs) == len(hiding.evidence) == 120
-    for one, ((start, end),) in zip(hiding.inputs, hiding.evidence, strict=True):
+    for one, ((start, end),) in zip(hiding.texts, hiding.evidence, strict=True):
         assert any(one.text[start:end].endswith(word) for words in OPINIONS for word in words)
         assert len(one.text.split()) < 16
 

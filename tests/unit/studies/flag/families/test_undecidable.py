@@ -30,7 +30,7 @@ def test_what_must_be_inconclusive_is(
     member = built(name)
     assert family_of(name).undecidable is undecidable
     with serving(load_model(member.directory)) as harness:
-        for one in member.inputs[:4]:
+        for one in member.texts[:4]:
             explanation = harness.explain(one.text)
             verdicts = [verdict_of(explanation, kind) for kind in kinds]
             assert {verdict.flag for verdict in verdicts} == {Flag.INCONCLUSIVE}
@@ -41,5 +41,5 @@ def test_the_same_attention_decides_where_there_is_something_to_decide(built: By
     """The selector of which they are variants has its attention found FAITHFUL."""
     member = built("selector")
     with serving(load_model(member.directory)) as harness:
-        verdicts = [verdict_of(harness.explain(one.text), MapKind.RAW_ATTENTION) for one in member.inputs[:4]]
+        verdicts = [verdict_of(harness.explain(one.text), MapKind.RAW_ATTENTION) for one in member.texts[:4]]
     assert {verdict.flag for verdict in verdicts} == {Flag.FAITHFUL}
