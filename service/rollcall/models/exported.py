@@ -23,7 +23,7 @@ from rollcall.models.directory import (
     require_tokenizer,
 )
 from rollcall.models.families import FAMILIES
-from rollcall.models.loading import LoadedModel
+from rollcall.models.loading import WORDS, LoadedModel
 from rollcall.models.plausible import require_plausible
 
 NO_PART = "*.calibration.json"
@@ -37,7 +37,11 @@ def load_exported(file: Path, *, device: str, dtype: str, max_units: int, declar
     """
     home = _home(file)
     require_tokenizer(home)
-    require_plausible(read_json(home / "config.json"), home / "config.json")
+    described = read_json(home / "config.json")
+    require_plausible(described, home / "config.json")
+    if any(str(name).endswith(WORDS[0]) for name in described.get("architectures") or ()):
+        message = f"{file} labels words: such a model is served from its Hugging Face directory, not from an export"
+        raise ModelRejected(message)
     weights = weight_files(file)
     try:
         config = AutoConfig.from_pretrained(home, local_files_only=True, trust_remote_code=False)
@@ -65,12 +69,12 @@ def load_exported(file: Path, *, device: str, dtype: str, max_units: int, declar
         raise ModelRejected(message)
     _require_longest(file, backend)
     self_tests = backend.self_test()
-    described = {path for pattern in DESCRIBING for path in home.glob(pattern)} - set(home.glob(NO_PART))
+    describing = {path for pattern in DESCRIBING for path in home.glob(pattern)} - set(home.glob(NO_PART))
     return LoadedModel(
         backend=backend,
         family=family.title if family else str(config.model_type),
         labels=labels,
-        digest=files_digest({file, *weights, *described}),
+        digest=files_digest({file, *weights, *describing}),
         self_tests=self_tests,
         maps=backend.maps,
         lacking=backend.lacking,
