@@ -36,7 +36,8 @@ def model_options(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="PATH",
         help="texts like those that it will be asked about, unseen in training: .tsv, .csv or .jsonl with a column "
-        "text or sentence (and text_pair), or .txt with one a line; or a folder of pictures, PNG or JPEG",
+        "text or sentence (and text_pair; word_index or word_character for a model that labels words), or .txt with "
+        "one a line; or a folder of pictures, PNG or JPEG",
     )
     parser.add_argument(
         "--token",
@@ -144,6 +145,7 @@ def calibrate(options: argparse.Namespace) -> bool:
     try:
         data = read_data(options.data)
         model = load(options)
+        data.require(model.backend.task)
         laboratory = Laboratory(model=model, policy=STANDARD, kinds=chosen_maps(options.maps, model.maps))
         out = options.out or calibration_path(options.model)
         work = options.work or out.with_name(out.name.removesuffix(".json") + ".work")
@@ -217,6 +219,7 @@ def assess(options: argparse.Namespace) -> bool:
         required = [parse_requirement(text) for text in options.require]
         data = read_data(options.data)
         model = load(options)
+        data.require(model.backend.task)
         beside = calibration_path(options.model)
         path = options.calibration or (beside if beside.is_file() else None)
         calibration = None

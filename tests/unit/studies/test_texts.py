@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rollcall.domain.inputs import ImageInput, TextInput
+from rollcall.domain.decision import Task
+from rollcall.domain.inputs import ImageInput, TextInput, WordRef
 from rollcall.studies.texts import DataError, read_data
 
 FILES = {
@@ -32,6 +33,28 @@ def test_pairs_and_line_breaks_in_quotes_are_read(tmp_path: Path) -> None:
     path = tmp_path / "d.csv"
     path.write_text('text,text_pair\n"one\ntwo",three\n', encoding="utf-8")
     assert read_data(path).inputs == (TextInput(text="one\ntwo", text_pair="three"),)
+
+
+@pytest.mark.parametrize(
+    ("column", "word"),
+    [("word_index", WordRef(index=2)), ("word_character", WordRef(character=2))],
+)
+@pytest.mark.parametrize("name", ["d.tsv", "d.jsonl"])
+def test_a_column_names_the_word_that_is_asked_about(tmp_path: Path, name: str, column: str, word: WordRef) -> None:
+    """By its number or by a character; a model that labels words needs it for each line, and no other one takes it."""
+    path = tmp_path / name
+    rows = {"d.tsv": f"text\t{column}\na b c\t2\n", "d.jsonl": f'{{"text": "a b c", "{column}": 2}}\n'}
+    path.write_text(rows[name], encoding="utf-8")
+    data = read_data(path)
+    assert data.inputs == (TextInput(text="a b c", word=word),)
+    assert data.shown(0) == ("a b c [word 2]" if word.index else "a b c [the word at character 2]")
+    data.require(Task.TOKEN_LABEL)
+    with pytest.raises(DataError, match="answers about whole inputs"):
+        data.require(Task.SINGLE_LABEL)
+    path.write_text('{"text": "a b c"}\n' if name == "d.jsonl" else "text\na b c\n", encoding="utf-8")
+    read_data(path).require(Task.MULTI_LABEL)
+    with pytest.raises(DataError, match="a column word_index or word_character"):
+        read_data(path).require(Task.TOKEN_LABEL)
 
 
 def test_the_pictures_of_a_folder_are_read(tmp_path: Path) -> None:
@@ -73,6 +96,9 @@ def test_the_order_is_drawn_by_the_seed(tmp_path: Path) -> None:
         ("d.csv", b"", "no texts"),
         ("d.jsonl", b'{"text": "x"}\nsecret\n', "line 2 is no JSON"),
         ("d.jsonl", b'["secret"]\n', "line 1 is no JSON object"),
+        ("d.tsv", b"text\tword_index\nsecret\tfirst\n", "line 2 must have one number"),
+        ("d.tsv", b"text\tword_index\tword_character\nsecret\t0\t0\n", "line 2 must have one number"),
+        ("d.jsonl", b'{"text": "secret", "word_index": -1}\n', "line 1 must have one number"),
         ("d.jsonl", b'{"words": "secret"}\n', "line 1 has no column"),
     ],
 )
