@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 from collections.abc import Iterator
@@ -9,13 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 from rollcall.demo.server import ServerProcess, server_process
+from rollcall.oip import open_inference_pb2 as oip
+from rollcall.oip import open_inference_pb2_grpc
 from rollcall_client import (
+    AuditClient,
     CheckKind,
     CheckLevel,
     CheckOutcome,
@@ -24,11 +29,14 @@ from rollcall_client import (
     Flag,
     InvalidArgument,
     Question,
+    ReplayOutcome,
     Task,
+    recorded,
 )
 from rollcall_client.html import render_page
 from rollcall_client.terminal import render
 from tests.taggers import LABELS, Tagged, make_tagger, sentences
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = Path(os.environ.get("SHARED", ROOT / ".." / "shared")) / "data" / "agreement" / "linzen_test.tsv"
@@ -148,6 +156,66 @@ def test_views_show_which_word_is_asked_about(explained: list[Explanation]) -> N
     page = render_page([answer])
     assert 'title="the word whose label is asked for"' in page
     assert "underlined below" in page
+
+
+def test_records_are_about_the_same_word(asked: Asked, tmp_path: Path) -> None:
+    """What is replayed, and explained afterwards, is the label of the word that was asked about, not of another one."""
+    settings = {
+        "ROLLCALL_AUDIT_DIRECTORY": str(tmp_path / "log"),
+        "ROLLCALL_AUDIT_MODE": "full",
+        "ROLLCALL_AUDIT_CHECKPOINT_SECONDS": "0.2",
+        "ROLLCALL_AUTH_DANGEROUSLY_TRUST_ANYONE": "true",
+    }
+    sentence = asked.sentences[1]
+    with (
+        server_process("--model", f"numbers={asked.directory}", environment=settings) as process,
+        AuditClient(process.target, timeout=CALL_SECONDS) as client,
+    ):
+        answer = client.explain(sentence.text, character=sentence.character)
+        decided = client.predict(sentence.text, character=sentence.character, decision_ref="a decision")
+        ids = [each.audit.record_id for each in (answer, decided) if each.audit]
+        wait_until(lambda: len(client.search().records) == len(ids))
+        for record_id in ids:
+            assert client.replay(record_id, "a check").outcome is ReplayOutcome.EXACT
+        again = client.replay(ids[0], "a check", text=sentence.text, character=sentence.character)
+        assert again.outcome is ReplayOutcome.EXACT
+        with pytest.raises(InvalidArgument):
+            client.replay(ids[0], "a check", text=sentence.text, word=0)
+        afterwards = client.explain_record(ids[1], "an objection")
+        assert (afterwards.word, afterwards.prediction) == (answer.word, answer.prediction)
+        assert afterwards.attributions == answer.attributions
+        record = client.record(ids[0], parts=("input", "scores"), reason="a check")
+        shown = recorded.explanation(record)
+        assert (shown.word, shown.asked) == (answer.word, answer.asked)
+        assert 'title="the word whose label is asked for"' in render_page([shown])
+
+
+def test_the_open_inference_protocol_asks_about_words(asked: Asked, client: Client) -> None:
+    """A tensor of numbers beside the texts names each one's word; without it the request is refused by that name."""
+    texts = [each.text for each in asked.sentences[:3]]
+    request = oip.ModelInferRequest(model_name="numbers")
+    text = request.inputs.add(name="text", datatype="BYTES", shape=[len(texts)])
+    text.contents.bytes_contents.extend(one.encode() for one in texts)
+    with grpc.insecure_channel(asked.process.target) as channel:
+        stub: Any = open_inference_pb2_grpc.GRPCInferenceServiceStub(channel)
+        with pytest.raises(grpc.RpcError) as refused:
+            stub.ModelInfer(request, timeout=CALL_SECONDS)
+        assert "word[0]: required" in str(refused.value.details())
+        word = request.inputs.add(name="word", datatype="INT32", shape=[len(texts)])
+        word.contents.int_contents.extend(range(len(texts)))
+        request.outputs.add(name="probabilities")
+        request.outputs.add(name="rollcall.report")
+        reply = stub.ModelInfer(request, timeout=CALL_SECONDS)
+    chances, reports = (one.contents for one in reply.outputs[:2])
+    for number, one in enumerate(texts):
+        native = client.explain(one, word=number)
+        found = chances.fp32_contents[len(LABELS) * number : len(LABELS) * (number + 1)]
+        np.testing.assert_allclose(found, native.prediction.probabilities, atol=1e-6)
+        report = json.loads(reports.bytes_contents[number])
+        assert native.word is not None
+        assert report["word"]["text"] == native.word.text
+        scores = {each["map"]: each["scores"] for each in report["attributions"]}
+        assert scores == {f"MAP_KIND_{each.map.name}": list(each.scores) for each in native.attributions}
 
 
 def test_a_word_is_looked_at_closely(client: Client, asked: Asked) -> None:

@@ -207,9 +207,13 @@ def _input(told: Told, answer: Explanation | Predicted, units: int, *, grouped: 
     }
 
 
-def _place(encoding: Encoding, word: Unit) -> dict[str, int]:
-    """Where the word is whose label is the answer: its unit and its first token, which is read."""
-    return {"unit": int(encoding.unit_of_token[word.token_start]), "token": word.token_start}
+def _place(encoding: Encoding, word: Unit) -> dict[str, Any]:
+    """Where the word is whose label is the answer: its unit, tokens and characters; its first token is read."""
+    return {
+        "unit": int(encoding.unit_of_token[word.token_start]),
+        "tokens": [word.token_start, word.token_end],
+        "characters": [word.char_start, word.char_end],
+    }
 
 
 def _model(card: ModelCard) -> dict[str, Any]:
