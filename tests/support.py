@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from rollcall.domain.inputs import Modality
@@ -20,6 +21,8 @@ from tests.pictures import make_vision_model
 from tests.tiny import make_model
 
 READS = {Modality.TEXT: "texts, pairs", Modality.IMAGE: "images"}
+WORDS = ", words"
+"""Of a family whose token classifiers can be explained."""
 PROMPTS = "prompts"
 
 HEAD = (
@@ -33,17 +36,28 @@ HEAD = (
 )
 
 
-def lines(found: dict[str, tuple[LoadedModel, LoadedModel | None]]) -> Iterator[str]:
-    """The table; `found`, by model type, is the model as torch runs it and as it was exported, if it can be."""
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A family's model as torch runs it; and of those that read text its export, and one that labels words."""
+
+    ours: LoadedModel
+    exported: LoadedModel | None = None
+    words: LoadedModel | None = None
+
+
+def lines(found: dict[str, Found]) -> Iterator[str]:
+    """The table of what was `found`, by model type."""
     yield _row(*HEAD)
     yield _row(*["---"] * len(HEAD))
     for family in FAMILIES.values():
-        ours, exported = found[family.model_type]
+        known = found[family.model_type]
+        ours, exported = known.ours, known.exported
+        labels_words = known.words is not None and not known.words.failed
         shared = {test.name: "yes" if test.passed else "no" for test in ours.self_tests}
         yield _row(
             family.title,
             f"`{family.model_type}`",
-            PROMPTS if family.causal else READS[family.modality],
+            (PROMPTS if family.causal else READS[family.modality]) + (WORDS if labels_words else ""),
             _maps(ours),
             shared["readout_row_suffices"],
             shared["rows_join_late"],
@@ -63,19 +77,20 @@ def _maps(model: LoadedModel) -> str:
     return ("all" if set(model.maps) == set(MapKind) else f"{len(model.maps)} of {len(MapKind)}") + scope
 
 
-def made(root: Path) -> dict[str, tuple[LoadedModel, LoadedModel | None]]:
-    """A tiny model of every family, and of those that read text its export by torch's older exporter."""
-    found: dict[str, tuple[LoadedModel, LoadedModel | None]] = {}
+def made(root: Path) -> dict[str, Found]:
+    """A tiny model of every family; of those that read text its export by torch's older exporter, and a labeller."""
+    found: dict[str, Found] = {}
     for name, family in FAMILIES.items():
         if family.causal:
-            found[name] = load_model(make_decoder(name, root / name), tokens=tokens_of(name)), None
+            found[name] = Found(ours=load_model(make_decoder(name, root / name), tokens=tokens_of(name)))
             continue
         if family.modality is Modality.IMAGE:
-            found[name] = load_model(make_vision_model(name, root / name)), None
+            found[name] = Found(ours=load_model(make_vision_model(name, root / name)))
             continue
         directory = make_model(name, root / name)
         exported = export(directory, root / f"{name}-exported", attention=family.layout.stock)
-        found[name] = load_model(directory), load_model(exported)
+        words = load_model(make_model(name, root / f"{name}-words", words=True))
+        found[name] = Found(ours=load_model(directory), exported=load_model(exported), words=words)
     return found
 
 

@@ -13,6 +13,7 @@ from transformers import (
     AlbertConfig,
     AlbertForSequenceClassification,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     BertConfig,
     BertForSequenceClassification,
     CamembertConfig,
@@ -66,15 +67,18 @@ def make_model(
     classes: int = 3,
     seed: int = 0,
     offsets: float = 0.3,
+    words: bool = False,
     **overrides: Any,  # noqa: ANN401 - config fields
 ) -> Path:
-    """Save a tiny random model and its tokenizer into `directory`.
+    """Save a tiny random model and its tokenizer into `directory`; one that labels `words`, if asked for.
 
     Its attention is sharp, and no bias is 0 and no gain 1, by some `offsets`: whoever forgets one gets other numbers.
     """
     tokenizer = make_tokenizer(family)
     torch.manual_seed(seed)
     model = _architecture(family, len(tokenizer), classes, tokenizer.pad_token_id, overrides)
+    if words:
+        model = AutoModelForTokenClassification.from_config(model.config)  # type: ignore[no-untyped-call]
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if weight.dim() == 1:

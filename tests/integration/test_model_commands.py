@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -26,7 +27,7 @@ LARGE = {"hidden_size": 512, "num_hidden_layers": 8, "intermediate_size": 2048}
 """Some 100 MB of weights, far above what a process gives and takes by itself."""
 
 
-def put(repository: Path, name: str, *, seed: int = 0, **overrides: int) -> Path:
+def put(repository: Path, name: str, *, seed: int = 0, **overrides: Any) -> Path:  # noqa: ANN401 - config fields
     """Make a tiny model right in the repository; its settings come last."""
     own = make_model("bert", repository / name, seed=seed, **overrides)
     (own / "model.toml").write_text("")

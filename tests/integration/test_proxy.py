@@ -51,7 +51,7 @@ PROXY_GROWTH_MIB = 12.0
 @pytest.fixture(scope="module")
 def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Behind]:
     """Two servers with the demo model, and one whose attention is large."""
-    shape = {"hidden_size": 48, "num_attention_heads": 12, "num_hidden_layers": 5}
+    shape: dict[str, Any] = {"hidden_size": 48, "num_attention_heads": 12, "num_hidden_layers": 5}
     large = make_model("bert", tmp_path_factory.mktemp("large"), **shape)
     with behind_proxy(
         tmp_path_factory.mktemp("proxy"),

@@ -16,6 +16,7 @@ from rollcall.edge.access.callers import parse_callers
 from tests.exports import export
 from tests.integration.conftest import Gallery
 from tests.pictures import digits, png
+from tests.tiny import make_model
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -63,8 +64,17 @@ def test_make_targets_are_what_continuous_integration_calls(target: str) -> None
     assert "make ci" in (ROOT / ".ci" / "run").read_text()
 
 
+ELSEWHERE = ("--image", "--word")
+"""Questions to models of other tasks, which are asked below."""
+
+
 @pytest.mark.parametrize(
-    "command", [c for c in COMMANDS if c.startswith(("rollcall explain", "rollcall models")) and "--image" not in c]
+    "command",
+    [
+        c
+        for c in COMMANDS
+        if c.startswith(("rollcall explain", "rollcall models")) and not any(option in c for option in ELSEWHERE)
+    ],
 )
 def test_questions_are_answered(server: ServerProcess, tmp_path: Path, command: str) -> None:
     """The questions of the README get answers from a running server."""
@@ -81,6 +91,14 @@ def test_a_picture_is_explained(gallery: Gallery, tmp_path: Path) -> None:
     (command,) = (c for c in COMMANDS if "--image" in c)
     assert "digit" in run(f"{command} --target {gallery.process.target}", tmp_path)
     assert "data:image/png;base64," in (tmp_path / "photo.html").read_text()
+
+
+def test_a_word_is_asked_about(tmp_path: Path) -> None:
+    """The question about a word gets its answer from a model that labels words, and says which word it was."""
+    (command,) = (c for c in COMMANDS if "--word" in c)
+    model = make_model("bert", tmp_path / "names", words=True)
+    with server_process("--model", f"names={model}", environment={}) as process:
+        assert "\N{LEFT DOUBLE QUOTATION MARK}Paris" in run(f"{command} --target {process.target}", tmp_path)
 
 
 @pytest.fixture(scope="module")

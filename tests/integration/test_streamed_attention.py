@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ TEXT = "the film is good but the music did not like me " * 60
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Save a narrow model with as many layers and heads as BERT-base has."""
-    shape = {"hidden_size": 48, "num_attention_heads": HEADS, "num_hidden_layers": LAYERS}
+    shape: dict[str, Any] = {"hidden_size": 48, "num_attention_heads": HEADS, "num_hidden_layers": LAYERS}
     return make_model("bert", tmp_path_factory.mktemp("large"), **shape)
 
 

@@ -21,7 +21,7 @@ export {
   type Violation,
 } from "./errors.js";
 export * from "./reading.js";
-export type { CallOptions, ClassName, ExplainOptions, Input, PredictOptions } from "./options.js";
+export type { CallOptions, ClassName, ExplainOptions, Input, NamedWord, PredictOptions } from "./options.js";
 export * from "./gen/rollcall/v1/common_pb.js";
 export * from "./gen/rollcall/v1/explanation_pb.js";
 export * from "./gen/rollcall/v1/model_pb.js";

@@ -16,8 +16,15 @@ import {
 } from "./gen/rollcall/v1/explanation_pb.js";
 import { PredictRequestSchema, type PredictRequest } from "./gen/rollcall/v1/explanation_service_pb.js";
 
+/** Of a model that labels words: the one whose label is asked for, by its number from 0, or by one of its characters. */
+export type NamedWord = { readonly index: number } | { readonly character: number };
+
 /** A text, a pair of texts that the model reads together, or a text as the model's own vocabulary ids. */
-export type Input = string | { readonly text: string; readonly pair: string } | { readonly tokens: readonly number[] };
+export type Input =
+  | string
+  | { readonly text: string; readonly pair: string }
+  | { readonly text: string; readonly word: NamedWord }
+  | { readonly tokens: readonly number[]; readonly word?: NamedWord };
 
 /** A class, by its label or its index. */
 export type ClassName = string | number;
@@ -91,8 +98,20 @@ function common(input: Input, requestId: string, options: PredictOptions) {
 
 function written(input: Input) {
   if (typeof input === "string") return { case: "text" as const, value: { text: input } };
-  if ("tokens" in input) return { case: "tokens" as const, value: { inputIds: [...input.tokens] } };
-  return { case: "text" as const, value: { text: input.text, textPair: input.pair } };
+  if ("tokens" in input) {
+    return { case: "tokens" as const, value: { inputIds: [...input.tokens], ...word(input.word) } };
+  }
+  if ("pair" in input) return { case: "text" as const, value: { text: input.text, textPair: input.pair } };
+  return { case: "text" as const, value: { text: input.text, ...word(input.word) } };
+}
+
+function word(named: NamedWord | undefined) {
+  if (named === undefined) return {};
+  const place =
+    "index" in named
+      ? { case: "index" as const, value: named.index }
+      : { case: "character" as const, value: named.character };
+  return { word: { place } };
 }
 
 function target({ target, foil }: PredictOptions): Target {

@@ -9,7 +9,8 @@ def gradient_rollout(gradients: torch.Tensor, readout: int) -> torch.Tensor:
     """Start from R = I, then R += C_l R for each layer's C_l; return the read-out row of R - I.
 
     C_l, `gradients` [B, L, Q, K], is the mean over heads of relu(gradient * attention); returns [B, K], not normalised.
-    The identity's own share stays out of the map, as in the authors' code: it belongs to the read-out token, no unit.
+    The identity's own share stays out of the map, as in the authors' code: it belongs to the read-out token, and is no
+    attention. Where that token is a word's, what its own embedding says past all attention is not in the map.
     """
     row = torch.zeros_like(gradients[:, 0, 0])
     row[:, readout] = 1

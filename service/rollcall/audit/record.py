@@ -15,7 +15,7 @@ from rollcall.audit.canonical import canonical, decimal, decimals, plain, sha256
 from rollcall.audit.explanations import calibration, explanation
 from rollcall.domain.decision import Prediction
 from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
-from rollcall.domain.inputs import Encoding, ImageInput, ModelInput, PixelsInput, TextInput, TokensInput
+from rollcall.domain.inputs import Encoding, ImageInput, ModelInput, PixelsInput, TextInput, TokensInput, Unit
 from rollcall.domain.maps import MapOptions
 from rollcall.domain.model import ModelCard
 from rollcall.domain.recording import Durability, RecordMode
@@ -91,7 +91,7 @@ def _decided(told: Decided, where: Circumstances, integrity: Mapping[str, Any]) 
     return _head(DECISION, where, told.request.caller.tenant) | {
         "verdict": None,
         "request": _question(told.request, told.card, mismatch=answer.reported_mismatch),
-        "input": _input(told.request.input, answer, len(told.encoding.units), grouped=told.encoding.grouped),
+        "input": _input(told, answer, len(told.encoding.units), grouped=told.encoding.grouped),
         "model": _model(told.card),
         "prediction": prediction(answer.prediction),
         "cost": {
@@ -116,7 +116,7 @@ def _explained(told: Explained, where: Circumstances, integrity: Mapping[str, An
             **_notice(answer),
         },
         "request": _request(told),
-        "input": _input(told.request.input, answer, len(answer.units), grouped=answer.units_grouped),
+        "input": _input(told, answer, len(answer.units), grouped=answer.units_grouped),
         "model": _model(told.card),
         "prediction": prediction(answer.prediction),
         "explanation": explanation(answer),
@@ -194,14 +194,25 @@ def _modality(given: ModelInput) -> str:
             return "pixels"
 
 
-def _input(given: ModelInput, answer: Explanation | Predicted, units: int, *, grouped: bool) -> dict[str, Any]:
+def _input(told: Told, answer: Explanation | Predicted, units: int, *, grouped: bool) -> dict[str, Any]:
+    word = told.encoding.word
     return {
-        "modality": _modality(given),
+        "modality": _modality(told.request.input),
         "tokens_total": answer.tokens_total,
         "tokens_used": answer.tokens_used,
         "truncated": answer.tokens_used < answer.tokens_total,
         "units": units,
         "units_grouped": grouped,
+        **({} if word is None else {"word": _place(told.encoding, word)}),
+    }
+
+
+def _place(encoding: Encoding, word: Unit) -> dict[str, Any]:
+    """Where the word is whose label is the answer: its unit, tokens and characters; its first token is read."""
+    return {
+        "unit": int(encoding.unit_of_token[word.token_start]),
+        "tokens": [word.token_start, word.token_end],
+        "characters": [word.char_start, word.char_end],
     }
 
 

@@ -52,7 +52,8 @@ class Layout:
     """The linear map before the activation of the feed-forward part, and the one after it."""
     feed_out: str = ""
     head_in: str = ""
-    """The same of the classifier, as paths in the model. Without all four logits are not decomposed."""
+    """The same of the classifier, as paths in the model; without the first one it is one linear map. Without the other
+    three logits are not decomposed."""
     head_out: str = ""
 
     def encoder_of(self, model: Any) -> torch.nn.Module:  # noqa: ANN401 - every family has a class of its own
@@ -182,6 +183,11 @@ class BatchOutput:
     permuted_rows: tuple[int, ...] = ()
 
 
+def readout_of(backend: Backend, encoding: Encoding) -> int:
+    """Position that is read of an input: its word's, where one is asked about, else the model's own."""
+    return backend.readout if encoding.word is None else encoding.word.token_start
+
+
 class Backend(Protocol):
     """What the engine and the loader need of a runtime."""
 
@@ -191,7 +197,7 @@ class Backend(Protocol):
     shape: Shape
     task: Task
     readout: int
-    """Position that the classifier reads."""
+    """Position that the classifier reads, of inputs that do not name another: see `readout_of`."""
     noise: float
     """Numerical floor: how far the same row's numbers may lie apart, relative to the largest of them or to 1."""
     maps: tuple[MapKind, ...]

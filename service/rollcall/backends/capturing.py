@@ -15,6 +15,7 @@ import torch
 from rollcall.backends.base import AttentionReductions, Capture, CaptureRequest
 from rollcall.backends.observers import UNIFORM_TOLERANCE, Block, CaptureObserver, Reducer
 from rollcall.backends.plan import BatchPlan
+from rollcall.backends.readout import Readout
 from rollcall.backends.replays import Call
 from rollcall.backends.tensors import AnyInputs, Packed, select_attention
 from rollcall.domain.maps import MapKind
@@ -41,9 +42,12 @@ class Capturing:
     forward: Callable[[AnyInputs, BatchPlan], Tensor] = field(repr=False)
     see: Callable[[Mapping[str, Tensor]], AnyInputs] = field(repr=False)
     """The inputs among the numbers."""
-    watching_readout: Callable[[], AbstractContextManager[list[Tensor]]] = field(repr=False)
+    watching_readout: Callable[[BatchPlan, Readout], AbstractContextManager[list[Tensor]]] = field(repr=False)
     blocks: tuple[Block, ...]
+    readouts: Callable[[AnyInputs], Readout] = field(repr=False)
+    """Where a batch is read, of the numbers that are it."""
     readout: int
+    """Where this input is read."""
     device: str
     request: CaptureRequest
     tokens: int
@@ -94,8 +98,9 @@ class Capturing:
 
     def _forwards(self, tensors: Mapping[str, Tensor]) -> Forwards:
         inputs = self.see(tensors)
+        readout = self.readouts(inputs)
         observer = CaptureObserver(
-            reducer=Reducer(readout=self.readout, fusions=(self.request.options.rollout_fusion,)),
+            reducer=Reducer(readout=readout, fusions=(self.request.options.rollout_fusion,)),
             blocks=self.blocks if self.wants_norms else (),
             keep_probabilities=self.wants_gradient or self.request.attention is not None,
             visible=inputs.attention_mask[0].bool() if self.padded else None,
@@ -104,7 +109,7 @@ class Capturing:
         with (
             torch.set_grad_enabled(self.wants_gradient),
             observer.watching_inputs(),
-            self.watching_readout() as states,
+            self.watching_readout(plan, readout) as states,
         ):
             logits = self.forward(inputs, plan)
         self._history[:] = [logits, *observer.probabilities]

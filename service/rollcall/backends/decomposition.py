@@ -42,17 +42,19 @@ class FeedForward:
 class Decomposer:
     """Decomposes the logits of one model whose blocks are post-norm: attention, norm, feed-forward, norm.
 
-    `head` reads the read-out position alone.
+    `head` reads one position alone: a linear map, or two around an activation.
     """
 
     blocks: tuple[Block, ...]
     feeds: tuple[FeedForward, ...]
-    head: FeedForward
-    readout: int
+    head: FeedForward | nn.Linear
     forward: Callable[[AnyInputs, BatchPlan | None], Tensor] = field(repr=False)
 
-    def decompose(self, inputs: AnyInputs, decision: Decision) -> Decomposition:
-        """Run one input [1, T] and carry the margin's gradient with respect to its logits down to the embeddings."""
+    def decompose(self, inputs: AnyInputs, decision: Decision, readout: int) -> Decomposition:
+        """Run one input [1, T] and carry the margin's gradient with respect to its logits down to the embeddings.
+
+        The head reads position `readout`.
+        """
         seen = _Seen()
         with torch.no_grad(), self._watching(seen):
             logits = self.forward(inputs, BatchPlan(explicit=ExplicitRows(first=0), observer=seen))[0]
@@ -61,7 +63,12 @@ class Decomposer:
             down = _Descent(wide=wide)
             states = seen.states[0].to(wide)
             adjoint = torch.zeros_like(states)
-            adjoint[self.readout] = down.through(self.head, seen.gates[-1], direction.unsqueeze(0))[0]
+            above = direction.unsqueeze(0)
+            adjoint[readout] = (
+                down.linear(self.head, above)
+                if isinstance(self.head, nn.Linear)
+                else down.through(self.head, seen.gates[-1], above)
+            )[0]
             for layer in range(len(self.blocks) - 1, -1, -1):
                 block, (first, second) = self.blocks[layer], seen.spreads[2 * layer : 2 * layer + 2]
                 adjoint = down.norm(block.norms[1], second, adjoint)
@@ -84,7 +91,8 @@ class Decomposer:
             # A module that serves several layers is watched once, and called in their order.
             for norm in _once([norm for block in self.blocks for norm in block.norms]):
                 on(norm.register_forward_hook(seen.normalise))
-            for feed in (*self.feeds, self.head):
+            heads = () if isinstance(self.head, nn.Linear) else (self.head,)
+            for feed in (*self.feeds, *heads):
                 if id(feed.into) not in seen.watched:
                     seen.watched.add(id(feed.into))
                     on(feed.into.register_forward_hook(seen.before))

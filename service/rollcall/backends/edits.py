@@ -34,6 +34,7 @@ class Edits:
 
     first: int
     readout: int
+    """Of every row, where the arrays do not say that of each."""
     rows: int
     ordered: tuple[int, ...]
     readout_ordered: tuple[int, ...]
@@ -58,15 +59,17 @@ class Edits:
 
         return ExplicitRows(
             first=self.first,
-            readout=self.readout,
+            readout=tensors.get(READOUTS, self.readout),
             orders=orders("orders", self.ordered),
             readout_orders=orders("readout_orders", self.readout_ordered),
             **{name: tensors[name] for name in self.arrays if name not in _SORTED},
         )
 
 
+READOUTS = "readouts of edited rows"
+"""Positions [E], where each row has its own."""
 _ROWS_OF = {"orders": "rows_of_orders", "readout_orders": "rows_of_readout_orders"}
-_SORTED = {*_ROWS_OF, *_ROWS_OF.values()}
+_SORTED = {READOUTS, *_ROWS_OF, *_ROWS_OF.values()}
 
 
 def edits_of(batch: Arrangement, *, layers: int, heads: int, readout: int, length: int) -> Edits | None:
@@ -77,6 +80,9 @@ def edits_of(batch: Arrangement, *, layers: int, heads: int, readout: int, lengt
     for i, each in enumerate(batch.edited):
         edits.add(i, each.encoding, each.row)
     arrays: dict[str, npt.NDArray[Any]] = {}
+    words = [each.encoding.word for each in batch.edited]
+    if all(words):
+        arrays[READOUTS] = np.array([word.token_start for word in words if word], dtype=np.int64)
     for name, orders in (("orders", edits.orders), ("readout_orders", edits.readout_orders)):
         if orders.rows:
             arrays |= {name: orders.words(length), _ROWS_OF[name]: np.array(orders.rows, dtype=np.int64)}

@@ -18,6 +18,25 @@ from rollcall.domain.maps import Ints
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What the model reads of an input: ids and types [T], and each text with its words, before any are grouped.
+
+    `sent` are the words of the first text, or all ids' of an input that is cut already, as the caller sent it.
+    """
+
+    ids: Ints = field(repr=False)
+    types: Ints = field(repr=False)
+    sides: list[tuple[str, list[Unit]]] = field(repr=False)
+    total: int
+    sent: list[Unit] = field(repr=False)
+
+    @property
+    def words(self) -> list[Unit]:
+        """All of them."""
+        return [word for _, words in self.sides for word in words]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Encoder:
     """A tokenizer with the model's limits. Not for concurrent use: one thread encodes."""
 
@@ -50,13 +69,21 @@ class Encoder:
 
     def encode(self, model_input: ModelInput) -> Encoding:
         """Encode; raises InvalidInput where nothing readable is left or an id is wrong."""
+        reading = self.read(model_input)
+        if isinstance(model_input, (TextInput, TokensInput)) and model_input.word is not None:
+            name = "text.word" if isinstance(model_input, TextInput) else "tokens.word"
+            raise InvalidInput.of(name, "this model answers about the whole input, and not about one word of it")
+        return self.finish(reading)
+
+    def read(self, model_input: ModelInput) -> Reading:
+        """Find ids and words; raises InvalidInput likewise."""
         if isinstance(model_input, TokensInput):
-            return self._encode_tokens(model_input)
+            return self._read_tokens(model_input)
         if isinstance(model_input, TextInput):
-            return self._encode_text(model_input)
+            return self._read_text(model_input)
         raise InvalidInput.of("input", "this model reads text: send text or tokens")
 
-    def _encode_text(self, text: TextInput) -> Encoding:
+    def _read_text(self, text: TextInput) -> Reading:
         whole = self._tokenize(text, truncation=False)
         total = len(whole["input_ids"])
         batch = whole if total <= self.max_tokens else self._tokenize(text, truncation=True)
@@ -73,7 +100,8 @@ class Encoder:
             sides.append((read, units))
         ids = np.asarray(batch["input_ids"], dtype=np.int64)
         types = np.asarray(batch.get("token_type_ids", np.zeros_like(ids)), dtype=np.int64)
-        return self._finish(ids, types, sides, total)
+        sent = sides[0][1] if batch is whole else find_units(text.text, _pieces(whole, 0), 0)
+        return Reading(ids=ids, types=types, sides=sides, total=total, sent=sent)
 
     def _tokenize(self, text: TextInput, *, truncation: bool) -> BatchEncoding:
         batch: BatchEncoding = self.tokenizer(
@@ -86,7 +114,7 @@ class Encoder:
         )
         return batch
 
-    def _encode_tokens(self, tokens: TokensInput) -> Encoding:
+    def _read_tokens(self, tokens: TokensInput) -> Reading:
         ids = np.asarray(tokens.input_ids, dtype=np.int64)
         wrong = np.flatnonzero((ids < 0) | (ids >= self.vocabulary))
         if len(wrong):
@@ -122,19 +150,23 @@ class Encoder:
             raise InvalidInput.of(
                 "tokens.input_ids", f"falls into {len(parts)} parts between special tokens, more than {self.max_units}"
             )
-        return self._finish(ids, np.zeros_like(ids), [("", part) for part in parts], len(ids))
+        sent = [unit for part in parts for unit in part]
+        return Reading(
+            ids=ids, types=np.zeros_like(ids), sides=[("", part) for part in parts], total=len(ids), sent=sent
+        )
 
-    def _finish(self, ids: Ints, types: Ints, sides: list[tuple[str, list[Unit]]], total: int) -> Encoding:
-        units, grouped = group_units(sides, self.max_units)
-        unit_of_token = np.full(len(ids), -1, dtype=np.int64)
+    def finish(self, reading: Reading) -> Encoding:
+        """Group the words into units."""
+        units, grouped = group_units(reading.sides, self.max_units)
+        unit_of_token = np.full(len(reading.ids), -1, dtype=np.int64)
         for number, unit in enumerate(units):
             unit_of_token[unit.token_start : unit.token_end] = number
         return Encoding(
-            input_ids=ids,
-            type_ids=types,
+            input_ids=reading.ids,
+            type_ids=reading.types,
             unit_of_token=unit_of_token,
             units=tuple(units),
-            tokens_total=total,
+            tokens_total=reading.total,
             grouped=grouped,
         )
 

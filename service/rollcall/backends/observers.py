@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from rollcall.backends.base import AttentionReductions
+from rollcall.backends.readout import Readout, read
 from rollcall.domain.maps import HeadFusion
 
 Tensor = torch.Tensor
@@ -22,10 +23,10 @@ Tensor = torch.Tensor
 class Reducer:
     """Keeps head-fused maps and the read-out query's heads of every layer, for the first of the rows it is shown.
 
-    `fusions` says for each of those rows how its heads become one map.
+    `fusions` says for each of those rows how its heads become one map, `readout` where each is read.
     """
 
-    readout: int
+    readout: Readout
     fusions: tuple[HeadFusion, ...]
     fused: list[Tensor] = field(default_factory=list)
     readouts: list[Tensor] = field(default_factory=list)
@@ -34,7 +35,7 @@ class Reducer:
         """Reduce one layer."""
         shown = probabilities.detach()[: len(self.fusions)]
         self.fused.append(fuse_heads(shown, self.fusions))
-        self.readouts.append(shown[:, :, self.readout if shown.shape[2] > 1 else 0])
+        self.readouts.append(read(shown, self.readout, dim=2)[:, :, 0])
 
     def reductions(self) -> AttentionReductions:
         """All layers."""

@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from rollcall.backends.arrangement import LEAST_ROWS
+from rollcall.backends.readout import Readout, of_rows, read, written
 from rollcall.backends.stock_attention import (
     additive,
     among_visible,
@@ -78,13 +79,13 @@ class ExplicitRows:
 
     `orders`, by layer [E, H, K], permutes their keys, P'[..., j] = P[..., order[..., j]], and moves visible keys only
     among themselves, in a causal model those that each query sees; `readout_orders` do the same to the query at
-    position `readout` alone. `uniform` [E, L] replaces their maps by equal weight on every visible key. `bias`
+    `readout` (positions [E]) alone. `uniform` [E, L] replaces their maps by equal weight on every visible key. `bias`
     [E, L, H, K] is added to their logits. `edges` [E, Q, K] are cut in the layers `edge_layers` [E, L]: before the
     softmax in `renormalised` [E] rows, after it in the others. `silenced` [E, L, H] heads pass nothing on.
     """
 
     first: int
-    readout: int = 0
+    readout: Readout = 0
     orders: Mapping[int, Tensor] = field(default_factory=dict)
     readout_orders: Mapping[int, Tensor] = field(default_factory=dict)
     uniform: Tensor | None = None
@@ -121,9 +122,26 @@ class ExplicitRows:
         count, queries = len(rows), rows.shape[2]
         edges = _for_rows(self.edges, count)
         if queries < edges.shape[1]:
-            edges = edges[:, self.readout : self.readout + 1]
+            edges = read(edges, self._readout(count))
         chosen = _for_rows(self.edge_layers[:, layer] & (self.renormalised == before), count)
         return edges.unsqueeze(1) & chosen[:, None, None, None]
+
+    def _readout(self, count: int) -> Readout:
+        """Of the first `count` rows."""
+        return self.readout if isinstance(self.readout, int) else _for_rows(self.readout, count)
+
+    def permuted_readout(self, probabilities: Tensor, orders: Tensor, mask: Tensor | None) -> Tensor:
+        """Probabilities [E, H, Q, K] with the read-out query's keys permuted in the first rows, by `orders` [P, H, K].
+
+        Queries that see different keys, as `mask` tells where there is one, have those that they see permuted.
+        """
+        count = min(len(orders), len(probabilities))
+        own, drawn = probabilities[:count], orders[:count].unsqueeze(2)
+        readout = self._readout(count)
+        if mask is not None:
+            drawn = among_visible(orders[:count], read(rows_of(mask, slice(count)), readout, dim=2))
+        permuted = read(own, readout, dim=2).gather(3, drawn)
+        return torch.cat((written(own, permuted, readout, dim=2), probabilities[count:]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,8 +152,8 @@ class Tail:
     """
 
     layer: int
-    query: int
-    """Position that the head reads."""
+    query: Readout
+    """Position that the head reads, or positions [B] of the rows that the batch starts with."""
     heads: int
     key: nn.Linear
     value: nn.Linear
@@ -179,6 +197,10 @@ class BatchPlan:
     _keys: Tensor | None = None
     _values: Tensor | None = None
 
+    def of_rows(self, readout: Readout) -> Readout:
+        """The read-out of each row that there is now, of that of each row at the start."""
+        return of_rows(readout, self._origins)
+
     def enter(self, hidden: Tensor) -> Tensor:
         """Change a block's input [B, Q, E] before the block runs: rows join, the last layer keeps one query."""
         joining = self.joins.get(self.calls)
@@ -186,7 +208,7 @@ class BatchPlan:
         self._started = self._started or len(hidden)
         if tail is not None:
             self._keys, self._values = tail.project(tail.key, hidden), tail.project(tail.value, hidden)
-            hidden = hidden[:, tail.query : tail.query + 1].contiguous()
+            hidden = read(hidden, self.of_rows(tail.query)).contiguous()
         sources = torch.arange(len(hidden), device=hidden.device)
         if joining is not None:
             sources = torch.cat((sources, joining))
@@ -228,7 +250,7 @@ class BatchPlan:
             told = mask = biased_mask(told, edit.key_bias, query.dtype)
         if self.tail is not None and self.tail.layer == layer and self._keys is not None and self._values is not None:
             key, value = self._keys, self._values
-            told = mask = mask if mask is None else mask[:, :, self.tail.query : self.tail.query + 1]
+            told = mask = mask if mask is None else read(mask, self.of_rows(self.tail.query), dim=2)
         values = value if edit.permutation is None else permuted_values(value, edit.permutation)
         first = len(query) if self.explicit is None or self.gradients else self.explicit.first
         parts = []
@@ -282,11 +304,7 @@ class BatchPlan:
             probabilities[: len(orders)] = probabilities[: len(orders)].gather(3, orders[: len(query)].unsqueeze(2))
         readout_orders = explicit.readout_orders.get(layer)
         if readout_orders is not None:
-            at, own = 0 if single else explicit.readout, slice(min(len(readout_orders), len(query)))
-            drawn = readout_orders[own]
-            if apart and mask is not None:
-                drawn = among_visible(drawn, rows_of(mask, own)[:, :, [at]])[:, :, 0]
-            probabilities[own, :, at] = probabilities[own, :, at].gather(2, drawn)
+            probabilities = explicit.permuted_readout(probabilities, readout_orders, mask if apart else None)
         if explicit.uniform is not None:
             chosen = _for_rows(explicit.uniform[:, layer], len(query))[:, None, None, None]
             equal = blend_map(MapSource.UNIFORM, mask, key).to(probabilities.dtype)

@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 
 from rollcall.backends.base import BatchRow, Layout, variants
 from rollcall.backends.encoding import Encoder
+from rollcall.backends.readout import Readout
 from rollcall.backends.self_test import Trial, trial_lengths
 from rollcall.backends.sharing import synthetic_input
 from rollcall.backends.staging import stage_rows
@@ -99,8 +100,9 @@ class PromptBackend(TorchClassifier):
             "position_ids": inputs.positions,
         }
 
-    def _answer(self, logits: Tensor) -> Tensor:
+    def _answer(self, logits: Tensor, readout: Readout) -> Tensor:
         """Logits [B, C] of the named tokens and of the others together, of the model's [B, 1, V]."""
+        del readout
         last = logits[:, -1].to(torch.promote_types(logits.dtype, torch.float32))
         others = last.index_fill(1, self._tokens, -torch.inf).logsumexp(dim=-1, keepdim=True)
         return torch.cat((last[:, self._tokens], others), dim=-1)

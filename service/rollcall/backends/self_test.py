@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 from rollcall.backends.attention_hook import IMPLEMENTATION
 from rollcall.backends.base import Layout
 from rollcall.backends.plan import BatchPlan, Blend, ExplicitRows, LayerEdit, Permutation
+from rollcall.backends.readout import Readout, read
 from rollcall.backends.tensors import TOLERANCES, AnyInputs, Inputs, Tolerances, largest_gap, worst
 from rollcall.domain.model import SelfTest
 
@@ -90,7 +91,8 @@ class SelfTester:
     arguments: Callable[[AnyInputs], dict[str, Tensor]]
     layers: int
     trial: Trial
-    readout: int
+    readout: Readout
+    """Where each of the trial's rows is read."""
     layout: Layout
     heads: int
     apart: bool = False
@@ -262,7 +264,7 @@ class SelfTester:
         """Relative change of the read-out states of the edited and of the other row."""
         states: list[Tensor] = []
         hook = self.layout.encoder_of(self.model).register_forward_hook(
-            lambda *a: states.append(a[2]["last_hidden_state"][:, self.readout])
+            lambda *a: states.append(read(a[2]["last_hidden_state"], self.readout)[:, 0])
         )
         try:
             self.forward(batch, None)

@@ -18,7 +18,8 @@ from rollcall.domain.rows import RemovalOperator
 def stage_rows(rows: Sequence[BatchRow], length: int, encoder: Encoder) -> Ints:
     """Ids, attention mask and type ids [3, B, T] of rows of at most `length` tokens, padded behind.
 
-    Removed units are replaced by the mask token, hidden by the mask, or taken out, as each row says.
+    Removed units are replaced by the mask token, hidden by the mask, or taken out, as each row says; where an answer is
+    read they are replaced whatever the row says, and stay.
     """
     ids, visible, types = staged = np.zeros((3, len(rows), length), dtype=np.int64)
     ids[:] = encoder.padding_token
@@ -35,20 +36,32 @@ def stage_rows(rows: Sequence[BatchRow], length: int, encoder: Encoder) -> Ints:
             if row.removed is not None:
                 by_operator.setdefault(row.operator, []).append((i, row.removed))
         for operator, removing in by_operator.items():
-            removed = encoding.tokens_of(np.stack([units for _, units in removing]))
-            at, tokens = np.nonzero(removed)
-            places = np.array([i for i, _ in removing])[at], tokens
-            if operator is RemovalOperator.MASK_TOKEN:
-                ids[places] = encoder.removal_token
-            elif operator is RemovalOperator.HIDDEN_KEYS:
-                visible[places] = 0
+            units = np.stack([units for _, units in removing])
+            removed = encoding.tokens_of(units)
+            numbers = np.array([i for i, _ in removing])
+            gone = encoding.gone(units)
+            at, tokens = np.nonzero(removed if operator is RemovalOperator.MASK_TOKEN else removed & ~gone)
+            ids[numbers[at], tokens] = encoder.removal_token
+            if operator is RemovalOperator.HIDDEN_KEYS:
+                at, tokens = np.nonzero(gone)
+                visible[numbers[at], tokens] = 0
             elif operator is RemovalOperator.DELETION:
-                for (i, _), gone in zip(removing, removed, strict=True):
-                    left = slice(encoding.length - int(gone.sum()))
+                for i, taken in zip(numbers, gone, strict=True):
+                    left = slice(encoding.length - int(taken.sum()))
+                    kept = staged[:, i, own][:, ~taken]
                     staged[:, i] = [[encoder.padding_token], [0], [0]]
-                    ids[i, left], visible[i, left], types[i, left] = (
-                        encoding.input_ids[~gone],
-                        1,
-                        encoding.type_ids[~gone],
-                    )
+                    staged[:, i, left] = kept
     return staged
+
+
+def readouts_of(rows: Sequence[BatchRow]) -> Ints:
+    """Where each row's word is [B]: DELETION of what comes before moves it."""
+    places = []
+    for each in rows:
+        encoding, row = each.encoding, each.row
+        assert encoding.word is not None
+        place = encoding.word.token_start
+        if row.removed is not None and row.operator is RemovalOperator.DELETION:
+            place -= int(encoding.gone(row.removed)[:place].sum())
+        places.append(place)
+    return np.array(places, dtype=np.int64)

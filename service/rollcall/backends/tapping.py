@@ -109,9 +109,7 @@ class _Tap:
         if orders is not None:
             probabilities = probabilities.gather(3, orders.unsqueeze(2).expand_as(probabilities))
         if readout_orders is not None:
-            probabilities = probabilities.clone()
-            at = explicit.readout
-            probabilities[:, :, at] = probabilities[:, :, at].gather(2, readout_orders)
+            probabilities = explicit.permuted_readout(probabilities, readout_orders, None)
         if explicit.uniform is not None:
             chosen = explicit.uniform[:, layer, None, None, None]
             probabilities = torch.where(chosen, _uniform(visible).to(probabilities.dtype), probabilities)

@@ -59,6 +59,29 @@ class Inputs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WordInputs(Inputs):
+    """The same of a model that labels words, with the position [B] of each row's."""
+
+    readouts: Tensor = field(repr=False)
+
+    def row(self, row: int, length: int) -> WordInputs:
+        """One row by itself, cut to its length."""
+        return self._with(Inputs.row(self, row, length), slice(row, row + 1))
+
+    def first(self, count: int) -> WordInputs:
+        """The first rows."""
+        return self._with(Inputs.first(self, count), slice(count))
+
+    def _with(self, inputs: Inputs, rows: slice) -> WordInputs:
+        return WordInputs(
+            input_ids=inputs.input_ids,
+            attention_mask=inputs.attention_mask,
+            type_ids=inputs.type_ids,
+            readouts=self.readouts[rows],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageInputs:
     """One batch of images: `pixel_values` [B, channels, height, width], and `attention_mask` [B, T] over tokens."""
 

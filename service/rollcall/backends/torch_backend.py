@@ -1,7 +1,7 @@
 """A Hugging Face classifier in torch, run with the attention hook. One thread calls `run` and `capture`.
 
-`TorchClassifier` is all of it but for what an input is; `TorchBackend` reads texts, `image_backend` pictures and
-`prompt_backend` what comes before a token.
+`TorchClassifier` is all of it but for what an input is; `TorchBackend` reads texts, `word_backend` words in them,
+`image_backend` pictures and `prompt_backend` what comes before a token.
 
 Shapes: B batch, L layer, H head, T token, C class, D width.
 """
@@ -12,7 +12,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -33,6 +33,7 @@ from rollcall.backends.base import (
     Layout,
     PathGradients,
     Shape,
+    readout_of,
     variants,
 )
 from rollcall.backends.capturing import Capturing
@@ -42,6 +43,7 @@ from rollcall.backends.embedding_gradients import EmbeddingGradients
 from rollcall.backends.encoding import Encoder
 from rollcall.backends.observers import Block, Keeper, Reducer
 from rollcall.backends.plan import BatchPlan, ExplicitRows, Tail
+from rollcall.backends.readout import Readout, of_rows, read
 from rollcall.backends.replay_test import try_replays
 from rollcall.backends.replays import Call, Replays, replays_on
 from rollcall.backends.self_test import SelfTester, Trial, padded_pair, trial_lengths
@@ -196,15 +198,18 @@ class TorchClassifier(ABC):
         wants_readout = any(row.row.readout for row in rows)
 
         def compute(tensors: Mapping[str, Tensor]) -> BatchOutput:
-            reducer = Reducer(readout=self.readout, fusions=batch.fusions) if batch.fusions else None
+            inputs = self._see(tensors)
+            readout = self._readouts(inputs)
+            observed = slice(batch.first_edited, batch.first_edited + len(batch.fusions))
+            reducer = Reducer(readout=of_rows(readout, observed), fusions=batch.fusions) if batch.fusions else None
             plan = BatchPlan(
                 explicit=None if edits is None else edits.explicit(tensors),
                 observer=reducer,
                 joins={layer: tensors[f"join {layer}"] for layer in batch.joins},
-                tail=self._tail if self.readout_row_suffices else None,
+                tail=replace(self._tail, query=readout) if self.readout_row_suffices and self._tail else None,
             )
-            with torch.no_grad(), self._watching_readout() as states:
-                logits = self.forward(self._see(tensors), plan)
+            with torch.no_grad(), self._watching_readout(plan, readout) as states:
+                logits = self.forward(inputs, plan)
             places = tensors["places"]
             return BatchOutput(
                 logits=logits[places],
@@ -229,7 +234,8 @@ class TorchClassifier(ABC):
             see=self._see,
             watching_readout=self._watching_readout,
             blocks=self._blocks,
-            readout=self.readout,
+            readouts=self._readouts,
+            readout=readout_of(self, encoding),
             device=self.device,
             request=request,
             tokens=encoding.length,
@@ -258,7 +264,7 @@ class TorchClassifier(ABC):
     def biased(self, encoding: Encoding, bias: Tensor) -> BiasedAttention:
         """Run the input under biases [B, L, H, K] with gradients; nothing is shared, and no parameter gets one."""
         kept = Keeper()
-        plan = BatchPlan(explicit=ExplicitRows(first=0, readout=self.readout, bias=bias), observer=kept)
+        plan = BatchPlan(explicit=ExplicitRows(first=0, bias=bias), observer=kept)
         with torch.enable_grad():
             logits = self.forward(self._inputs(variants(encoding, [Row()] * len(bias)), encoding.length), plan)
         return BiasedAttention(logits=logits, probabilities=tuple(kept.probabilities))
@@ -266,17 +272,19 @@ class TorchClassifier(ABC):
     def decompose(self, encoding: Encoding, decision: Decision) -> Decomposition:
         """Decompose the logits of the untouched input; `_decomposer` was found and proved at load."""
         assert self._decomposer is not None
-        return self._decomposer.decompose(self._inputs(variants(encoding, [Row()]), encoding.length), decision)
+        inputs = self._inputs(variants(encoding, [Row()]), encoding.length)
+        return self._decomposer.decompose(inputs, decision, readout_of(self, encoding))
 
     def self_test(self) -> tuple[SelfTest, ...]:
         """Prove the hooks on these weights, on synthetic inputs."""
+        trial = self.trial()
         tester = SelfTester(
             model=self._model,
             forward=self.forward,
             arguments=self._arguments,
             layers=self.shape.layers,
-            trial=self.trial(),
-            readout=self.readout,
+            trial=trial,
+            readout=self._readouts(trial.batch),
             layout=self._layout,
             heads=self.shape.heads,
             apart=self.causal or self._layout.tapped or self.reach > 0,
@@ -306,17 +314,23 @@ class TorchClassifier(ABC):
             arguments["attention_mask"] = mask[:, None, None, :].bool().expand(-1, 1, mask.shape[1], -1)
         if plan is not None and self._layout.tapped:
             with tapped(plan, self._blocks, inputs.attention_mask, self.shape.heads):
-                return self._answer(self._model(**arguments).logits)
+                return self._answer(self._model(**arguments).logits, self._readouts(inputs))
         if plan is not None:
             arguments[PLAN_ARGUMENT] = plan
-        return self._answer(self._model(**arguments).logits)
+        logits = self._model(**arguments).logits
+        readout = self._readouts(inputs)
+        return self._answer(logits, readout if plan is None else plan.of_rows(readout))
 
     def _untouched(self, inputs: AnyInputs) -> Tensor:
         """Logits of the stock model; where shapes are fixed under a plan of nothing, so that the mask is whole."""
         return self.forward(inputs, BatchPlan() if self.fixed else None)
 
-    def _answer(self, logits: Tensor) -> Tensor:
-        """Logits [B, C] of the classes, of what the model gives."""
+    def _readouts(self, inputs: AnyInputs) -> Readout:  # noqa: ARG002 - others read each row at a place of its own
+        """Where each row is read."""
+        return self.readout
+
+    def _answer(self, logits: Tensor, readout: Readout) -> Tensor:  # noqa: ARG002 - likewise
+        """Logits [B, C] of the classes, of what the model gives; `readout` is that of each row that there is now."""
         return logits
 
     def _inputs(self, rows: Sequence[BatchRow], length: int) -> AnyInputs:
@@ -335,13 +349,15 @@ class TorchClassifier(ABC):
         return min(-(-tokens // step) * step, self.shape.max_tokens)
 
     @contextmanager
-    def _watching_readout(self) -> Iterator[list[Tensor]]:
-        """Collect the encoder's last hidden state at the read-out position, which may be the only one."""
+    def _watching_readout(self, plan: BatchPlan, readout: Readout) -> Iterator[list[Tensor]]:
+        """Collect the encoder's last hidden state where each row is read, which may be the only position.
+
+        `readout` is that of the rows at the start of the forward under `plan`.
+        """
         states: list[Tensor] = []
 
         def remember(_: torch.nn.Module, __: object, output: Mapping[str, Tensor]) -> None:
-            last = output["last_hidden_state"]
-            states.append(last[:, self.readout if last.shape[1] > 1 else 0])
+            states.append(read(output["last_hidden_state"], plan.of_rows(readout))[:, 0])
 
         hook = self._layout.encoder_of(self._model).register_forward_hook(remember)
         try:
@@ -369,27 +385,28 @@ class TorchClassifier(ABC):
 
     def _find_decomposer(self, layout: Layout) -> Decomposer | None:
         """What takes the logits apart, if this model has its parts where the family says."""
-        if len(layout.norms) != POST_NORM or not all(
-            (layout.feed_in, layout.feed_out, layout.head_in, layout.head_out)
-        ):
+        if len(layout.norms) != POST_NORM or not all((layout.feed_in, layout.feed_out, layout.head_out)):
             return None
 
+        def linear(root: torch.nn.Module, path: str) -> torch.nn.Linear:
+            return _typed(root.get_submodule(path), torch.nn.Linear)
+
         def feed(root: torch.nn.Module, into: str, out: str) -> FeedForward:
-            linear = torch.nn.Linear
-            return FeedForward(
-                into=_typed(root.get_submodule(into), linear), out=_typed(root.get_submodule(out), linear)
-            )
+            return FeedForward(into=linear(root, into), out=linear(root, out))
 
         try:
             feeds = tuple(feed(block.module, layout.feed_in, layout.feed_out) for block in self._blocks)
-            head = feed(self._model, layout.head_in, layout.head_out)
+            head = (
+                feed(self._model, layout.head_in, layout.head_out)
+                if layout.head_in
+                else linear(self._model, layout.head_out)
+            )
         except (AttributeError, ModelRejected):  # a head or a block of another making
             return None
         return Decomposer(
             blocks=self._blocks,
             feeds=feeds,
             head=head,
-            readout=self.readout,
             forward=self.forward,
         )
 

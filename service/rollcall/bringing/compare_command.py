@@ -93,6 +93,10 @@ def _compared(options: argparse.Namespace, server: Server, ours: Client) -> tupl
             else GrpcPeer(server=theirs, stub=closing.enter_context(theirs.stub()))
         )
         name, known = options.their_model or options.model, ours.model(options.model)
+        if known.task is WireTask.TOKEN_LABEL:
+            raise CommandError(
+                WRONG, f"{known.ref.name} labels words, and what is compared are answers about whole texts"
+            )
         port, reading = ask_of(peer, name, named=options.input, tokenizer=options.tokenizer)
         question = Question(
             model=name,

@@ -36,6 +36,9 @@ def explain_options(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument("--image", type=Path, metavar="FILE", help="explain a picture, a PNG or JPEG file")
     parser.add_argument("--text-pair", metavar="TEXT", help="second text, for models that read pairs")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--word", type=int, metavar="N", help="of models that label words: the N-th word's, from 0")
+    which.add_argument("--character", type=int, metavar="N", help="likewise: that of the word with the N-th character")
     parser.add_argument("--model", default="", metavar="NAME", help="which model (default: the server's default)")
     parser.add_argument(
         "--map",
@@ -114,9 +117,9 @@ def _explain_lines(client: Client, lines: Iterable[str], options: argparse.Names
     from rollcall_client import Question
 
     question = _question(options)
-    pair = question.pop("text_pair", None)
+    of_text = {name: question.pop(name, None) for name in ("text_pair", "word", "character")}
     texts = ((number, line.rstrip("\r\n")) for number, line in enumerate(lines, start=1) if line.strip())
-    questions = (Question(text=text, text_pair=pair, request_id=f"line-{number}") for number, text in texts)
+    questions = (Question(text=text, request_id=f"line-{number}", **of_text) for number, text in texts)
     failed = 0
     for result in client.explain_many(questions, timeout=options.timeout, **question):
         told: dict[str, Any] = {"line": int(result.request_id.removeprefix("line-"))}
@@ -153,6 +156,8 @@ def _explanation(client: Client, options: argparse.Namespace) -> Explanation:
     if options.image is not None:
         if options.text_pair is not None:
             raise CommandError(WRONG, "--text-pair goes with a text: leave out --image")
+        if options.word is not None or options.character is not None:
+            raise CommandError(WRONG, "--word and --character go with a text: leave out --image")
         return client.explain_image(options.image, **question)
     if question.get("level") is not WireLevel.THOROUGH:
         return client.explain(options.text, **question)
@@ -172,6 +177,8 @@ def _question(options: argparse.Namespace) -> dict[str, Any]:
     asked = options.target_class
     question = {
         "text_pair": options.text_pair,
+        "word": options.word,
+        "character": options.character,
         "model": options.model or None,
         "maps": [kind(name) for name in options.map] or None,
         "primary_map": options.primary and kind(options.primary),

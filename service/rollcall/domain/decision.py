@@ -18,6 +18,8 @@ class Task(Enum):
     MULTI_LABEL = "multi_label"
     NEXT_TOKEN = "next_token"  # noqa: S105 - a piece of text
     """One of a few tokens of a language model, or another one."""
+    TOKEN_LABEL = "token_label"  # noqa: S105 - a token of a text
+    """One class of several for the word that is asked about, of a model that labels each token of a text."""
 
 
 def probabilities(logits: Floats, task: Task) -> Floats:

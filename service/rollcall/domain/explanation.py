@@ -93,6 +93,8 @@ class Predicted:
     reported_mismatch: bool = False
     receipt: Receipt | None = None
     """Of its record; None where none was asked for, or this server keeps none."""
+    word: Unit | None = None
+    """The word whose label it is, of a model that labels words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +157,8 @@ class Explanation:
     """Width and height that the units' boxes are in, of an image."""
     experimental: bool = False
     """Whether nothing is known of how often flags on such inputs are wrong."""
+    word: Unit | None = None
+    """The word whose label it is about, of a model that labels words."""
 
     @property
     def primary(self) -> Attribution:

@@ -23,11 +23,23 @@ class Modality(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WordRef:
+    """The word whose label is asked for: the one of this `index`, from 0, or the one that has this `character`.
+
+    Exactly one of them is not None.
+    """
+
+    index: int | None = None
+    character: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TextInput:
-    """A text, or a pair of texts."""
+    """A text, or a pair of texts; of a model that labels words, with the one that is asked about."""
 
     text: str = field(repr=False)
     text_pair: str | None = field(default=None, repr=False)
+    word: WordRef | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +47,7 @@ class TokensInput:
     """Vocabulary ids, special tokens included."""
 
     input_ids: tuple[int, ...] = field(repr=False)
+    word: WordRef | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +137,8 @@ class Encoding:
     image_size: tuple[int, int] | None = None
     removals: Removals = TEXT_REMOVALS
     """How its units are removed."""
+    word: Unit | None = field(default=None, repr=False)
+    """The word whose label is asked for, of a model that labels words: its first token's label is the answer."""
 
     @property
     def modality(self) -> Modality:
@@ -132,10 +147,11 @@ class Encoding:
 
     @property
     def content(self) -> bytes:
-        """What the model reads, the same on every machine; types of tokens are not part of it."""
+        """What the model reads, and where its answer is, the same on every machine; without the types of tokens."""
         if self.pixels is not None:
             return self.pixels.astype("<f4").tobytes()
-        return self.input_ids.astype("<i8").tobytes()
+        asked = [] if self.word is None else [self.word.token_start]
+        return np.array([*self.input_ids, *asked], dtype="<i8").tobytes()
 
     @property
     def length(self) -> int:
@@ -153,3 +169,19 @@ class Encoding:
         if not removed.shape[-1]:
             return np.zeros((*removed.shape[:-1], self.length), dtype=np.bool_)
         return content & removed[..., self.unit_of_token.clip(min=0)]
+
+    @property
+    def staying(self) -> Bools:
+        """Tokens [T] whose place stays when they are removed: those of the unit whose label is asked for.
+
+        An answer is read there. Removed by any operator they are replaced, as by MASK_TOKEN, and stay in sight: some
+        models let a position that is hidden see nothing either, and then nothing of the text would reach the answer.
+        """
+        if self.word is None:
+            return np.zeros(self.length, dtype=np.bool_)
+        own = self.unit_of_token[self.word.token_start]
+        return np.asarray((self.unit_of_token == own) & (own >= 0))
+
+    def gone(self, removed: Bools) -> Bools:
+        """Tokens [..., T] that removing units [..., n] by HIDDEN_KEYS hides, and by DELETION takes out of the text."""
+        return self.tokens_of(removed) & ~self.staying

@@ -132,7 +132,7 @@ class ModelCard:
     @property
     def experimental(self) -> bool:
         """Whether nothing is known of how often its flags are wrong: thresholds were found on classifiers of texts."""
-        usual = self.modality is Modality.TEXT and self.task is not Task.NEXT_TOKEN
+        usual = self.modality is Modality.TEXT and self.task not in {Task.NEXT_TOKEN, Task.TOKEN_LABEL}
         return not usual and self.calibration.alpha is None
 
     @property

@@ -11,7 +11,7 @@ import torch
 
 from rollcall.attribution.raw_attention import raw_attention
 from rollcall.attribution.rollout import attention_rollout, by_receptive_field
-from rollcall.backends.base import BiasedAttention, Differentiable
+from rollcall.backends.base import BiasedAttention, Differentiable, readout_of
 from rollcall.backends.observers import fuse_heads
 from rollcall.domain.compute import Search
 from rollcall.domain.decision import Task
@@ -86,13 +86,14 @@ class AdversarySearch:
     def _units(self, attended: BiasedAttention) -> Tensor:
         """The map over units [R, n] of what was attended to."""
         layers, options = attended.probabilities, self.options
+        at = readout_of(self.backend, self.encoding)
         if self.search.kind is MapKind.RAW_ATTENTION:
-            readout = torch.stack([layer[:, :, self.backend.readout] for layer in layers], dim=1)
+            readout = torch.stack([layer[:, :, at] for layer in layers], dim=1)
             weights = raw_attention(readout, options.raw_layers, options.raw_heads)
         else:
             fusions = [options.rollout_fusion] * len(layers[0])
             fused = [fuse_heads(layer, fusions) for layer in layers]
-            weights = attention_rollout(fused, self.backend.readout, options.rollout_start_layer)
+            weights = attention_rollout(fused, at, options.rollout_start_layer)
             weights = by_receptive_field(weights) if self.backend.shape.causal else weights
         content = torch.from_numpy(self.encoding.unit_of_token >= 0).to(weights.device)
         unit = torch.from_numpy(self.encoding.unit_of_token).to(weights.device)[content]

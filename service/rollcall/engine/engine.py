@@ -16,7 +16,15 @@ from rollcall.attribution.gradient_rollout import gradient_rollout
 from rollcall.attribution.raw_attention import raw_attention
 from rollcall.attribution.rollout import attention_rollout, by_receptive_field, norm_rollout
 from rollcall.attribution.units import to_units
-from rollcall.backends.base import AttentionReductions, Backend, BatchRow, Capture, CaptureRequest, Differentiable
+from rollcall.backends.base import (
+    AttentionReductions,
+    Backend,
+    BatchRow,
+    Capture,
+    CaptureRequest,
+    Differentiable,
+    readout_of,
+)
 from rollcall.backends.tensors import to_host
 from rollcall.domain.compute import Captured
 from rollcall.domain.decision import Decision
@@ -84,8 +92,8 @@ class Engine:
     def _run_once(self, model: str, rows: list[BatchRow]) -> list[RowResult]:
         backend = self.models[model].backend
         output = backend.run(rows)
-        options = [rows[number].options for number in output.permuted_rows]
-        reduced = [] if output.permuted is None else _attention_maps(output.permuted, options, backend)
+        asked = [(rows[number].options, readout_of(backend, rows[number].encoding)) for number in output.permuted_rows]
+        reduced = [] if output.permuted is None else _attention_maps(output.permuted, asked, backend)
         states = [] if output.readouts is None else [output.readouts]
         logits, *others = to_host(output.logits, *states, *reduced)
         readouts, weights = (others[0], others[1:]) if states else (None, others)
@@ -119,7 +127,8 @@ class Engine:
         backend = self.models[model].backend
         capture = backend.capture(encoding, request)
         kinds = [kind for kind in DEFAULT_MAPS if kind in request.maps]
-        weights = [_token_weights(kind, capture, request.options, backend) for kind in kinds]
+        readout = readout_of(backend, encoding)
+        weights = [_token_weights(kind, capture, request.options, backend, readout) for kind in kinds]
         wants_layers = MapKind.ATTENTION_FLOW in request.maps
         own = slice(encoding.length)  # a capture may be padded
         layers = []
@@ -202,14 +211,15 @@ def _counted(found: int, rows: list[BatchRow]) -> int:
     return found
 
 
-def _token_weights(kind: MapKind, capture: Capture, options: MapOptions, backend: Backend) -> torch.Tensor:
-    """Weights per token [1, T] of one map of the untouched input."""
-    readout = backend.readout
+def _token_weights(
+    kind: MapKind, capture: Capture, options: MapOptions, backend: Backend, readout: int
+) -> torch.Tensor:
+    """Weights per token [1, T] of one map of the untouched input, which is read at `readout`."""
     match kind:
         case MapKind.RAW_ATTENTION:
             return raw_attention(_captured(capture.attention).readout, options.raw_layers, options.raw_heads)
         case MapKind.ATTENTION_ROLLOUT:
-            return _rollout(_captured(capture.attention).fused, options, backend)
+            return _rollout(_captured(capture.attention).fused, options, backend, readout)
         case MapKind.NORM_ROLLOUT:
             return norm_rollout(_captured(capture.norms).unsqueeze(0), readout)
         case MapKind.GRADIENT_ROLLOUT:
@@ -219,8 +229,8 @@ def _token_weights(kind: MapKind, capture: Capture, options: MapOptions, backend
             raise ValueError(message)
 
 
-def _rollout(fused: Sequence[torch.Tensor], options: MapOptions, backend: Backend) -> torch.Tensor:
-    row = attention_rollout(fused, backend.readout, options.rollout_start_layer)
+def _rollout(fused: Sequence[torch.Tensor], options: MapOptions, backend: Backend, readout: int) -> torch.Tensor:
+    row = attention_rollout(fused, readout, options.rollout_start_layer)
     return by_receptive_field(row) if backend.shape.causal else row
 
 
@@ -237,26 +247,26 @@ def _unit_map(kind: MapKind, weights: Floats, encoding: Encoding) -> UnitMap:
 
 
 def _attention_maps(
-    reductions: AttentionReductions, options: Sequence[MapOptions], backend: Backend
+    reductions: AttentionReductions, asked: Sequence[tuple[MapOptions, int]], backend: Backend
 ) -> list[torch.Tensor]:
-    """Weights per token [R, T] of each of REWIRED_MAPS, every row's by its own options."""
-    kinds = list(dict.fromkeys(options))
+    """Weights per token [R, T] of each of REWIRED_MAPS, every row's by its own options and read where it is read."""
+    kinds = list(dict.fromkeys(asked))
     if len(kinds) == 1:  # the rows of one request: choosing among them would wait for the device
-        return _maps_of(reductions.readout, reductions.fused, kinds[0], backend)
+        return _maps_of(reductions.readout, reductions.fused, *kinds[0], backend)
     raw = torch.empty_like(reductions.readout[:, 0, 0])
     rollout = torch.empty_like(raw)
-    for wanted in kinds:
-        rows = [i for i, own in enumerate(options) if own == wanted]
+    for options, readout in kinds:
+        rows = [i for i, own in enumerate(asked) if own == (options, readout)]
         fused = [layer[rows] for layer in reductions.fused]
-        raw[rows], rollout[rows] = _maps_of(reductions.readout[rows], fused, wanted, backend)
+        raw[rows], rollout[rows] = _maps_of(reductions.readout[rows], fused, options, readout, backend)
     return [raw, rollout]
 
 
 def _maps_of(
-    heads: torch.Tensor, fused: Sequence[torch.Tensor], options: MapOptions, backend: Backend
+    heads: torch.Tensor, fused: Sequence[torch.Tensor], options: MapOptions, readout: int, backend: Backend
 ) -> list[torch.Tensor]:
-    """The same of rows [R, L, H, T] and, per layer, [R, Q, T] with the same options."""
+    """The same of rows [R, L, H, T] and, per layer, [R, Q, T] with the same options and read-out."""
     return [
         raw_attention(heads, options.raw_layers, options.raw_heads),
-        _rollout(fused, options, backend),
+        _rollout(fused, options, backend, readout),
     ]

@@ -20,6 +20,7 @@ from rollcall.attribution.attention_flow import attention_flow
 from rollcall.attribution.input_x_gradient import INPUT, input_x_gradient
 from rollcall.attribution.integrated_gradients import integrated_gradients, midpoints
 from rollcall.attribution.units import positive_units, shares, unit_sums
+from rollcall.backends.base import readout_of
 from rollcall.domain.compute import Captured
 from rollcall.domain.decision import Decision
 from rollcall.domain.errors import BackendError, DeviceMemory
@@ -97,7 +98,7 @@ class Further:
         def stop() -> bool:
             return given_up.is_set() or self.clock() >= now + left
 
-        readout = self.engine.models[self.model].backend.readout
+        readout = readout_of(self.engine.models[self.model].backend, self.encoding)
         work = partial(attention_flow, layers, self.encoding, readout, options.rollout_start_layer, stop)
         try:
             found = await asyncio.get_running_loop().run_in_executor(self.beside, work)

@@ -63,9 +63,25 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def decision_of(config: Any, declared: Declared) -> tuple[Task, tuple[str, ...]]:  # noqa: ANN401
     """What is decided, among which labels: as declared, or as the configuration says. Raises ModelRejected."""
-    if declared.task is Task.NEXT_TOKEN:
+    if declared.task not in {None, Task.SINGLE_LABEL, Task.MULTI_LABEL}:
         message = "this model is a classifier: its task is single_label or multi_label"
         raise ModelRejected(message)
+    return declared.task or task_of(config), declared_labels(config, declared)
+
+
+def word_labels(config: Any, declared: Declared) -> tuple[str, ...]:  # noqa: ANN401
+    """Labels of a token classifier, as declared, or as the configuration says. Raises ModelRejected."""
+    if declared.task not in {None, Task.TOKEN_LABEL}:
+        message = "this model labels words: its task is token_label"
+        raise ModelRejected(message)
+    if config.num_labels < MIN_CLASSES:
+        message = "a decision needs classes, and this model has one"
+        raise ModelRejected(message)
+    return declared_labels(config, declared)
+
+
+def declared_labels(config: Any, declared: Declared) -> tuple[str, ...]:  # noqa: ANN401
+    """Labels as declared, or as the configuration says. Raises ModelRejected."""
     classes = config.num_labels
     labels = declared.labels or labels_of(config)
     if len(labels) != classes:
@@ -74,7 +90,7 @@ def decision_of(config: Any, declared: Declared) -> tuple[Task, tuple[str, ...]]
     if len(set(labels)) != len(labels):
         message = "two of the declared labels are the same"
         raise ModelRejected(message)
-    return declared.task or task_of(config), labels
+    return labels
 
 
 def task_of(config: Any) -> Task:  # noqa: ANN401 - every family has a class of its own

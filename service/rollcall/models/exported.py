@@ -24,7 +24,7 @@ from rollcall.models.directory import (
     require_tokenizer,
 )
 from rollcall.models.families import FAMILIES
-from rollcall.models.loading import LoadedModel
+from rollcall.models.loading import WORDS, LoadedModel
 from rollcall.models.plausible import require_longest, require_plausible
 
 NO_PART = "*.calibration.json"
@@ -38,7 +38,11 @@ def load_exported(file: Path, *, device: str, dtype: str, max_units: int, declar
     """
     home = _home(file)
     require_tokenizer(home)
-    require_plausible(read_json(home / "config.json"), home / "config.json")
+    described = read_json(home / "config.json")
+    require_plausible(described, home / "config.json")
+    if any(str(name).endswith(WORDS[0]) for name in described.get("architectures") or ()):
+        message = f"{file} labels words: such a model is served from its Hugging Face directory, not from an export"
+        raise ModelRejected(message)
     weights = weight_files(file)
     try:
         config = _configuration(home)
@@ -70,12 +74,12 @@ def load_exported(file: Path, *, device: str, dtype: str, max_units: int, declar
         raise ModelRejected(message)
     require_longest(backend, str(file))
     self_tests = backend.self_test()
-    described = {path for pattern in DESCRIBING for path in home.glob(pattern)} - set(home.glob(NO_PART))
+    describing = {path for pattern in DESCRIBING for path in home.glob(pattern)} - set(home.glob(NO_PART))
     return LoadedModel(
         backend=backend,
         family=family.title if family else _called(config),
         labels=labels,
-        digest=files_digest({file, *weights, *described}),
+        digest=files_digest({file, *weights, *describing}),
         self_tests=self_tests,
         maps=backend.maps,
         lacking=backend.lacking,

@@ -17,6 +17,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForImageClassification,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     AutoTokenizer,
     PreTrainedModel,
 )
@@ -26,6 +27,7 @@ from rollcall.backends.base import Backend
 from rollcall.backends.prompt_backend import OTHER, PromptBackend
 from rollcall.backends.tensors import DTYPES
 from rollcall.backends.torch_backend import TorchBackend, TorchClassifier
+from rollcall.backends.word_backend import WordBackend
 from rollcall.domain.decision import Task
 from rollcall.domain.errors import ModelRejected
 from rollcall.domain.inputs import Modality, Threshold
@@ -41,6 +43,7 @@ from rollcall.models.directory import (
     files_digest,
     read_json,
     require_tokenizer,
+    word_labels,
 )
 from rollcall.models.families import FAMILIES, Family
 from rollcall.models.plausible import require_longest, require_plausible, require_stored
@@ -56,6 +59,7 @@ from rollcall.models.read_as import (
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 PREPROCESSOR = "preprocessor_config.json"
 TEXTS = ("ForSequenceClassification", AutoModelForSequenceClassification)
+WORDS = ("ForTokenClassification", AutoModelForTokenClassification)
 PROMPTS = ("ForCausalLM", AutoModelForCausalLM)
 OLD_NAMES = {"GPT2LMHeadModel": "GPT2ForCausalLM"}
 """Architectures that are called after another rule."""
@@ -122,7 +126,7 @@ class LoadedModel:
             operators=self.removals.every,
             calibration=calibration,
             threshold=threshold,
-            text_pairs=self.modality is Modality.TEXT and not self.backend.shape.causal,
+            text_pairs=self.modality is Modality.TEXT and self.backend.task not in {Task.NEXT_TOKEN, Task.TOKEN_LABEL},
             modality=self.modality,
             noise=self.backend.noise,
         )
@@ -200,17 +204,22 @@ def _load_exported(file: Path, *, device: str, dtype: str, max_units: int, decla
 def _load_directory(
     directory: Path, *, device: str, dtype: str, max_units: int, tokens: Sequence[str], declared: Declared
 ) -> LoadedModel:
-    family = _family(directory, declared.family)
+    family, (suffix, classifier) = _family(directory, declared.family)
     _refuse_declared(declared, family, directory)
     disable_progress_bar()  # type: ignore[no-untyped-call] # it would draw between the lines of the log
     _check_files(directory, family.modality)
     if not family.causal:
         _refuse(tokens, directory)
-    suffix, classifier = _classifier(family)
+    labels_words = suffix == WORDS[0]
     try:
         config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
         reader = _reader(directory, family.modality)
-        task, labels = (Task.NEXT_TOKEN, ()) if family.causal else decision_of(config, declared)
+        if family.causal:
+            task, labels = Task.NEXT_TOKEN, (*tokens, OTHER)
+        elif labels_words:
+            task, labels = Task.TOKEN_LABEL, word_labels(config, declared)
+        else:
+            task, labels = decision_of(config, declared)
         require_inputs(config, family, declared.family)
         require_stored(classifier, config, directory)
         model, report = classifier.from_pretrained(
@@ -237,7 +246,6 @@ def _load_directory(
             backend: TorchClassifier = _language_model(
                 family, model, reader, tokens, device=device, max_units=max_units, most=declared.max_tokens
             )
-            labels = (*tokens, OTHER)
         else:
             backend = _backend(
                 family, model, reader, task=task, device=device, max_units=max_units, most=declared.max_tokens
@@ -286,10 +294,11 @@ def _reader(directory: Path, modality: Modality) -> Any:  # noqa: ANN401 - a tok
     return AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
 
 
-def _classifier(family: Family) -> tuple[str, Any]:
+def _classifiers(family: Family) -> tuple[tuple[str, Any], ...]:
+    """What models of a family may be."""
     if family.modality is Modality.IMAGE:
-        return IMAGES
-    return PROMPTS if family.causal else TEXTS
+        return (IMAGES,)
+    return (PROMPTS,) if family.causal else (TEXTS, WORDS)
 
 
 def _language_model(
@@ -339,6 +348,8 @@ def _backend(
         return ImageBackend(model, images, family.layout, task=task, device=device)
     reserved = int(config.pad_token_id) + 1 if family.positions_after_padding else 0
     texts = encoder_of(reader, config, reserved=reserved, max_units=max_units, most=most)
+    if task is Task.TOKEN_LABEL:
+        return WordBackend(model, texts, family.layout, takes_type_ids=family.takes_type_ids, device=device)
     return TorchBackend(model, texts, family.layout, task=task, takes_type_ids=family.takes_type_ids, device=device)
 
 
@@ -370,8 +381,11 @@ def _check_files(directory: Path, modality: Modality) -> None:
         raise ModelRejected(message)
 
 
-def _family(directory: Path, named: str) -> Family:
-    """The row of a directory's model type, or the one that is `named` for it; raises ModelRejected."""
+def _family(directory: Path, named: str) -> tuple[Family, tuple[str, Any]]:
+    """The row of a directory's model type, or that `named` for it, and how its architecture is called and loaded.
+
+    Raises ModelRejected.
+    """
     raw = read_json(directory / "config.json")
     require_plausible(raw, directory / "config.json")
     supported = ", ".join(row.title for row in FAMILIES.values())
@@ -381,11 +395,14 @@ def _family(directory: Path, named: str) -> Family:
         message = f"{directory}: model type {raw.get('model_type')!r} is not supported; supported: {supported}"
         raise ModelRejected(message)
     architectures = raw.get("architectures") or []
-    suffix, _ = _classifier(family)
-    if not any(OLD_NAMES.get(str(name), str(name)).endswith(suffix) for name in architectures):
-        message = f"{directory}: {architectures or 'nothing'} is no ...{suffix}; supported: {supported}"
+    names = [OLD_NAMES.get(str(name), str(name)) for name in architectures]
+    known = _classifiers(family)
+    classifier = next((each for each in known if any(name.endswith(each[0]) for name in names)), None)
+    if classifier is None:
+        wanted = " nor ".join(f"...{suffix}" for suffix, _ in known)
+        message = f"{directory}: {architectures or 'nothing'} is no {wanted}; supported: {supported}"
         raise ModelRejected(message)
     if raw.get("is_decoder"):
         message = f"{directory}: decoders are not supported; supported: {supported} encoders"
         raise ModelRejected(message)
-    return family
+    return family, classifier

@@ -109,6 +109,7 @@ class Pipeline:
             tokens_used=encoding.length,
             timing=stopwatch.timing(),
             reported_mismatch=reported_mismatch(request, entry.card, prediction),
+            word=encoding.word,
         )
         if self.records is not None and request.decision_ref:
             told = Decided(request=request, card=entry.card, encoding=encoding, predicted=predicted)

@@ -146,6 +146,7 @@ class Work:
             thorough=self.thorough if self._is_thorough else None,
             image_size=encoding.image_size,
             experimental=entry.card.experimental,
+            word=encoding.word,
         )
         return WorkedOut(
             explanation=explanation,

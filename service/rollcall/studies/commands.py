@@ -37,8 +37,8 @@ def model_options(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="PATH",
         help="inputs like those that it will be asked about, unseen in training: .tsv, .csv or .jsonl with a column "
-        "text or sentence (pairs: and text_pair, sentence2 or text2), or .txt with one text a line; or a folder of "
-        "pictures, PNG or JPEG",
+        "text or sentence (pairs: and text_pair, sentence2 or text2; a model that labels words: and word_index or "
+        "word_character), or .txt with one text a line; or a folder of pictures, PNG or JPEG",
     )
     parser.add_argument(
         "--token",
@@ -126,7 +126,7 @@ def load(options: argparse.Namespace) -> LoadedModel:
 
 
 def require_fit(model: LoadedModel, data: Data) -> None:
-    """Refuse inputs of another kind than the model reads; raises StudyError."""
+    """Refuse inputs of another kind than the model reads; raises StudyError, DataError."""
     from rollcall.studies.texts import Kind
 
     if model.modality is Modality.IMAGE:
@@ -138,6 +138,7 @@ def require_fit(model: LoadedModel, data: Data) -> None:
     if data.kind not in read:
         message = f"--data: {data.name} holds {data.kind.value}; this model reads {' or '.join(read.values())}"
         raise StudyError(message)
+    data.require(model.backend.task)
 
 
 def _declared(model: Path) -> Declared:

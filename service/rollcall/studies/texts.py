@@ -17,11 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from rollcall.domain.inputs import ImageInput, ModelInput, TextInput
+from rollcall.domain.decision import Task
+from rollcall.domain.inputs import ImageInput, ModelInput, TextInput, WordRef
 from rollcall.domain.seeds import random_words
 
 TEXT_COLUMNS = ("text", "sentence")
 PAIR_COLUMNS = ("text_pair", "sentence2", "text2")
+WORD_COLUMNS = ("word_index", "word_character")
+"""For models that label words: number of the one that is asked about, from 0, or the place of one of its characters."""
 TABLES = (".tsv", ".csv")
 PICTURES = (".png", ".jpg", ".jpeg")
 
@@ -59,11 +62,28 @@ class Data:
         return Kind.TEXTS if first.text_pair is None else Kind.PAIRS
 
     def shown(self, number: int) -> tuple[str, ...]:
-        """An input as people read it: its text, the two texts of a pair, or the name of its file."""
+        """An input as people read it: its text, with the word asked about, both of a pair, or its file's name."""
         given = self.inputs[number]
         if not isinstance(given, TextInput):
             return (self.names[number],)
-        return (given.text,) if given.text_pair is None else (given.text, given.text_pair)
+        text = given.text
+        if given.word is not None:
+            index, character = given.word.index, given.word.character
+            text += f" [{f'word {index}' if index is not None else f'the word at character {character}'}]"
+        return (text,) if given.text_pair is None else (text, given.text_pair)
+
+    def require(self, task: Task) -> None:
+        """Refuse data that do not name words where the task needs them, or do where it needs none; raises DataError."""
+        asked = [isinstance(one, TextInput) and one.word is not None for one in self.inputs]
+        columns = " or ".join(WORD_COLUMNS)
+        if task is Task.TOKEN_LABEL and not all(asked):
+            message = (
+                f"{self.name}: the model labels words, and which one is asked about is missing: a column {columns}"
+            )
+            raise DataError(message)
+        if task is not Task.TOKEN_LABEL and any(asked):
+            message = f"{self.name}: the model answers about whole inputs, and there is a column {columns}"
+            raise DataError(message)
 
     def order(self, seed: int) -> list[int]:
         """The order in which the inputs are taken."""
@@ -166,4 +186,16 @@ def _input(path: Path, number: int, row: Mapping[str, Any]) -> TextInput:
         message = f"{path}: line {number} has no column called {' or '.join(TEXT_COLUMNS)}"
         raise DataError(message)
     pair = next((row[name] for name in PAIR_COLUMNS if isinstance(row.get(name), str)), None)
-    return TextInput(text=row[column], text_pair=pair)
+    return TextInput(text=row[column], text_pair=pair, word=_word(path, number, row))
+
+
+def _word(path: Path, number: int, row: Mapping[str, Any]) -> WordRef | None:
+    """Which word is asked about; raises DataError for what is no number, and for two of them."""
+    told = [row.get(name) for name in WORD_COLUMNS]
+    if all(place is None or place == "" for place in told):
+        return None
+    index, character = (int(str(place)) if str(place).isdecimal() else None for place in told)
+    if (index is None) == (character is None):
+        message = f"{path}: line {number} must have one number from 0 on under {' or '.join(WORD_COLUMNS)}"
+        raise DataError(message)
+    return WordRef(index=index, character=character)

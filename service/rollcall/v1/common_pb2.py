@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18rollcall/v1/common.proto\x12\x0brollcall.v1\"?\n\tTextInput\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x16\n\ttext_pair\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x0c\n\n_text_pair\" \n\x0bTokensInput\x12\x11\n\tinput_ids\x18\x01 \x03(\x05\"\x1a\n\nImageInput\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"2\n\x0bPixelsInput\x12#\n\x06values\x18\x01 \x01(\x0b\x32\x13.rollcall.v1.Tensor\"t\n\x06Target\x12\x15\n\x0b\x63lass_index\x18\x01 \x01(\x05H\x00\x12\x0f\n\x05label\x18\x02 \x01(\tH\x00\x12\x1a\n\x10\x66oil_class_index\x18\x03 \x01(\x05H\x01\x12\x14\n\nfoil_label\x18\x04 \x01(\tH\x01\x42\x08\n\x06targetB\x06\n\x04\x66oil\"/\n\tThreshold\x12\r\n\x05label\x18\x01 \x01(\t\x12\x13\n\x0bprobability\x18\x02 \x01(\x01\"O\n\x06Tensor\x12(\n\tdata_type\x18\x01 \x01(\x0e\x32\x15.rollcall.v1.DataType\x12\r\n\x05shape\x18\x02 \x03(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"j\n\x08ModelRef\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\x04 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x05 \x01(\t\x12\r\n\x05\x64type\x18\x06 \x01(\t\"\xc5\x01\n\nPrediction\x12\x0e\n\x06labels\x18\x01 \x03(\t\x12\x15\n\rprobabilities\x18\x02 \x03(\x01\x12\x11\n\tpredicted\x18\x03 \x01(\t\x12\x17\n\x0fpredicted_index\x18\x04 \x01(\x05\x12\x0e\n\x06margin\x18\x05 \x01(\x01\x12\x0e\n\x06target\x18\x06 \x01(\t\x12\x1a\n\rthreshold_met\x18\x07 \x01(\x08H\x00\x88\x01\x01\x12\x16\n\x0etarget_negated\x18\x08 \x01(\x08\x42\x10\n\x0e_threshold_met\"-\n\x0bStageTiming\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\"I\n\x06Timing\x12(\n\x06stages\x18\x01 \x03(\x0b\x32\x18.rollcall.v1.StageTiming\x12\x15\n\rtotal_seconds\x18\x02 \x01(\x01*h\n\x08\x44\x61taType\x12\x19\n\x15\x44\x41TA_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT32\x10\x01\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT16\x10\x02\x12\x13\n\x0f\x44\x41TA_TYPE_UINT8\x10\x03\x42J\n\x0f\x64\x65v.rollcall.v1P\x01Z\'rollcall.dev/gen/rollcall/v1;rollcallv1\xaa\x02\x0bRollcall.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18rollcall/v1/common.proto\x12\x0brollcall.v1\"8\n\x07WordRef\x12\x0f\n\x05index\x18\x01 \x01(\x05H\x00\x12\x13\n\tcharacter\x18\x02 \x01(\x05H\x00\x42\x07\n\x05place\"c\n\tTextInput\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x16\n\ttext_pair\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\"\n\x04word\x18\x03 \x01(\x0b\x32\x14.rollcall.v1.WordRefB\x0c\n\n_text_pair\"D\n\x0bTokensInput\x12\x11\n\tinput_ids\x18\x01 \x03(\x05\x12\"\n\x04word\x18\x02 \x01(\x0b\x32\x14.rollcall.v1.WordRef\"\x1a\n\nImageInput\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"2\n\x0bPixelsInput\x12#\n\x06values\x18\x01 \x01(\x0b\x32\x13.rollcall.v1.Tensor\"t\n\x06Target\x12\x15\n\x0b\x63lass_index\x18\x01 \x01(\x05H\x00\x12\x0f\n\x05label\x18\x02 \x01(\tH\x00\x12\x1a\n\x10\x66oil_class_index\x18\x03 \x01(\x05H\x01\x12\x14\n\nfoil_label\x18\x04 \x01(\tH\x01\x42\x08\n\x06targetB\x06\n\x04\x66oil\"/\n\tThreshold\x12\r\n\x05label\x18\x01 \x01(\t\x12\x13\n\x0bprobability\x18\x02 \x01(\x01\"O\n\x06Tensor\x12(\n\tdata_type\x18\x01 \x01(\x0e\x32\x15.rollcall.v1.DataType\x12\r\n\x05shape\x18\x02 \x03(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"j\n\x08ModelRef\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\x04 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x05 \x01(\t\x12\r\n\x05\x64type\x18\x06 \x01(\t\"\xc5\x01\n\nPrediction\x12\x0e\n\x06labels\x18\x01 \x03(\t\x12\x15\n\rprobabilities\x18\x02 \x03(\x01\x12\x11\n\tpredicted\x18\x03 \x01(\t\x12\x17\n\x0fpredicted_index\x18\x04 \x01(\x05\x12\x0e\n\x06margin\x18\x05 \x01(\x01\x12\x0e\n\x06target\x18\x06 \x01(\t\x12\x1a\n\rthreshold_met\x18\x07 \x01(\x08H\x00\x88\x01\x01\x12\x16\n\x0etarget_negated\x18\x08 \x01(\x08\x42\x10\n\x0e_threshold_met\"-\n\x0bStageTiming\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\"I\n\x06Timing\x12(\n\x06stages\x18\x01 \x03(\x0b\x32\x18.rollcall.v1.StageTiming\x12\x15\n\rtotal_seconds\x18\x02 \x01(\x01*h\n\x08\x44\x61taType\x12\x19\n\x15\x44\x41TA_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT32\x10\x01\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT16\x10\x02\x12\x13\n\x0f\x44\x41TA_TYPE_UINT8\x10\x03\x42J\n\x0f\x64\x65v.rollcall.v1P\x01Z\'rollcall.dev/gen/rollcall/v1;rollcallv1\xaa\x02\x0bRollcall.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,28 +32,30 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'rollcall.v1.common_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\017dev.rollcall.v1P\001Z\'rollcall.dev/gen/rollcall/v1;rollcallv1\252\002\013Rollcall.V1'
-  _globals['_DATATYPE']._serialized_start=898
-  _globals['_DATATYPE']._serialized_end=1002
-  _globals['_TEXTINPUT']._serialized_start=41
-  _globals['_TEXTINPUT']._serialized_end=104
-  _globals['_TOKENSINPUT']._serialized_start=106
-  _globals['_TOKENSINPUT']._serialized_end=138
-  _globals['_IMAGEINPUT']._serialized_start=140
-  _globals['_IMAGEINPUT']._serialized_end=166
-  _globals['_PIXELSINPUT']._serialized_start=168
-  _globals['_PIXELSINPUT']._serialized_end=218
-  _globals['_TARGET']._serialized_start=220
-  _globals['_TARGET']._serialized_end=336
-  _globals['_THRESHOLD']._serialized_start=338
-  _globals['_THRESHOLD']._serialized_end=385
-  _globals['_TENSOR']._serialized_start=387
-  _globals['_TENSOR']._serialized_end=466
-  _globals['_MODELREF']._serialized_start=468
-  _globals['_MODELREF']._serialized_end=574
-  _globals['_PREDICTION']._serialized_start=577
-  _globals['_PREDICTION']._serialized_end=774
-  _globals['_STAGETIMING']._serialized_start=776
-  _globals['_STAGETIMING']._serialized_end=821
-  _globals['_TIMING']._serialized_start=823
-  _globals['_TIMING']._serialized_end=896
+  _globals['_DATATYPE']._serialized_start=1028
+  _globals['_DATATYPE']._serialized_end=1132
+  _globals['_WORDREF']._serialized_start=41
+  _globals['_WORDREF']._serialized_end=97
+  _globals['_TEXTINPUT']._serialized_start=99
+  _globals['_TEXTINPUT']._serialized_end=198
+  _globals['_TOKENSINPUT']._serialized_start=200
+  _globals['_TOKENSINPUT']._serialized_end=268
+  _globals['_IMAGEINPUT']._serialized_start=270
+  _globals['_IMAGEINPUT']._serialized_end=296
+  _globals['_PIXELSINPUT']._serialized_start=298
+  _globals['_PIXELSINPUT']._serialized_end=348
+  _globals['_TARGET']._serialized_start=350
+  _globals['_TARGET']._serialized_end=466
+  _globals['_THRESHOLD']._serialized_start=468
+  _globals['_THRESHOLD']._serialized_end=515
+  _globals['_TENSOR']._serialized_start=517
+  _globals['_TENSOR']._serialized_end=596
+  _globals['_MODELREF']._serialized_start=598
+  _globals['_MODELREF']._serialized_end=704
+  _globals['_PREDICTION']._serialized_start=707
+  _globals['_PREDICTION']._serialized_end=904
+  _globals['_STAGETIMING']._serialized_start=906
+  _globals['_STAGETIMING']._serialized_end=951
+  _globals['_TIMING']._serialized_start=953
+  _globals['_TIMING']._serialized_end=1026
 # @@protoc_insertion_point(module_scope)

@@ -345,7 +345,9 @@ class _RemovalOperatorEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Remov
     """Images: its patches are blurred beyond recognition. Thorough checks only."""
 
 class RemovalOperator(_RemovalOperator, metaclass=_RemovalOperatorEnumTypeWrapper):
-    """How a unit is removed."""
+    """How a unit is removed. Of the word whose label is asked for (TASK_TOKEN_LABEL) the place stays, since the answer is read
+    there: it is blank, its tokens replaced as by MASK_TOKEN, under every operator.
+    """
 
 REMOVAL_OPERATOR_UNSPECIFIED: RemovalOperator.ValueType  # 0
 """Not set."""
@@ -1656,6 +1658,7 @@ class ExplainResponse(_message.Message):
     RETROSPECTIVE_OF_FIELD_NUMBER: _builtins.int
     IMAGE_SIZE_FIELD_NUMBER: _builtins.int
     EXPERIMENTAL_FIELD_NUMBER: _builtins.int
+    WORD_FIELD_NUMBER: _builtins.int
     explanation_id: _builtins.str
     """Unique id of this explanation."""
     request_id: _builtins.str
@@ -1736,6 +1739,10 @@ class ExplainResponse(_message.Message):
     def image_size(self) -> Global___ImageSize:
         """Of an image: the width and height that the units' boxes are in, those of the image as it was sent, upright."""
 
+    @_builtins.property
+    def word(self) -> Global___Unit:
+        """Of a model that labels words: the word whose label this is about. Where units are grouped it is part of one."""
+
     def __init__(
         self,
         *,
@@ -1766,10 +1773,11 @@ class ExplainResponse(_message.Message):
         retrospective_of: _builtins.str = ...,
         image_size: Global___ImageSize | None = ...,
         experimental: _builtins.bool = ...,
+        word: Global___Unit | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "audit", b"audit", "decision_flip", b"decision_flip", "image_size", b"image_size", "model", b"model", "prediction", b"prediction", "thorough_policy", b"thorough_policy", "timing", b"timing", "verdict", b"verdict"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "audit", b"audit", "decision_flip", b"decision_flip", "image_size", b"image_size", "model", b"model", "prediction", b"prediction", "thorough_policy", b"thorough_policy", "timing", b"timing", "verdict", b"verdict", "word", b"word"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "attributions", b"attributions", "audit", b"audit", "decision_flip", b"decision_flip", "dropped_mass", b"dropped_mass", "effects", b"effects", "experimental", b"experimental", "explanation_id", b"explanation_id", "image_size", b"image_size", "missing_maps", b"missing_maps", "model", b"model", "prediction", b"prediction", "primary_map", b"primary_map", "recommended_map", b"recommended_map", "reported_mismatch", b"reported_mismatch", "request_id", b"request_id", "retrospective_of", b"retrospective_of", "rows", b"rows", "seed", b"seed", "thorough_policy", b"thorough_policy", "timing", b"timing", "tokens_total", b"tokens_total", "tokens_used", b"tokens_used", "truncated", b"truncated", "units", b"units", "units_grouped", b"units_grouped", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "attributions", b"attributions", "audit", b"audit", "decision_flip", b"decision_flip", "dropped_mass", b"dropped_mass", "effects", b"effects", "experimental", b"experimental", "explanation_id", b"explanation_id", "image_size", b"image_size", "missing_maps", b"missing_maps", "model", b"model", "prediction", b"prediction", "primary_map", b"primary_map", "recommended_map", b"recommended_map", "reported_mismatch", b"reported_mismatch", "request_id", b"request_id", "retrospective_of", b"retrospective_of", "rows", b"rows", "seed", b"seed", "thorough_policy", b"thorough_policy", "timing", b"timing", "tokens_total", b"tokens_total", "tokens_used", b"tokens_used", "truncated", b"truncated", "units", b"units", "units_grouped", b"units_grouped", "verdict", b"verdict", "word", b"word"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

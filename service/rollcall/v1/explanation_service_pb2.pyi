@@ -303,6 +303,7 @@ class PredictResponse(_message.Message):
     TIMING_FIELD_NUMBER: _builtins.int
     REPORTED_MISMATCH_FIELD_NUMBER: _builtins.int
     AUDIT_FIELD_NUMBER: _builtins.int
+    WORD_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The request's id."""
     truncated: _builtins.bool
@@ -329,6 +330,10 @@ class PredictResponse(_message.Message):
     def audit(self) -> _explanation_pb2.AuditReceipt:
         """What became of the record of this decision; absent without decision_ref, and where the server keeps no records."""
 
+    @_builtins.property
+    def word(self) -> _explanation_pb2.Unit:
+        """Of a model that labels words: the word whose label this is."""
+
     def __init__(
         self,
         *,
@@ -341,10 +346,11 @@ class PredictResponse(_message.Message):
         timing: _common_pb2.Timing | None = ...,
         reported_mismatch: _builtins.bool = ...,
         audit: _explanation_pb2.AuditReceipt | None = ...,
+        word: _explanation_pb2.Unit | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "model", b"model", "prediction", b"prediction", "timing", b"timing"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "model", b"model", "prediction", b"prediction", "timing", b"timing", "word", b"word"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "model", b"model", "prediction", b"prediction", "reported_mismatch", b"reported_mismatch", "request_id", b"request_id", "timing", b"timing", "tokens_total", b"tokens_total", "tokens_used", b"tokens_used", "truncated", b"truncated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "model", b"model", "prediction", b"prediction", "reported_mismatch", b"reported_mismatch", "request_id", b"request_id", "timing", b"timing", "tokens_total", b"tokens_total", "tokens_used", b"tokens_used", "truncated", b"truncated", "word", b"word"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

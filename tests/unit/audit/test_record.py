@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from rollcall.audit.canonical import canonical, new_id, timestamp
-from rollcall.audit.parts import ATTENTION, INPUT, KEPT, REQUEST, SALT, SCORES, TOKENS, input_part, parts
+from rollcall.audit.parts import ATTENTION, INPUT, KEPT, REQUEST, SALT, SCORES, TOKENS, input_part, parts, read_input
 from rollcall.audit.record import envelope
 from rollcall.audit.sealing import KeyEncryptionKey, SealError, commitment, unseal
 from rollcall.domain.explanation import Explanation
-from rollcall.domain.inputs import TextInput, TokensInput
+from rollcall.domain.inputs import TextInput, TokensInput, Unit, WordRef
 from rollcall.domain.maps import MapKind
 from rollcall.domain.recording import RecordMode
 from rollcall.domain.verdicts import Flag
@@ -138,6 +138,30 @@ def test_an_input_can_be_shown_to_be_the_one() -> None:
     assert input_part(given) == parts(samples.explained())[INPUT]
     assert input_part(TextInput(text=samples.TEXT)) != input_part(given)
     assert json.loads(input_part(TokensInput(input_ids=(1, 2)))) == {"input_ids": [1, 2]}
+
+
+@pytest.mark.parametrize("word", [None, WordRef(index=0), WordRef(character=0)])
+@pytest.mark.parametrize("given", [TextInput(text="a b"), TokensInput(input_ids=(1, 2))])
+def test_the_word_that_is_asked_about_is_part_of_the_input(
+    given: TextInput | TokensInput, word: WordRef | None
+) -> None:
+    """An input is read back with its word; one without is written as it was before there were any."""
+    asked = replace(given, word=word)
+    assert read_input(input_part(asked)) == asked
+    assert (input_part(asked) == input_part(given)) == (word is None)
+
+
+def test_a_record_says_where_the_word_is() -> None:
+    """Its unit and its place, and nothing of what it says; other records have no such entry."""
+    told = samples.explained()
+    assert "word" not in envelope(told, samples.WHERE, {})["input"]
+    word = Unit(text="hated", token_start=2, token_end=4, char_start=10, char_end=15, segment=0)
+    body = envelope(replace(told, encoding=replace(told.encoding, word=word)), samples.WHERE, {})
+    assert body["input"]["word"] == {"unit": 1, "tokens": [2, 4], "characters": [10, 15]}
+
+
+def test_odd_characters_are_written() -> None:
+    """Half of a surrogate pair is none of ours to lose."""
     assert b"\xed\xa0\x80" in input_part(TextInput(text="\ud800"))
 
 

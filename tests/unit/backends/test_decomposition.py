@@ -216,17 +216,23 @@ def test_every_family_of_today_can_do_it(alike: Tiny) -> None:
 def test_a_model_that_it_does_not_fit_does_not_offer_it(zoo: Zoo, monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
     """Where the parts do not sum up, or are not known, the map is switched off at load and all else is served."""
     if wrong == "nowhere":
-        layout = replace(ROWS["bert"].layout, head_in="")
+        layout = replace(ROWS["bert"].layout, head_out="")
         monkeypatch.setattr("rollcall.models.loading.FAMILIES", {"bert": replace(ROWS["bert"], layout=layout)})
     else:
         original = Decomposer.decompose
 
-        def sabotaged(self: Decomposer, inputs: Any, decision: Decision) -> Decomposition:  # noqa: ANN401 - passed on
+        def sabotaged(
+            self: Decomposer,
+            inputs: Any,  # noqa: ANN401 - passed on
+            decision: Decision,
+            readout: int,
+        ) -> Decomposition:
             if wrong == "another head":
+                assert isinstance(self.head, FeedForward)
                 head = FeedForward(into=self.head.into, out=torch.nn.Linear(32, 3))
-                return original(replace(self, head=head), inputs, decision)
+                return original(replace(self, head=head), inputs, decision, readout)
             blocks = tuple(replace(block, norms=block.norms[:1] * 2) for block in self.blocks)
-            return original(replace(self, blocks=blocks), inputs, decision)
+            return original(replace(self, blocks=blocks), inputs, decision, readout)
 
         monkeypatch.setattr(Decomposer, "decompose", sabotaged)
     loaded = load_model(zoo["bert"].directory)

@@ -29,7 +29,7 @@ from rollcall.engine.engine import Engine
 from rollcall.models.loading import LoadedModel, load_model
 from tests.pictures import FAMILIES as IMAGE_FAMILIES
 from tests.pictures import make_vision_model
-from tests.tiny import FAMILIES, Zoo
+from tests.tiny import FAMILIES, Zoo, make_model
 
 T = TypeVar("T")
 Tensor = torch.Tensor
@@ -173,10 +173,21 @@ def test_a_call_that_ends_half_way_leaves_nothing_behind() -> None:
     assert rerun.replayed == 2
 
 
+WORDS = "bert that labels words"
+
+
+@pytest.fixture(scope="module")
+def labeller(tmp_path_factory: pytest.TempPathFactory) -> TorchBackend:
+    """A tiny BERT whose rows are read where each one's word is."""
+    backend = load_model(make_model("bert", tmp_path_factory.mktemp("words"), words=True)).backend
+    assert isinstance(backend, TorchBackend)
+    return backend
+
+
 @pytest.fixture
-def fixed(zoo: Zoo, request: pytest.FixtureRequest) -> Iterator[TorchBackend]:
+def fixed(zoo: Zoo, labeller: TorchBackend, request: pytest.FixtureRequest) -> Iterator[TorchBackend]:
     """A family's backend with fixed shapes, as on CUDA."""
-    backend = zoo[request.param].backend
+    backend = labeller if request.param == WORDS else zoo[request.param].backend
     backend.fixed = True
     try:
         yield backend
@@ -184,7 +195,7 @@ def fixed(zoo: Zoo, request: pytest.FixtureRequest) -> Iterator[TorchBackend]:
         backend.fixed, backend.replays = False, Replays(device="cpu")
 
 
-@pytest.mark.parametrize("fixed", FAMILIES, indirect=True)
+@pytest.mark.parametrize("fixed", [*FAMILIES, WORDS], indirect=True)
 def test_recorded_rows_and_captures_depend_on_the_numbers_of_their_call_alone(fixed: TorchBackend) -> None:
     """In every family, to the last bit."""
     rerun = Rerun()
@@ -241,7 +252,7 @@ def test_replays_that_change_a_number_are_switched_off(zoo: Zoo) -> None:
     assert backend.replays is before
 
 
-@pytest.mark.parametrize("fixed", FAMILIES, indirect=True)
+@pytest.mark.parametrize("fixed", [*FAMILIES, WORDS], indirect=True)
 @pytest.mark.parametrize("tokens", [3, 16, 21, 140])
 def test_padding_to_a_fixed_shape_changes_numbers_by_rounding_alone(fixed: TorchBackend, tokens: int) -> None:
     """Rows of every kind, maps, and attention as it is."""

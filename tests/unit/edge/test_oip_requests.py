@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,12 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rollcall.domain.decision import Task
 from rollcall.domain.errors import InvalidInput
 from rollcall.edge.converters.oip.catalog import MAX_BATCH
+from rollcall.edge.converters.oip.listings import metadata
 from rollcall.edge.converters.oip.options import timeout_seconds
-from rollcall.edge.converters.oip.requests import read_batch
+from rollcall.edge.converters.oip.requests import read_batch, renamed
 from rollcall.edge.converters.oip.tensors import Texts, write_tensor
 from rollcall.oip import open_inference_pb2 as oip
+from tests.unit.edge import samples
 from tests.unit.edge.fakes import LIMITS
 from tests.unit.edge.test_inference import IDS, MASK, packed, tensor, texts, tokens
 
@@ -149,6 +153,28 @@ def test_pairs_are_read_item_by_item() -> None:
     request.raw_input_contents.append(packed(b"x", b"y"))
     items = read_batch(request, LIMITS, revision="").items
     assert [item.text.text_pair for item in items] == ["x", "y"]
+
+
+def test_words_are_named_item_by_item() -> None:
+    """The number of the word that is asked about goes with its text; what is wrong with it is told by its tensor."""
+    request = texts()
+    request.inputs.append(tensor("word", "INT32", 2))
+    request.raw_input_contents.append(np.array([3, -1], "<i4").tobytes())
+    items = read_batch(request, LIMITS, revision="").items
+    assert [item.text.word.index for item in items] == [3, -1]
+    told = renamed(InvalidInput.of("text.word.index", "must not be negative"), 1).violations
+    assert [violation.field for violation in told] == ["word[1]"]
+    with_ids = tokens()
+    with_ids.inputs.append(tensor("word", "INT32", 2))
+    with_ids.raw_input_contents.append(np.array([3, 1], "<i4").tobytes())
+    assert set(refused(with_ids)) == {"inputs"}
+
+
+def test_a_labeller_of_words_lists_texts_with_words() -> None:
+    """And no ids, with which no word could come; other models list no words."""
+    words = metadata(replace(samples.card(), task=Task.TOKEN_LABEL, text_pairs=False))
+    assert [one.name for one in words.inputs] == ["text", "word"]
+    assert "word" not in [one.name for one in metadata(samples.card()).inputs]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rollcall.domain.errors import InvalidInput
 from rollcall.domain.explanation import ExplainRequest
 from rollcall.domain.identity import ANYONE, Identity, Role
-from rollcall.domain.inputs import ImageInput, PixelsInput, Target, TextInput, Threshold, TokensInput
+from rollcall.domain.inputs import ImageInput, PixelsInput, Target, TextInput, Threshold, TokensInput, WordRef
 from rollcall.domain.maps import AttentionSelection, HeadFusion, HeadReduction, MapKind, MapOptions, TensorType
 from rollcall.domain.recording import AuditChoice
 from rollcall.domain.verdicts import CheckLevel
@@ -151,6 +151,26 @@ def test_odd_characters_are_read_as_they_are(text: str) -> None:
 def test_a_text_without_words_is_refused(text: str) -> None:
     """Nothing can be classified in an empty text, whatever blanks it is made of."""
     assert violations(text=common_pb2.TextInput(text=text)) == {"text.text": "must contain at least one word"}
+
+
+def test_a_word_is_read() -> None:
+    """By its number or by a character, of texts and of ids; number 0 is a word, and no word is none."""
+    for place, word in (({"index": 0}, WordRef(index=0)), ({"character": 7}, WordRef(character=7))):
+        asked = common_pb2.WordRef(**place)
+        assert read(text=common_pb2.TextInput(text="x", word=asked)).input == TextInput(text="x", word=word)
+        ids = common_pb2.TokensInput(input_ids=[1], word=asked)
+        assert read(tokens=ids).input == TokensInput(input_ids=(1,), word=word)
+    assert read(text=common_pb2.TextInput(text="x")).input == TextInput(text="x")
+
+
+def test_a_word_without_a_place_is_refused() -> None:
+    """A word that is set and names none is a mistake, as are places in front of the text."""
+    one_of = "exactly one of index and character must be set"
+    assert violations(text=common_pb2.TextInput(text="x", word=common_pb2.WordRef())) == {"text.word": one_of}
+    for place in ("index", "character"):
+        asked = common_pb2.WordRef(**{place: -1})
+        found = violations(tokens=common_pb2.TokensInput(input_ids=[1], word=asked))
+        assert found == {f"tokens.word.{place}": "must not be negative"}
 
 
 def test_an_empty_second_text_is_refused() -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rollcall.domain.inputs import ImageInput, TextInput
+from rollcall.domain.decision import Task
+from rollcall.domain.inputs import ImageInput, TextInput, WordRef
 from rollcall.studies.texts import DataError, Kind, read_data
 
 FILES = {
@@ -55,6 +56,28 @@ def test_pairs_are_read_from_every_table(tmp_path: Path, name: str, content: str
     assert [read_data(path).shown(number) for number in range(2)] == [("a", "b"), ("c", "d")]
 
 
+@pytest.mark.parametrize(
+    ("column", "word"),
+    [("word_index", WordRef(index=2)), ("word_character", WordRef(character=2))],
+)
+@pytest.mark.parametrize("name", ["d.tsv", "d.jsonl"])
+def test_a_column_names_the_word_that_is_asked_about(tmp_path: Path, name: str, column: str, word: WordRef) -> None:
+    """By its number or by a character; a model that labels words needs it for each line, and no other one takes it."""
+    path = tmp_path / name
+    rows = {"d.tsv": f"text\t{column}\na b c\t2\n", "d.jsonl": f'{{"text": "a b c", "{column}": 2}}\n'}
+    path.write_text(rows[name], encoding="utf-8")
+    data = read_data(path)
+    assert data.inputs == (TextInput(text="a b c", word=word),)
+    assert data.shown(0) == ("a b c [word 2]" if word.index else "a b c [the word at character 2]",)
+    data.require(Task.TOKEN_LABEL)
+    with pytest.raises(DataError, match="answers about whole inputs"):
+        data.require(Task.SINGLE_LABEL)
+    path.write_text('{"text": "a b c"}\n' if name == "d.jsonl" else "text\na b c\n", encoding="utf-8")
+    read_data(path).require(Task.MULTI_LABEL)
+    with pytest.raises(DataError, match="a column word_index or word_character"):
+        read_data(path).require(Task.TOKEN_LABEL)
+
+
 def test_the_pictures_of_a_folder_are_read(tmp_path: Path) -> None:
     """PNG and JPEG files by name, and nothing else; the digest knows every byte and every name."""
     for name, content in (("b.png", b"2"), ("a.JPG", b"1"), ("notes.txt", b"3")):
@@ -95,6 +118,9 @@ def test_the_order_is_drawn_by_the_seed(tmp_path: Path) -> None:
         ("d.csv", b"", "no texts"),
         ("d.jsonl", b'{"text": "x"}\nsecret\n', "line 2 is no JSON"),
         ("d.jsonl", b'["secret"]\n', "line 1 is no JSON object"),
+        ("d.tsv", b"text\tword_index\nsecret\tfirst\n", "line 2 must have one number"),
+        ("d.tsv", b"text\tword_index\tword_character\nsecret\t0\t0\n", "line 2 must have one number"),
+        ("d.jsonl", b'{"text": "secret", "word_index": -1}\n', "line 1 must have one number"),
         ("d.jsonl", b'{"words": "secret"}\n', "line 1 has no column"),
         ("d.tsv", b"text\ttext_pair\na\tb\nsecret\t\n", "line 3 has one text of a pair, and the other one is empty"),
         ("d.csv", b"text,text_pair\na,b\n ,secret\n", "line 3 has one text of a pair"),

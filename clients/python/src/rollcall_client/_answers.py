@@ -49,6 +49,7 @@ def explanation(reply: explanation_pb2.ExplainResponse) -> Explanation:
         retrospective_of=reply.retrospective_of,
         image_size=(reply.image_size.width, reply.image_size.height) if reply.HasField("image_size") else None,
         experimental=reply.experimental,
+        word=_unit(reply.word) if reply.HasField("word") else None,
     )
 
 
@@ -81,6 +82,7 @@ def prediction(reply: explanation_service_pb2.PredictResponse) -> types.PredictR
         timing=_timing(reply.timing),
         reported_mismatch=reply.reported_mismatch,
         audit=_receipt(reply.audit) if reply.HasField("audit") else None,
+        word=_unit(reply.word) if reply.HasField("word") else None,
     )
 
 

@@ -42,14 +42,25 @@ Content: TypeAlias = common_pb2.TextInput | common_pb2.TokensInput | common_pb2.
 """What a model is asked about."""
 
 
-def text_input(text: str, text_pair: str | None) -> common_pb2.TextInput:
-    """A text, or a pair of texts."""
-    return common_pb2.TextInput(text=text, text_pair=text_pair)
+def text_input(
+    text: str, text_pair: str | None, word: int | None = None, character: int | None = None
+) -> common_pb2.TextInput:
+    """A text, or a pair of texts; with the `word`, by number, or by a `character` of it, whose label is asked for."""
+    return common_pb2.TextInput(text=text, text_pair=text_pair, word=_word(word, character))
 
 
-def tokens_input(input_ids: Sequence[int]) -> common_pb2.TokensInput:
-    """A text that is already cut into the model's own pieces."""
-    return common_pb2.TokensInput(input_ids=input_ids)
+def tokens_input(input_ids: Sequence[int], word: int | None = None) -> common_pb2.TokensInput:
+    """A text that is already cut into the model's own pieces; with the one, by number, whose label is asked for."""
+    return common_pb2.TokensInput(input_ids=input_ids, word=_word(word, None))
+
+
+def _word(index: int | None, character: int | None) -> common_pb2.WordRef | None:
+    if index is not None and character is not None:
+        message = "name the word by its number or by a character of it, not by both"
+        raise ValueError(message)
+    if index is not None:
+        return common_pb2.WordRef(index=index)
+    return None if character is None else common_pb2.WordRef(character=character)
 
 
 def image_input(image: bytes | PathLike[str]) -> common_pb2.ImageInput:

@@ -112,12 +112,17 @@ class Surface(ABC, Generic[_Explained, _Predicted, _Listed, _Described]):
         text: str,
         *,
         text_pair: str | None = None,
+        word: int | None = None,
+        character: int | None = None,
         request_id: str = "",
         timeout: float | None = None,
         **options: Unpack[ExplainOptions],
     ) -> _Explained:
-        """The prediction for a text, its maps, and a flag with evidence for each map."""
-        return self._explain(text_input(text, text_pair), request_id, timeout, options)
+        """The prediction for a text, its maps, and a flag with evidence for each map.
+
+        A model that labels words is asked about one: `word` is its number, from 0, `character` one of its characters.
+        """
+        return self._explain(text_input(text, text_pair, word, character), request_id, timeout, options)
 
     def explain_stream(
         self,
@@ -125,6 +130,8 @@ class Surface(ABC, Generic[_Explained, _Predicted, _Listed, _Described]):
         *,
         progress: Callable[[Progress], None] | None = None,
         text_pair: str | None = None,
+        word: int | None = None,
+        character: int | None = None,
         request_id: str = "",
         timeout: float | None = None,
         **options: Unpack[ExplainOptions],
@@ -135,7 +142,9 @@ class Surface(ABC, Generic[_Explained, _Predicted, _Listed, _Described]):
         e.g. with the level THOROUGH, between messages of the stream, so that it should return soon. A call that is
         tried again begins anew, and so does what it is told. What it raises ends the call and is raised here.
         """
-        call = self._explaining(EXPLAIN_STREAM, text_input(text, text_pair), request_id, timeout, options)
+        call = self._explaining(
+            EXPLAIN_STREAM, text_input(text, text_pair, word, character), request_id, timeout, options
+        )
         explained: _Explained = self._run(replace(call, progress=progress))
         return explained
 
@@ -143,12 +152,13 @@ class Surface(ABC, Generic[_Explained, _Predicted, _Listed, _Described]):
         self,
         input_ids: Sequence[int],
         *,
+        word: int | None = None,
         request_id: str = "",
         timeout: float | None = None,
         **options: Unpack[ExplainOptions],
     ) -> _Explained:
         """The same for vocabulary ids exactly as the model's tokenizer makes them, special tokens included."""
-        return self._explain(tokens_input(input_ids), request_id, timeout, options)
+        return self._explain(tokens_input(input_ids, word), request_id, timeout, options)
 
     def explain_image(
         self,
@@ -180,23 +190,26 @@ class Surface(ABC, Generic[_Explained, _Predicted, _Listed, _Described]):
         text: str,
         *,
         text_pair: str | None = None,
+        word: int | None = None,
+        character: int | None = None,
         request_id: str = "",
         timeout: float | None = None,
         **options: Unpack[PredictOptions],
     ) -> _Predicted:
         """The prediction for a text alone: same input, same weights."""
-        return self._predict(text_input(text, text_pair), request_id, timeout, options)
+        return self._predict(text_input(text, text_pair, word, character), request_id, timeout, options)
 
     def predict_tokens(
         self,
         input_ids: Sequence[int],
         *,
+        word: int | None = None,
         request_id: str = "",
         timeout: float | None = None,
         **options: Unpack[PredictOptions],
     ) -> _Predicted:
         """The prediction for vocabulary ids alone."""
-        return self._predict(tokens_input(input_ids), request_id, timeout, options)
+        return self._predict(tokens_input(input_ids, word), request_id, timeout, options)
 
     def predict_image(
         self,

@@ -295,3 +295,4 @@ class Task(WireEnum):
     SINGLE_LABEL = 1
     MULTI_LABEL = 2
     NEXT_TOKEN = 3
+    TOKEN_LABEL = 4

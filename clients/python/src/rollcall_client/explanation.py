@@ -87,6 +87,8 @@ class Explanation:
     """Of an image: the width and height that the units' boxes are in."""
     experimental: bool = False
     """Whether the thresholds behind the flags were never calibrated on this kind of input."""
+    word: Unit | None = None
+    """The word whose label it is about, of a model that labels words."""
     image: bytes = field(default=b"", repr=False, metadata=NOT_IN_JSON)
     """The file that this client sent, if it sent one: no part of the answer, and of what `to_dict` gives."""
 
@@ -111,8 +113,20 @@ class Explanation:
             message = f"a map has not one weight for each of {len(self.units)} units"
             raise ValueError(message)
 
+        if self.word is not None and self.asked is None:
+            message = "the word that is asked about lies in none of the units"
+            raise ValueError(message)
         if self.image_size is not None:
             self._refuse_blocks_elsewhere(*self.image_size)
+
+    @property
+    def asked(self) -> int | None:
+        """Index of the unit that is, or has, the word whose label this is about; None for models of other tasks."""
+        if self.word is None:
+            return None
+        place = self.word.token_start
+        held = (index for index, unit in enumerate(self.units) if unit.token_start <= place < unit.token_end)
+        return next(held, None)
 
     def _refuse_blocks_elsewhere(self, width: int, height: int) -> None:
         if not 0 < width * height <= _MOST_PIXELS or min(width, height) < 1:

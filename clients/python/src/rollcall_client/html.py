@@ -25,6 +25,7 @@ from rollcall_client._page.tables import row, table
 from rollcall_client._page.words import flag_badge, notes, picture
 from rollcall_client.explanation import Explanation
 from rollcall_client.reading import (
+    asked_sentence,
     gap,
     instead_sentence,
     looked_at,
@@ -168,6 +169,7 @@ def _prediction(answer: Explanation) -> Markup:
     return element(
         "section",
         element("h3", "Prediction"),
+        element("p", foreign(asked_sentence(answer)), ", underlined below.") if answer.word else NOTHING,
         element("p", foreign(prediction.predicted), f" {percent(prediction.probability)}", class_="predicted"),
         _classes(prediction),
         element("p", f"{margin}{rule[prediction.threshold_met]}"),

@@ -27,11 +27,16 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """One of many: a text or a pair of texts, with an id of the caller's (made up if empty)."""
+    """One of many: a text or a pair of texts, with an id of the caller's (made up if empty).
+
+    `word` and `character` name a word as in `Client.explain`.
+    """
 
     text: str = field(repr=False)
     text_pair: str | None = field(default=None, repr=False)
     request_id: str = ""
+    word: int | None = None
+    character: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,9 +88,8 @@ class Asking:
 
     def _request(self, question: str | Question) -> explanation_pb2.ExplainRequest:
         asked = Question(text=question) if isinstance(question, str) else question
-        return explain_request(
-            text_input(asked.text, asked.text_pair), request_id=asked.request_id or uuid.uuid4().hex, **self.options
-        )
+        content = text_input(asked.text, asked.text_pair, asked.word, asked.character)
+        return explain_request(content, request_id=asked.request_id or uuid.uuid4().hex, **self.options)
 
 
 def result(message: explanation_service_pb2.ExplainManyResponse) -> Result:

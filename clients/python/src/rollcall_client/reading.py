@@ -103,6 +103,15 @@ def prediction_sentence(prediction: Prediction) -> str:
     return f"{sentence}; decision rule {'met' if prediction.threshold_met else 'not met'}"
 
 
+def asked_sentence(explanation: Explanation) -> str:
+    """Which word the label is of; empty for models that do not label words."""
+    word = explanation.word
+    if word is None:
+        return ""
+    place = f", characters {word.char_start} to {word.char_end}" if word.char_end else ""
+    return f"Label of the word \N{LEFT DOUBLE QUOTATION MARK}{word.text}\N{RIGHT DOUBLE QUOTATION MARK}{place}"
+
+
 def shown_sentence(explanation: Explanation) -> str:
     """Which map is shown, and why this one."""
     shown, primary = explanation.shown, explanation.primary

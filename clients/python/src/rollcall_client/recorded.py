@@ -151,6 +151,7 @@ def _explanation(record: Record) -> Explanation:
             note="",
         ),
         retrospective_of=body.get("retrospective_of", ""),
+        word=_word(given["word"], json.loads(record.parts.get(INPUT, b"{}"))) if "word" in given else None,
     )
 
 
@@ -199,6 +200,20 @@ def _units(places: list[list[int]], given: Json) -> tuple[types.Unit, ...]:
             )
         )
     return tuple(units)
+
+
+def _word(place: Json, given: Json) -> types.Unit:
+    """The word whose label was asked for, with its text where the input is there; else by the number of its unit."""
+    (token_start, token_end), (char_start, char_end) = place["tokens"], place["characters"]
+    text = given.get("text")
+    return types.Unit(
+        text=f"[{place['unit'] + 1}]" if text is None else text[char_start:char_end],
+        token_start=token_start,
+        token_end=token_end,
+        char_start=char_start,
+        char_end=char_end,
+        segment=0,
+    )
 
 
 def _vector(sealed: Json) -> tuple[float, ...]:

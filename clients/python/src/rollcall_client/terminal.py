@@ -15,6 +15,7 @@ from rollcall_client._screen import Line, Span, Style, clip, flow, paint, prose,
 from rollcall_client.enums import CheckKind, Flag
 from rollcall_client.reading import (
     ABSENT,
+    asked_sentence,
     chance,
     decisive,
     flip_sentence,
@@ -112,6 +113,8 @@ def _verdict(explanation: Explanation, width: int) -> Iterator[Line]:
     yield from flow(
         [("", Span("Prediction:", Style.BOLD)), (" ", Span(prediction_sentence(explanation.prediction)))], width
     )
+    if explanation.word is not None:
+        yield from prose(f"{asked_sentence(explanation)}, marked \N{RIGHTWARDS ARROW} below.", width)
     model = explanation.model
     name = " ".join(part for part in ("Model", model.name, model.revision, model.digest) if part)
     yield from prose(name, width, Style.DIM)
@@ -130,11 +133,12 @@ def _map(explanation: Explanation, width: int) -> Iterator[Line]:
     badge = Span(f"[{shown.verdict.flag.words.upper()}: {label}]", _BADGES.get(shown.verdict.flag, Style.BAD))
     yield (Span("  "), badge)
     if trusted(shown):
-        yield from _grid(words) if explanation.image_size else flow(_picture(words), width, indent="  ")
+        asked = explanation.asked
+        yield from _grid(words) if explanation.image_size else flow(_picture(words, asked), width, indent="  ")
         yield from _notes(map_notices(shown), width, indent="  ")
         return
     if explanation.image_size is None:
-        yield from flow(_text(words), width, indent="  ")
+        yield from flow(_text(words, explanation.asked), width, indent="  ")
     yield from prose(f"Weights of this map, for the record only ({label}):", width, Style.DIM, indent="  ")
     heaviest = sorted(words, key=lambda word: -word.score if math.isfinite(word.score) else 0.0)[:_MOST_ROWS]
     rows = [(_name(word, Style.DIM), Span(number(word.score), Style.DIM)) for word in heaviest]
@@ -143,13 +147,13 @@ def _map(explanation: Explanation, width: int) -> Iterator[Line]:
     yield from _notes(map_notices(shown), width, indent="  ")
 
 
-def _picture(words: tuple[Word, ...]) -> Iterator[tuple[str, Span]]:
-    """Words with their weight as colour and, from the mean weight upwards, as a number."""
+def _picture(words: tuple[Word, ...], asked: int | None) -> Iterator[tuple[str, Span]]:
+    """Words with their weight as colour and, from the mean weight upwards, as a number; the `asked` one marked."""
     top = largest(tuple(word.score for word in words))
     before = None
-    for word in words:
+    for index, word in enumerate(words):
         heat = _HEAT[round(share(word.score, top) * (len(_HEAT) - 1))]
-        yield gap(before, word.unit), Span(word.unit.text, heat)
+        yield gap(before, word.unit), Span(_marked(word, index == asked), heat)
         if word.score * len(words) >= 1:
             yield "", Span(f"⟨{100 * word.score:.0f}\N{NO-BREAK SPACE}%⟩", Style.BOLD)
         before = word.unit
@@ -163,11 +167,15 @@ def _grid(words: tuple[Word, ...]) -> Iterator[Line]:
         yield (Span("  "), *(Span(f"{100 * word.score:4.0f} ", heat) for word, heat in cells))
 
 
-def _text(words: tuple[Word, ...]) -> Iterator[tuple[str, Span]]:
+def _text(words: tuple[Word, ...], asked: int | None) -> Iterator[tuple[str, Span]]:
     before = None
-    for word in words:
-        yield gap(before, word.unit), Span(word.unit.text, Style.DIM)
+    for index, word in enumerate(words):
+        yield gap(before, word.unit), Span(_marked(word, index == asked), Style.DIM)
         before = word.unit
+
+
+def _marked(word: Word, is_asked: bool) -> str:  # noqa: FBT001 - of a private function
+    return f"\N{RIGHTWARDS ARROW}{word.unit.text}" if is_asked else word.unit.text
 
 
 def _name(word: Word, style: Style = Style.PLAIN) -> Span:

@@ -334,7 +334,8 @@ class PredictResult:
     """The prediction alone: same inputs, same weights as an explanation.
 
     `reported_mismatch`: it differs from what was said to be acted on. `audit` is the receipt of the decision's record,
-    None without a `decision_ref`, and where the service keeps no records.
+    None without a `decision_ref`, and where the service keeps no records. `word` is the one whose label it is, of a
+    model that labels words.
     """
 
     request_id: str
@@ -346,6 +347,7 @@ class PredictResult:
     timing: Timing
     reported_mismatch: bool = False
     audit: AuditReceipt | None = None
+    word: Unit | None = None
 
     def to_dict(self) -> dict[str, JsonValue]:
         """The result as values that `json.dumps` takes, by the rules of `Explanation.to_dict`."""

@@ -42,6 +42,7 @@ def predict_response(answer: Predicted) -> explanation_service_pb2.PredictRespon
         timing=_timing(answer.timing),
         reported_mismatch=answer.reported_mismatch,
         audit=_receipt(answer.receipt) if answer.receipt else None,
+        word=_unit(answer.word) if answer.word else None,
     )
 
 
@@ -83,6 +84,7 @@ def explain_response(answer: Explanation) -> explanation_pb2.ExplainResponse:
         retrospective_of=answer.retrospective_of,
         image_size=_image_size(answer.image_size) if answer.image_size else None,
         experimental=answer.experimental,
+        word=_unit(answer.word) if answer.word else None,
     )
 
 

@@ -21,6 +21,7 @@ from rollcall.domain.inputs import (
     TextInput,
     Threshold,
     TokensInput,
+    WordRef,
 )
 from rollcall.domain.maps import (
     MAX_ATTENTION_BYTES,
@@ -216,9 +217,10 @@ class _Reader:
             self._text("text.text", message.text.text, limits)
             if pair is not None:
                 self._text("text.text_pair", pair, limits)
-            return TextInput(text=message.text.text, text_pair=pair)
+            return TextInput(text=message.text.text, text_pair=pair, word=self._word("text.word", message.text))
         if kind == "tokens":
-            return TokensInput(input_ids=self._input_ids(message.tokens.input_ids, limits))
+            ids = self._input_ids(message.tokens.input_ids, limits)
+            return TokensInput(input_ids=ids, word=self._word("tokens.word", message.tokens))
         if kind == "image":
             if not message.image.data:
                 self.refuse("image.data", "must not be empty")
@@ -227,6 +229,19 @@ class _Reader:
             return self._pixels(message.pixels.values)
         self.refuse("input", "exactly one of text, tokens, image and pixels must be set")
         return TokensInput(input_ids=())
+
+    def _word(self, field: str, message: common_pb2.TextInput | common_pb2.TokensInput) -> WordRef | None:
+        if not message.HasField("word"):
+            return None
+        word = message.word
+        match word.WhichOneof("place"):
+            case "index":
+                return WordRef(index=self.not_negative(f"{field}.index", word.index))
+            case "character":
+                return WordRef(character=self.not_negative(f"{field}.character", word.character))
+            case _:
+                self.refuse(field, "exactly one of index and character must be set")
+                return None
 
     def _pixels(self, tensor: common_pb2.Tensor) -> PixelsInput:
         shape = tuple(tensor.shape)

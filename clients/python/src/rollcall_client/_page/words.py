@@ -30,6 +30,10 @@ def flag_badge(flag: Flag) -> Markup:
 def picture(explanation: Explanation, attribution: Attribution) -> Markup:
     """The text or image under this map, a caption that says whether it may be relied on, and the weights on demand."""
     words = explanation.words_of(attribution)
+
+    def mark(index: int, word: Markup) -> Markup:
+        return element("u", word, title="the word whose label is asked for") if index == explanation.asked else word
+
     flag = attribution.verdict.flag
     label = phrases.flag_label(flag)
     if trusted(attribution):
@@ -39,7 +43,7 @@ def picture(explanation: Explanation, attribution: Attribution) -> Markup:
         text = (
             pictures.with_map(explanation, attribution)
             if explanation.image_size
-            else running_text(explanation.units, lambda index, _: _coloured(words[index], top))
+            else running_text(explanation.units, lambda index, _: mark(index, _coloured(words[index], top)))
         )
         summary = "Weights as numbers"
     else:
@@ -48,7 +52,7 @@ def picture(explanation: Explanation, attribution: Attribution) -> Markup:
         text = (
             pictures.alone(explanation)
             if explanation.image_size
-            else running_text(explanation.units, lambda _, unit: foreign(unit.text))
+            else running_text(explanation.units, lambda index, unit: mark(index, foreign(unit.text)))
         )
         summary = f"Weights for the record ({label})"
     headline = element("b", f"{flag.words.upper()}: {label}.")

@@ -48,6 +48,36 @@ DATA_TYPE_UINT8: DataType.ValueType  # 3
 Global___DataType: _TypeAlias = DataType  # noqa: Y015
 
 @_typing.final
+class WordRef(_message.Message):
+    """A word of a text whose label is asked for. Words are those of Unicode's word boundaries (UAX #29), each punctuation mark
+    being one, as the units of an explanation are where none are grouped. The label is that of the word's first token.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    CHARACTER_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """Number of the word in the text, from 0."""
+    character: _builtins.int
+    """A character of the word, counted in Unicode code points from 0: e.g. where an entity begins that was found before."""
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        character: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["character", b"character", "index", b"index", "place", b"place"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["character", b"character", "index", b"index", "place", b"place"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_place: _TypeAlias = _typing.Literal["index", "character"]  # noqa: Y015
+    _WhichOneofArgType_place: _TypeAlias = _typing.Literal["place", b"place"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_place) -> _WhichOneofReturnType_place | None: ...
+
+Global___WordRef: _TypeAlias = WordRef  # noqa: Y015
+
+@_typing.final
 class TextInput(_message.Message):
     """A text, or a pair of texts that the model reads together."""
 
@@ -55,19 +85,27 @@ class TextInput(_message.Message):
 
     TEXT_FIELD_NUMBER: _builtins.int
     TEXT_PAIR_FIELD_NUMBER: _builtins.int
+    WORD_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The text, or the first text of a pair; of a language model the prompt. At least one word."""
     text_pair: _builtins.str
     """The second text of a pair, for models that read pairs (entailment, ranking). Its words stay apart from the first text's."""
+    @_builtins.property
+    def word(self) -> Global___WordRef:
+        """For a model that labels words (TASK_TOKEN_LABEL), and required there: the word whose label is asked for. Other models
+        refuse it.
+        """
+
     def __init__(
         self,
         *,
         text: _builtins.str = ...,
         text_pair: _builtins.str | None = ...,
+        word: Global___WordRef | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_text_pair", b"_text_pair", "text_pair", b"text_pair"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_text_pair", b"_text_pair", "text_pair", b"text_pair", "word", b"word"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_text_pair", b"_text_pair", "text", b"text", "text_pair", b"text_pair"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_text_pair", b"_text_pair", "text", b"text", "text_pair", b"text_pair", "word", b"word"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__text_pair: _TypeAlias = _typing.Literal["text_pair"]  # noqa: Y015
     _WhichOneofArgType__text_pair: _TypeAlias = _typing.Literal["_text_pair", b"_text_pair"]  # noqa: Y015
@@ -82,18 +120,24 @@ class TokensInput(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     INPUT_IDS_FIELD_NUMBER: _builtins.int
+    WORD_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def input_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Vocabulary ids exactly as the model's tokenizer makes them for one text, special tokens included. Never re-tokenised."""
+
+    @_builtins.property
+    def word(self) -> Global___WordRef:
+        """As in TextInput; each id that is no special token is a word here, and has no characters."""
 
     def __init__(
         self,
         *,
         input_ids: _abc.Iterable[_builtins.int] | None = ...,
+        word: Global___WordRef | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["word", b"word"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_ids", b"input_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_ids", b"input_ids", "word", b"word"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -36,6 +36,8 @@ class _TaskEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Task.ValueType],
     """Each class for itself."""
     TASK_NEXT_TOKEN: _Task.ValueType  # 3
     """The next token of a language model: one of a few named ones, or, as the last label, another one. Probabilities are those of the model's own softmax."""
+    TASK_TOKEN_LABEL: _Task.ValueType  # 4
+    """One class of several for the word that the request names, of a model that labels each token of a text; probabilities sum to 1."""
 
 class Task(_Task, metaclass=_TaskEnumTypeWrapper):
     """What the model's outputs mean."""
@@ -48,6 +50,8 @@ TASK_MULTI_LABEL: Task.ValueType  # 2
 """Each class for itself."""
 TASK_NEXT_TOKEN: Task.ValueType  # 3
 """The next token of a language model: one of a few named ones, or, as the last label, another one. Probabilities are those of the model's own softmax."""
+TASK_TOKEN_LABEL: Task.ValueType  # 4
+"""One class of several for the word that the request names, of a model that labels each token of a text; probabilities sum to 1."""
 Global___Task: _TypeAlias = Task  # noqa: Y015
 
 class _Modality:

@@ -36,11 +36,13 @@ class Spec:
 INPUTS = {
     "text": Spec(datatype="BYTES"),
     "text_pair": Spec(datatype="BYTES"),
+    "word": Spec(datatype="INT32"),
     "input_ids": Spec(datatype="INT64", dims=(ANY,)),
     "attention_mask": Spec(datatype="INT64", dims=(ANY,)),
     "token_type_ids": Spec(datatype="INT64", dims=(ANY,)),
 }
-"""What a model takes: texts, or ids under the names that the model itself has for them."""
+"""What a model takes: texts, or ids under the names that the model itself has for them; `word` numbers the one whose
+label is asked for."""
 PREDICTED = {
     "logits": Spec(datatype="FP32", dims=(CLASSES,)),
     "probabilities": Spec(datatype="FP32", dims=(CLASSES,)),

@@ -6,7 +6,7 @@ B batch, T token.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from rollcall.v1 import common_pb2
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    import numpy.typing as npt
+
     from rollcall.edge.port import Limits
     from rollcall.oip import open_inference_pb2 as oip
 
@@ -27,6 +29,7 @@ T = TypeVar("T")
 COMBINATIONS = (
     {"text"},
     {"text", "text_pair"},
+    {"text", "word"},
     {"input_ids"},
     {"input_ids", "attention_mask"},
     {"input_ids", "token_type_ids"},
@@ -63,7 +66,7 @@ def read_inputs(
         raise InvalidInput(*violations)
     numbers = {name: tensor.values for name, tensor in tensors.items() if isinstance(tensor, Numbers)}
     texts = {name: tensor.elements for name, tensor in tensors.items() if isinstance(tensor, Texts)}
-    return _tokens(numbers) if numbers else _texts(texts)
+    return _texts(texts, numbers.get("word")) if texts else _tokens(numbers)
 
 
 def parameters_not_offered(
@@ -98,7 +101,7 @@ def _unequal(request: oip.ModelInferRequest) -> Iterator[FieldViolation]:
             yield FieldViolation(field=f"inputs[{i}].shape", description=f"must be that of {first.name}")
 
 
-def _texts(columns: Mapping[str, Sequence[bytes]]) -> list[common_pb2.TextInput]:
+def _texts(columns: Mapping[str, Sequence[bytes]], words: npt.NDArray[Any] | None) -> list[common_pb2.TextInput]:
     violations = [
         FieldViolation(field=f"{name}[{i}]", description="must be valid UTF-8")
         for name, elements in columns.items()
@@ -109,7 +112,11 @@ def _texts(columns: Mapping[str, Sequence[bytes]]) -> list[common_pb2.TextInput]
         raise InvalidInput(*violations)
     texts = [element.decode() for element in columns["text"]]
     pairs = [element.decode() for element in columns["text_pair"]] if "text_pair" in columns else [None] * len(texts)
-    return [common_pb2.TextInput(text=text, text_pair=pair) for text, pair in zip(texts, pairs, strict=True)]
+    asked = [None] * len(texts) if words is None else [common_pb2.WordRef(index=int(word)) for word in words.ravel()]
+    return [
+        common_pb2.TextInput(text=text, text_pair=pair, word=word)
+        for text, pair, word in zip(texts, pairs, asked, strict=True)
+    ]
 
 
 def _tokens(columns: Mapping[str, np.ndarray]) -> list[common_pb2.TokensInput]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rollcall.domain.decision import Task
 from rollcall.edge.converters.oip.catalog import ANY, INPUTS, MAX_BATCH, OUTPUTS, PREDICTED, Spec, version
 from rollcall.oip import open_inference_pb2 as oip
 
@@ -100,4 +101,9 @@ def index(
 
 
 def _inputs_of(card: ModelCard) -> dict[str, Spec]:
-    return {name: spec for name, spec in INPUTS.items() if card.text_pairs or name != "text_pair"}
+    """A model that labels words takes one with each text, and no ids, with which none could come."""
+    labels_words = card.task is Task.TOKEN_LABEL
+    left_out = {"word"} if not labels_words else INPUTS.keys() - {"text", "word"}
+    return {
+        name: spec for name, spec in INPUTS.items() if name not in left_out and (card.text_pairs or name != "text_pair")
+    }

@@ -35,7 +35,14 @@ NAMES = {
     "target": "parameters[rollcall_target]",
 }
 """What this protocol calls the native fields of a whole request."""
-TENSORS = {"text.text_pair": "text_pair", "text.text": "text", "tokens.input_ids": "input_ids"}
+TENSORS = {
+    "text.text_pair": "text_pair",
+    "text.text": "text",
+    "text.word.index": "word",
+    "text.word": "word",
+    "tokens.input_ids": "input_ids",
+    "tokens.word": "word",
+}
 """The tensors that hold the native fields of one item; the first that fits."""
 
 

@@ -10,7 +10,45 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file rollcall/v1/common.proto.
  */
 export const file_rollcall_v1_common: GenFile = /*@__PURE__*/
-  fileDesc("Chhyb2xsY2FsbC92MS9jb21tb24ucHJvdG8SC3JvbGxjYWxsLnYxIj8KCVRleHRJbnB1dBIMCgR0ZXh0GAEgASgJEhYKCXRleHRfcGFpchgCIAEoCUgAiAEBQgwKCl90ZXh0X3BhaXIiIAoLVG9rZW5zSW5wdXQSEQoJaW5wdXRfaWRzGAEgAygFIhoKCkltYWdlSW5wdXQSDAoEZGF0YRgBIAEoDCIyCgtQaXhlbHNJbnB1dBIjCgZ2YWx1ZXMYASABKAsyEy5yb2xsY2FsbC52MS5UZW5zb3IidAoGVGFyZ2V0EhUKC2NsYXNzX2luZGV4GAEgASgFSAASDwoFbGFiZWwYAiABKAlIABIaChBmb2lsX2NsYXNzX2luZGV4GAMgASgFSAESFAoKZm9pbF9sYWJlbBgEIAEoCUgBQggKBnRhcmdldEIGCgRmb2lsIi8KCVRocmVzaG9sZBINCgVsYWJlbBgBIAEoCRITCgtwcm9iYWJpbGl0eRgCIAEoASJPCgZUZW5zb3ISKAoJZGF0YV90eXBlGAEgASgOMhUucm9sbGNhbGwudjEuRGF0YVR5cGUSDQoFc2hhcGUYAiADKAMSDAoEZGF0YRgDIAEoDCJqCghNb2RlbFJlZhIMCgRuYW1lGAEgASgJEhAKCHJldmlzaW9uGAIgASgJEg4KBmRpZ2VzdBgDIAEoCRIPCgdiYWNrZW5kGAQgASgJEg4KBmRldmljZRgFIAEoCRINCgVkdHlwZRgGIAEoCSLFAQoKUHJlZGljdGlvbhIOCgZsYWJlbHMYASADKAkSFQoNcHJvYmFiaWxpdGllcxgCIAMoARIRCglwcmVkaWN0ZWQYAyABKAkSFwoPcHJlZGljdGVkX2luZGV4GAQgASgFEg4KBm1hcmdpbhgFIAEoARIOCgZ0YXJnZXQYBiABKAkSGgoNdGhyZXNob2xkX21ldBgHIAEoCEgAiAEBEhYKDnRhcmdldF9uZWdhdGVkGAggASgIQhAKDl90aHJlc2hvbGRfbWV0Ii0KC1N0YWdlVGltaW5nEg0KBXN0YWdlGAEgASgJEg8KB3NlY29uZHMYAiABKAEiSQoGVGltaW5nEigKBnN0YWdlcxgBIAMoCzIYLnJvbGxjYWxsLnYxLlN0YWdlVGltaW5nEhUKDXRvdGFsX3NlY29uZHMYAiABKAEqaAoIRGF0YVR5cGUSGQoVREFUQV9UWVBFX1VOU1BFQ0lGSUVEEAASFQoRREFUQV9UWVBFX0ZMT0FUMzIQARIVChFEQVRBX1RZUEVfRkxPQVQxNhACEhMKD0RBVEFfVFlQRV9VSU5UOBADQkoKD2Rldi5yb2xsY2FsbC52MVABWidyb2xsY2FsbC5kZXYvZ2VuL3JvbGxjYWxsL3YxO3JvbGxjYWxsdjGqAgtSb2xsY2FsbC5WMWIGcHJvdG8z");
+  fileDesc("Chhyb2xsY2FsbC92MS9jb21tb24ucHJvdG8SC3JvbGxjYWxsLnYxIjgKB1dvcmRSZWYSDwoFaW5kZXgYASABKAVIABITCgljaGFyYWN0ZXIYAiABKAVIAEIHCgVwbGFjZSJjCglUZXh0SW5wdXQSDAoEdGV4dBgBIAEoCRIWCgl0ZXh0X3BhaXIYAiABKAlIAIgBARIiCgR3b3JkGAMgASgLMhQucm9sbGNhbGwudjEuV29yZFJlZkIMCgpfdGV4dF9wYWlyIkQKC1Rva2Vuc0lucHV0EhEKCWlucHV0X2lkcxgBIAMoBRIiCgR3b3JkGAIgASgLMhQucm9sbGNhbGwudjEuV29yZFJlZiIaCgpJbWFnZUlucHV0EgwKBGRhdGEYASABKAwiMgoLUGl4ZWxzSW5wdXQSIwoGdmFsdWVzGAEgASgLMhMucm9sbGNhbGwudjEuVGVuc29yInQKBlRhcmdldBIVCgtjbGFzc19pbmRleBgBIAEoBUgAEg8KBWxhYmVsGAIgASgJSAASGgoQZm9pbF9jbGFzc19pbmRleBgDIAEoBUgBEhQKCmZvaWxfbGFiZWwYBCABKAlIAUIICgZ0YXJnZXRCBgoEZm9pbCIvCglUaHJlc2hvbGQSDQoFbGFiZWwYASABKAkSEwoLcHJvYmFiaWxpdHkYAiABKAEiTwoGVGVuc29yEigKCWRhdGFfdHlwZRgBIAEoDjIVLnJvbGxjYWxsLnYxLkRhdGFUeXBlEg0KBXNoYXBlGAIgAygDEgwKBGRhdGEYAyABKAwiagoITW9kZWxSZWYSDAoEbmFtZRgBIAEoCRIQCghyZXZpc2lvbhgCIAEoCRIOCgZkaWdlc3QYAyABKAkSDwoHYmFja2VuZBgEIAEoCRIOCgZkZXZpY2UYBSABKAkSDQoFZHR5cGUYBiABKAkixQEKClByZWRpY3Rpb24SDgoGbGFiZWxzGAEgAygJEhUKDXByb2JhYmlsaXRpZXMYAiADKAESEQoJcHJlZGljdGVkGAMgASgJEhcKD3ByZWRpY3RlZF9pbmRleBgEIAEoBRIOCgZtYXJnaW4YBSABKAESDgoGdGFyZ2V0GAYgASgJEhoKDXRocmVzaG9sZF9tZXQYByABKAhIAIgBARIWCg50YXJnZXRfbmVnYXRlZBgIIAEoCEIQCg5fdGhyZXNob2xkX21ldCItCgtTdGFnZVRpbWluZxINCgVzdGFnZRgBIAEoCRIPCgdzZWNvbmRzGAIgASgBIkkKBlRpbWluZxIoCgZzdGFnZXMYASADKAsyGC5yb2xsY2FsbC52MS5TdGFnZVRpbWluZxIVCg10b3RhbF9zZWNvbmRzGAIgASgBKmgKCERhdGFUeXBlEhkKFURBVEFfVFlQRV9VTlNQRUNJRklFRBAAEhUKEURBVEFfVFlQRV9GTE9BVDMyEAESFQoRREFUQV9UWVBFX0ZMT0FUMTYQAhITCg9EQVRBX1RZUEVfVUlOVDgQA0JKCg9kZXYucm9sbGNhbGwudjFQAVoncm9sbGNhbGwuZGV2L2dlbi9yb2xsY2FsbC92MTtyb2xsY2FsbHYxqgILUm9sbGNhbGwuVjFiBnByb3RvMw");
+
+/**
+ * A word of a text whose label is asked for. Words are those of Unicode's word boundaries (UAX #29), each punctuation mark
+ * being one, as the units of an explanation are where none are grouped. The label is that of the word's first token.
+ *
+ * @generated from message rollcall.v1.WordRef
+ */
+export type WordRef = Message<"rollcall.v1.WordRef"> & {
+  /**
+   * Which; exactly one.
+   *
+   * @generated from oneof rollcall.v1.WordRef.place
+   */
+  place: {
+    /**
+     * Number of the word in the text, from 0.
+     *
+     * @generated from field: int32 index = 1;
+     */
+    value: number;
+    case: "index";
+  } | {
+    /**
+     * A character of the word, counted in Unicode code points from 0: e.g. where an entity begins that was found before.
+     *
+     * @generated from field: int32 character = 2;
+     */
+    value: number;
+    case: "character";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message rollcall.v1.WordRef.
+ * Use `create(WordRefSchema)` to create a new message.
+ */
+export const WordRefSchema: GenMessage<WordRef> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_common, 0);
 
 /**
  * A text, or a pair of texts that the model reads together.
@@ -31,6 +69,14 @@ export type TextInput = Message<"rollcall.v1.TextInput"> & {
    * @generated from field: optional string text_pair = 2;
    */
   textPair?: string | undefined;
+
+  /**
+   * For a model that labels words (TASK_TOKEN_LABEL), and required there: the word whose label is asked for. Other models
+   * refuse it.
+   *
+   * @generated from field: rollcall.v1.WordRef word = 3;
+   */
+  word?: WordRef | undefined;
 };
 
 /**
@@ -38,7 +84,7 @@ export type TextInput = Message<"rollcall.v1.TextInput"> & {
  * Use `create(TextInputSchema)` to create a new message.
  */
 export const TextInputSchema: GenMessage<TextInput> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_common, 0);
+  messageDesc(file_rollcall_v1_common, 1);
 
 /**
  * A text that the caller has already cut into the model's own pieces.
@@ -52,6 +98,13 @@ export type TokensInput = Message<"rollcall.v1.TokensInput"> & {
    * @generated from field: repeated int32 input_ids = 1;
    */
   inputIds: number[];
+
+  /**
+   * As in TextInput; each id that is no special token is a word here, and has no characters.
+   *
+   * @generated from field: rollcall.v1.WordRef word = 2;
+   */
+  word?: WordRef | undefined;
 };
 
 /**
@@ -59,7 +112,7 @@ export type TokensInput = Message<"rollcall.v1.TokensInput"> & {
  * Use `create(TokensInputSchema)` to create a new message.
  */
 export const TokensInputSchema: GenMessage<TokensInput> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_common, 1);
+  messageDesc(file_rollcall_v1_common, 2);
 
 /**
  * A picture, for models that classify images.
@@ -80,7 +133,7 @@ export type ImageInput = Message<"rollcall.v1.ImageInput"> & {
  * Use `create(ImageInputSchema)` to create a new message.
  */
 export const ImageInputSchema: GenMessage<ImageInput> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_common, 2);
+  messageDesc(file_rollcall_v1_common, 3);
 
 /**
  * A picture that the caller has already prepared.
@@ -101,7 +154,7 @@ export type PixelsInput = Message<"rollcall.v1.PixelsInput"> & {
  * Use `create(PixelsInputSchema)` to create a new message.
  */
 export const PixelsInputSchema: GenMessage<PixelsInput> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_common, 3);
+  messageDesc(file_rollcall_v1_common, 4);
 
 /**
  * The class that an explanation is about, and optionally the class that it is contrasted with. Unset: the predicted class.
@@ -161,7 +214,7 @@ export type Target = Message<"rollcall.v1.Target"> & {
  * Use `create(TargetSchema)` to create a new message.
  */
 export const TargetSchema: GenMessage<Target> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_common, 4);
+  messageDesc(file_rollcall_v1_common, 5);
 
 /**
  * A decision rule other than the arg max: the decision is "the probability of label is at least probability".
@@ -189,7 +242,7 @@ export type Threshold = Message<"rollcall.v1.Threshold"> & {
  * Use `create(ThresholdSchema)` to create a new message.
  */
 export const ThresholdSchema: GenMessage<Threshold> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_common, 5);
+  messageDesc(file_rollcall_v1_common, 6);
 
 /**
  * A dense tensor: little-endian, row-major.
@@ -224,7 +277,7 @@ export type Tensor = Message<"rollcall.v1.Tensor"> & {
  * Use `create(TensorSchema)` to create a new message.
  */
 export const TensorSchema: GenMessage<Tensor> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_common, 6);
+  messageDesc(file_rollcall_v1_common, 7);
 
 /**
  * Which weights answered, exactly.
@@ -280,7 +333,7 @@ export type ModelRef = Message<"rollcall.v1.ModelRef"> & {
  * Use `create(ModelRefSchema)` to create a new message.
  */
 export const ModelRefSchema: GenMessage<ModelRef> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_common, 7);
+  messageDesc(file_rollcall_v1_common, 8);
 
 /**
  * What the model says of the input.
@@ -350,7 +403,7 @@ export type Prediction = Message<"rollcall.v1.Prediction"> & {
  * Use `create(PredictionSchema)` to create a new message.
  */
 export const PredictionSchema: GenMessage<Prediction> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_common, 8);
+  messageDesc(file_rollcall_v1_common, 9);
 
 /**
  * How long one step of the request took.
@@ -378,7 +431,7 @@ export type StageTiming = Message<"rollcall.v1.StageTiming"> & {
  * Use `create(StageTimingSchema)` to create a new message.
  */
 export const StageTimingSchema: GenMessage<StageTiming> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_common, 9);
+  messageDesc(file_rollcall_v1_common, 10);
 
 /**
  * Where the time went.
@@ -406,7 +459,7 @@ export type Timing = Message<"rollcall.v1.Timing"> & {
  * Use `create(TimingSchema)` to create a new message.
  */
 export const TimingSchema: GenMessage<Timing> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_common, 10);
+  messageDesc(file_rollcall_v1_common, 11);
 
 /**
  * How a tensor's values are stored.
