@@ -10,8 +10,8 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -91,6 +91,9 @@ class Loader:
         Raises OSError.
         """
         contents = await self._contents()
+        there = {spec.key for specs in contents.revisions.values() for spec in specs}
+        self.rejected = {key: written for key, written in self.rejected.items() if key in there}
+        self.metrics.repository_rejects(len(self.rejected))
         for name, revisions in contents.revisions.items():
             usable = [spec for spec in revisions if self.rejected.get(spec.key) != _written(spec)]
             if usable and name not in self._configured and self._is_news(usable[-1], contents):
@@ -105,7 +108,7 @@ class Loader:
         """Serve a model. Raises ModelRejected, and RollcallError where it fails on the device; then nothing changes."""
         async with self._changing:
             if spec.key in self._leaving:  # it comes back before it has gone
-                await self._leaving[spec.key]
+                await asyncio.shield(self._leaving[spec.key])  # who asks may leave; what goes away goes on
             before = self.pipeline.catalog.entries.get(spec.name)
             if before is None or before.card.ref.key != spec.key:
                 await self._load(spec, before)
@@ -198,7 +201,8 @@ class Loader:
         async with AsyncExitStack() as failing:
             failing.push_async_callback(self._forget, spec.key)
             self._places[spec.key] = spec.path
-            model = await self.compute.load(spec.key, load)
+            with _refusing(spec):
+                model = await self.compute.load(spec.key, load)
             entry = make_entry(spec, model, self.settings.limits)
             failing.pop_all()
         self.serves(spec)
@@ -245,10 +249,12 @@ class Loader:
         key = entry.card.ref.key
 
         async def leave() -> None:
-            await self.pipeline.leases.idle(key)
-            await self._forget(key)
+            try:
+                await self.pipeline.leases.idle(key)
+                await self._forget(key)
+            finally:
+                del self._leaving[key]
             logs.event(_log, logging.INFO, "model_freed", model=entry.card.ref.name, revision=entry.card.ref.revision)
-            del self._leaving[key]
 
         self._leaving[key] = asyncio.create_task(leave())
 
@@ -271,14 +277,30 @@ def prove(spec: ModelSpec, limits: LimitSettings) -> Entry:
 
 def load_spec(spec: ModelSpec, limits: LimitSettings) -> LoadedModel:
     """Load a model as its operator describes it; raises ModelRejected."""
-    return load_model(
-        spec.path,
-        device=spec.device,
-        dtype=spec.dtype,
-        max_units=_max_units(spec, limits),
-        tokens=spec.tokens or (),
-        declared=spec.declared,
-    )
+    with _refusing(spec):
+        return load_model(
+            spec.path,
+            device=spec.device,
+            dtype=spec.dtype,
+            max_units=_max_units(spec, limits),
+            tokens=spec.tokens or (),
+            declared=spec.declared,
+        )
+
+
+@contextmanager
+def _refusing(spec: ModelSpec) -> Iterator[None]:
+    """Blame the model for whatever its files do while it is built, proved or warmed up: ModelRejected.
+
+    A tokenizer's own language may panic, which is no Exception: it must not end the thread that everybody waits for.
+    """
+    try:
+        yield
+    except (RollcallError, asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        message = f"{spec.path} cannot be built and proved: {type(error).__name__}: {error}"
+        raise ModelRejected(message) from error
 
 
 def _max_units(spec: ModelSpec, limits: LimitSettings) -> int:

@@ -17,7 +17,7 @@ from rollcall.backends.arrangement import first_layer
 from rollcall.backends.base import CaptureRequest, variants
 from rollcall.domain.compute import FORWARDS_PER_STEP, Captured, Job, Priority, Search
 from rollcall.domain.decision import Decision
-from rollcall.domain.errors import DeviceLost
+from rollcall.domain.errors import BackendError, DeviceLost
 from rollcall.domain.inputs import Encoding, ModelInput
 from rollcall.domain.maps import DEFAULT_MAPS, AttentionSelection, Floats, MapKind, MapOptions
 from rollcall.domain.rows import Row, RowResult
@@ -77,9 +77,18 @@ class Dispatcher:
         )
 
     async def encode(self, model: str, model_input: ModelInput) -> Encoding:
-        """Tokenise off the device's thread; one thread, since tokenizers keep state between calls."""
+        """Tokenise off the device's thread; one thread, since tokenizers keep state between calls.
+
+        Raises InvalidInput, and BackendError where the tokenizer panics, which is no Exception.
+        """
         backend = self.engine.models[model].backend
-        return await asyncio.get_running_loop().run_in_executor(self.texts, backend.encode, model_input)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self.texts, backend.encode, model_input)
+        except (Exception, asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            message = "the model's tokenizer failed on this input"
+            raise BackendError(message) from error
 
     async def predict(self, job: Job, model: str, encoding: Encoding) -> RowResult:
         """Run the untouched input beside other predictions."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Generic, TypeVar
 
-from rollcall.domain.errors import DeadlineTooShort
+from rollcall.domain.errors import CapacityError, DeadlineTooShort, Overloaded
 
 Answer = TypeVar("Answer")
 
@@ -45,21 +45,32 @@ class InFlight(Generic[Answer]):
     ) -> tuple[Answer, bool]:
         """The answer, and whether it was worked out for somebody else.
 
-        An answer that came `too_early`, for want of time that the second caller had, is worked out again.
+        An answer that came `too_early`, for want of time that the second caller had, is worked out again, and so is a
+        refusal for such want. Where there is no time left for that either, the early answer is the best there is.
         """
         until = inf if deadline is None else deadline
         flight = self.flights.get(question)
         if flight is None or not flight.serves(until):
             return await self._wait(self._start(question, until, work_out)), False
         self.joined += 1
+        early: list[Answer] = []
         try:
             answer = await self._wait(flight)
         except DeadlineTooShort:
             pass
+        except Overloaded:
+            if flight.deadline == until:  # with more time the wait may be worth it
+                raise
         else:
             if not too_early(answer):
                 return answer, True
-        return await self._wait(self._start(question, until, work_out)), False
+            early.append(answer)
+        try:
+            return await self._wait(self._start(question, until, work_out)), False
+        except CapacityError:
+            if not early:
+                raise
+            return early[0], True
 
     def _start(self, question: Hashable, until: float, work_out: Callable[[], Awaitable[Answer]]) -> _Flight[Answer]:
         flight = _Flight(question=question, task=asyncio.ensure_future(work_out()), deadline=until)

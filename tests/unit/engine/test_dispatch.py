@@ -60,6 +60,26 @@ def dispatching(backend: FakeBackend, max_tokens: int = 8192) -> Iterator[tuple[
         dispatcher.beside.shutdown()
 
 
+class Panic(BaseException):
+    """As what a tokenizer raises whose own language panics: no Exception."""
+
+
+async def test_a_tokenizer_that_panics_fails_its_own_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller hears of it without the input, and the next one is served."""
+    with dispatching(backend := FakeBackend()) as (dispatcher, _):
+        encode = backend.encode
+
+        def panics(model_input: object) -> object:
+            raise Panic(model_input)
+
+        monkeypatch.setattr(FakeBackend, "encode", lambda _, given: panics(given))
+        with pytest.raises(BackendError, match="tokenizer failed on this input") as raised:
+            await dispatcher.encode("m", TextInput(text="secret"))
+        assert "secret" not in str(raised.value)
+        monkeypatch.setattr(FakeBackend, "encode", lambda _, given: encode(given))
+        assert (await dispatcher.encode("m", TextInput(text="a b"))).length
+
+
 def job() -> Job:
     """A request."""
     return Job(arrived=0.0)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from rollcall.domain.errors import BackendError, DeadlineTooShort
+from rollcall.domain.errors import BackendError, DeadlineTooShort, Overloaded
 from rollcall.pipeline.coalesce import InFlight
 
 
@@ -18,7 +18,7 @@ class Work:
         """With an error it fails instead, the first time."""
         self.started = 0
         self.cancelled = 0
-        self.error = error
+        self.error_of = {} if error is None else {1: error}
         self.let_go = asyncio.Event()
 
     def __call__(self) -> Awaitable[int]:
@@ -32,8 +32,8 @@ class Work:
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
-        if self.error is not None and number == 1:
-            raise self.error
+        if number in self.error_of:
+            raise self.error_of[number]
         return number
 
 
@@ -95,6 +95,29 @@ async def test_an_answer_cut_short_is_worked_out_again_for_who_has_time() -> Non
     found = await asyncio.gather(*tasks, return_exceptions=True)
     assert isinstance(found[0], DeadlineTooShort)
     assert found[1] == (2, False)
+
+
+async def test_an_early_answer_is_better_than_none() -> None:
+    """Who has a little more time than the first, and none left for an attempt of their own, gets what there is."""
+    flights, work = InFlight[int](), Work()
+    tasks = [asking(flights, work, deadline=d, too_early=lambda number: number == 1) for d in (5.0, 5.1)]
+    await settle()
+    work.error_of = {2: DeadlineTooShort("no time")}
+    work.let_go.set()
+    assert await asyncio.gather(*tasks) == [(1, False), (1, True)]
+    assert flights.flights == {}
+
+
+@pytest.mark.parametrize(("second", "refused"), [(5.0, True), (60.0, False)])
+async def test_a_wait_too_long_for_the_first_may_do_for_the_second(second: float, refused: bool) -> None:  # noqa: FBT001 - a parameter
+    """Refused for its deadline, the first takes along those with the same one, and nobody with more time."""
+    flights, work = InFlight[int](), Work(error=Overloaded("too much is waiting"))
+    tasks = [asking(flights, work, deadline=d) for d in (5.0, second)]
+    await settle()
+    work.let_go.set()
+    found = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(found[0], Overloaded)
+    assert isinstance(found[1], Overloaded) if refused else found[1] == (2, False)
 
 
 async def test_a_failure_is_everybodys() -> None:
