@@ -32,6 +32,17 @@ from rollcall.verdict.policies import STANDARD
 
 _log = logging.getLogger(__name__)
 
+MOST_SAID = 400
+"""Characters of a problem that whoever asks for the index is told; the log has all of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """Why a revision could not be loaded, and when its `model.toml` had been written (ns)."""
+
+    written: int
+    problem: str
+
 
 @dataclass(slots=True, kw_only=True)
 class Loader:
@@ -47,8 +58,8 @@ class Loader:
     metrics: Metrics
     device: str | None = None
     serves: Callable[[ModelSpec], None] = lambda _: None
-    rejected: dict[str, int] = field(default_factory=dict)
-    """When the `model.toml` of a revision that could not be loaded was written (ns), by key: tried again if touched."""
+    rejected: dict[str, Rejection] = field(default_factory=dict)
+    """Revisions that could not be loaded, by key: those that are followed are tried again if touched."""
     _told: frozenset[object] = frozenset()
     _changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     _leaving: dict[str, asyncio.Task[None]] = field(default_factory=dict)
@@ -95,7 +106,7 @@ class Loader:
         self.rejected = {key: written for key, written in self.rejected.items() if key in there}
         self.metrics.repository_rejects(len(self.rejected))
         for name, revisions in contents.revisions.items():
-            usable = [spec for spec in revisions if self.rejected.get(spec.key) != _written(spec)]
+            usable = [spec for spec in revisions if not self._problem(spec)]
             if usable and name not in self._configured and self._is_news(usable[-1], contents):
                 await self._tried(usable[-1])
         directory = self.settings.repository.directory
@@ -121,7 +132,7 @@ class Loader:
         spec = (await self._contents()).find(name, revision)
         if spec is None or name in self._configured:
             raise ModelNotFound(name, "the repository has no such model, or no such revision that can be read")
-        await self.load(spec)
+        await self._load_noting(spec)
 
     async def unload(self, name: str) -> None:
         """Take no further requests for a model of the repository, and give back its memory. Raises ModelNotFound."""
@@ -140,7 +151,7 @@ class Loader:
         entries = self.pipeline.catalog.entries
         serving = {entry.card.ref.key for entry in entries.values()}
         return tuple(
-            Unserved(name=name, revision=spec.revision, rejected=self.rejected.get(spec.key) == _written(spec))
+            Unserved(name=name, revision=spec.revision, problem=self._problem(spec))
             for name, specs in sorted((await self._contents()).revisions.items())
             for spec in specs
             if spec.key not in serving and name not in self._configured
@@ -168,19 +179,37 @@ class Loader:
 
     async def _tried(self, spec: ModelSpec) -> bool:
         """Load one of the repository; whether it serves."""
+        try:
+            await self._load_noting(spec)
+        except DeviceLost:
+            raise
+        except (RollcallError, OSError):
+            return False
+        return True
+
+    async def _load_noting(self, spec: ModelSpec) -> None:
+        """Load one of the repository, and note how that went. Raises what `load` raises, and OSError."""
         written = _written(spec)
         try:
             await self.load(spec)
         except DeviceLost:
             raise
         except (RollcallError, OSError) as error:
-            self.rejected[spec.key] = written
+            self.rejected[spec.key] = Rejection(written=written, problem=str(error))
             problem = str(error)
             logs.event(_log, logging.ERROR, "model_rejected", model=spec.name, revision=spec.revision, problem=problem)
+            raise
         else:
             self.rejected.pop(spec.key, None)
-        self.metrics.repository_rejects(len(self.rejected))
-        return spec.key not in self.rejected
+        finally:
+            self.metrics.repository_rejects(len(self.rejected))
+
+    def _problem(self, spec: ModelSpec) -> str:
+        """Why a revision, as it is now, could not be loaded, with places in the repository; empty where it was not."""
+        rejection = self.rejected.get(spec.key)
+        if rejection is None or rejection.written != _written(spec):
+            return ""
+        return rejection.problem.replace(f"{spec.path.parent.parent}/", "")[:MOST_SAID]
 
     async def _contents(self) -> Contents:
         directory = self.settings.repository.directory

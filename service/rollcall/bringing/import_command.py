@@ -46,6 +46,9 @@ def import_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", choices=["single_label", "multi_label"], help="default: what the source says")
     parser.add_argument("--max-tokens", type=int, metavar="N", help="where texts are cut (default: what it reads)")
     parser.add_argument(
+        "--family", default="", metavar="TYPE", help="model type of the architecture that it is built like, if unknown"
+    )
+    parser.add_argument(
         "--tensor",
         action="append",
         default=[],
@@ -84,6 +87,7 @@ def import_model(options: argparse.Namespace) -> int:
             labels=tuple(options.labels.split(",")) if options.labels else None,
             task=Task(options.task) if options.task else None,
             max_tokens=options.max_tokens,
+            family=options.family,
             tensors=TensorNames(**dict(options.tensor)),
         ),
         described=options.tokenizer,

@@ -138,6 +138,8 @@ def _with(source: Source, declared: Declared) -> Source:
         labels=declared.labels or own.labels,
         task=declared.task or own.task,
         max_tokens=declared.max_tokens or own.max_tokens,
+        max_units=declared.max_units or own.max_units,
+        family=declared.family or own.family,
         tensors=declared.tensors if own.tensors == TensorNames() else own.tensors,
     )
     return replace(source, declared=merged)

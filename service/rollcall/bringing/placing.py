@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from rollcall import __version__
 from rollcall.bringing.parts import Part, Source
+from rollcall.bringing.staging import staged_directory, sweep_repository
 from rollcall.disk import flush_directory
 from rollcall.domain.errors import ModelRejected
 from rollcall.domain.model import Declared
@@ -59,27 +59,19 @@ class Place:
     def staging(self, size: int) -> Iterator[Path]:
         """A hidden directory that becomes the revision at the end of the block, and is gone if that fails.
 
+        What imports that were killed have left in the repository is taken away first.
+
         Raises ModelRejected where there is such a revision already, or too little room for `size` bytes; OSError.
         """
-        model = self.path.parent
         self._check_free()
-        made = not model.exists()
-        model.mkdir(parents=True, exist_ok=True)
-        try:
+        sweep_repository(self.repository)
+        with staged_directory(self.path.parent, self.revision) as staged:
             self._check_room(size)
-            staged = Path(tempfile.mkdtemp(prefix=f".{self.revision}.", dir=model))
-            try:
-                yield staged
-                staged.chmod(0o755)
-                self._check_free()
-                staged.rename(self.path)
-                flush_directory(model)
-            finally:
-                shutil.rmtree(staged, ignore_errors=True)
-        except BaseException:
-            if made:
-                model.rmdir()
-            raise
+            yield staged
+            staged.chmod(0o755)
+            self._check_free()
+            staged.rename(self.path)
+            flush_directory(self.path.parent)
 
     def _check_room(self, size: int) -> None:
         free = shutil.disk_usage(self.path.parent).free

@@ -35,11 +35,11 @@ class ModelRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unserved:
-    """A revision of the repository that is not served; `rejected` where it was tried and could not be."""
+    """A revision of the repository that is not served; where it was tried and could not be, the `problem`."""
 
     name: str
     revision: str
-    rejected: bool
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from rollcall.bringing import placing
 from rollcall.bringing.importing import Imported, Wanted, bring, find
 from rollcall.bringing.parts import Part, Source
 from rollcall.bringing.placing import RECORD
+from rollcall.bringing.staging import PREFIX
 from rollcall.domain.errors import ModelRejected
 from rollcall.domain.model import UNDECLARED, Declared
 from rollcall.models.loading import directory_digest
@@ -261,13 +262,13 @@ def test_a_killed_import_is_not_there(checkpoint: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "rollcall", "models", "import", str(checkpoint), "--repository", str(repository)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
-    while not list(repository.glob("reviews/.1.*/*")):
+    while not list(repository.glob(f"reviews/{PREFIX}1.*/*")):
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert list(repository.glob("reviews/.1.*"))
+    assert list(repository.glob(f"reviews/{PREFIX}1.*"))
     contents = read_repository(repository)
     assert (contents.revisions, contents.mistakes) == ({}, ())
 

@@ -98,8 +98,8 @@ class FakeHouse:
     async def unserved(self) -> tuple[Unserved, ...]:
         """Two, of which one could not be loaded."""
         return (
-            Unserved(name=samples.MODEL, revision="0", rejected=False),
-            Unserved(name="another", revision="7", rejected=True),
+            Unserved(name=samples.MODEL, revision="0"),
+            Unserved(name="another", revision="7", problem="it holds no .safetensors file"),
         )
 
     def record(self, name: str) -> ModelRecord | None:

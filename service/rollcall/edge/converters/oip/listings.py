@@ -22,7 +22,7 @@ CONFIGURED = {
 }
 """What configurations call the types."""
 UNAVAILABLE = "UNAVAILABLE"
-REJECTED, NOT_LOADED = "could not be loaded: the server's log says why", "not loaded"
+NOT_LOADED = "not loaded"
 
 
 def metadata(card: ModelCard) -> oip.ModelMetadataResponse:
@@ -94,7 +94,12 @@ def index(
         if is_ready or not ready_only
     ]
     listed += [
-        entry(name=one.name, version=one.revision, state=UNAVAILABLE, reason=REJECTED if one.rejected else NOT_LOADED)
+        entry(
+            name=one.name,
+            version=one.revision,
+            state=UNAVAILABLE,
+            reason=f"could not be loaded: {one.problem}" if one.problem else NOT_LOADED,
+        )
         for one in unserved
     ]
     return oip.RepositoryIndexResponse(models=sorted(listed, key=lambda each: each.name))
