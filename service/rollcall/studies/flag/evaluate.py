@@ -18,6 +18,7 @@ from rollcall.domain.policy import Policy
 from rollcall.domain.verdicts import CheckKind, CheckOutcome, Flag, Reason
 from rollcall.studies.cases import Case, MapCase
 from rollcall.studies.flag.calibrated import ALPHAS, calibrated_numbers, learning_curve, saved_by_prior
+from rollcall.studies.flag.estimates import estimated_effects
 from rollcall.studies.flag.families.base import Undecidable
 from rollcall.studies.flag.families.tampered import Tampering
 from rollcall.studies.flag.run import Measured
@@ -185,6 +186,7 @@ def report(measured: Sequence[Measured], policy: Policy) -> dict[str, Any]:
         "checks": checks(offered, policy),
         "calibrated": calibrated,
         "prior": {f"{alpha:g}": saved_by_prior(measured, policy, alpha=alpha) for alpha in ALPHAS},
+        "effects": estimated_effects(measured, policy),
         "sizes": {f"{alpha:g}": learning_curve(measured, policy, alpha=alpha) for alpha in ALPHAS},
     }
     return found | {"targets": targets(found, everything, policy)}

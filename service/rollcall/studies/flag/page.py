@@ -14,17 +14,23 @@ BY_FAMILY = """\
 Decided: of maps that are not flat. AUROC: of A after all removals, right maps above wrong ones, with a bootstrap over
 models."""
 CALIBRATED = """\
-Each family's models together, five folds, 90 % confidence, the four usual maps. Promised: of folds and maps, those in
-which some width kept the promise; the others have default widths. Wrong: of all maps. A family marked
-`p5` was judged with the gradient as a prior in all five folds: on the other inputs that brought A nearer to A*."""
+Each family's models together, five folds, 90 % confidence, the four usual maps (without attention: leave_one_out and
+effect). Promised: of folds and maps, those in which some width kept the promise; the others have default widths. Wrong:
+of all maps. A family marked `p5` was judged with the gradient as a prior in all five folds: on the other inputs that
+brought A nearer to A*."""
 PRIOR = """\
 The same where the gradient half-way to the masked input never helps to estimate the effects, and where it always does.
 Without it a map is judged by the removals alone."""
+EFFECTS = """\
+Flags rest on effects estimated from a few removals. rho is what the checks believe of their correlation with the true
+ones (both: medians); a map is called UNFAITHFUL only where it is at least .7. Astray: of the inputs where it is, those
+where the correlation is below .5, so that a right map may look wrong. Without the gradient as a prior."""
 SIZES = """\
 How many inputs a calibration takes: widths fitted on so many random inputs of a family, its models together, and
 checked on all its others, ten draws, over"""
 TAMPERED = """\
-Made of the gradient rollout, by numbers alone. By luck one may agree with the effects; A* says whether it does."""
+Made of the gradient rollout (without attention: of leave_one_out), by numbers alone. By luck one may agree with the
+effects; A* says whether it does."""
 RULES = """\
 The older rule decides by significance: FAITHFUL for p_up <= .05 and A >= .3 without a counterexample, UNFAITHFUL for
 p_low <= .025 or a counterexample."""
@@ -56,6 +62,12 @@ def page(report: Mapping[str, Any], plots: Sequence[str]) -> str:
         PRIOR,
         *(_saved(alpha, one) for alpha, one in report["prior"].items() if one),
         *_sizes(report["sizes"]),
+        "## How near the effects come to the true ones",
+        EFFECTS,
+        table(
+            ("family", "removals", "inputs", "correlation", "rho", "rho allows UNFAITHFUL", "astray"),
+            [_effects(name, *look) for name, found in sorted(report["effects"].items()) for look in found.items()],
+        ),
         "## Maps that somebody tampered with",
         TAMPERED,
         table(("map", "truly right", *FLAGS), [_tampered(*one) for one in report["tampered"].items()]),
@@ -200,6 +212,18 @@ def _sizes(curves: Mapping[str, Any]) -> list[str]:
     families = ", ".join(next(iter(curves.values()))["families"])
     heads = ("at most wrong", "calibration inputs", "promised", "decided", "wrong", "removals")
     return ["### What more inputs bring", f"{SIZES} {families}.", table(heads, rows)]
+
+
+def _effects(family: str, removals: str, one: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        family,
+        removals,
+        str(one["inputs"]),
+        f"{one['correlation']:.2f}",
+        f"{one['reliability']:.2f}",
+        _percent(one["allowed"]["share"]),
+        _share(one["astray"]),
+    )
 
 
 def _tampered(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
