@@ -22,6 +22,7 @@ from rollcall.studies.flag.estimates import estimated_effects
 from rollcall.studies.flag.families.base import Undecidable
 from rollcall.studies.flag.families.tampered import Tampering
 from rollcall.studies.flag.run import Measured
+from rollcall.studies.flag.sides import side_numbers
 from rollcall.studies.rates import Share, tally
 from rollcall.verdict.decide import Ruling
 from rollcall.verdict.scan import Step, outcome
@@ -186,6 +187,7 @@ def report(measured: Sequence[Measured], policy: Policy) -> dict[str, Any]:
         "checks": checks(offered, policy),
         "calibrated": calibrated,
         "prior": {f"{alpha:g}": saved_by_prior(measured, policy, alpha=alpha) for alpha in ALPHAS},
+        "sides": side_numbers(measured, policy),
         "effects": estimated_effects(measured, policy),
         "sizes": {f"{alpha:g}": learning_curve(measured, policy, alpha=alpha) for alpha in ALPHAS},
     }

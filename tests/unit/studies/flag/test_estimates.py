@@ -1,4 +1,4 @@
-"""What is said of the estimated effects: rho is right where margins are additive, and wrong where the truth is another."""
+"""What is said of the estimated effects: rho is right where margins are additive, wrong where the truth is another."""
 
 from __future__ import annotations
 
