@@ -7,7 +7,8 @@ Where rho claims more than there is, such flags are wrong: this says by family h
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Final
 
@@ -28,42 +29,67 @@ def estimated_effects(measured: Sequence[Measured], policy: Policy) -> dict[str,
     """By family and number of removals, of the inputs with reach that have all looks.
 
     `correlation` of the effects with the true ones and `reliability`: medians. `allowed`: inputs whose reliability
-    allows UNFAITHFUL; `astray`: of these those whose correlation is below ASTRAY.
+    allows UNFAITHFUL; `astray`: of these those whose correlation is below ASTRAY. `error`: the root mean square of
+    A - A* of the maps that are offered, for which the default widths must make allowance.
     """
-    found: dict[str, dict[int, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
+    found: dict[str, dict[int, list[_Looked]]] = defaultdict(lambda: defaultdict(list))
     for one in measured:
         if one.fault or one.family.undecidable is not Undecidable.NOTHING:
             continue
         for case in one.cases:
-            for removals, pair in _looked(case, policy).items():
-                found[one.family.name][removals].append(pair)
+            for looked in _looks(case, policy):
+                found[one.family.name][looked.removals].append(looked)
     return {
-        family: {str(removals): _told(pairs, policy) for removals, pairs in sorted(looks.items())}
-        for family, looks in found.items()
+        family: {str(removals): _told(looks, policy) for removals, looks in sorted(of.items())}
+        for family, of in found.items()
     }
 
 
-def _looked(case: Case, policy: Policy) -> dict[int, tuple[float, float]]:
-    """Correlation and reliability after each look; nothing without reach, after a single look, or of equal effects."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Looked:
+    """One input after one look: correlation, reliability, and A - A* of its maps."""
+
+    removals: int
+    correlation: float
+    reliability: float
+    errors: tuple[float, ...]
+
+
+def _looks(case: Case, policy: Policy) -> Iterator[_Looked]:
+    """Every look; nothing without reach, after a single look, or of effects that are all equal."""
     removed, operators, margins = case.rows()
     looks = tuple(accumulate(policy.looks))
     if not case.reached or case.units <= policy.half_size_units or len(margins) < looks[-1]:
-        return {}
-    pairs = {}
+        return
     for rows in looks:
         estimate = estimate_effects(removed[:rows], operators[:rows], margins[:rows])
         if estimate is not None and np.ptp(estimate.effects) > 0 and np.ptp(case.true_effects) > 0:
-            correlation = float(np.corrcoef(estimate.effects, case.true_effects)[0, 1])
-            pairs[rows] = (correlation, estimate.reliability)
-    return pairs
+            yield _Looked(
+                removals=rows,
+                correlation=float(np.corrcoef(estimate.effects, case.true_effects)[0, 1]),
+                reliability=estimate.reliability,
+                errors=tuple(_errors(case, rows)),
+            )
 
 
-def _told(pairs: Sequence[tuple[float, float]], policy: Policy) -> dict[str, Any]:
-    allowed = [correlation for correlation, rho in pairs if rho >= policy.minimum_reliability]
+def _errors(case: Case, removals: int) -> Iterator[float]:
+    """A - A* of the offered maps that have an A after so many removals."""
+    for found in case.maps.values():
+        look = next((look for look in found.looks if look.removals == removals), None)
+        if found.served is not None and found.truth is not None and look is not None:
+            value = look.evidence.alignment
+            if value is not None:
+                yield value - found.truth.alignment
+
+
+def _told(looks: Sequence[_Looked], policy: Policy) -> dict[str, Any]:
+    allowed = [look.correlation for look in looks if look.reliability >= policy.minimum_reliability]
+    errors = [error for look in looks for error in look.errors]
     return {
-        "inputs": len(pairs),
-        "correlation": float(np.median([correlation for correlation, _ in pairs])),
-        "reliability": float(np.median([rho for _, rho in pairs])),
-        "allowed": Share(count=len(allowed), total=len(pairs)).to_json(),
+        "inputs": len(looks),
+        "correlation": float(np.median([look.correlation for look in looks])),
+        "reliability": float(np.median([look.reliability for look in looks])),
+        "error": float(np.sqrt(np.mean(np.square(errors)))) if errors else None,
+        "allowed": Share(count=len(allowed), total=len(looks)).to_json(),
         "astray": Share(count=sum(correlation < ASTRAY for correlation in allowed), total=len(allowed)).to_json(),
     }

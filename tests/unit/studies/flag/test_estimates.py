@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from rollcall.domain.verdicts import Flag
 from rollcall.studies.cases import Case
 from rollcall.studies.flag.estimates import estimated_effects
 from rollcall.studies.flag.families.base import Undecidable
 from rollcall.studies.flag.run import Measured
+from rollcall.verdict.decide import Ruling
 from rollcall.verdict.policies import STANDARD
 from tests.unit.studies.flag.conftest import family_of
 from tests.unit.studies.test_calibrating import N, cases
@@ -34,6 +36,23 @@ def test_effects_of_additive_margins_are_found_and_known_to_be() -> None:
     assert last["reliability"] == pytest.approx(1.0, abs=0.02)
     assert last["allowed"]["count"] == 60  # type: ignore[index]
     assert last["astray"]["count"] == 0  # type: ignore[index]
+
+
+def test_how_far_off_the_alignment_is() -> None:
+    """Root mean square over the offered maps, by hand: a map that nobody offers does not count."""
+    some = []
+    for one in cases(5):
+        offered = {name: replace(found, served=Ruling(flag=Flag.FAITHFUL)) for name, found in one.maps.items()}
+        some.append(replace(one, maps=offered))
+    expected = [
+        look.evidence.alignment - found.truth.alignment
+        for one in some
+        for found in one.maps.values()
+        for look in found.looks
+        if look.removals == 32 and found.truth is not None and look.evidence.alignment is not None
+    ]
+    assert told(some)["32"]["error"] == pytest.approx(float(np.sqrt(np.mean(np.square(expected)))))
+    assert told(cases(5))["32"]["error"] is None
 
 
 def test_where_the_truth_is_another_one_inputs_are_led_astray() -> None:
