@@ -122,6 +122,7 @@ def test_both_are_assessed_on_one_page(
     assert f"May the maps of {calibrated.models[name].name} be shown?" in page
     assert f"calibration set (film {name})" in page
     assert shown in page
+    assert ("Each text of a pair for itself" in page) is (name == "pairs")
 
 
 @pytest.mark.parametrize("kind", ["calibrate", "assess"])

@@ -112,10 +112,18 @@ def _map(cases: Sequence[Case], name: str) -> dict[str, Any]:
         **{flag.value: share.to_json() for flag, share in shares.items()},
         "reasons": dict(reasons.most_common()),
         "removals": median(removals) if removals else None,
+        "sides": [
+            _side([found.sides[side].served.flag for _, found in served if found.sides])
+            for side in range(max((len(found.sides) for _, found in served), default=0))
+        ],
         "examples": {
             flag.value: [number for number, ruling in rulings if ruling.flag is flag][:EXAMPLES] for flag in FLAGS
         },
     }
+
+
+def _side(flags: Sequence[Flag]) -> dict[str, Any]:
+    return {flag.value: Share(count=flags.count(flag), total=len(flags)).to_json() for flag in FLAGS}
 
 
 def _advice(faithful: Share) -> Advice:
@@ -131,6 +139,7 @@ def _advice(faithful: Share) -> Advice:
 MEANING: Final = f"""\
 **show**: FAITHFUL nearly always (lower end at least {SHOWN_FROM:.0%}). **do not show**: FAITHFUL in fewer than
 {HIDDEN_BELOW:.0%} (upper end). Otherwise **show with its flag**, and only where that is FAITHFUL."""
+SIDES: Final = "Each text of a pair for itself, by the same rows; no calibration promises anything of these flags."
 
 
 def page(
@@ -154,12 +163,23 @@ def page(
         f"{sample} {reach} {calibration}",
         table(heads, [_row(name, found) for name, found in maps.items()]),
         MEANING,
+        *_of_pairs(maps),
         f"{there}: {chosen}." if chosen else f"{there}.",
         _cost(assessed["cost"]),
         "## Examples",
         "\n".join(examples),
     ]
     return "\n\n".join(parts)
+
+
+def _of_pairs(maps: Mapping[str, Any]) -> list[str]:
+    """Flags of each text of a pair for itself; nothing where there are no pairs."""
+    rows = [
+        (name, text, *(_told(side[flag.value]) for flag in FLAGS))
+        for name, found in maps.items()
+        for text, side in zip(("first", "second"), found["sides"], strict=False)
+    ]
+    return [SIDES, table(("map", "text", *(flag.name for flag in FLAGS)), rows)] if rows else []
 
 
 def _cost(cost: Mapping[str, Any]) -> str:

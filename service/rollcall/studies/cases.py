@@ -22,7 +22,7 @@ from rollcall.studies.laboratory import Measured
 from rollcall.verdict.assess import Assessment
 from rollcall.verdict.decide import MapEvidence, Ruling
 from rollcall.verdict.scan import Recorded, Step
-from rollcall.verdict.truth import Truth
+from rollcall.verdict.truth import Truth, judge_truth
 
 DIGITS = 6
 """Decimals kept of weights, margins and effects."""
@@ -37,6 +37,14 @@ class LookAt:
     p_up: float | None
     p_low: float | None
     per_operator: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideCase:
+    """One text of a pair for itself: the flag that the service gave of the map there, and the truth, if asked for."""
+
+    served: Ruling
+    truth: Truth | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +64,8 @@ class MapCase:
     served: Ruling | None
     served_removals: int
     outcomes: Mapping[CheckKind, CheckOutcome]
+    sides: tuple[SideCase, ...] = ()
+    """Of a pair's two texts, where the service offers the map."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +169,24 @@ def _map_case(measured: Measured, name: str, served: CheckedMap | None) -> MapCa
         served=served.ruling if served else None,
         served_removals=alignment.removals if alignment else 0,
         outcomes={check.kind: check.outcome for check in checks},
+        sides=_sides(measured, served) if served else (),
+    )
+
+
+def _sides(measured: Measured, served: CheckedMap) -> tuple[SideCase, ...]:
+    """What the service said of each text of a pair, and what is true there."""
+    subject, scores = measured.subject, served.assessment.map.scores
+    segments = np.array([unit.segment for unit in subject.encoding.units])
+
+    def truth(segment: int) -> Truth | None:
+        side = segments == segment
+        if measured.effects is None or not measured.truths:
+            return None
+        return judge_truth({segment: scores[side]}, measured.effects.among(side), subject.policy)[segment]
+
+    return tuple(
+        SideCase(served=Ruling(flag=one.flag, reason=one.reason), truth=truth(one.segment))
+        for one in served.assessment.sides
     )
 
 
@@ -215,10 +243,18 @@ def _map_from(raw: Mapping[str, Any]) -> MapCase:
             "looks": tuple(_look_from(look) for look in raw["looks"]),
             "with_prior": tuple(_look_from(look) for look in raw["with_prior"]),
             "truth": raw["truth"] and Truth(**raw["truth"]),
-            "served": served and Ruling(flag=Flag(served["flag"]), reason=Reason(served["reason"])),
+            "served": served and _ruling_from(served),
+            "sides": tuple(
+                SideCase(served=_ruling_from(side["served"]), truth=side["truth"] and Truth(**side["truth"]))
+                for side in raw.get("sides", ())
+            ),
             "outcomes": {CheckKind(kind): CheckOutcome(found) for kind, found in raw["outcomes"].items()},
         }
     )
+
+
+def _ruling_from(raw: Mapping[str, str]) -> Ruling:
+    return Ruling(flag=Flag(raw["flag"]), reason=Reason(raw["reason"]))
 
 
 def _look_from(raw: Mapping[str, Any]) -> LookAt:

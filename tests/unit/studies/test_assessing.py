@@ -14,7 +14,7 @@ from rollcall.__main__ import main
 from rollcall.demo import model_directory
 from rollcall.domain.verdicts import Flag, Reason
 from rollcall.studies.assessing import RequirementError, assess, page, parse_requirement
-from rollcall.studies.cases import Case
+from rollcall.studies.cases import Case, SideCase
 from rollcall.verdict.calibration import calibration_path
 from rollcall.verdict.decide import Ruling
 from tests.unit.studies.test_calibrating import BAD, GOOD, case
@@ -124,6 +124,23 @@ def test_both_texts_of_a_pair_are_in_the_page() -> None:
         assert "first first" in line
         assert " / second second" in line
         assert len(line) < 150
+
+
+def test_each_text_of_a_pair_has_its_shares() -> None:
+    """By hand: the flags of both sides, and no table where there are no pairs."""
+    some = cases_of("ff", "uu")
+    assert "Each text of a pair" not in page(assess(some), {0: ("a",), 1: ("b",)}, model="", calibration="", data="")
+    sided = []
+    for one, letters in zip(some, ("fu", "fi"), strict=True):
+        sides = tuple(SideCase(served=RULINGS[letter], truth=None) for letter in letters)
+        sided.append(replace(one, maps={GOOD: replace(one.maps[GOOD], sides=sides), BAD: one.maps[BAD]}))
+    found = assess(sided)
+    first, second = found["maps"][GOOD]["sides"]
+    assert [first[flag]["count"] for flag in ("faithful", "unfaithful", "inconclusive")] == [2, 0, 0]
+    assert [second[flag]["count"] for flag in ("faithful", "unfaithful", "inconclusive")] == [0, 1, 1]
+    assert found["maps"][BAD]["sides"] == []
+    told = page(found, {0: ("a", "b"), 1: ("c", "d")}, model="", calibration="", data="")
+    assert "| gradient_rollout | second | 0% (0% to 84%) | 50% (1% to 99%) | 50% (1% to 99%) |" in told
 
 
 def test_the_command_answers_on_one_page_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,9 +19,11 @@ from rollcall.domain.verdicts import CheckKind, CheckOutcome, Flag, Reason
 from rollcall.studies.cases import Case, MapCase
 from rollcall.studies.flag.aims import targets
 from rollcall.studies.flag.calibrated import ALPHAS, calibrated_numbers, learning_curve, pools_of, saved_by_prior
+from rollcall.studies.flag.estimates import estimated_effects
 from rollcall.studies.flag.families.base import Undecidable
 from rollcall.studies.flag.families.tampered import Tampering
 from rollcall.studies.flag.run import Measured
+from rollcall.studies.flag.sides import side_numbers
 from rollcall.studies.rates import Share, tally
 from rollcall.verdict.decide import Ruling
 from rollcall.verdict.scan import Step, outcome
@@ -187,6 +189,8 @@ def report(measured: Sequence[Measured], policy: Policy) -> dict[str, Any]:
         "checks": checks(offered, policy),
         "calibrated": calibrated,
         "prior": {f"{alpha:g}": saved_by_prior(pools, alpha=alpha) for alpha in ALPHAS},
+        "sides": side_numbers(measured, policy),
+        "effects": estimated_effects(measured, policy),
         "sizes": {f"{alpha:g}": learning_curve(pools, alpha=alpha) for alpha in ALPHAS},
     }
     return found | {"targets": targets(found, everything, policy)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rollcall.studies.flag.telling import FLAGS, effects_section, interval, percent, share, sides_section, wrong
 from rollcall.studies.markdown import table
 
 HOW = """\
@@ -14,9 +15,10 @@ BY_FAMILY = """\
 Decided: of maps that are not flat. AUROC: of A after all removals, right maps above wrong ones, with a bootstrap over
 models."""
 CALIBRATED = """\
-Each family's models together, five folds, 90 % confidence, the four usual maps. Promised: of folds and maps, those in
-which some width kept the promise; the others have default widths. Wrong: of all maps. A family marked
-`p5` was judged with the gradient as a prior in all five folds: on the other inputs that brought A nearer to A*."""
+Each family's models together, five folds, 90 % confidence, the four usual maps (without attention: leave_one_out and
+effect). Promised: of folds and maps, those in which some width kept the promise; the others have default widths. Wrong:
+of all maps. A family marked `p5` was judged with the gradient as a prior in all five folds: on the other inputs that
+brought A nearer to A*."""
 PRIOR = """\
 The same where the gradient half-way to the masked input never helps to estimate the effects, and where it always does.
 Without it a map is judged by the removals alone."""
@@ -24,12 +26,12 @@ SIZES = """\
 How many inputs a calibration takes: widths fitted on so many random inputs of a family, its models together, and
 checked on all its others, fifty draws, over"""
 TAMPERED = """\
-Made of the gradient rollout, by numbers alone. By luck one may agree with the effects; A* says whether it does."""
+Made of the gradient rollout (without attention: of leave_one_out), by numbers alone. By luck one may agree with the
+effects; A* says whether it does."""
 RULES = """\
 The older rule decides by significance: FAITHFUL for p_up <= .05 and A >= .3 without a counterexample, UNFAITHFUL for
 p_low <= .025 or a counterexample."""
 CHECKS = "What each check says by itself, of maps that are right and of maps that are not:"
-FLAGS = ("FAITHFUL", "of them wrong", "UNFAITHFUL", "of them wrong")
 
 
 def page(report: Mapping[str, Any], plots: Sequence[str]) -> str:
@@ -56,6 +58,8 @@ def page(report: Mapping[str, Any], plots: Sequence[str]) -> str:
         PRIOR,
         *(_saved(alpha, one) for alpha, one in report["prior"].items() if one),
         *_sizes(report["sizes"]),
+        *effects_section(report["effects"]),
+        *sides_section(report["sides"]),
         "## Maps that somebody tampered with",
         TAMPERED,
         table(("map", "truly right", *FLAGS), [_tampered(*one) for one in report["tampered"].items()]),
@@ -95,8 +99,8 @@ def _worst(report: Mapping[str, Any]) -> str:
         return ""
     every = report["all"]["wrong_of_flags"]
     return (
-        f"**Worst family, uncalibrated: {worst['family']}, {_share(worst['wrong_of_flags'])} of its flags wrong.** "
-        f"All families: {_share(every)}."
+        f"**Worst family, uncalibrated: {worst['family']}, {share(worst['wrong_of_flags'])} of its flags wrong.** "
+        f"All families: {share(every)}."
     )
 
 
@@ -110,11 +114,11 @@ def _family(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         name,
         str(one["maps"]),
-        _percent(one["truly_right"]["share"]),
-        _percent(one["faithful"]["share"]),
-        _percent(one["unfaithful"]["share"]),
-        _percent(one["decided"]["share"]),
-        _share(one["wrong_of_flags"]),
+        percent(one["truly_right"]["share"]),
+        percent(one["faithful"]["share"]),
+        percent(one["unfaithful"]["share"]),
+        percent(one["decided"]["share"]),
+        share(one["wrong_of_flags"]),
         _auroc(one["auroc"]),
         f"{one['removals']:.0f}",
     )
@@ -123,8 +127,8 @@ def _family(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
 def _auroc(one: Mapping[str, Any] | None) -> str:
     if one is None:
         return "-"
-    interval = one.get("interval_95")
-    return f"{one['value']:.3f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
+    ends = one.get("interval_95")
+    return f"{one['value']:.3f}" + (f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends else "")
 
 
 def _map(family: str, kind: str, one: Mapping[str, Any]) -> tuple[str, ...]:
@@ -132,11 +136,11 @@ def _map(family: str, kind: str, one: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         family,
         kind,
-        _percent(one["truly_right"]["share"]),
-        _percent(one["faithful"]["share"]),
-        _wrong(one["wrong_faithful"]),
-        _percent(one["unfaithful"]["share"]),
-        _wrong(one["wrong_unfaithful"]),
+        percent(one["truly_right"]["share"]),
+        percent(one["faithful"]["share"]),
+        wrong(one["wrong_faithful"]),
+        percent(one["unfaithful"]["share"]),
+        wrong(one["wrong_unfaithful"]),
         reasons or "-",
     )
 
@@ -149,18 +153,18 @@ def _calibrated(alpha: str, one: Mapping[str, Any]) -> str:
         (
             name + (f" p{found['prior_folds']}" if found["prior_folds"] else ""),
             str(found["inputs"]),
-            _percent(found["promised"]),
-            _percent(found["decided"]),
-            f"{_percent(found['wrong'])} ({_range(found['wrong_interval_95'])})",
-            _percent(found["wrong_unfaithful"]),
-            f"{_percent(found['recommended_wrong'])} of {_percent(found['recommended'])}",
+            percent(found["promised"]),
+            percent(found["decided"]),
+            f"{percent(found['wrong'])} ({interval(found['wrong_interval_95'])})",
+            percent(found["wrong_unfaithful"]),
+            f"{percent(found['recommended_wrong'])} of {percent(found['recommended'])}",
             f"{found['removals']:.0f}",
         )
         for name, found in sorted(families.items())
     ]
     total = f"In none of {len(families)} families were there inputs enough for this promise: default widths."
     if every:
-        shares = f"{_percent(every['decided'])} decided, {_percent(every['wrong'])} wrong"
+        shares = f"{percent(every['decided'])} decided, {percent(every['wrong'])} wrong"
         where = f"over the {one['promising']} of {len(families)} families in which every fold could promise it"
         total = f"{shares}, {every['removals']:.1f} removals a map, {where}."
     heads = ("family", "inputs", "promised", "decided", "wrong", "wrong of UNFAITHFUL", "recommended wrong", "removals")
@@ -172,10 +176,10 @@ def _calibrated_maps(families: Mapping[str, Any]) -> str:
         (
             name,
             kind,
-            _percent(one["right"] / found["inputs"]),
-            _percent(one["faithful"] / found["inputs"]),
-            _percent(one["unfaithful"] / found["inputs"]),
-            _percent(one["wrong"] / found["inputs"]),
+            percent(one["right"] / found["inputs"]),
+            percent(one["faithful"] / found["inputs"]),
+            percent(one["unfaithful"] / found["inputs"]),
+            percent(one["wrong"] / found["inputs"]),
             f"{one['right faithful']} of {one['right']}",
         )
         for name, found in sorted(families.items())
@@ -190,8 +194,8 @@ def _saved(alpha: str, families: Mapping[str, Any]) -> str:
         (
             name,
             *(f"{one[which]['removals']:.0f}" for which in ("without", "with")),
-            *(_percent(one[which]["decided"]) for which in ("without", "with")),
-            *(_percent(one[which]["wrong"]) for which in ("without", "with")),
+            *(percent(one[which]["decided"]) for which in ("without", "with")),
+            *(percent(one[which]["wrong"]) for which in ("without", "with")),
         )
         for name, one in sorted(families.items())
     ]
@@ -207,9 +211,9 @@ def _sizes(curves: Mapping[str, Any]) -> list[str]:
         (
             f"{float(alpha):.0%}",
             size,
-            _percent(point["promised"]),
-            _percent(point["decided"]),
-            _percent(point["wrong"]),
+            percent(point["promised"]),
+            percent(point["decided"]),
+            percent(point["wrong"]),
             f"{point['removals']:.0f}",
         )
         for alpha, one in curves.items()
@@ -223,11 +227,11 @@ def _sizes(curves: Mapping[str, Any]) -> list[str]:
 def _tampered(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         name,
-        _percent(one["truly_right"]["share"]),
-        _share(one["faithful"]),
-        _wrong(one["wrong_faithful"]),
-        _percent(one["unfaithful"]["share"]),
-        _wrong(one["wrong_unfaithful"]),
+        percent(one["truly_right"]["share"]),
+        share(one["faithful"]),
+        wrong(one["wrong_faithful"]),
+        percent(one["unfaithful"]["share"]),
+        wrong(one["wrong_unfaithful"]),
     )
 
 
@@ -245,46 +249,28 @@ def _length(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         name,
         str(one["maps"]),
-        _percent(one["truly_right"]["share"]),
-        _percent(one["faithful"]["share"]),
-        _wrong(one["wrong_faithful"]),
-        _percent(one["unfaithful"]["share"]),
-        _wrong(one["wrong_unfaithful"]),
-        _percent(one["decided"]["share"]),
+        percent(one["truly_right"]["share"]),
+        percent(one["faithful"]["share"]),
+        wrong(one["wrong_faithful"]),
+        percent(one["unfaithful"]["share"]),
+        wrong(one["wrong_unfaithful"]),
+        percent(one["decided"]["share"]),
     )
 
 
 def _rule(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         name,
-        _percent(one["decided"]["share"]),
-        _percent(one["wrong"]["share"]),
-        _wrong(one["wrong_faithful"]),
-        _wrong(one["wrong_unfaithful"]),
+        percent(one["decided"]["share"]),
+        percent(one["wrong"]["share"]),
+        wrong(one["wrong_faithful"]),
+        wrong(one["wrong_unfaithful"]),
     )
 
 
 def _check(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
     order = ("supports_of_right", "supports_of_wrong", "contradicts_of_right", "contradicts_of_wrong")
-    return (name, *(_percent(one[key]["share"]) if one[key]["total"] else "-" for key in order))
-
-
-def _wrong(one: Mapping[str, Any]) -> str:
-    return f"{one['count']} of {one['total']}" if one["total"] else "-"
-
-
-def _share(one: Mapping[str, Any]) -> str:
-    if not one["total"]:
-        return "-"
-    return f"{one['count']} of {one['total']} ({_percent(one['share'])}; {_range(one['interval_95'])})"
-
-
-def _range(interval: Sequence[float]) -> str:
-    return f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}"
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f} %"
+    return (name, *(percent(one[key]["share"]) if one[key]["total"] else "-" for key in order))
 
 
 def _first(item: tuple[str, Any]) -> int:

@@ -15,7 +15,7 @@ from rollcall.domain.decision import Task
 from rollcall.domain.inputs import ImageInput, Modality, TextInput
 from rollcall.domain.maps import MEASURED_MAPS
 from rollcall.domain.rows import Row
-from rollcall.domain.verdicts import CheckKind, CheckOutcome, Scope
+from rollcall.domain.verdicts import CheckKind, CheckOutcome, Flag, Scope
 from rollcall.models.loading import LoadedModel, load_model
 from rollcall.studies.flag.families.base import ACCURACY, Family, Member, unmet
 from rollcall.studies.flag.families.corpora import Corpus, Labelled
@@ -38,7 +38,9 @@ from rollcall.studies.flag.families.texts import chance_of
 from rollcall.studies.flag.families.unopened import unopened
 from rollcall.studies.flag.members import member
 from rollcall.studies.flag.run import Runner
+from rollcall.studies.flag.sides import side_numbers
 from rollcall.training.pieces import piece_tokenizer
+from rollcall.verdict.policies import STANDARD
 
 SHAPE = Shape(layers=2, width=32, feed_forward=64)
 BRIEF = Schedule(steps=150, batch=32, learning_rate=3e-3)
@@ -134,6 +136,25 @@ def test_the_checks_are_those_of_the_service(cache: Path, tmp_path: Path, name: 
         else:
             assert "raw_attention" in case.maps
         assert ("word_frequency" in case.maps) is (name != "pictures")
+
+
+def test_each_text_of_a_pair_is_held_against_its_own_truth(cache: Path, tmp_path: Path) -> None:
+    """The service's flags of both sides, what is true of each, and what the report counts of them."""
+    found = Runner(cache=cache / "other", data=None, out=tmp_path, quiet=True).measure(SMALL["pairs"], 0, 6)
+    (told,) = side_numbers([found], STANDARD).values()
+    offered = [one for case in found.cases if case.reached for one in case.maps.values() if one.served is not None]
+    assert {len(one.sides) for one in offered} == {2}
+    assert {text: one["maps"] for text, one in told.items()} == {"first": len(offered), "second": len(offered)}
+    for number, text in enumerate(("first", "second")):
+        flags = [one.sides[number].served.flag for one in offered]
+        assert told[text]["faithful"]["count"] == flags.count(Flag.FAITHFUL)
+        right = [one.sides[number].truth for one in offered]
+        assert told[text]["truly_right"]["count"] == sum(truth.right(STANDARD) for truth in right if truth is not None)
+    whole = [one.truth for one in offered]
+    assert [one.sides[0].truth for one in offered] != whole
+    assert not any(one.sides for case in found.cases for one in case.maps.values() if one.served is None)
+    again = Runner(cache=cache / "other", data=None, out=tmp_path, quiet=True).measure(SMALL["pairs"], 0, 6)
+    assert again.cases == found.cases
 
 
 def test_what_is_planted_in_a_picture_decides() -> None:
