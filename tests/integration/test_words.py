@@ -7,6 +7,7 @@ import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ import pytest
 import torch
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
+from rollcall.console.app import console
+from rollcall.console.commands import connecting
+from rollcall.console.options import ConsoleOptions
 from rollcall.demo.server import ServerProcess, server_process
 from rollcall.oip import open_inference_pb2 as oip
 from rollcall.oip import open_inference_pb2_grpc
@@ -35,6 +39,7 @@ from rollcall_client import (
 )
 from rollcall_client.html import render_page
 from rollcall_client.terminal import render
+from tests.console import Somebody
 from tests.taggers import LABELS, Tagged, make_tagger, sentences
 from tests.waiting import wait_until
 
@@ -177,10 +182,7 @@ def test_records_are_about_the_same_word(asked: Asked, tmp_path: Path) -> None:
         wait_until(lambda: len(client.search().records) == len(ids))
         for record_id in ids:
             assert client.replay(record_id, "a check").outcome is ReplayOutcome.EXACT
-        again = client.replay(ids[0], "a check", text=sentence.text, character=sentence.character)
-        assert again.outcome is ReplayOutcome.EXACT
-        with pytest.raises(InvalidArgument):
-            client.replay(ids[0], "a check", text=sentence.text, word=0)
+        assert client.replay(ids[0], "a check", text=sentence.text).outcome is ReplayOutcome.EXACT
         afterwards = client.explain_record(ids[1], "an objection")
         assert (afterwards.word, afterwards.prediction) == (answer.word, answer.prediction)
         assert afterwards.attributions == answer.attributions
@@ -188,6 +190,23 @@ def test_records_are_about_the_same_word(asked: Asked, tmp_path: Path) -> None:
         shown = recorded.explanation(record)
         assert (shown.word, shown.asked) == (answer.word, answer.asked)
         assert 'title="the word whose label is asked for"' in render_page([shown])
+
+
+def test_the_console_asks_about_a_word(asked: Asked, tmp_path: Path) -> None:
+    """Whoever tries a text names its word by number; without one the service's refusal is shown."""
+    token, text = "a-token-of-ada", asked.sentences[0].text
+    callers = tmp_path / "callers.toml"
+    callers.write_text(
+        f'[ada]\nroles = ["caller", "reviewer"]\ntoken_sha256 = "{sha256(token.encode()).hexdigest()}"\n'
+    )
+    settings = {"ROLLCALL_AUTH_CALLERS": str(callers), "ROLLCALL_AUDIT_DIRECTORY": str(tmp_path / "log")}
+    with server_process("--model", f"numbers={asked.directory}", environment=settings) as process:
+        ada = Somebody(console(ConsoleOptions(target=process.target), connecting(process.target)), token)
+        page = ada.look("/try")
+        tried = ada.send(page, "/try", text=text, word="2")
+        assert f"Label of the word \N{LEFT DOUBLE QUOTATION MARK}{text.split()[2]}" in tried.text
+        refused = ada.send(page, "/try", text=text, word="")
+        assert "text.word" in refused.text
 
 
 def test_the_open_inference_protocol_asks_about_words(asked: Asked, client: Client) -> None:
