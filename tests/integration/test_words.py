@@ -24,6 +24,7 @@ from rollcall.demo.server import ServerProcess, server_process
 from rollcall.oip import open_inference_pb2 as oip
 from rollcall.oip import open_inference_pb2_grpc
 from rollcall_client import (
+    AttentionSelection,
     AuditClient,
     CheckKind,
     CheckLevel,
@@ -32,6 +33,7 @@ from rollcall_client import (
     Explanation,
     Flag,
     InvalidArgument,
+    QuerySelection,
     Question,
     ReplayOutcome,
     Task,
@@ -238,9 +240,15 @@ def test_the_open_inference_protocol_asks_about_words(asked: Asked, client: Clie
 
 
 def test_a_word_is_looked_at_closely(client: Client, asked: Asked) -> None:
-    """Thorough checks take words out, silence heads and search an adversary: none of them crashes."""
+    """Thorough checks take words out, silence heads and search an adversary, in a stream: none of them crashes."""
     first = asked.sentences[0]
-    answer = client.explain(first.text, character=first.character, level=CheckLevel.THOROUGH)
+    selection = AttentionSelection(queries=QuerySelection.READOUT)
+    answer = client.explain_stream(
+        first.text, character=first.character, level=CheckLevel.THOROUGH, attention=selection, progress=lambda _: None
+    )
+    assert answer.word is not None
+    assert answer.attention is not None
+    assert answer.attention.readout == answer.word.token_start
     assert not [check for check in answer.verdict.checks if check.outcome is CheckOutcome.ERRORED]
 
 
