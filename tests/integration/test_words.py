@@ -17,6 +17,7 @@ import pytest
 import torch
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
+from rollcall.__main__ import main
 from rollcall.console.app import console
 from rollcall.console.commands import connecting
 from rollcall.console.options import ConsoleOptions
@@ -192,6 +193,14 @@ def test_records_are_about_the_same_word(asked: Asked, tmp_path: Path) -> None:
         shown = recorded.explanation(record)
         assert (shown.word, shown.asked) == (answer.word, answer.asked)
         assert 'title="the word whose label is asked for"' in render_page([shown])
+
+
+def test_answers_about_words_are_not_compared(asked: Asked, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What compares servers sends whole texts: it says so before it asks anything."""
+    (tmp_path / "texts.txt").write_text("a text\n")
+    where = ["--ours", asked.process.target, "--target", "127.0.0.1:1", "--data", str(tmp_path / "texts.txt")]
+    assert main(["models", "compare", "numbers", *where]) == 2
+    assert "numbers labels words" in capsys.readouterr().err
 
 
 def test_the_console_asks_about_a_word(asked: Asked, tmp_path: Path) -> None:
