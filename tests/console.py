@@ -18,7 +18,7 @@ TAGS = set(
     _NAMES.findall("""
     html head meta title link body a header p nav ul li form input span b button main div footer h1 h2 h3 h4 h5 section
     article label small textarea select option table thead tbody tr th td bdi br code pre dl dt dd details summary svg
-    rect line defs pattern ol i blockquote fieldset legend figure figcaption mark del
+    rect line defs pattern ol i blockquote fieldset legend figure figcaption mark del u
     """)
 )
 ATTRIBUTES = set(

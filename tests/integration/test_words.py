@@ -7,6 +7,7 @@ import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,15 @@ import pytest
 import torch
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
+from rollcall.__main__ import main
+from rollcall.console.app import console
+from rollcall.console.commands import connecting
+from rollcall.console.options import ConsoleOptions
 from rollcall.demo.server import ServerProcess, server_process
 from rollcall.oip import open_inference_pb2 as oip
 from rollcall.oip import open_inference_pb2_grpc
 from rollcall_client import (
+    AttentionSelection,
     AuditClient,
     CheckKind,
     CheckLevel,
@@ -28,6 +34,7 @@ from rollcall_client import (
     Explanation,
     Flag,
     InvalidArgument,
+    QuerySelection,
     Question,
     ReplayOutcome,
     Task,
@@ -35,6 +42,7 @@ from rollcall_client import (
 )
 from rollcall_client.html import render_page
 from rollcall_client.terminal import render
+from tests.console import Somebody
 from tests.taggers import LABELS, Tagged, make_tagger, sentences
 from tests.waiting import wait_until
 
@@ -177,10 +185,7 @@ def test_records_are_about_the_same_word(asked: Asked, tmp_path: Path) -> None:
         wait_until(lambda: len(client.search().records) == len(ids))
         for record_id in ids:
             assert client.replay(record_id, "a check").outcome is ReplayOutcome.EXACT
-        again = client.replay(ids[0], "a check", text=sentence.text, character=sentence.character)
-        assert again.outcome is ReplayOutcome.EXACT
-        with pytest.raises(InvalidArgument):
-            client.replay(ids[0], "a check", text=sentence.text, word=0)
+        assert client.replay(ids[0], "a check", text=sentence.text).outcome is ReplayOutcome.EXACT
         afterwards = client.explain_record(ids[1], "an objection")
         assert (afterwards.word, afterwards.prediction) == (answer.word, answer.prediction)
         assert afterwards.attributions == answer.attributions
@@ -188,6 +193,31 @@ def test_records_are_about_the_same_word(asked: Asked, tmp_path: Path) -> None:
         shown = recorded.explanation(record)
         assert (shown.word, shown.asked) == (answer.word, answer.asked)
         assert 'title="the word whose label is asked for"' in render_page([shown])
+
+
+def test_answers_about_words_are_not_compared(asked: Asked, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What compares servers sends whole texts: it says so before it asks anything."""
+    (tmp_path / "texts.txt").write_text("a text\n")
+    where = ["--ours", asked.process.target, "--target", "127.0.0.1:1", "--data", str(tmp_path / "texts.txt")]
+    assert main(["models", "compare", "numbers", *where]) == 2
+    assert "numbers labels words" in capsys.readouterr().err
+
+
+def test_the_console_asks_about_a_word(asked: Asked, tmp_path: Path) -> None:
+    """Whoever tries a text names its word by number; without one the service's refusal is shown."""
+    token, text = "a-token-of-ada", asked.sentences[0].text
+    callers = tmp_path / "callers.toml"
+    callers.write_text(
+        f'[ada]\nroles = ["caller", "reviewer"]\ntoken_sha256 = "{sha256(token.encode()).hexdigest()}"\n'
+    )
+    settings = {"ROLLCALL_AUTH_CALLERS": str(callers), "ROLLCALL_AUDIT_DIRECTORY": str(tmp_path / "log")}
+    with server_process("--model", f"numbers={asked.directory}", environment=settings) as process:
+        ada = Somebody(console(ConsoleOptions(target=process.target), connecting(process.target)), token)
+        page = ada.look("/try")
+        tried = ada.send(page, "/try", text=text, word="2")
+        assert f"Label of the word \N{LEFT DOUBLE QUOTATION MARK}{text.split()[2]}" in tried.text
+        refused = ada.send(page, "/try", text=text, word="")
+        assert "text.word" in refused.text
 
 
 def test_the_open_inference_protocol_asks_about_words(asked: Asked, client: Client) -> None:
@@ -219,9 +249,15 @@ def test_the_open_inference_protocol_asks_about_words(asked: Asked, client: Clie
 
 
 def test_a_word_is_looked_at_closely(client: Client, asked: Asked) -> None:
-    """Thorough checks take words out, silence heads and search an adversary: none of them crashes."""
+    """Thorough checks take words out, silence heads and search an adversary, in a stream: none of them crashes."""
     first = asked.sentences[0]
-    answer = client.explain(first.text, character=first.character, level=CheckLevel.THOROUGH)
+    selection = AttentionSelection(queries=QuerySelection.READOUT)
+    answer = client.explain_stream(
+        first.text, character=first.character, level=CheckLevel.THOROUGH, attention=selection, progress=lambda _: None
+    )
+    assert answer.word is not None
+    assert answer.attention is not None
+    assert answer.attention.readout == answer.word.token_start
     assert not [check for check in answer.verdict.checks if check.outcome is CheckOutcome.ERRORED]
 
 

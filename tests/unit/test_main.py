@@ -22,7 +22,7 @@ from rollcall.commands.serving import serve_sources
 from rollcall.domain import errors
 from rollcall.domain.explanation import ExplainRequest, Progress
 from rollcall.domain.identity import Identity, Role
-from rollcall.domain.inputs import Target, TextInput, Threshold
+from rollcall.domain.inputs import Target, TextInput, Threshold, WordRef
 from rollcall.domain.maps import MapKind
 from rollcall.domain.verdicts import CheckLevel
 from rollcall.edge.access.callers import parse_callers, token_digest
@@ -145,6 +145,27 @@ async def test_a_class_can_be_given_by_number() -> None:
     house = FakeHouse()
     assert await ask(house, "explain", "text", "--class", "1") == 0
     assert house.asked[0].target == Target(target=1)
+
+
+async def test_a_foil_is_asked_for() -> None:
+    """By its label or its number, beside the class or alone."""
+    house = FakeHouse()
+    assert await ask(house, "explain", "text", "--class", "1", "--foil", "negative") == 0
+    assert await ask(house, "explain", "text", "--foil", "0") == 0
+    assert [asked.target for asked in house.asked] == [Target(target=1, foil="negative"), Target(foil=0)]
+
+
+@pytest.mark.parametrize(("option", "word"), [("--word", WordRef(index=3)), ("--character", WordRef(character=3))])
+async def test_a_word_is_asked_about(tmp_path: Path, option: str, word: WordRef) -> None:
+    """By its number or by a character, of a text and of each line of a file; not of a picture."""
+    house, file = FakeHouse(), tmp_path / "texts.txt"
+    file.write_text("a b c d\ne f g h\n")
+    assert await ask(house, "explain", "a text of words", option, "3") == 0
+    assert await ask(house, "explain", "--file", str(file), option, "3") == 0
+    assert [asked.input for asked in house.asked] == [
+        TextInput(text=text, word=word) for text in ("a text of words", "a b c d", "e f g h")
+    ]
+    assert await ask(house, "explain", "--image", str(file), option, "3") == 2
 
 
 STEPS = [Progress(stage=stage, rows=rows, planned_rows=400) for stage, rows in (("look", 8), ("thorough", 300))]

@@ -57,6 +57,21 @@ test("a prediction is the explanation's", async () => {
   assert.equal(predicted.model?.digest, explained.model?.digest);
 });
 
+test("a word arrives, and a model of whole texts refuses it by name", async () => {
+  const asked = [
+    { text: TEXT, word: { index: 0 } },
+    { text: TEXT, word: { character: 3 } },
+  ] as const;
+  for (const input of asked) {
+    await assert.rejects(client.explain(input), (error: unknown) => {
+      assert.ok(error instanceof InvalidArgument);
+      assert.deepEqual(error.violations.map(({ field }) => field), ["text.word"]);
+      return true;
+    });
+  }
+  await assert.rejects(client.predict({ tokens: [0, 11, 2], word: { index: -1 } }), InvalidArgument);
+});
+
 test("options arrive: maps, target, seed, attention", async () => {
   const explanation = await client.explain(TEXT, {
     maps: [MapKind.DECOMPOSITION],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from rollcall_client import (
     AttentionSelection,
     AuditChoice,
@@ -30,6 +32,17 @@ def test_an_empty_second_text_is_not_no_second_text() -> None:
     """The service must be able to refuse an empty one."""
     assert text_input("a", "").HasField("text_pair")
     assert not text_input("a", None).HasField("text_pair")
+
+
+def test_a_word_is_named_by_number_or_character() -> None:
+    """Word 0 is a word; by both at once none is meant."""
+    assert text_input("a b", None, 0).word == common_pb2.WordRef(index=0)
+    assert text_input("a b", None, None, 2).word == common_pb2.WordRef(character=2)
+    assert tokens_input([1, 5, 2], 0).word.WhichOneof("place") == "index"
+    assert not text_input("a b", None).HasField("word")
+    assert not tokens_input([1, 5, 2]).HasField("word")
+    with pytest.raises(ValueError, match="not by both"):
+        text_input("a b", None, 1, 2)
 
 
 def test_a_class_by_index_zero_is_set() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from rollcall.audit.record import Explained, Told
+from rollcall.audit.record import Explained, Told, named_word
 from rollcall.domain.explanation import Attribution, Effect
 from rollcall.domain.inputs import Encoding, ImageInput, ModelInput, PixelsInput, TextInput, TokensInput, Unit, WordRef
 from rollcall.domain.maps import MAX_ATTENTION_BYTES, Floats
@@ -73,9 +73,9 @@ def _scores(told: Told) -> dict[str, Any]:
 def input_part(given: ModelInput) -> bytes:
     """Write an input as the caller gave it: the same input gives the same bytes, to be held against the commitment."""
     if isinstance(given, TextInput):
-        return _json({"text": given.text, "text_pair": given.text_pair, **_word(given.word)})
+        return _json({"text": given.text, "text_pair": given.text_pair, **named_word(given)})
     if isinstance(given, TokensInput):
-        return _json({"input_ids": list(given.input_ids), **_word(given.word)})
+        return _json({"input_ids": list(given.input_ids), **named_word(given)})
     data = base64.b64encode(given.data).decode()
     return _json({"image": data} if isinstance(given, ImageInput) else {"pixels": data, "shape": list(given.shape)})
 
@@ -91,13 +91,6 @@ def read_input(part: bytes) -> ModelInput:
     if "pixels" in told:
         return PixelsInput(shape=tuple(told["shape"]), data=base64.b64decode(told["pixels"]))
     return TextInput(text=told["text"], text_pair=told["text_pair"], word=word)
-
-
-def _word(asked: WordRef | None) -> dict[str, Any]:
-    """Which word is asked about, as the caller named it; nothing where none is."""
-    if asked is None:
-        return {}
-    return {"word": {"index": asked.index} if asked.index is not None else {"character": asked.character}}
 
 
 def _unit(unit: Unit) -> list[int]:

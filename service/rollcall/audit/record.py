@@ -154,6 +154,7 @@ def _question(request: PredictRequest, card: ModelCard, *, mismatch: bool) -> di
         "revision": request.revision or None,
         "target": request.target.target,
         "foil": request.target.foil,
+        **named_word(request.input),
         "threshold": None
         if request.threshold is None
         else {"label": request.threshold.label, "probability": decimal(request.threshold.probability)},
@@ -180,6 +181,14 @@ def _request(told: Explained) -> dict[str, Any]:
         "max_rows": request.max_rows,
         "seed": None if request.seed is None else str(request.seed),
     }
+
+
+def named_word(given: ModelInput) -> dict[str, Any]:
+    """Which word is asked about, as the caller named it; nothing where none is."""
+    asked = given.word if isinstance(given, (TextInput, TokensInput)) else None
+    if asked is None:
+        return {}
+    return {"word": {"index": asked.index} if asked.index is not None else {"character": asked.character}}
 
 
 def _modality(given: ModelInput) -> str:

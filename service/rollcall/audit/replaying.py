@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rollcall.audit import queries
@@ -24,7 +24,7 @@ from rollcall.audit.sealing import commitment
 from rollcall.domain.errors import Blocked, InvalidInput
 from rollcall.domain.explanation import ExplainRequest, Explanation, Predicted, PredictRequest
 from rollcall.domain.identity import Identity
-from rollcall.domain.inputs import ModelInput, Target, Threshold
+from rollcall.domain.inputs import ModelInput, Target, TextInput, Threshold, TokensInput, WordRef
 from rollcall.domain.maps import HeadFusion, MapKind, MapOptions
 from rollcall.domain.model import ModelCard
 from rollcall.domain.recording import AuditChoice
@@ -125,6 +125,7 @@ class Replayer:
             wanted = sorted(sealed & {INPUT, REFERENCES, SALT})
             parts = open_parts(self.archive, connection, record_id, wanted) if wanted else {}
         names: dict[str, str] = json.loads(parts[REFERENCES]) if REFERENCES in parts else {}
+        given = _with_word(given, body["request"].get("word"))
         if given is None:
             return record_id, body, read_input(parts[INPUT]) if INPUT in parts else None, names
         if SALT not in parts:
@@ -175,6 +176,13 @@ class Replayer:
         now = {"prediction": prediction(answer.prediction), "explanation": explanation(answer)}
         now["explanation"]["attention"] = body["explanation"]["attention"]  # which is not asked for again
         return now
+
+
+def _with_word(given: ModelInput | None, asked: Mapping[str, int] | None) -> ModelInput | None:
+    """What is given for a record's input, about the word that the record names unless it names one itself."""
+    if asked is None or not isinstance(given, (TextInput, TokensInput)) or given.word is not None:
+        return given
+    return replace(given, word=WordRef(**asked))
 
 
 def _shared(body: Mapping[str, Any], card: ModelCard, found: ModelInput) -> dict[str, Any]:

@@ -61,6 +61,9 @@ def explain_options(parser: argparse.ArgumentParser) -> None:
         "--class", dest="target_class", metavar="LABEL|INDEX", help="explain this class, not the predicted one"
     )
     parser.add_argument(
+        "--foil", metavar="LABEL|INDEX", help="why not this class: contrast with it, not with all others"
+    )
+    parser.add_argument(
         "--threshold", type=_labelled_probability, metavar="LABEL=P", help="decide by: probability of LABEL at least P"
     )
     parser.add_argument("--max-rows", type=int, metavar="N", help="most counterfactual rows to spend")
@@ -174,7 +177,9 @@ def _question(options: argparse.Namespace) -> dict[str, Any]:
     def kind(name: str) -> WireMap:
         return WireMap[name.upper().replace("-", "_")]
 
-    asked = options.target_class
+    def label(named: str | None) -> str | int | None:
+        return int(named) if named is not None and named.isdecimal() else named
+
     question = {
         "text_pair": options.text_pair,
         "word": options.word,
@@ -183,7 +188,8 @@ def _question(options: argparse.Namespace) -> dict[str, Any]:
         "maps": [kind(name) for name in options.map] or None,
         "primary_map": options.primary and kind(options.primary),
         "level": options.level and WireLevel[options.level.upper()],
-        "target": int(asked) if asked is not None and asked.isdecimal() else asked,
+        "target": label(options.target_class),
+        "foil": label(options.foil),
         "threshold": options.threshold and Threshold(label=options.threshold[0], probability=options.threshold[1]),
         "max_rows": options.max_rows,
         "seed": options.seed,

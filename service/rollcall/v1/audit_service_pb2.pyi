@@ -1385,7 +1385,7 @@ Global___ReplayDifference: _TypeAlias = ReplayDifference  # noqa: Y015
 
 @_typing.final
 class ReplayRecordRequest(_message.Message):
-    """Asks to work a record out again."""
+    """Asks to work a record out again. An input that names no word is about the one that the record names, if it does."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1469,7 +1469,7 @@ Global___ReplayRecordResponse: _TypeAlias = ReplayRecordResponse  # noqa: Y015
 
 @_typing.final
 class ExplainRecordRequest(_message.Message):
-    """Asks to explain a decision."""
+    """Asks to explain a decision. An input that names no word is about the one that the record names, if it does."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -158,6 +158,9 @@ def test_a_record_says_where_the_word_is() -> None:
     word = Unit(text="hated", token_start=2, token_end=4, char_start=10, char_end=15, segment=0)
     body = envelope(replace(told, encoding=replace(told.encoding, word=word)), samples.WHERE, {})
     assert body["input"]["word"] == {"unit": 1, "tokens": [2, 4], "characters": [10, 15]}
+    asked = replace(told.request, input=TextInput(text=samples.TEXT, word=WordRef(character=10)))
+    assert envelope(replace(told, request=asked), samples.WHERE, {})["request"]["word"] == {"character": 10}
+    assert "word" not in body["request"]
 
 
 def test_odd_characters_are_written() -> None:

@@ -88,6 +88,23 @@ class Subject:
             found = self.stock(**self.arguments(encoding.input_ids.tolist()), output_attentions=True).attentions
         return np.asarray(torch.stack(found)[:, 0].double().numpy())
 
+    def norms(self, encoding: Encoding) -> Floats:
+        """Transformed value norms [L, T, T], which test_families and test_other_encoders hold against the papers."""
+        request = CaptureRequest(
+            maps=frozenset({MapKind.NORM_ROLLOUT}), options=MapOptions(), decide=lambda _: margin(0), attention=None
+        )
+        found = self.backend.capture(encoding, request).norms
+        assert found is not None
+        return np.asarray(found.double().numpy())
+
+    def seen(self, layer: int) -> torch.Tensor:
+        """Which keys each query of TEXT sees in a layer [T, T]: all, or those within half a window."""
+        places = torch.arange(self.asked(0).length)
+        config = self.stock.config
+        local = self.family == "modernbert" and config.layer_types[layer] == "sliding_attention"
+        reach = config.local_attention // 2 if local else len(places)
+        return (places[:, None] - places).abs() <= reach
+
     def capture(self, encoding: Encoding, decision: Decision, **fields: Any) -> Captured:  # noqa: ANN401
         """Maps of an encoding."""
         request = CaptureRequest(
@@ -189,15 +206,12 @@ def test_words_are_replaced_hidden_and_taken_out(subject: Subject) -> None:
 def test_edits_are_those_of_the_stock_models_own_softmax(subject: Subject) -> None:
     """Every edit of attention gives the stock model's answer under that edit, each row at its own word."""
     layers = subject.backend.shape.layers
-    if subject.family == "modernbert":
-        pytest.skip("ITS QUERIES SEE DIFFERENT KEYS: tests/unit/backends/test_other_encoders.py has its edits by hand")
     asked = [subject.asked(3), subject.asked(11)]
     pairs = [(encoding, row) for encoding in asked for row in edits(encoding, layers)]
     found = subject.backend.run([each for encoding, row in pairs for each in variants(encoding, [row])])
-    everything = torch.ones(asked[0].length, asked[0].length, dtype=torch.bool)
     for (encoding, row), logits in zip(pairs, found.logits.double().numpy(), strict=True):
         place = readout_of(subject.backend, encoding)
-        edit = ByHand(encoding=encoding, row=row, layers=layers, visible=lambda _: everything, readout=place)
+        edit = ByHand(encoding=encoding, row=row, layers=layers, visible=subject.seen, readout=place)
         with Softmax(edit=edit) as caught:
             expected = subject.logits(encoding.input_ids.tolist(), place)
         assert caught.layer == layers
@@ -205,7 +219,7 @@ def test_edits_are_those_of_the_stock_models_own_softmax(subject: Subject) -> No
 
 
 def test_maps_are_read_at_the_word(subject: Subject) -> None:
-    """Raw attention is the last layer's row of the word's first token, and rollout that row of the whole product."""
+    """Raw attention is the last layer's row of the word's first token, and rollouts that row of the whole product."""
     encoding = subject.asked(9)
     place, attention = readout_of(subject.backend, encoding), subject.attention(encoding)
     maps = {each.kind: each.scores for each in subject.capture(encoding, margin(1)).maps}
@@ -213,10 +227,16 @@ def test_maps_are_read_at_the_word(subject: Subject) -> None:
     for layer in attention.mean(axis=1):
         factor = layer + np.eye(encoding.length)
         product = factor / factor.sum(axis=1, keepdims=True) @ product
-    for kind, row in (
-        (MapKind.RAW_ATTENTION, attention[-1].mean(axis=0)[place]),
-        (MapKind.ATTENTION_ROLLOUT, product[place]),
-    ):
+    norms = subject.norms(encoding)
+    by_norm = np.eye(encoding.length)
+    for layer in norms:
+        by_norm = layer @ by_norm
+    rows = {
+        MapKind.RAW_ATTENTION: attention[-1].mean(axis=0)[place],
+        MapKind.ATTENTION_ROLLOUT: product[place],
+        MapKind.NORM_ROLLOUT: by_norm[place],
+    }
+    for kind, row in rows.items():
         units = np.bincount(encoding.unit_of_token + 1, weights=row, minlength=len(encoding.units) + 1)[1:]
         close(maps[kind], units / units.sum())
     elsewhere = {each.kind: each.scores for each in subject.capture(subject.asked(2), margin(1)).maps}

@@ -139,12 +139,10 @@ class AuditClient(Reviewing):
         *,
         text: str | None = None,
         text_pair: str | None = None,
-        word: int | None = None,
-        character: int | None = None,
         timeout: float | None = None,
     ) -> Replay:
         """Work a record out again and compare; `text` is its input, where the record does not hold it."""
-        given = None if text is None else text_input(text, text_pair, word, character)
+        given = None if text is None else text_input(text, text_pair)
         request = wire.ReplayRecordRequest(record_id=record_id, text=given, reason=reason)
         return self._asked(calls.REPLAY_RECORD, request, timeout)
 
@@ -155,13 +153,11 @@ class AuditClient(Reviewing):
         *,
         text: str | None = None,
         text_pair: str | None = None,
-        word: int | None = None,
-        character: int | None = None,
         level: CheckLevel = CheckLevel.UNSPECIFIED,
         timeout: float | None = None,
     ) -> Explanation:
         """Explain a decision that was not explained, on the weights that decided; the answer is marked as such."""
-        given = None if text is None else text_input(text, text_pair, word, character)
+        given = None if text is None else text_input(text, text_pair)
         request = wire.ExplainRecordRequest(
             record_id=record_id, text=given, reason=reason, check_level=_Level(level.value)
         )

@@ -27,6 +27,7 @@ def explain(visit: Visit) -> Response:
         found = visit.client.explain(
             visit.form.get("text", ""),
             text_pair=visit.form.get("text_pair", "") or None,
+            word=int(word) if (word := visit.given("word")).isdecimal() else None,
             model=visit.given("model"),
             level=level,
             audit=audit,

@@ -1262,7 +1262,7 @@ export const ReplayDifferenceSchema: GenMessage<ReplayDifference> = /*@__PURE__*
   messageDesc(file_rollcall_v1_audit_service, 31);
 
 /**
- * Asks to work a record out again.
+ * Asks to work a record out again. An input that names no word is about the one that the record names, if it does.
  *
  * @generated from message rollcall.v1.ReplayRecordRequest
  */
@@ -1364,7 +1364,7 @@ export const ReplayRecordResponseSchema: GenMessage<ReplayRecordResponse> = /*@_
   messageDesc(file_rollcall_v1_audit_service, 33);
 
 /**
- * Asks to explain a decision.
+ * Asks to explain a decision. An input that names no word is about the one that the record names, if it does.
  *
  * @generated from message rollcall.v1.ExplainRecordRequest
  */
