@@ -56,6 +56,9 @@ class Steward:
                 await chore.do()
             except RollcallError as error:
                 logs.event(_log, logging.WARNING, "audit_chore_failed", chore=chore.name, problem=str(error))
+            except Exception as error:  # noqa: BLE001 - a chore's edge: what nobody thought of is no reason to stop
+                problem = type(error).__name__
+                logs.event(_log, logging.ERROR, "audit_chore_failed", chore=chore.name, problem=problem, error=error)
             with suppress(TimeoutError):
                 async with asyncio.timeout(chore.every_seconds):
                     await self._stopping.wait()
