@@ -10,7 +10,7 @@ from functools import partial
 from rollcall.audit.journal import Journal
 from rollcall.audit.replaying import Replayer
 from rollcall.audit.sampling import HOUR_SECONDS, SampledReplays
-from rollcall.audit.steward import Chore, Steward, keeping_to_retention, looking_for_late_reviews
+from rollcall.audit.steward import Chore, Steward, keeping_to_retention, looking_for_late_reviews, scrubbing
 from rollcall.edge.server import GrpcServer
 from rollcall.loader import Loader
 from rollcall.monitor.ownership import owning
@@ -79,6 +79,7 @@ def take_hold(
 def _chores(settings: AuditSettings, replayer: Replayer, metrics: Metrics, busy: Callable[[], bool]) -> Iterator[Chore]:
     """What the settings want done with the records now and then."""
     yield looking_for_late_reviews(replayer.archive, metrics.audit_reviews_overdue)
+    yield scrubbing(replayer.archive)
     if settings.retention_hours is not None:
         yield keeping_to_retention(replayer.archive, settings.retention_hours * HOUR_SECONDS)
     if settings.replays_per_hour is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from rollcall.audit import queries
 from rollcall.audit.canonical import ID_RANDOM_BYTES, new_id, timestamp
-from rollcall.audit.database import scrub, snapshot
+from rollcall.audit.database import snapshot
 from rollcall.audit.events import Event, EventKind, Once, seal_note
 from rollcall.audit.notes import Verifier
 from rollcall.audit.redacting import NONE_OF_ITS_OWN, Recognisers
@@ -24,6 +25,9 @@ from rollcall.audit.store import Acting, LogMoved, Store
 from rollcall.audit.subjects import SubjectKeys
 from rollcall.audit.triggers import ReviewRules
 from rollcall.domain.errors import Blocked, LogUnavailable, NotPermitted, RecordNotFound
+from rollcall.telemetry import logs
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -86,9 +90,18 @@ class Archive:
         return last
 
     def scrub(self) -> None:
-        """Have the database forget the bytes of what was deleted, as far as it can."""
-        with _answering():
-            scrub(self.store.opened)
+        """Have the database forget the bytes of what was erased. What cannot be done now is logged, and stays owed.
+
+        It raises nothing: what was erased cannot be read any more, and whoever asked for that is told so.
+        """
+        try:
+            with _answering():
+                self.store.scrub()
+        except LogUnavailable as error:
+            logs.event(_log, logging.ERROR, "audit_scrub_failed", error=error)
+            return
+        if self.store.scrub_owed:
+            logs.event(_log, logging.WARNING, "audit_scrub_owed")
 
     def seen_by(self, sees: frozenset[str] | None) -> Archive:
         """Give the same for somebody who sees the records of these tenants only: others are not there for them."""

@@ -11,15 +11,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
+from sqlite3 import Error as SqliteError
 from typing import TypeAlias
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import OperationalError
 
 FILE = "log.db"
 Database: TypeAlias = Path | str
 """A file, or a URL "postgresql://..."."""
 BUSY_SECONDS = 5.0
 """How long a writer waits for another one's transaction (SQLite), and for a server to answer (PostgreSQL)."""
+SCRUB_MILLISECONDS = 500
+"""How long emptying the journal of a file waits for those who read it, and whoever writes waits with it."""
 MAPPED_BYTES = 2**31 - 65_536
 """Of the file, at most; SQLite's own limit. The rest is read as usual."""
 WRITER_LOCK = 0x726F6C6C63616C6C
@@ -63,16 +67,26 @@ def writing(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def scrub(engine: Engine) -> None:
+def scrub(engine: Engine) -> bool:
     """Have a database forget what was deleted: SQLite empties its journal, PostgreSQL vacuums its tables.
 
-    Backups, and PostgreSQL's write-ahead log until it is recycled, are not reached by this.
+    False where somebody who reads an older state of a file, or writes to it, is in the way: it is to be done again.
+    Backups, and PostgreSQL's write-ahead log until it is recycled, are not reached by this. Raises DBAPIError.
     """
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(text("VACUUM payload, data_key, subject_key, reference, note"))
-        else:
-            connection.connection.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[union-attr] # it is open
+            return True
+        sqlite = connection.connection.driver_connection
+        assert isinstance(sqlite, SqliteConnection), "it is open"
+        try:
+            sqlite.execute(f"PRAGMA busy_timeout={SCRUB_MILLISECONDS}")  # meanwhile nobody writes
+            busy, _, _ = sqlite.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except SqliteError as error:
+            raise OperationalError(None, None, error) from error
+        finally:
+            sqlite.execute(f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}")
+        return not busy
 
 
 @contextmanager

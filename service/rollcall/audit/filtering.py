@@ -5,6 +5,9 @@
 Fields are those of FIELDS and nothing else. Values with anything but letters, digits and -_.:+@/ stand in double
 quotes. NOT binds tighter than AND, AND tighter than OR. What a field has no value for is equal to nothing and different
 from everything.
+
+A time is the whole of what it names: 2026-11-27 is a day, 2026-11-27T15:00:00Z a second. What lies in it is equal to
+it, > is after its end, and <= before its end.
 """
 
 from __future__ import annotations
@@ -159,7 +162,7 @@ class _Parser:
             return found
         return self._comparison()
 
-    def _comparison(self) -> Comparison:
+    def _comparison(self) -> Filter:
         self._comparisons += 1
         if self._comparisons > MAX_COMPARISONS:
             self._refuse(f"expected at most {MAX_COMPARISONS} comparisons")
@@ -168,7 +171,8 @@ class _Parser:
         operators = ORDER if kind is FieldKind.TIME else EQUALITY
         operator = self._pop(f"expected one of {' '.join(operators)}", lambda token: token.text in operators)
         value = self._pop("expected a value", lambda token: token.quoted or token.text not in {*ORDER, "(", ")"})
-        return Comparison(name=name.text, operator=operator.text, value=_value(kind, value))
+        found = Comparison(name=name.text, operator=operator.text, value=_value(kind, value))
+        return _within(found) if kind is FieldKind.TIME else found
 
     def _take(self, word: str) -> bool:
         there = self._next < len(self.tokens)
@@ -186,6 +190,30 @@ class _Parser:
         there = self._next < len(self.tokens)
         place = f"at character {self.tokens[self._next].at + 1}" if there else "at its end"
         raise InvalidInput.of("filter", f"{expected} {place}")
+
+
+def _within(found: Comparison) -> Filter:
+    """Write a comparison of times as one of texts: records have all of "2026-11-27T15:00:00.500Z", a value its head.
+
+    A head sorts before everything that begins with it, and a head with what follows no digit, after it.
+    """
+    begin = str(found.value).removesuffix("Z")
+    end = begin + "ZZ"
+    from_begin, to_end = (
+        Comparison(name=found.name, operator=">=", value=begin),
+        Comparison(name=found.name, operator="<", value=end),
+    )
+    match found.operator:
+        case "=":
+            return Every(parts=(from_begin, to_end))
+        case "!=":
+            return Not(part=Every(parts=(from_begin, to_end)))
+        case "<=":
+            return to_end
+        case ">":
+            return Comparison(name=found.name, operator=">=", value=end)
+        case operator:
+            return Comparison(name=found.name, operator=operator, value=begin)
 
 
 def _value(kind: FieldKind, token: _Token) -> str | bool:

@@ -59,6 +59,15 @@ def apply(archive: Archive, reason: str, actor: str) -> list[Erased]:
     """
     archive.check_sees_all()
     done: list[Erased] = []
+    try:
+        _erase_all(archive, reason, actor, done)
+    finally:
+        if done:
+            archive.scrub()
+    return done
+
+
+def _erase_all(archive: Archive, reason: str, actor: str, done: list[Erased]) -> None:
     for (model, kind), days in sorted(archive.retention.items()):
         while True:
             with archive.acting() as acting:
@@ -72,9 +81,6 @@ def apply(archive: Archive, reason: str, actor: str) -> list[Erased]:
                 if not ids:
                     break
                 done.append(destroy(archive, acting, ids, Ground.RETENTION, reason, actor))
-    if done:
-        archive.scrub()
-    return done
 
 
 def _due(archive: Archive, connection: Connection, model: str, kind: str, days: int) -> Due:

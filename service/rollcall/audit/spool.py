@@ -22,6 +22,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 
 from rollcall.disk import flush_directory
@@ -56,13 +57,15 @@ class Frame:
 class Spool:
     """Appends and gives out, in order. `most_bytes` on the disk; beyond it appends raise SpoolFull.
 
-    `appended` is called, in the writing thread, when there is something new to read. `flush` is what makes writes last.
+    `appended` is called, in the writing thread, when there is something new to read. `flush` is what makes writes last,
+    and `flush_names` new files.
     """
 
     directory: Path
     most_bytes: int
     appended: Callable[[], None] = lambda: None
     flush: Callable[[int], None] = os.fdatasync
+    flush_names: Callable[[Path], None] = flush_directory
     segment_bytes: int = SEGMENT_BYTES
     torn: int = 0
     """Ends of segments that were put aside when the spool was opened."""
@@ -204,18 +207,19 @@ class Spool:
 
     def _write(self, bodies: list[bytes]) -> SpoolFailed | None:
         """Write and flush some bodies; after a failure the segment is written to no more."""
-        data = b"".join(_HEAD.pack(len(body), zlib.crc32(body)) + body for body in bodies)
+        size = sum(_HEAD.size + len(body) for body in bodies)
         failure = None
         try:
+            data = b"".join(_HEAD.pack(len(body), zlib.crc32(body)) + body for body in bodies)
             handle = self._current()
             _write_whole(handle, data)
             self.flush(handle)
-        except OSError as error:
-            failure = SpoolFailed(error.strerror)
+        except Exception as error:  # noqa: BLE001 - the only thread: whoever waits is told, and the next batch is tried
+            failure = SpoolFailed(getattr(error, "strerror", None) or type(error).__name__)
         with self._lock:
-            self._waiting_bytes -= len(data)
+            self._waiting_bytes -= size
             if failure is None:
-                self._ends[self._segment] += len(data)
+                self._ends[self._segment] += size
             whole = self._ends.get(self._segment, 0)
         if failure is not None and self._handle is not None:
             with suppress(OSError):  # a full disk needs the room; elsewhere the next start cuts it off
@@ -225,14 +229,21 @@ class Spool:
         return failure
 
     def _current(self) -> int:
-        """Return the segment that is written to, begun if there is none."""
+        """Return the segment that is written to, begun if there is none: whole, or not at all. Raises OSError."""
         if self._handle is None:
             number = self._segment + 1
-            path = self._path(number)
-            self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            flush_directory(self.directory)
+            handle = os.open(self._path(number), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                self.flush_names(self.directory)
+            except OSError:
+                os.close(handle)
+                self._end_segment()
+                with suppress(OSError):  # the next start removes it
+                    self._path(number).unlink(missing_ok=True)
+                raise
             with self._lock:
                 self._segment, self._ends[number] = number, 0
+            self._handle = handle
         return self._handle
 
     def _end_segment(self) -> None:
@@ -243,9 +254,10 @@ class Spool:
                 with suppress(OSError):  # the next start removes it
                     self._path(self._segment).unlink(missing_ok=True)
             self._segment += 1  # so that the last one may be removed; its number is not used again
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            with suppress(OSError):  # what was acknowledged was flushed
+                os.close(handle)
 
     def _path(self, number: int) -> Path:
         return self.directory / f"{number:08d}{SUFFIX}"
@@ -262,11 +274,21 @@ class Spool:
             whole += _HEAD.size + length
         if whole < len(data):
             self.torn += 1
-            path.with_suffix(TORN).write_bytes(data[whole:])
+            with _fresh(path.with_suffix(TORN)).open("xb") as aside:
+                aside.write(data[whole:])
+                aside.flush()
+                os.fsync(aside.fileno())
+            self.flush_names(self.directory)
             with path.open("r+b") as file:
                 file.truncate(whole)
                 os.fsync(file.fileno())
         return whole
+
+
+def _fresh(path: Path) -> Path:
+    """Give a name that no file has: the numbers of segments begin again where none was left."""
+    names = chain((path,), (path.with_stem(f"{path.stem}-{number}") for number in count(2)))
+    return next(name for name in names if not name.exists())
 
 
 def _write_whole(handle: int, data: bytes) -> None:

@@ -21,7 +21,7 @@ from rollcall.telemetry import logs
 _log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 60.0
-"""Between two looks for reviews that are late."""
+"""Between two looks for reviews that are late, and for bytes of what was erased."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +56,9 @@ class Steward:
                 await chore.do()
             except RollcallError as error:
                 logs.event(_log, logging.WARNING, "audit_chore_failed", chore=chore.name, problem=str(error))
+            except Exception as error:  # noqa: BLE001 - a chore's edge: what nobody thought of is no reason to stop
+                problem = type(error).__name__
+                logs.event(_log, logging.ERROR, "audit_chore_failed", chore=chore.name, problem=problem, error=error)
             with suppress(TimeoutError):
                 async with asyncio.timeout(chore.every_seconds):
                     await self._stopping.wait()
@@ -68,6 +71,16 @@ def looking_for_late_reviews(archive: Archive, tell: Callable[[int], None]) -> C
         tell(await asyncio.to_thread(count_overdue, archive))
 
     return Chore(name="overdue", every_seconds=LOOK_SECONDS, do=do)
+
+
+def scrubbing(archive: Archive) -> Chore:
+    """Have the database forget what it could not when it was erased, by this process or one before it."""
+
+    async def do() -> None:
+        if archive.store.scrub_owed:
+            await asyncio.to_thread(archive.scrub)
+
+    return Chore(name="scrub", every_seconds=LOOK_SECONDS, do=do)
 
 
 def keeping_to_retention(archive: Archive, every_seconds: float) -> Chore:

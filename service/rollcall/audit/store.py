@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine, insert, select, update
 from rollcall.audit import queries, tiles
 from rollcall.audit.accepted import Accepted
 from rollcall.audit.canonical import timestamp
-from rollcall.audit.database import Database, open_database, writing
+from rollcall.audit.database import Database, open_database, scrub, writing
 from rollcall.audit.entries import GENESIS, genesis_entry
 from rollcall.audit.events import Event, Once
 from rollcall.audit.merkle import leaf_hash, root
@@ -74,6 +74,8 @@ class Store:
     signer: Signer = field(repr=False)
     follow: Callable[[Mapping[str, Any]], Event | None] = lambda _: None
     """What the log says of a new record by itself, in the same transaction: its envelope in, an event or none out."""
+    scrub_owed: bool = True
+    """Whether bytes of what was erased may be left; an earlier process may have left some."""
     _engine: Engine | None = field(default=None, repr=False)
 
     def open(self, now: float) -> None:
@@ -129,6 +131,16 @@ class Store:
             note = self.signer.sign(made.text())
             connection.execute(insert(CHECKPOINT).values(size=size, note=note))
         return queries.Signed(size=size, note=note)
+
+    def scrub(self) -> None:
+        """Have the database forget the bytes of what was erased; where that cannot be now it stays owed."""
+        self.scrub_owed = False  # first: what somebody else erases meanwhile is owed anew
+        done = False
+        try:
+            done = scrub(self.opened)
+        finally:
+            if not done:
+                self.scrub_owed = True
 
     def subject_key(self, digest: bytes) -> bytes | None:
         """Wrapped key of the subject with an index digest; None where no record that is left has one."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
+import sqlite3
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 
 from rollcall.audit import holding, queries, records, retaining
 from rollcall.audit.archive import Archive
@@ -15,6 +18,7 @@ from rollcall.audit.database import Database
 from rollcall.audit.erasing import Ground, erase_record, erase_subject
 from rollcall.audit.schema import DATA_KEY, NOTE, PAYLOAD, REFERENCE, SUBJECT_KEY
 from rollcall.audit.searching import search
+from rollcall.audit.steward import scrubbing
 from rollcall.domain.errors import Blocked, InvalidInput, RecordNotFound
 from tests.unit.audit import samples
 from tests.unit.audit.archives import ANNA, check, open_archive
@@ -125,6 +129,61 @@ def test_no_file_holds_what_was_erased(tmp_path: Path) -> None:
     assert not [each for each in wanted if any(each in data for data in files)]
     assert MINE[0].subject_key is not None
     assert not any(MINE[0].subject_key.wrapped in data for data in files)
+
+
+def left(directory: Path) -> bool:
+    """Whether some file of the database has the wrapped key of the records of a person."""
+    return any(MINE[0].wrapped_key in file.read_bytes() for file in directory.iterdir())
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_what_somebody_still_reads_is_forgotten_later(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, *, restarted: bool
+) -> None:
+    """Bytes that a reader of an older state keeps from being overwritten go when the reader has, also after a kill."""
+    path = tmp_path / "log.db"
+    with ExitStack() as closing:
+        archive = closing.enter_context(open_archive(path, *ALL))
+        await scrubbing(archive).do()
+        assert not archive.store.scrub_owed
+        with archive.reading() as old:
+            queries.size(old)
+            with caplog.at_level(logging.INFO):
+                erase_subject(archive, samples.SUBJECT, Ground.PERSON, WHY, ANNA)
+            assert [record.message for record in caplog.records] == ["audit_scrub_owed"]
+            await scrubbing(archive).do()
+            assert left(tmp_path)
+        assert left(tmp_path)
+        if restarted:
+            archive = closing.enter_context(open_archive(path))
+        await scrubbing(archive).do()
+        assert not left(tmp_path)
+        assert not archive.store.scrub_owed
+
+
+def test_what_was_erased_is_said_so_whatever_becomes_of_its_bytes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A database that fails right after an erasure costs nobody the answer; its bytes stay owed until it works."""
+    with open_archive(tmp_path / "log.db", *ALL) as archive:
+        working = [False]
+
+        def allowed(action: int, name: str | None, *_: str | None) -> int:
+            checkpoint = action == sqlite3.SQLITE_PRAGMA and name == "wal_checkpoint"
+            return sqlite3.SQLITE_OK if working[0] or not checkpoint else sqlite3.SQLITE_DENY
+
+        def watch(connection: sqlite3.Connection, *_: object) -> None:
+            connection.set_authorizer(allowed)
+
+        event.listen(archive.store.opened, "checkout", watch)
+        with caplog.at_level(logging.INFO):
+            assert erase_subject(archive, samples.SUBJECT, Ground.PERSON, WHY, ANNA).log_index == 6
+        assert [record.message for record in caplog.records] == ["audit_scrub_failed"]
+        assert archive.store.scrub_owed
+        working[0] = True
+        archive.scrub()
+        assert not archive.store.scrub_owed
+        assert not left(tmp_path)
 
 
 def test_what_is_held_is_not_erased_until_every_matter_has_released_it(archive: Archive) -> None:

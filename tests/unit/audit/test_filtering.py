@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rollcall.audit.canonical import timestamp
 from rollcall.audit.filtering import (
     MAX_CHARACTERS,
     MAX_COMPARISONS,
     MAX_DEPTH,
+    ORDER,
     Comparison,
     Every,
     Filter,
@@ -67,6 +70,68 @@ ROW: Row = {"flag": "faithful", "model": "a b", "time": "2026-05-01T00:00:00.000
 def test_what_is_asked_for(text: str, found: bool) -> None:  # noqa: FBT001 - a table
     """NOT before AND before OR, parentheses, quotes, words in any case, and nothing is equal to no value."""
     assert holds(parse_filter(text), ROW) is found
+
+
+MILLISECOND = timedelta(milliseconds=1)
+FORMS: tuple[tuple[str, Callable[[datetime], datetime]], ...] = (
+    ("%Y", lambda at: at.replace(year=at.year + 1, month=1, day=1, hour=0, minute=0, second=0, microsecond=0)),
+    ("%Y-%m", lambda at: (at.replace(day=1) + timedelta(days=31)).replace(day=1, hour=0, minute=0, second=0)),
+    ("%Y-%m-%d", lambda at: at + timedelta(days=1)),
+    ("%Y-%m-%dT%H", lambda at: at + timedelta(hours=1)),
+    ("%Y-%m-%dT%H:%M", lambda at: at + timedelta(minutes=1)),
+    ("%Y-%m-%dT%H:%M:%S", lambda at: at + timedelta(seconds=1)),
+)
+"""How much of a time somebody writes, and when what begins at a time ends."""
+
+
+@given(
+    st.datetimes(datetime(2001, 1, 1), datetime(2098, 12, 31)),  # noqa: DTZ001 - all of them are UTC
+    st.sampled_from(FORMS),
+    st.sampled_from(["", "Z"]),
+    st.sampled_from(["begin", "end", "between"]),
+    st.integers(-2, 2),
+    st.data(),
+)
+def test_a_time_is_the_whole_of_what_it_names(
+    at: datetime,
+    form: tuple[str, Callable[[datetime], datetime]],
+    zone: str,
+    near: str,
+    off: int,
+    data: st.DataObject,
+) -> None:
+    """Records close to both ends of a year, ..., a second are found as the arithmetic of datetime finds them."""
+    shape, end_of = form
+    written = at.strftime(shape)
+    begin = datetime.strptime(written, shape)  # noqa: DTZ007 - the same
+    end = end_of(begin)
+    inside = int((end - begin) / MILLISECOND) - 1
+    origin = {"begin": begin, "end": end, "between": begin + data.draw(st.integers(0, inside)) * MILLISECOND}[near]
+    record = origin + off * MILLISECOND
+    row: Row = {"time": timestamp(record.replace(tzinfo=UTC).timestamp() + 0.0001)}
+    value = written + zone * ("T" in shape)
+    expected = {
+        "=": begin <= record < end,
+        "!=": not begin <= record < end,
+        "<": record < begin,
+        "<=": record < end,
+        ">": record >= end,
+        ">=": record >= begin,
+    }
+    assert {operator: holds(parse_filter(f"time {operator} {value}"), row) for operator in ORDER} == {
+        operator: expected[operator] for operator in ORDER
+    }
+
+
+@pytest.mark.parametrize("written", ["2026-11-27T15:00:00.500Z", "2026-11-27T15:00:00.500", "2026-11-27T15:00:00.5Z"])
+def test_a_record_is_at_its_own_time(written: str) -> None:
+    """The time that a record shows finds it, with and without Z, and with fewer digits."""
+    row: Row = {"time": "2026-11-27T15:00:00.500Z"}
+    assert [operator for operator in ORDER if holds(parse_filter(f"time {operator} {written}"), row)] == [
+        "=",
+        "<=",
+        ">=",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,16 @@ def test_records_are_found_by_what_they_say(archive: Archive) -> None:
     assert found(archive, "held = false AND erased = false AND review != open") == [4, 3, 2, 1, 0]
 
 
+def test_records_are_found_by_a_time_of_any_length(archive: Archive) -> None:
+    """A day, a second and a millisecond hold the records that were made in them, in the database's order of texts."""
+    (made,) = {summary.columns["created_at"] for summary in search(archive, "", 100, "").records}
+    for value in (made[:10], made[:13] + "Z", made[:19] + "Z", made[:19], made):
+        for operator in ("=", ">=", "<="):
+            assert found(archive, f"time {operator} {value}") == [4, 3, 2, 1, 0], (operator, value)
+        for operator in ("!=", ">", "<"):
+            assert found(archive, f"time {operator} {value}") == [], (operator, value)
+
+
 @pytest.mark.parametrize(
     ("text", "index"), [("type = decision", "leaf_type (type=?"), ("held = true", "event_type (type=?")]
 )

@@ -7,11 +7,13 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import wait
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from rollcall.audit.spool import Spool, SpoolFailed, SpoolFull
+from rollcall.disk import flush_directory
 from tests.waiting import wait_until
 
 SECONDS = 30
@@ -26,6 +28,20 @@ def opened(directory: Path, most_bytes: int = 1_000_000, segment_bytes: int = 1_
         yield spool
     finally:
         spool.close()
+
+
+@dataclass(slots=True)
+class Failing:
+    """Makes files last, after it failed to so many times."""
+
+    times: int
+
+    def __call__(self, directory: Path) -> None:
+        """Flush a directory."""
+        if self.times:
+            self.times -= 1
+            raise OSError(errno.EMFILE, "Too many open files")
+        flush_directory(directory)
 
 
 def bodies(spool: Spool, most: int = 1_000) -> list[bytes]:
@@ -121,6 +137,26 @@ def test_a_torn_end_is_put_aside(tmp_path: Path, cut: int) -> None:
     assert next(tmp_path.glob("*.torn")).read_bytes() == whole[:cut]
 
 
+def test_each_torn_end_is_kept(tmp_path: Path) -> None:
+    """Numbers of segments begin again after a restart; what was put aside under one of them stays."""
+    ends = [b"an end of the first life", b"an end of the second"]
+    for end in ends:
+        (tmp_path / "00000001.seg").write_bytes(end)
+        with opened(tmp_path) as spool:
+            assert spool.torn == 1
+    assert sorted(path.read_bytes() for path in tmp_path.glob("*.torn")) == sorted(ends)
+
+
+def test_an_end_that_cannot_be_put_aside_for_good_is_not_cut_off(tmp_path: Path) -> None:
+    """Where the copy may not outlive a power cut, the segment stays as it was and the spool does not open."""
+    segment = tmp_path / "00000001.seg"
+    segment.write_bytes(b"a torn end")
+    spool = Spool(directory=tmp_path, most_bytes=1_000, flush_names=Failing(times=1))
+    with pytest.raises(OSError, match="Too many open files"):
+        spool.open()
+    assert segment.read_bytes() == b"a torn end"
+
+
 def test_an_end_of_zeros_is_no_record(tmp_path: Path) -> None:
     """File systems may leave zeros where something was to be written."""
     with opened(tmp_path, segment_bytes=1_000_000) as spool:
@@ -152,6 +188,47 @@ def test_a_disk_that_fails_is_heard_of(tmp_path: Path) -> None:
     assert bodies(spool) == [b"first", b"third"]
     with opened(tmp_path) as again:
         assert bodies(again) == [b"first", b"third"]
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_a_segment_that_could_not_be_begun_is_begun_again(tmp_path: Path, times: int) -> None:
+    """While no file can be made records are refused; afterwards they are taken, and nothing is left of the attempts."""
+    failing = Failing(times=times)
+    spool = Spool(directory=tmp_path, most_bytes=1_000_000, flush_names=failing)
+    spool.open()
+    refused = 0
+    while True:
+        try:
+            spool.append(b"taken").result(SECONDS)
+        except SpoolFailed:
+            refused += 1
+        else:
+            break
+    spool.append(b"taken, too").result(SECONDS)
+    assert refused == times // 2  # every other attempt is made while nobody waits for it
+    assert failing.times == 0
+    assert len(names(tmp_path)) == 1
+    spool.close()
+    with opened(tmp_path) as again:
+        assert bodies(again) == [b"taken", b"taken, too"]
+
+
+def test_whatever_goes_wrong_in_the_writing_thread_is_told_and_passes(tmp_path: Path) -> None:
+    """A fault that nobody thought of fails the records that it met, and the next ones are taken."""
+    faults = [RuntimeError("a text that is nobody's business")]
+
+    def flush(handle: int) -> None:
+        if faults:
+            raise faults.pop()
+        os.fdatasync(handle)
+
+    spool = Spool(directory=tmp_path, most_bytes=1_000_000, flush=flush)
+    spool.open()
+    with pytest.raises(SpoolFailed, match=r"^RuntimeError$"):
+        spool.append(b"first").result(SECONDS)
+    spool.append(b"second").result(SECONDS)
+    spool.close()
+    assert bodies(spool) == [b"second"]
 
 
 def test_the_next_segment_is_there_before_it_is_needed(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -22,6 +24,7 @@ from rollcall.audit.sampling import SampledReplays
 from rollcall.audit.steward import Chore, Steward, keeping_to_retention, looking_for_late_reviews
 from rollcall.domain.errors import LogUnavailable
 from rollcall.domain.recording import RecordMode
+from rollcall.telemetry import logs
 from tests.unit.audit import samples
 from tests.unit.audit.archives import check, open_archive
 from tests.unit.audit.test_replaying import House, replayer
@@ -79,6 +82,32 @@ async def test_chores_are_done_again_and_failing_is_not_the_end() -> None:
     release.set()
     await stopping
     assert done == ["begun", "once", "begun", "finished"]
+
+
+async def test_a_fault_that_nobody_thought_of_is_logged_and_not_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    """A chore that fails in any way is done at its next time, and the server stops in good order."""
+    done: list[str] = []
+    enough = asyncio.Event()
+
+    async def do() -> None:
+        done.append("begun")
+        if len(done) == 3:
+            enough.set()
+        message = "what a database has in it"
+        raise sqlite3.OperationalError(message)
+
+    steward = Steward(chores=(Chore(name="often", every_seconds=0.001, do=do),))
+    with caplog.at_level(logging.INFO):
+        steward.start()
+        async with asyncio.timeout(30):
+            await enough.wait()
+        await steward.stop()
+    lines = [json.loads(logs.JsonFormatter().format(record)) for record in caplog.records]
+    assert {(line["event"], line["chore"], line["problem"]) for line in lines} == {
+        ("audit_chore_failed", "often", "OperationalError")
+    }
+    assert len(lines) == len(done) >= 3
+    assert "what a database has in it" not in json.dumps(lines)
 
 
 async def test_late_reviews_are_told(archive: Archive) -> None:
