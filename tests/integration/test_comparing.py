@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -114,6 +117,30 @@ def test_other_weights_are_told_by_line(
     assert "decided otherwise: " in capsys.readouterr().out
 
 
+@contextmanager
+def something_else() -> Iterator[str]:
+    """A web server that knows no models."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<html>")
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
 def test_what_goes_wrong_is_said(
     ours: ServerProcess, theirs: ServerProcess, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -127,6 +154,11 @@ def test_what_goes_wrong_is_said(
     assert "name the other one" in capsys.readouterr().err
     assert main(["models", "compare", "reviews", *door[:2], "--target", "127.0.0.1:1", *door[4:]]) == 1
     assert "nothing answers at 127.0.0.1:1" in capsys.readouterr().err
+    assert main(["models", "compare", "reviews", *door[:2], "--target", f"http://{theirs.target}", *door[4:]]) == 1
+    assert f"http://{theirs.target} does not speak HTTP" in capsys.readouterr().err
+    with something_else() as target:
+        assert main(["models", "compare", "reviews", *door[:2], "--target", target, *door[4:]]) == 1
+    assert f"{target}: its answer is no JSON" in capsys.readouterr().err
     assert main(["models", "compare", "reviews", *door[:4], "--data", str(tmp_path / "none")]) == 1
     long = shutil.copy(data, tmp_path / "long.txt")
     with Path(long).open("a") as file:

@@ -55,6 +55,7 @@ def compare_models(options: argparse.Namespace, server: Server) -> int:
     Raises CallFailed, CommandError, OSError.
     """
     from rollcall.bringing.report import Report
+    from rollcall.bringing.tensors import AnswerError
     from rollcall_client import Client
     from rollcall_client import RollcallError as OursFailed
 
@@ -67,6 +68,8 @@ def compare_models(options: argparse.Namespace, server: Server) -> int:
             found = _compared(options, server, ours)
     except OursFailed as error:
         raise CommandError(FAILED, f"our server at {options.ours}: {error.message}") from error
+    except AnswerError as error:
+        raise CommandError(FAILED, f"{server.target}: {error}") from error
     except ValueError as error:
         raise CommandError(WRONG, str(error)) from error
     report = Report(found=found, tolerance=options.tolerance)

@@ -106,7 +106,7 @@ def compare(
 def ask_of(peer: Peer, model: str, *, named: str, tokenizer: Path | None) -> tuple[Port | None, Any]:
     """How a model is asked: by its input for texts, or by the inputs for ids that a tokenizer fills.
 
-    Raises ModelRejected, CallFailed.
+    Raises ModelRejected, CallFailed, AnswerError.
     """
     listed = peer.inputs(model)
     if tokenizer is not None:

@@ -302,3 +302,44 @@ def test_the_same_protocol_over_http() -> None:
             peer.infer("text", [(TEXT_PORT, [b"x"])])
     with pytest.raises(CallFailed, match="nothing answers"):
         HttpPeer(target=target, timeout=10).inputs("gone")
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        [],
+        7,
+        {"inputs": 7},
+        {"inputs": [7]},
+        {"inputs": [{"name": "x"}]},
+        {"inputs": [{"name": 7, "datatype": "BYTES", "shape": [1]}]},
+        {"inputs": [{"name": "x", "datatype": "BYTES", "shape": None}]},
+    ],
+)
+def test_a_server_of_something_else_is_no_peer(told: object) -> None:
+    """Whatever JSON it answers with."""
+    with serving({"/v2/models/m": (200, told)}) as (target, _), pytest.raises(AnswerError, match="lists no inputs"):
+        HttpPeer(target=target, timeout=10).inputs("m")
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        {"name": 7, "datatype": "FP32", "shape": [1], "data": [0.5]},
+        {"name": "x", "datatype": "INT32", "shape": [1], "data": [1 << 70]},
+        {"name": "x", "datatype": "FP32", "shape": [2], "data": [0.5]},
+    ],
+)
+def test_outputs_of_something_else_are_none(output: object) -> None:
+    """No text for a name, a number beyond its type, another shape than it says."""
+    with (
+        serving({"/v2/models/m/infer": (200, {"outputs": [output]})}) as (target, _),
+        pytest.raises(AnswerError, match="no outputs of the protocol's"),
+    ):
+        HttpPeer(target=target, timeout=10).infer("m", [(TEXT_PORT, [b"x"])])
+
+
+def test_json_without_end_is_none() -> None:
+    """However deep."""
+    with serving({"/v2/models/m": (200, b"[" * 100_000)}) as (target, _), pytest.raises(AnswerError, match="no JSON"):
+        HttpPeer(target=target, timeout=10).inputs("m")
