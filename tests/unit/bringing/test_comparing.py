@@ -64,6 +64,8 @@ UNDERSTOOD: dict[str, tuple[dict[str, Values], dict[str, Any], Said]] = {
         {"p": numbers(0.9, 0.8, 0.1)}, {"task": Task.MULTI_LABEL}, Said(probabilities=(0.9, 0.8, 0.1))
     ),
     "a label": ({"label": [b"good"]}, {}, Said(label="good")),
+    "a label that is a number": ({"label": [b"1"]}, {"labels": ("0", "1", "2")}, Said(label="1")),
+    "a label that is JSON": ({"label": [b"true"]}, {"labels": ("true", "false", "null")}, Said(label="true")),
     "a pipeline's label": (
         {"output": [b'{"label": "good", "score": 0.75}']}, {}, Said(label="good", score=0.75)
     ),
@@ -92,6 +94,9 @@ def test_what_servers_say_is_understood(case: str) -> None:
         ({"label": [b"a text that was sent"]}, {}),
         ({"output": [b'{"generated_text": "a text that was sent"}']}, {}),
         ({"output": [b'[{"label": "good", "score": NaN}]']}, {}),
+        ({"output": [b'[{"label": "good", "score": 1' + b"0" * 400 + b"}]"]}, {}),
+        ({"output": [b"[" * 100_000]}, {}),
+        ({"output": [b"1"]}, {}),
         ({"x": numbers(float("nan"), 0, 0)}, {}),
         ({"x": numbers(float("inf"), 0, 0)}, {}),
     ],
@@ -169,6 +174,30 @@ def test_differences_are_told_by_line() -> None:
     assert not Report(found=(), tolerance=1).holds
     many = Report(found=(Compared(line=1, error="x"),) * (SHOWN + 2), tolerance=1)
     assert "and 2 more" in str(many)
+
+
+@pytest.mark.parametrize(
+    ("ours", "told", "difference", "chosen"),
+    [
+        ((0.3, 0.2), ("a", 0.3), 0.0, ("(none)", "(none)")),
+        ((0.9, 0.8), ("a", 0.9), 0.0, ("a", "a")),
+        ((0.9, 0.2), ("a", 0.4), 0.5, ("a", "(none)")),
+        ((0.3, 0.2), ("a", 0.6), 0.3, ("(none)", "a")),
+        ((0.3, 0.9), ("a", 0.6), 0.3, ("b", "a")),
+        ((0.3, 0.9), ("a", 0.3), 0.6, ("b", "(none)")),
+    ],
+)
+def test_the_first_of_several_labels_is_compared_by_its_score(
+    ours: tuple[float, float], told: tuple[str, float], difference: float, chosen: tuple[str, str]
+) -> None:
+    """A pipeline tells the most probable label alone; where another is above it here, that is a difference, too."""
+    said = json.dumps([{"label": told[0], "score": told[1]}]).encode()
+    asked = question(task=Task.MULTI_LABEL, labels=("a", "b"))
+    peer = FakePeer([{"output": [said]}])
+    (found,) = compare([(1, "x")], lambda _: SimpleNamespace(probabilities=ours), peer, asked)  # type: ignore[arg-type, return-value]
+    assert found.difference == pytest.approx(difference)
+    assert (found.ours, found.theirs) == chosen
+    assert found.agrees == (chosen[0] == chosen[1])
 
 
 def test_a_model_that_takes_ids_is_asked_with_ids(tmp_path: Path) -> None:
