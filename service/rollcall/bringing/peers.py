@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -108,10 +109,11 @@ class GrpcPeer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpPeer:
-    """The same over HTTP: `target` is its address, http://host:port."""
+    """The same over HTTP: `target` is its address, http://host:port. `trust`: whom certificates must lead to."""
 
     target: str
     timeout: float
+    trust: ssl.SSLContext | None = None
     token: str | None = field(default=None, repr=False)
 
     def inputs(self, model: str) -> tuple[Port, ...]:
@@ -149,7 +151,7 @@ class HttpPeer:
         body = None if asked is None else json.dumps(asked).encode()
         request = urllib.request.Request(self.target.rstrip("/") + path, data=body, headers=headers)  # noqa: S310 - checked
         try:
-            with urllib.request.urlopen(request, timeout=self.timeout) as reply:  # noqa: S310 - likewise
+            with urllib.request.urlopen(request, timeout=self.timeout, context=self.trust) as reply:  # noqa: S310 - likewise
                 return json.loads(reply.read(MOST_BYTES))
         except urllib.error.HTTPError as error:
             error.close()
