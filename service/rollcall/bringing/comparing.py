@@ -134,10 +134,10 @@ def _reading(directory: Path, listed: Sequence[Port]) -> Callable[[str], Sequenc
         message = f"{directory} holds no tokenizer that can be loaded: {type(error).__name__}"
         raise ModelRejected(message) from error
     ports: dict[str, Port] = {}
-    for port in listed:
+    for port in sorted(listed, key=lambda port: port.name not in MARKS):  # who has one of our names is it
         fitting = [name for name, marks in MARKS.items() if port.name == name or any(m in port.name for m in marks)]
         if port.datatype in {"INT64", "INT32"} and fitting:
-            ports[fitting[-1]] = port
+            ports.setdefault(fitting[-1], port)
 
     def read(text: str) -> Sequence[tuple[Port, Values]]:
         ids = tokenizer(text, truncation=True)["input_ids"]

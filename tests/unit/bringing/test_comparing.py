@@ -220,6 +220,17 @@ def test_a_model_that_takes_ids_is_asked_with_ids(tmp_path: Path) -> None:
     assert (list(written.shape), list(written.contents.int_contents)) == ([1, sent.shape[1]], sent[0].tolist())
 
 
+def test_an_input_with_our_name_is_it_whatever_else_is_listed(tmp_path: Path) -> None:
+    """Positions are ids by their name, and no ids of the text; no order of the list makes them so."""
+    make_tokenizer("bert").save_pretrained(tmp_path)
+    ids, positions, types = (
+        Port(name=name, datatype="INT64", rank=2) for name in ("input_ids", "position_ids", "token_type_ids")
+    )
+    for listed in ((ids, positions, types), (positions, types, ids)):
+        _, reading = ask_of(FakePeer([], listed=listed), "m", named="", tokenizer=tmp_path)
+        assert {port.name for port, _ in reading(TEXT)} == {"input_ids", "token_type_ids"}
+
+
 def test_the_input_for_texts_is_found() -> None:
     """The one called text, else the first of its type, else the one that was named; a server may list none."""
     other = Port(name="args", datatype="BYTES", rank=2)
