@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import ssl
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from rollcall.__main__ import main
 from rollcall.demo.server import ServerProcess, server_process
+from tests.certificates import Authority
 from tests.exports import export
 from tests.tiny import CORPUS, make_model
 
@@ -114,6 +119,34 @@ def test_other_weights_are_told_by_line(
     assert "decided otherwise: " in capsys.readouterr().out
 
 
+@contextmanager
+def something_else(certificate: tuple[Path, Path] | None = None) -> Iterator[str]:
+    """A web server that knows no models; with a certificate and its key over TLS."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<html>")
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    if certificate is not None:
+        known = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        known.load_cert_chain(*certificate)
+        server.socket = known.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http{'s' if certificate else ''}://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
 def test_what_goes_wrong_is_said(
     ours: ServerProcess, theirs: ServerProcess, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -127,9 +160,34 @@ def test_what_goes_wrong_is_said(
     assert "name the other one" in capsys.readouterr().err
     assert main(["models", "compare", "reviews", *door[:2], "--target", "127.0.0.1:1", *door[4:]]) == 1
     assert "nothing answers at 127.0.0.1:1" in capsys.readouterr().err
+    assert main(["models", "compare", "reviews", *door[:2], "--target", f"http://{theirs.target}", *door[4:]]) == 1
+    assert f"http://{theirs.target} does not speak HTTP" in capsys.readouterr().err
+    with something_else() as target:
+        assert main(["models", "compare", "reviews", *door[:2], "--target", target, *door[4:]]) == 1
+    assert f"{target}: its answer is no JSON" in capsys.readouterr().err
     assert main(["models", "compare", "reviews", *door[:4], "--data", str(tmp_path / "none")]) == 1
     long = shutil.copy(data, tmp_path / "long.txt")
     with Path(long).open("a") as file:
         file.write("word " * 30_000)
     code, told = compared(ours, theirs, Path(long), capsys)
     assert (code, told["failed"]) == (1, [{"line": 8, "error": "ours: INVALID_ARGUMENT"}])
+
+
+def test_a_peer_over_https_is_who_it_should_be(
+    ours: ServerProcess, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--their-ca` says whose certificate it must have; its answer is read where it has it, and not elsewhere."""
+    own, other = Authority(), Authority(name="other")
+    right, wrong = own.write(tmp_path / "own.pem"), other.write(tmp_path / "other.pem")
+    asked = ["models", "compare", "reviews", "--ours", ours.target, "--data", str(data), "--target"]
+    with something_else(own.server().write(tmp_path, "server")) as target:
+        assert main([*asked, target, "--their-ca", str(right)]) == 1
+        assert f"{target}: its answer is no JSON" in capsys.readouterr().err
+        for refused in (["--their-ca", str(wrong)], []):
+            assert main([*asked, target, *refused]) == 1
+            assert "certificate verify failed" in capsys.readouterr().err
+        for unread in (tmp_path / "none.pem", data):
+            assert main([*asked, target, "--their-ca", str(unread)]) == 1
+            assert f"--their-ca {unread}: " in capsys.readouterr().err
+    assert main([*asked, "http://127.0.0.1:1", "--their-ca", str(right)]) == 2
+    assert "--their-ca is for https" in capsys.readouterr().err

@@ -374,6 +374,17 @@ def test_a_file_that_cannot_be_read_is_one_mistake(folder: Path) -> None:
     assert "line 1" in broken
 
 
+def test_numbers_and_depths_without_end_are_mistakes(folder: Path) -> None:
+    """Like any other: more than a float holds, more digits than Python reads or writes, more levels than it follows."""
+    (huge,) = mistakes(folder, f"[grpc]\ndrain_seconds = 1{'0' * 400}\n{MODEL}")
+    assert huge.startswith("FILE: grpc.drain_seconds: expected seconds from 0 to ")
+    (hexadecimal,) = mistakes(folder, f"[grpc]\nport = 0x{'f' * 5_000}\n{MODEL}")
+    assert hexadecimal == "FILE: grpc.port: expected a whole number from 0 to 65535, got a huge int"
+    assert mistakes(folder, f"[grpc]\nport = {'9' * 5_000}\n{MODEL}")[0].startswith("FILE: is not valid TOML: ")
+    for deep in ("devices = " + "[" * 20_000, "a" + ".a" * 2_000 + " = 1"):
+        assert mistakes(folder, deep)[0] == "FILE: is nested too deeply"
+
+
 def test_an_unknown_key_of_the_command_line_has_its_place(folder: Path) -> None:
     """A mistake in an option is blamed on the option."""
     override = Entry(place="--model x=/gone", key=("models", "x", "path"), value=str(folder / "gone"))

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import ssl
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from rollcall.bringing.tensors import Peer
     from rollcall_client import Client
 
-HTTP = ("http://", "https://")
+HTTPS = "https://"
+HTTP = ("http://", HTTPS)
 
 
 def compare_options(parser: argparse.ArgumentParser) -> None:
@@ -55,6 +57,7 @@ def compare_models(options: argparse.Namespace, server: Server) -> int:
     Raises CallFailed, CommandError, OSError.
     """
     from rollcall.bringing.report import Report
+    from rollcall.bringing.tensors import AnswerError
     from rollcall_client import Client
     from rollcall_client import RollcallError as OursFailed
 
@@ -67,11 +70,25 @@ def compare_models(options: argparse.Namespace, server: Server) -> int:
             found = _compared(options, server, ours)
     except OursFailed as error:
         raise CommandError(FAILED, f"our server at {options.ours}: {error.message}") from error
+    except AnswerError as error:
+        raise CommandError(FAILED, f"{server.target}: {error}") from error
     except ValueError as error:
         raise CommandError(WRONG, str(error)) from error
     report = Report(found=found, tolerance=options.tolerance)
     print(json.dumps(report.to_dict(), indent=2, ensure_ascii=False) if options.json else report)
     return DONE if report.holds else FAILED
+
+
+def _trust(options: argparse.Namespace, target: str) -> ssl.SSLContext | None:
+    """Whom the certificate of a server over HTTP must lead to; None: whom the system trusts."""
+    if options.their_ca is None:
+        return None
+    if not target.startswith(HTTPS):
+        raise CommandError(WRONG, f"--their-ca is for https, and {target} has no certificate")
+    try:
+        return ssl.create_default_context(cafile=options.their_ca)
+    except OSError as error:
+        raise CommandError(FAILED, f"--their-ca {options.their_ca}: {error.strerror or error}") from error
 
 
 def _compared(options: argparse.Namespace, server: Server, ours: Client) -> tuple[Compared, ...]:
@@ -88,7 +105,7 @@ def _compared(options: argparse.Namespace, server: Server, ours: Client) -> tupl
     theirs = replace(server, ca=options.their_ca, cert=None, key=None, token=token)
     with ExitStack() as closing:
         peer: Peer = (
-            HttpPeer(target=server.target, timeout=server.timeout, token=token)
+            HttpPeer(target=server.target, timeout=server.timeout, trust=_trust(options, server.target), token=token)
             if server.target.startswith(HTTP)
             else GrpcPeer(server=theirs, stub=closing.enter_context(theirs.stub()))
         )

@@ -6,7 +6,7 @@ Nothing that is written here holds a text: an input is the number of its line.
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,9 @@ PREFERRED = ("probabilities", "logits")
 """Names of outputs that are looked for first."""
 ABSOLUTE = 1e-3
 """By how much probabilities that another server rounds may miss a sum of 1."""
+HALF = 1 / 2
+"""Labels of a multi-label model are chosen from here on."""
+NONE = "(none)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +109,7 @@ def compare(
 def ask_of(peer: Peer, model: str, *, named: str, tokenizer: Path | None) -> tuple[Port | None, Any]:
     """How a model is asked: by its input for texts, or by the inputs for ids that a tokenizer fills.
 
-    Raises ModelRejected, CallFailed.
+    Raises ModelRejected, CallFailed, AnswerError.
     """
     listed = peer.inputs(model)
     if tokenizer is not None:
@@ -131,10 +134,10 @@ def _reading(directory: Path, listed: Sequence[Port]) -> Callable[[str], Sequenc
         message = f"{directory} holds no tokenizer that can be loaded: {type(error).__name__}"
         raise ModelRejected(message) from error
     ports: dict[str, Port] = {}
-    for port in listed:
+    for port in sorted(listed, key=lambda port: port.name not in MARKS):  # who has one of our names is it
         fitting = [name for name, marks in MARKS.items() if port.name == name or any(m in port.name for m in marks)]
         if port.datatype in {"INT64", "INT32"} and fitting:
-            ports[fitting[-1]] = port
+            ports.setdefault(fitting[-1], port)
 
     def read(text: str) -> Sequence[tuple[Port, Values]]:
         ids = tokenizer(text, truncation=True)["input_ids"]
@@ -173,11 +176,13 @@ def _probabilities(name: str, values: Any, question: Question) -> tuple[float, .
 
 def _labelled(text: bytes, question: Question) -> Said | None:
     """A label, alone or in JSON with its score, as pipelines answer; None for anything else."""
+    label = text.decode(errors="replace")
+    if label in question.labels:  # which may be JSON, too: 1, true
+        return Said(label=label)
     try:
         found = json.loads(text)
-    except ValueError:
-        label = text.decode(errors="replace")
-        return Said(label=label) if label in question.labels else None
+    except (ValueError, RecursionError):
+        return None
     listed = [one for one in (found if isinstance(found, list) else [found]) if isinstance(one, dict)]
     scores = {str(one["label"]): float(one["score"]) for one in listed if _is_scored(one)}
     if scores.keys() >= set(question.labels):
@@ -190,7 +195,7 @@ def _labelled(text: bytes, question: Question) -> Said | None:
 
 def _is_scored(one: dict[str, Any]) -> bool:
     score = one.get("score")
-    return "label" in one and isinstance(score, (int, float)) and math.isfinite(score)
+    return "label" in one and isinstance(score, (int, float)) and abs(score) <= sys.float_info.max
 
 
 def _compared(line: int, ours: tuple[float, ...], theirs: Said, question: Question) -> Compared:
@@ -199,14 +204,21 @@ def _compared(line: int, ours: tuple[float, ...], theirs: Said, question: Questi
         difference = max(abs(a - b) for a, b in zip(ours, theirs.probabilities, strict=True))
         other = _decided(theirs.probabilities, question)
         return Compared(line=line, difference=difference, ours=chosen, theirs=other)
-    apart = None
-    if theirs.score is not None and theirs.label in question.labels:
-        apart = abs(ours[question.labels.index(theirs.label)] - theirs.score)
-    return Compared(line=line, difference=apart, ours=chosen, theirs=theirs.label)
+    if theirs.score is None or theirs.label not in question.labels:
+        return Compared(line=line, ours=chosen, theirs=theirs.label)
+    own = ours[question.labels.index(theirs.label)]
+    apart = abs(own - theirs.score)
+    if question.task is not Task.MULTI_LABEL:
+        return Compared(line=line, difference=apart, ours=chosen, theirs=theirs.label)
+    # Of several labels it told the most probable alone: no other is above it, and below one half it chose none.
+    apart = max(apart, max(ours) - theirs.score)
+    if theirs.score < HALF:
+        return Compared(line=line, difference=apart, ours=chosen, theirs=NONE)
+    return Compared(line=line, difference=apart, ours=theirs.label if own >= HALF else chosen, theirs=theirs.label)
 
 
 def _decided(found: Sequence[float], question: Question) -> str:
     """The label of the largest probability; of a multi-label model all from one half."""
     if question.task is Task.MULTI_LABEL:
-        return ", ".join(label for label, p in zip(question.labels, found, strict=True) if p >= 1 / 2) or "(none)"
+        return ", ".join(label for label, p in zip(question.labels, found, strict=True) if p >= HALF) or NONE
     return question.labels[int(np.argmax(found))]

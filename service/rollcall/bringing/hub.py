@@ -27,12 +27,12 @@ def read_hub(source: str, *, endpoint: str | None = None) -> Source:
         message = f"{source[:120]}: expected hub:ORGANISATION/NAME@COMMIT, all 40 digits: branches and tags move"
         raise ModelRejected(message)
     from huggingface_hub import HfApi  # noqa: PLC0415 - only where something is fetched
-    from huggingface_hub.errors import HfHubHTTPError  # noqa: PLC0415
+    from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # noqa: PLC0415 - documented, not exported
 
     repository, commit = pinned["repository"], pinned["commit"]
     try:
         told = HfApi(endpoint=endpoint).model_info(repository, revision=commit, files_metadata=True)
-    except (HfHubHTTPError, OSError, ValueError) as error:
+    except (httpx.HTTPError, OSError, ValueError) as error:
         message = f"{source}: the hub does not tell of it: {type(error).__name__}"
         raise ModelRejected(message) from error
     if told.sha != commit:
@@ -64,12 +64,12 @@ def _fetching(
     @contextmanager
     def opened() -> Iterator[IO[bytes]]:
         from huggingface_hub import hf_hub_download  # noqa: PLC0415 - likewise
-        from huggingface_hub.errors import HfHubHTTPError  # noqa: PLC0415
+        from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # noqa: PLC0415 - documented, not exported
 
         with tempfile.TemporaryDirectory(prefix="rollcall-hub-") as folder:
             try:
                 path = hf_hub_download(repository, name, revision=commit, local_dir=folder, endpoint=endpoint)
-            except (HfHubHTTPError, OSError, ValueError) as error:
+            except (httpx.HTTPError, OSError, ValueError) as error:
                 message = f"{name} cannot be fetched from the hub: {type(error).__name__}"
                 raise ModelRejected(message) from error
             with Path(path).open("rb") as file:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -107,17 +109,21 @@ class GrpcPeer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpPeer:
-    """The same over HTTP: `target` is its address, http://host:port."""
+    """The same over HTTP: `target` is its address, http://host:port. `trust`: whom certificates must lead to."""
 
     target: str
     timeout: float
+    trust: ssl.SSLContext | None = None
     token: str | None = field(default=None, repr=False)
 
     def inputs(self, model: str) -> tuple[Port, ...]:
         """What a model takes."""
         told = self._call(f"/v2/models/{quote(model, safe='')}")
-        listed = told.get("inputs") or []
-        return tuple(Port(name=one["name"], datatype=one["datatype"], rank=len(one["shape"])) for one in listed)
+        try:
+            return tuple(_port(one) for one in told.get("inputs") or [])
+        except (AttributeError, KeyError, TypeError) as error:
+            message = "its answer lists no inputs of the protocol's"
+            raise AnswerError(message) from error
 
     def infer(self, model: str, tensors: Sequence[tuple[Port, Values]]) -> dict[str, Values]:
         """Every output for one input."""
@@ -132,8 +138,9 @@ class HttpPeer:
         ]
         told = self._call(f"/v2/models/{quote(model, safe='')}/infer", {"inputs": inputs})
         try:
-            return {one["name"]: _from_json(one) for one in told["outputs"] if one["datatype"] in {BYTES, *TYPES}}
-        except (KeyError, TypeError, ValueError) as error:
+            outputs = [one for one in told["outputs"] if one["datatype"] in {BYTES, *TYPES}]
+            return {_text(one["name"]): _from_json(one) for one in outputs}
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             message = "its answer has no outputs of the protocol's"
             raise AnswerError(message) from error
 
@@ -144,7 +151,7 @@ class HttpPeer:
         body = None if asked is None else json.dumps(asked).encode()
         request = urllib.request.Request(self.target.rstrip("/") + path, data=body, headers=headers)  # noqa: S310 - checked
         try:
-            with urllib.request.urlopen(request, timeout=self.timeout) as reply:  # noqa: S310 - likewise
+            with urllib.request.urlopen(request, timeout=self.timeout, context=self.trust) as reply:  # noqa: S310 - likewise
                 return json.loads(reply.read(MOST_BYTES))
         except urllib.error.HTTPError as error:
             error.close()
@@ -152,9 +159,21 @@ class HttpPeer:
             raise CallFailed(code, f"{self.target} refuses, {code}") from error
         except OSError as error:
             raise CallFailed("UNAVAILABLE", f"nothing answers at {self.target}: {error}"[:400]) from error
-        except ValueError as error:
+        except http.client.HTTPException as error:
+            raise CallFailed("NOT_HTTP", f"{self.target} does not speak HTTP: {type(error).__name__}") from error
+        except (ValueError, RecursionError) as error:
             message = "its answer is no JSON"
             raise AnswerError(message) from error
+
+
+def _port(listed: dict[str, Any]) -> Port:
+    return Port(name=_text(listed["name"]), datatype=_text(listed["datatype"]), rank=len(listed["shape"]))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
 
 
 def _from_json(output: dict[str, Any]) -> Values:

@@ -46,7 +46,7 @@ class Peer(Protocol):
     """A server that is asked, over whatever."""
 
     def inputs(self, model: str) -> tuple[Port, ...]:
-        """What a model takes. Raises CallFailed."""
+        """What a model takes. Raises CallFailed, AnswerError."""
 
     def infer(self, model: str, tensors: Sequence[tuple[Port, Values]]) -> dict[str, Values]:
         """Every output for one input; numbers have their shape. Raises CallFailed, AnswerError."""

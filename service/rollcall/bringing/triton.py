@@ -84,9 +84,9 @@ def _newest(directory: Path) -> Path:
 def _inputs(config: Message, names: TensorNames, where: Path) -> dict[str, str]:
     """What the graph calls each input, where it is not our name: as declared, or as the names suggest."""
     given = [tensor.text("name") for tensor in config.messages("input")]
-    found = {name: getattr(names, name) for name in MARKS if getattr(names, name)}
+    found = {name: getattr(names, name) or name for name in MARKS if getattr(names, name) or name in given}
     for tensor in given:
-        if tensor in found.values() or tensor in MARKS:
+        if tensor in found.values():
             continue
         fitting = [name for name, marks in MARKS.items() if any(mark in tensor.lower() for mark in marks)]
         if not fitting or fitting[-1] in found:

@@ -2,7 +2,7 @@
 
 It is looked through first, without being loaded: what it names must be what weights are made of. Then torch reads it
 with `weights_only`, which knows no more names than it needs either, and what comes out must be tensors no larger than
-the file that they came from.
+the file that they came from, and together not much larger.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ PICKLES_OF_OLDER_FILES = 5
 """Magic number, version, system, the object, and the keys of its storages, after which bytes of weights come."""
 MOST_PICKLED_BYTES = 64 << 20
 """Of the pickle itself, without weights."""
+MOST_GROWTH = 2
+"""All tensors together may have so many times the file's bytes: each has memory of its own, which tied ones share."""
 
 
 def rewrite(source: Path, out: Path) -> None:
@@ -125,7 +127,7 @@ def _tensors(loaded: object, source: Path) -> Iterator[tuple[str, torch.Tensor]]
     if not isinstance(loaded, dict) or not loaded:
         message = f"{source.name} holds no dictionary of weights"
         raise ModelRejected(message)
-    seen: set[int] = set()
+    total, seen = 0, set[int]()
     for name, tensor in loaded.items():
         if not isinstance(name, str) or not isinstance(tensor, torch.Tensor) or tensor.layout is not torch.strided:
             message = f"{source.name} holds something else than weights, under {str(name)[:80]!r}"
@@ -133,6 +135,10 @@ def _tensors(loaded: object, source: Path) -> Iterator[tuple[str, torch.Tensor]]
         size, storage = tensor.numel() * tensor.element_size(), tensor.untyped_storage()
         if size > min(room, storage.nbytes()):
             message = f"{source.name}: {name[:80]!r} says that it has {size} bytes, more than there are"
+            raise ModelRejected(message)
+        total += size
+        if total > MOST_GROWTH * room:
+            message = f"{source.name} names the same weights too often: together more than {MOST_GROWTH} times its size"
             raise ModelRejected(message)
         whole = size == storage.nbytes() and tensor.is_contiguous() and storage.data_ptr() not in seen
         seen.add(storage.data_ptr())

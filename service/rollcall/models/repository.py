@@ -43,7 +43,12 @@ def read_repository(directory: Path) -> Contents:
         if not MODEL_NAME.fullmatch(model.name):
             mistakes.append(Mistake(place=str(model), problem="is no name of a model"))
             continue
-        found = tuple(spec for own in _directories(model) for spec in _revision(directory, model.name, own, mistakes))
+        try:
+            directories = _directories(model)
+        except OSError as error:
+            mistakes.append(_unreadable(model, error))
+            continue
+        found = tuple(spec for own in directories for spec in _revision(directory, model.name, own, mistakes))
         if found:
             revisions[model.name] = found
     return Contents(revisions=revisions, mistakes=tuple(mistakes))
@@ -61,6 +66,15 @@ def bytes_of(directory: Path) -> int:
 
 def _revision(root: Path, name: str, own: Path, mistakes: list[Mistake]) -> Iterator[ModelSpec]:
     """Yield a revision, or nothing where it is not there yet, or after noting what is wrong with it."""
+    try:
+        yield from _checked(root, name, own, mistakes)
+    except SettingsError as error:
+        mistakes.extend(error.mistakes)
+    except (OSError, RuntimeError) as error:  # of somebody else; links that lead in a circle
+        mistakes.append(_unreadable(own, error))
+
+
+def _checked(root: Path, name: str, own: Path, mistakes: list[Mistake]) -> Iterator[ModelSpec]:
     if not (own / MODEL_FILE).is_file():
         return
     if not MODEL_NAME.fullmatch(own.name):
@@ -70,10 +84,11 @@ def _revision(root: Path, name: str, own: Path, mistakes: list[Mistake]) -> Iter
     if outside is not None:
         mistakes.append(Mistake(place=str(outside), problem=f"leads out of {root}"))
         return
-    try:
-        yield read_model(own / MODEL_FILE, name=name, revision=own.name)
-    except SettingsError as error:
-        mistakes.extend(error.mistakes)
+    yield read_model(own / MODEL_FILE, name=name, revision=own.name)
+
+
+def _unreadable(place: Path, error: Exception) -> Mistake:
+    return Mistake(place=str(place), problem=f"cannot be read: {getattr(error, 'strerror', None) or error}")
 
 
 def _directories(parent: Path) -> list[Path]:
@@ -90,4 +105,4 @@ def _outside(root: Path, paths: Iterable[Path]) -> Iterator[Path]:
 
 def _natural(name: str) -> list[tuple[bool, int, str]]:
     """Numbers count as numbers, and come before text."""
-    return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in _DIGITS.split(name) if part]
+    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in _DIGITS.split(name) if part]

@@ -39,7 +39,10 @@ def number(of: Callable[[str | float], T], expected: str, accepts: Callable[[T],
             or (of is int and isinstance(value, float))
         ):
             raise ValueError
-        parsed = of(value)
+        try:
+            parsed = of(value)
+        except OverflowError as error:  # a whole number that no float holds
+            raise ValueError from error
         if not accepts(parsed):
             raise ValueError
         return parsed

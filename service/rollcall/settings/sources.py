@@ -58,13 +58,15 @@ def file_entries(config: Path | None, mistakes: list[Mistake]) -> Iterator[Entry
     if config is None:
         return
     try:
-        table = tomllib.loads(config.read_text(encoding="utf-8"))
+        found = list(flatten(tomllib.loads(config.read_text(encoding="utf-8"))))
     except OSError as error:
         mistakes.append(Mistake(place=str(config), problem=f"cannot be read: {error.strerror}"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         mistakes.append(Mistake(place=str(config), problem=f"is not valid TOML: {error}"))
+    except RecursionError:
+        mistakes.append(Mistake(place=str(config), problem="is nested too deeply"))
     else:
-        for path, value in flatten(table):
+        for path, value in found:
             yield Entry(place=f"{config}: {'.'.join(path)}", key=path, value=value, base=config.parent)
 
 
@@ -132,6 +134,14 @@ def parsed(entry: Entry, mistakes: list[Mistake]) -> Iterator[object]:
     try:
         value = kind.parse(entry.value)
     except ValueError:
-        mistakes.append(Mistake(place=entry.place, problem=f"expected {kind.expected}, got {str(entry.value)[:60]!r}"))
+        mistakes.append(Mistake(place=entry.place, problem=f"expected {kind.expected}, got {_shown(entry.value)}"))
     else:
         yield entry.base / value if isinstance(value, Path) else value
+
+
+def _shown(value: object) -> str:
+    """The beginning of a value, of whatever size and depth."""
+    try:
+        return repr(str(value)[:60])
+    except (ValueError, RecursionError):  # more digits, or more levels, than Python writes
+        return f"a huge {type(value).__name__}"

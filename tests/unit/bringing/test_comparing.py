@@ -64,6 +64,8 @@ UNDERSTOOD: dict[str, tuple[dict[str, Values], dict[str, Any], Said]] = {
         {"p": numbers(0.9, 0.8, 0.1)}, {"task": Task.MULTI_LABEL}, Said(probabilities=(0.9, 0.8, 0.1))
     ),
     "a label": ({"label": [b"good"]}, {}, Said(label="good")),
+    "a label that is a number": ({"label": [b"1"]}, {"labels": ("0", "1", "2")}, Said(label="1")),
+    "a label that is JSON": ({"label": [b"true"]}, {"labels": ("true", "false", "null")}, Said(label="true")),
     "a pipeline's label": (
         {"output": [b'{"label": "good", "score": 0.75}']}, {}, Said(label="good", score=0.75)
     ),
@@ -92,6 +94,9 @@ def test_what_servers_say_is_understood(case: str) -> None:
         ({"label": [b"a text that was sent"]}, {}),
         ({"output": [b'{"generated_text": "a text that was sent"}']}, {}),
         ({"output": [b'[{"label": "good", "score": NaN}]']}, {}),
+        ({"output": [b'[{"label": "good", "score": 1' + b"0" * 400 + b"}]"]}, {}),
+        ({"output": [b"[" * 100_000]}, {}),
+        ({"output": [b"1"]}, {}),
         ({"x": numbers(float("nan"), 0, 0)}, {}),
         ({"x": numbers(float("inf"), 0, 0)}, {}),
     ],
@@ -171,6 +176,30 @@ def test_differences_are_told_by_line() -> None:
     assert "and 2 more" in str(many)
 
 
+@pytest.mark.parametrize(
+    ("ours", "told", "difference", "chosen"),
+    [
+        ((0.3, 0.2), ("a", 0.3), 0.0, ("(none)", "(none)")),
+        ((0.9, 0.8), ("a", 0.9), 0.0, ("a", "a")),
+        ((0.9, 0.2), ("a", 0.4), 0.5, ("a", "(none)")),
+        ((0.3, 0.2), ("a", 0.6), 0.3, ("(none)", "a")),
+        ((0.3, 0.9), ("a", 0.6), 0.3, ("b", "a")),
+        ((0.3, 0.9), ("a", 0.3), 0.6, ("b", "(none)")),
+    ],
+)
+def test_the_first_of_several_labels_is_compared_by_its_score(
+    ours: tuple[float, float], told: tuple[str, float], difference: float, chosen: tuple[str, str]
+) -> None:
+    """A pipeline tells the most probable label alone; where another is above it here, that is a difference, too."""
+    said = json.dumps([{"label": told[0], "score": told[1]}]).encode()
+    asked = question(task=Task.MULTI_LABEL, labels=("a", "b"))
+    peer = FakePeer([{"output": [said]}])
+    (found,) = compare([(1, "x")], lambda _: SimpleNamespace(probabilities=ours), peer, asked)  # type: ignore[arg-type, return-value]
+    assert found.difference == pytest.approx(difference)
+    assert (found.ours, found.theirs) == chosen
+    assert found.agrees == (chosen[0] == chosen[1])
+
+
 def test_a_model_that_takes_ids_is_asked_with_ids(tmp_path: Path) -> None:
     """By whatever names, as many axes, and only what it takes; without a tokenizer that is said."""
     listed = (Port(name="ids", datatype="INT32", rank=2), Port(name="input_mask", datatype="INT64", rank=2))
@@ -189,6 +218,17 @@ def test_a_model_that_takes_ids_is_asked_with_ids(tmp_path: Path) -> None:
     assert ones.tolist() == [[1] * sent.shape[1]]
     written = write_input(ids, sent)
     assert (list(written.shape), list(written.contents.int_contents)) == ([1, sent.shape[1]], sent[0].tolist())
+
+
+def test_an_input_with_our_name_is_it_whatever_else_is_listed(tmp_path: Path) -> None:
+    """Positions are ids by their name, and no ids of the text; no order of the list makes them so."""
+    make_tokenizer("bert").save_pretrained(tmp_path)
+    ids, positions, types = (
+        Port(name=name, datatype="INT64", rank=2) for name in ("input_ids", "position_ids", "token_type_ids")
+    )
+    for listed in ((ids, positions, types), (positions, types, ids)):
+        _, reading = ask_of(FakePeer([], listed=listed), "m", named="", tokenizer=tmp_path)
+        assert {port.name for port, _ in reading(TEXT)} == {"input_ids", "token_type_ids"}
 
 
 def test_the_input_for_texts_is_found() -> None:
@@ -302,3 +342,44 @@ def test_the_same_protocol_over_http() -> None:
             peer.infer("text", [(TEXT_PORT, [b"x"])])
     with pytest.raises(CallFailed, match="nothing answers"):
         HttpPeer(target=target, timeout=10).inputs("gone")
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        [],
+        7,
+        {"inputs": 7},
+        {"inputs": [7]},
+        {"inputs": [{"name": "x"}]},
+        {"inputs": [{"name": 7, "datatype": "BYTES", "shape": [1]}]},
+        {"inputs": [{"name": "x", "datatype": "BYTES", "shape": None}]},
+    ],
+)
+def test_a_server_of_something_else_is_no_peer(told: object) -> None:
+    """Whatever JSON it answers with."""
+    with serving({"/v2/models/m": (200, told)}) as (target, _), pytest.raises(AnswerError, match="lists no inputs"):
+        HttpPeer(target=target, timeout=10).inputs("m")
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        {"name": 7, "datatype": "FP32", "shape": [1], "data": [0.5]},
+        {"name": "x", "datatype": "INT32", "shape": [1], "data": [1 << 70]},
+        {"name": "x", "datatype": "FP32", "shape": [2], "data": [0.5]},
+    ],
+)
+def test_outputs_of_something_else_are_none(output: object) -> None:
+    """No text for a name, a number beyond its type, another shape than it says."""
+    with (
+        serving({"/v2/models/m/infer": (200, {"outputs": [output]})}) as (target, _),
+        pytest.raises(AnswerError, match="no outputs of the protocol's"),
+    ):
+        HttpPeer(target=target, timeout=10).infer("m", [(TEXT_PORT, [b"x"])])
+
+
+def test_json_without_end_is_none() -> None:
+    """However deep."""
+    with serving({"/v2/models/m": (200, b"[" * 100_000)}) as (target, _), pytest.raises(AnswerError, match="no JSON"):
+        HttpPeer(target=target, timeout=10).inputs("m")

@@ -153,6 +153,12 @@ def test_a_hub_that_is_not_there_is_said(hub: Hub) -> None:
         read_hub(PLACE.replace("somebody", "nobody"), endpoint=hub.target)
 
 
+def test_a_hub_that_cannot_be_reached_is_said() -> None:
+    """In a sentence."""
+    with pytest.raises(ModelRejected, match="the hub does not tell of it: ConnectError"):
+        read_hub(PLACE, endpoint="http://127.0.0.1:1")
+
+
 @pytest.mark.parametrize(
     "place", ["hub:a/b", "hub:a/b@main", "hub:a/b@v1.0", f"hub:a@{COMMIT}", f"hub:a/b@{COMMIT[:12]}"]
 )

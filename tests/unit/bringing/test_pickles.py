@@ -155,6 +155,10 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: saved({"a": torch.zeros(1).expand(1 << 20, 1 << 20)}),
         "says that it has 4398046511104 bytes",
     ),
+    "one tensor by many names": (
+        lambda: saved(dict.fromkeys(map(str, range(50)), torch.zeros(1 << 16))),
+        "names the same weights too often",
+    ),
     "a compiled program": (scripted, "is TorchScript"),
     "a pickle under another name": (lambda: zipped(pickle.dumps({}, 2), name="archive/DATA.PKL"), "1 pickles, and not"),
     "no weights": (lambda: saved({}), "holds no dictionary of weights"),

@@ -78,6 +78,7 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     "something else": ("onnxruntime_onnx", "mystery", "is not of ONNX Runtime"),
     "nothing said": ('platform: "onnxruntime_onnx"', "", "of no platform.*is not of ONNX Runtime"),
     "an input that nobody knows": ("input_mask", "INPUT__1", "which input is 'INPUT__1'.*--tensor"),
+    "an input that we have no name for": ("segment_ids", "position_ids", "which input is 'position_ids'"),
     "two masks": ("segment_ids", "other_mask", "which input is 'other_mask'"),
     "two outputs": ("output [ {", 'output [ { name: "pooled" }, {', "gives the outputs pooled, scores: say which"),
     "no output": ("output [", "outputs [", r"gives the outputs \(none\)"),

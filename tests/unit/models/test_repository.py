@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,7 @@ from rollcall.domain.inputs import Threshold
 from rollcall.models.repository import bytes_of, read_repository
 
 NO_SETTINGS = ""
+NOBODY = 65_534
 
 
 def put(directory: Path, name: str, text: str | None = NO_SETTINGS) -> Path:
@@ -79,6 +84,16 @@ def test_settings_of_a_revision_are_those_of_a_model(tmp_path: Path) -> None:
         ('revision = "2"', "model.toml: revision", "the directory's place says it"),
         ('calibration = "none.json"', "model.toml: calibration", "no file"),
         ('[threshold]\nlabel = "x"', "threshold.probability", "is missing"),
+        pytest.param("labels = " + "[" * 20_000, "model.toml", "is nested too deeply", id="deep"),
+        pytest.param("a" + ".a" * 2_000 + " = 1", "model.toml", "is nested too deeply", id="deep keys"),
+        pytest.param("max_units = " + "9" * 5_000, "model.toml", "not valid TOML", id="more digits than are read"),
+        pytest.param("max_units = 0x" + "f" * 5_000, "model.toml: max_units", "got a huge int", id="more than written"),
+        pytest.param(
+            "[threshold]\nlabel = 'a'\nprobability = 1" + "0" * 400,
+            "threshold.probability",
+            "expected a probability",
+            id="more than any float",
+        ),
     ],
 )
 def test_a_mistake_costs_its_revision_alone(tmp_path: Path, text: str, place: str, problem: str) -> None:
@@ -90,6 +105,55 @@ def test_a_mistake_costs_its_revision_alone(tmp_path: Path, text: str, place: st
     (mistake,) = contents.mistakes
     assert place in mistake.place
     assert problem in mistake.problem
+
+
+@contextmanager
+def closed(directory: Path) -> Iterator[None]:
+    """A directory that whoever reads within this block may not open; who is root becomes nobody for it."""
+    directory.chmod(0)
+    try:
+        if os.geteuid() == 0:
+            os.seteuid(NOBODY)
+        yield
+    finally:
+        os.seteuid(os.getuid())
+        directory.chmod(0o755)
+
+
+@pytest.mark.parametrize("what", ["fraud/2", "other"])
+def test_what_somebody_else_keeps_to_himself_costs_itself_alone(what: str) -> None:
+    """A revision, or a model, that the server's user may not open."""
+    with tempfile.TemporaryDirectory() as name:  # not below tmp_path, which is its owner's alone
+        repository = Path(name)
+        repository.chmod(0o755)
+        for place in ("fraud/1", "fraud/2", "other/1"):
+            put(repository, place)
+        with closed(repository / what):
+            contents = read_repository(repository)
+        assert contents.find("fraud", "1") is not None
+        assert sum(len(specs) for specs in contents.revisions.values()) == 2
+        assert [str(mistake) for mistake in contents.mistakes] == [
+            f"{repository / what}: cannot be read: Permission denied"
+        ]
+
+
+def test_links_that_lead_in_a_circle_cost_their_revision_alone(tmp_path: Path) -> None:
+    """They lead nowhere."""
+    put(tmp_path, "fraud/1")
+    (put(tmp_path, "fraud/2") / "circle").symlink_to("circle")
+    contents = read_repository(tmp_path)
+    assert [spec.revision for spec in contents.revisions["fraud"]] == ["1"]
+    (mistake,) = contents.mistakes
+    assert "fraud/2: cannot be read: Symlink loop" in str(mistake)
+
+
+def test_a_digit_that_is_no_number_is_a_name_like_any_other(tmp_path: Path) -> None:
+    """Superscripts are digits to Python, and no numbers."""
+    put(tmp_path, "fraud/1")
+    put(tmp_path, "fraud/²")
+    contents = read_repository(tmp_path)
+    assert [spec.revision for spec in contents.revisions["fraud"]] == ["1"]
+    assert [mistake.problem for mistake in contents.mistakes] == ["is no name of a revision"]
 
 
 def test_names_that_cannot_be_asked_for_are_mistakes(tmp_path: Path) -> None:
