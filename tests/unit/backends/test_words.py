@@ -372,6 +372,22 @@ def test_a_word_is_named_by_number_or_character(bert: Subject) -> None:
     assert second.word.token_start == 2
 
 
+@pytest.mark.parametrize(("family", "blank"), [("bert", "\n"), ("roberta", "\n"), ("xlm-roberta", " ")])
+def test_blanks_in_front_of_a_word_are_not_read(family: str, blank: str, tmp_path: Path) -> None:
+    """A blank that is a token of its own has another label; one that the tokenizer counts to the word is its first."""
+    subject, text = made(family, tmp_path), f"the{blank}film is a  zebra"
+    tokenizer = subject.backend._encoder.tokenizer
+    batch, passed_over = tokenizer(text), []
+    for number, word in enumerate(("the", "film", "is", "a", "zebra")):
+        encoding = subject.asked(number, text)
+        first = batch.word_to_tokens(batch.char_to_word(text.index(word))).start
+        assert encoding.word is not None
+        assert encoding.word.token_start == readout_of(subject.backend, encoding) == first
+        assert encoding.word.text == word
+        passed_over.append(first - encoding.units[number].token_start)
+    assert any(passed_over) == (family == "roberta")
+
+
 def test_a_word_of_a_grouped_text_keeps_its_place(bert: Subject) -> None:
     """Where words are grouped the answer is still that of the word alone, and its unit holds others, too."""
     few = replace(bert.backend._encoder, max_units=4)
