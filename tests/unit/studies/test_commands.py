@@ -94,7 +94,7 @@ def test_a_journal_of_another_model_is_refused(
 
 
 def test_words_are_assessed_by_their_column(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each line's own word is asked about; one that the text lacks is left out; a file without the column is refused."""
+    """Each line's own word is asked about; one that the text lacks is left out; a file without a column is refused."""
     model, data = make_model("bert", tmp_path / "model", words=True), tmp_path / "data.tsv"
     lines = [f"the film is dull\t{number}" for number in (0, 3, 9)]
     data.write_text("\n".join(["text\tword_index", *lines]), encoding="utf-8")
