@@ -97,6 +97,8 @@ class Tiny:
     family: str
     directory: Path
     dtype: torch.dtype = torch.float32
+    words: bool = False
+    """Whether it labels words."""
 
     @cached_property
     def loaded(self) -> LoadedModel:
@@ -118,9 +120,8 @@ class Tiny:
 
     def stock(self, attention: str) -> PreTrainedModel:
         """Load the stock model, knowing nothing of the service."""
-        model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
-            self.directory, attn_implementation=attention, dtype=self.dtype
-        )
+        kind = AutoModelForTokenClassification if self.words else AutoModelForSequenceClassification
+        model: PreTrainedModel = kind.from_pretrained(self.directory, attn_implementation=attention, dtype=self.dtype)
         return model
 
     @property

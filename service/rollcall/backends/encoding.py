@@ -29,6 +29,8 @@ class Reading:
     sides: list[tuple[str, list[Unit]]] = field(repr=False)
     total: int
     sent: list[Unit] = field(repr=False)
+    batch: BatchEncoding | None = field(default=None, repr=False)
+    """What the tokenizer made of a text."""
 
     @property
     def words(self) -> list[Unit]:
@@ -101,7 +103,7 @@ class Encoder:
         ids = np.asarray(batch["input_ids"], dtype=np.int64)
         types = np.asarray(batch.get("token_type_ids", np.zeros_like(ids)), dtype=np.int64)
         sent = sides[0][1] if batch is whole else find_units(text.text, _pieces(whole, 0), 0)
-        return Reading(ids=ids, types=types, sides=sides, total=total, sent=sent)
+        return Reading(ids=ids, types=types, sides=sides, total=total, sent=sent, batch=batch)
 
     def _tokenize(self, text: TextInput, *, truncation: bool) -> BatchEncoding:
         batch: BatchEncoding = self.tokenizer(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rollcall.backends.encoding import Encoder
+from rollcall.backends.encoding import Encoder, Reading
 from rollcall.domain.errors import InvalidInput
 from rollcall.domain.inputs import Encoding, ModelInput, TextInput, TokensInput, Unit, WordRef
 
@@ -29,7 +29,19 @@ def encode_word(encoder: Encoder, given: ModelInput) -> Encoding:
             f"lies beyond what the model reads: {reading.total} tokens were sent, and it reads {len(reading.ids)}"
         )
         raise InvalidInput.of(name, description)
-    return replace(encoder.finish(reading), word=word)
+    return replace(encoder.finish(reading), word=replace(word, token_start=_first_token(reading, word)))
+
+
+def _first_token(reading: Reading, word: Unit) -> int:
+    """The token whose label is the word's: the first of what the tokenizer takes for the word, as in training.
+
+    Blanks in front of a word may be tokens of their own: where they are no part of that, they are passed over.
+    """
+    if reading.batch is None:
+        return word.token_start
+    number = reading.batch.char_to_word(word.char_start)
+    span = None if number is None else reading.batch.word_to_tokens(number)
+    return span.start if span is not None and word.token_start <= span.start < word.token_end else word.token_start
 
 
 def _find(words: list[Unit], asked: WordRef, name: str) -> Unit:

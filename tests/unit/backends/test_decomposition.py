@@ -7,6 +7,7 @@ DecompX defines it (Modarressi et al. 2023, section 3), beside the true states, 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from transformers.activations import ACT2FN
 from rollcall.backends.base import Decomposition
 from rollcall.backends.decomposition import Decomposer, FeedForward, _Seen
 from rollcall.domain.decision import Decision, Task
-from rollcall.domain.inputs import Encoding, TextInput
+from rollcall.domain.inputs import Encoding, TextInput, WordRef
 from rollcall.domain.maps import Floats, MapKind
 from rollcall.models.families import FAMILIES as ROWS
 from rollcall.models.loading import load_model
@@ -113,8 +114,8 @@ def array(tensor: torch.Tensor) -> Floats:
     return np.asarray(tensor.detach().double().numpy())
 
 
-def carried(tiny: Tiny, encoding: Encoding) -> Carried:
-    """Logits [1, C] with their parts."""
+def carried(tiny: Tiny, encoding: Encoding, place: int = 0) -> Carried:
+    """Logits [1, C] of the head that reads a place, with their parts."""
     prefix, names, (head_in, head_act, head_out) = _NAMES[tiny.family]
     config: Any = tiny.eager.config
     reading = stock.read(tiny, Batch.of(tuple(encoding.input_ids.tolist())))
@@ -131,8 +132,13 @@ def carried(tiny: Tiny, encoding: Encoding) -> Carried:
         now = now.plus(now.linear(value).attended(attention).linear(out)).norm(first)
         now = now.plus(now.linear(into).activated(act).linear(down)).norm(second)
         assert_allclose(now.states, reading.states[layer + 1], atol=1e-9)
-    head = Carried(states=now.states[:1], parts=now.parts[:, :1], biases=now.biases[:1])
+    own = slice(place, place + 1)
+    head = Carried(states=now.states[own], parts=now.parts[:, own], biases=now.biases[own])
     find = tiny.eager.get_submodule
+    if tiny.words:
+        head = head.linear(find("classifier"))
+        assert_allclose(head.states[0], reading.logits[place], atol=1e-9)
+        return head
     head = head.linear(find(head_in)).activated(head_act).linear(find(head_out))
     assert_allclose(head.states[0], reading.logits, atol=1e-9)
     return head
@@ -157,6 +163,20 @@ def test_the_way_down_gives_what_the_way_up_gives(zoo: Zoo, family: str, decisio
     assert_allclose(found.tokens.numpy(), expected, atol=1e-9 * scale)
     assert float(found.biases) == pytest.approx(head.biases[0] @ direction, abs=1e-9)
     assert scale > 1e-3
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_words_label_is_taken_apart_where_the_word_is(tmp_path: Path, family: str) -> None:
+    """Of a model that labels words, too: from the word's own place down, through its one linear map."""
+    directory = make_model(family, tmp_path, words=True)
+    tiny = Tiny(family=family, directory=directory, dtype=torch.float64, words=True)
+    encoding = tiny.backend.encode(TextInput(text=TEXT, word=WordRef(index=4)))
+    assert encoding.word is not None
+    found, head = tiny.backend.decompose(encoding, DECISION), carried(tiny, encoding, encoding.word.token_start)
+    direction = DECISION.gradient(head.states[0])
+    expected = head.parts[:, 0] @ direction
+    assert_allclose(found.tokens.numpy(), expected, atol=1e-9 * np.abs(expected).max())
+    assert float(found.biases) == pytest.approx(head.biases[0] @ direction, abs=1e-9)
 
 
 @pytest.mark.parametrize("pair", [None, "it isn't bad, but the ending is dull"])

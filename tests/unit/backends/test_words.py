@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import LayerGradientXActivation
+from hypothesis import given as drawn
+from hypothesis import settings
+from hypothesis import strategies as st
 from transformers import AutoModelForTokenClassification
 
 from rollcall.attribution.attention_flow import attention_flow
@@ -131,6 +134,12 @@ def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def bert(tmp_path_factory: pytest.TempPathFactory) -> Subject:
     """The tiny BERT, where one family speaks for all."""
     return made("bert", tmp_path_factory.mktemp("bert"))
+
+
+@pytest.fixture(scope="module")
+def alphabets(bert: Subject, tmp_path_factory: pytest.TempPathFactory) -> tuple[Subject, ...]:
+    """Models whose tokenizers cut words into pieces, bytes, and pieces with their blanks."""
+    return (bert, *(made(family, tmp_path_factory.mktemp(family)) for family in ("roberta", "xlm-roberta")))
 
 
 def margin(target: int) -> Decision:
@@ -372,6 +381,22 @@ def test_a_word_is_named_by_number_or_character(bert: Subject) -> None:
     assert second.word.token_start == 2
 
 
+@pytest.mark.parametrize(("family", "blank"), [("bert", "\n"), ("roberta", "\n"), ("xlm-roberta", " ")])
+def test_blanks_in_front_of_a_word_are_not_read(family: str, blank: str, tmp_path: Path) -> None:
+    """A blank that is a token of its own has another label; one that the tokenizer counts to the word is its first."""
+    subject, text = made(family, tmp_path), f"the{blank}film is a  zebra"
+    tokenizer = subject.backend._encoder.tokenizer
+    batch, passed_over = tokenizer(text), []
+    for number, word in enumerate(("the", "film", "is", "a", "zebra")):
+        encoding = subject.asked(number, text)
+        first = batch.word_to_tokens(batch.char_to_word(text.index(word))).start
+        assert encoding.word is not None
+        assert encoding.word.token_start == readout_of(subject.backend, encoding) == first
+        assert encoding.word.text == word
+        passed_over.append(first - encoding.units[number].token_start)
+    assert any(passed_over) == (family == "roberta")
+
+
 def test_a_word_of_a_grouped_text_keeps_its_place(bert: Subject) -> None:
     """Where words are grouped the answer is still that of the word alone, and its unit holds others, too."""
     few = replace(bert.backend._encoder, max_units=4)
@@ -391,6 +416,37 @@ def test_a_word_of_a_grouped_text_keeps_its_place(bert: Subject) -> None:
         backend.run(variants(grouped, [Row()])).logits[0].double().numpy(),
         backend.run(variants(asked, [Row()])).logits[0].double().numpy(),
     )
+
+
+def encoded(subject: Subject, given: TextInput) -> Encoding | set[str]:
+    """What the model reads, or the fields for which it is refused."""
+    try:
+        return subject.backend.encode(given)
+    except InvalidInput as refused:
+        return {each.field for each in refused.violations}
+
+
+@settings(max_examples=200, deadline=None)
+@drawn(
+    text=st.text(max_size=40),
+    asked=st.builds(WordRef, index=st.integers(0, 8)) | st.builds(WordRef, character=st.integers(0, 40)),
+)
+def test_any_text_has_its_word_or_is_refused(alphabets: tuple[Subject, ...], text: str, asked: WordRef) -> None:
+    """In any script: the place is a token of the word's own unit, and the word has the characters that name it."""
+    for subject in alphabets:
+        encoding = encoded(subject, TextInput(text=text, word=asked))
+        if isinstance(encoding, set):
+            assert encoding <= {"text.text", "text.word.index", "text.word.character"}
+            continue
+        word = encoding.word
+        assert word is not None
+        unit = encoding.units[encoding.unit_of_token[word.token_start]]
+        assert unit.token_start <= word.token_start < word.token_end == unit.token_end
+        assert word.text == text[word.char_start : word.char_end] == unit.text
+        if asked.character is not None:
+            assert word.char_start <= asked.character < word.char_end
+        else:
+            assert unit is encoding.units[asked.index or 0]
 
 
 @pytest.mark.parametrize(

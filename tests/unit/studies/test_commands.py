@@ -93,6 +93,21 @@ def test_a_journal_of_another_model_is_refused(
     assert calibration_path(calibrated).read_bytes() == before
 
 
+def test_words_are_assessed_by_their_column(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each line's own word is asked about; one that the text lacks is left out; a file without a column is refused."""
+    model, data = make_model("bert", tmp_path / "model", words=True), tmp_path / "data.tsv"
+    lines = [f"the film is dull\t{number}" for number in (0, 3, 9)]
+    data.write_text("\n".join(["text\tword_index", *lines]), encoding="utf-8")
+    assert main(["assess", "--model", str(model), "--data", str(data), "--quiet", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["inputs"] == 2
+    assert main(["assess", "--model", str(model), "--data", str(data), "--quiet"]) == 0
+    assert "[word 9]" not in capsys.readouterr().out
+    data.write_text("text\nthe film is dull\n", encoding="utf-8")
+    assert main(["assess", "--model", str(model), "--data", str(data), "--quiet"]) == 2
+    assert "a column word_index or word_character" in capsys.readouterr().err
+
+
 def test_a_calibration_of_other_weights_keeps_the_server_from_serving(calibrated: Path, tmp_path: Path) -> None:
     """A model that was exchanged under its calibration has lost its promise; the operator hears of it at once."""
     make_model("bert", tmp_path / "model", classes=2, seed=1)
