@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import shutil
 import warnings
@@ -42,7 +43,9 @@ def export(
         directory, attn_implementation=attention, dtype=torch.float32
     )
     wanted = AutoTokenizer.from_pretrained(directory).model_input_names
-    names: list[str] = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in wanted]
+    taken = inspect.signature(model.forward).parameters
+    known = ("input_ids", "attention_mask", "token_type_ids")
+    names: list[str] = [name for name in known if name in wanted and (name in taken or not dynamo)]
     ids = torch.arange(5, 23).reshape(2, 9)
     mask = torch.ones_like(ids)
     mask[1, 6:] = 0

@@ -89,8 +89,36 @@ class Turned(Packed):
         return answer
 
 
-def export_network(network: Network, out: Path, *, dynamo: bool = False) -> Path:
-    """Export by either exporter, with a tokenizer and a configuration of no family beside the file; return the file."""
+class Einsum(Packed):
+    """The sum as an einsum, of weights from which padding was kept by minus infinity."""
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Logits [B, C]."""
+        states = self.network.states(self.network.embed(input_ids), lengths_of(input_ids))
+        shown = words_of(input_ids) & attention_mask.bool()
+        weights = self.network.scores(states).masked_fill(~shown, float("-inf")).softmax(dim=-1)
+        answer: Tensor = self.network.classifier(torch.einsum("bt,bts->bs", weights, states))
+        return answer
+
+
+class Renormalised(Packed):
+    """A softmax over everything, cut to the words and made whole again; the states come first in the product."""
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Logits [B, C]."""
+        states = self.network.states(self.network.embed(input_ids), lengths_of(input_ids))
+        shown = (words_of(input_ids) & attention_mask.bool()).float()
+        weights = self.network.scores(states).softmax(dim=-1) * shown
+        weights = weights / (weights.sum(dim=-1, keepdim=True) + 1e-13)
+        answer: Tensor = self.network.classifier(torch.bmm(states.transpose(1, 2), weights.unsqueeze(-1)).squeeze(-1))
+        return answer
+
+
+def export_network(network: Network, out: Path, *, dynamo: bool = False, form: type[Packed] = Packed) -> Path:
+    """Export by either exporter, in a `form` by the older one, with a tokenizer and a configuration of no family.
+
+    They lie beside the file; return it.
+    """
     out.mkdir(parents=True)
     tokenizer = piece_tokenizer([*SPECIAL_PIECES, *WORDS], positions=POSITIONS)
     tokenizer.save_pretrained(out)
@@ -119,7 +147,7 @@ def export_network(network: Network, out: Path, *, dynamo: bool = False) -> Path
             )
         else:
             torch.onnx.export(
-                Packed(network),
+                form(network),
                 tuple(given.values()),
                 file,
                 dynamo=False,

@@ -65,9 +65,14 @@ def load_exported(file: Path, *, device: str, dtype: str, max_units: int, declar
         classes=len(labels),
         max_tokens=encoder.max_tokens,
     )
-    windows = getattr(config, "sliding_window", None) is not None
     backend = OnnxBackend(
-        file, encoder, task=task, declared=shape, names=declared.tensors, device=device, windows=windows
+        file,
+        encoder,
+        task=task,
+        declared=shape,
+        names=declared.tensors,
+        device=device,
+        reach=getattr(config, "sliding_window", None),
     )
     if dtype not in {"float32", backend.dtype}:
         message = f"{file} was exported in {backend.dtype}: it cannot be served in {dtype}"

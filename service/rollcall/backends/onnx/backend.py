@@ -41,8 +41,10 @@ from rollcall.backends.onnx.self_test import (
     blocks_make_the_states,
     hidden_keys_are_hidden,
     padded_equals_alone,
+    windows_are_kept,
 )
 from rollcall.backends.onnx.surgery import NotOpenedError
+from rollcall.backends.onnx.windows import probe_length
 from rollcall.backends.self_test import LENGTHS, at_most
 from rollcall.backends.sharing import synthetic_input, try_company
 from rollcall.backends.staging import stage_rows
@@ -73,9 +75,9 @@ class OnnxBackend:
         declared: Shape,
         names: TensorNames,
         device: str,
-        windows: bool = False,
+        reach: int | None = None,
     ) -> None:
-        """Load a file; its configuration says what is `declared`, and whether some layers look at `windows` of a text.
+        """Load a file; its configuration says what is `declared`, and how far some layers `reach` in a text.
 
         `names` is what its tensors are called.
 
@@ -90,6 +92,7 @@ class OnnxBackend:
             message = f"{file} ends in {plain.ending}, which is of a {plain.task.value} model, not {task.value}"
             raise ModelRejected(message)
         self._declared = declared
+        self._reach = reach
         self.removals = UNPLACED_REMOVALS if plain.recurrent else TEXT_REMOVALS
         self._left_out: tuple[int, ...] = ()
         """Ids that pooling attention is not over."""
@@ -102,8 +105,10 @@ class OnnxBackend:
             raise ModelRejected(message)
         self._dtype = logits.dtype
         try:
-            opened = None if windows else OpenSession.of(file, plain, self._inputs(probe)[0], device)
-            self._use(opened, "some of its layers look at a window of the text" if windows else "")
+            opened = OpenSession.of(file, plain, self._inputs(probe)[0], device)
+            if reach is not None:
+                opened = opened.with_windows(self._long_inputs(reach)[0], reach)
+            self._use(opened, "")
         except NotOpenedError as error:
             self._use(None, str(error))
         self.dtype = str(self._dtype).removeprefix("torch.")
@@ -196,6 +201,8 @@ class OnnxBackend:
         tests = [found]
         if self._opened is not None:
             tests += OnnxSelfTester(plain=self._predict, opened=self._opened, inputs=inputs, visible=visible).run()
+            if self._reach is not None:
+                tests.append(windows_are_kept(self._opened, *self._long_inputs(self._reach)))
             # Rows of one request run in both sessions.
             self.noise = max(self.noise, *(test.value for test in tests if test.name == NEUTRAL))
         failed = next((test for test in tests if not test.passed), None)
@@ -275,6 +282,11 @@ class OnnxBackend:
         length = max(each.encoding.length for each in rows)
         staged = dict(zip(INPUTS, torch.from_numpy(stage_rows(rows, length, self._encoder)), strict=True))
         return {name: staged[name] for name in self._takes}, attended(staged, self._left_out)
+
+    def _long_inputs(self, reach: int) -> tuple[dict[str, Tensor], Tensor]:
+        """Two texts that are longer than a window, or the longest that there are."""
+        length = probe_length(reach, self._declared.max_tokens)
+        return self._inputs([row for seed in range(2) for row in variants(self.synthetic(length, seed), [Row()])])
 
     @staticmethod
     def _synthetic(length: int, encoder: Encoder, seed: int = 0) -> Encoding:

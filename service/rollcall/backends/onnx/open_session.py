@@ -6,7 +6,7 @@ Shapes: B batch, E edited row, L layer, H head, Q query, K key, C class, D width
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import onnx_ir as ir
@@ -18,6 +18,7 @@ from rollcall.backends.onnx.plain import Plain
 from rollcall.backends.onnx.sessions import UNUSABLE, Session
 from rollcall.backends.onnx.surgery import BLOCK_NAMES, STATE, NotOpenedError, block_names, open_attention, weights_name
 from rollcall.backends.onnx.value_norms import BlockStates, blocks_of
+from rollcall.backends.onnx.windows import find_windows
 from rollcall.backends.plan import ExplicitRows
 
 Tensor = torch.Tensor
@@ -56,6 +57,8 @@ class OpenSession:
     blocks: tuple[Block, ...] = field(default=(), repr=False)
     """What the layers do with their values; of all of them, or none, for the reason `without`."""
     without: str = ""
+    windows: tuple[int | None, ...] = ()
+    """How far the queries of each layer see; None is everything."""
     pooled: bool = False
     """Whether its one attention is no layer's but sums the states, as one query of one head."""
 
@@ -90,8 +93,13 @@ class OpenSession:
             expanded=opened.expanded,
             blocks=blocks_of(opened.blocks, device),
             without=opened.without,
+            windows=(None,) * layers,
             pooled=opened.pooled,
         )
+
+    def with_windows(self, inputs: Mapping[str, Tensor], reach: int) -> OpenSession:
+        """The same that knows how far its layers see, by `inputs` longer than their `reach`; raises NotOpenedError."""
+        return replace(self, windows=find_windows([each.cpu() for each in self.see(inputs).weights], reach))
 
     def see(self, inputs: Mapping[str, Tensor], *, weights: bool = True, blocks: bool = False) -> Seen:
         """Run rows untouched; `blocks` are shown only where there are any."""
@@ -100,7 +108,14 @@ class OpenSession:
     def edit(self, inputs: Mapping[str, Tensor], visible: Tensor, explicit: ExplicitRows, *, weights: bool) -> Seen:
         """Run rows of which the last ones are edited; tokens are `visible` [B, K]."""
         queries = 1 if self.pooled else visible.shape[1]
-        operators = Operators(explicit=explicit, visible=visible, heads=self.heads, queries=queries, dtype=self.dtype)
+        operators = Operators(
+            explicit=explicit,
+            visible=visible,
+            heads=self.heads,
+            queries=queries,
+            dtype=self.dtype,
+            windows=self.windows,
+        )
         return self._run(inputs, operators.feeds(self.layers), weights=weights)
 
     def run(self, inputs: Mapping[str, Tensor], operators: Mapping[str, Tensor]) -> Seen:
@@ -121,8 +136,11 @@ class OpenSession:
             logits=logits,
             states=states.reshape(len(logits), -1),
             weights=tuple(found[: len(shown)]),
-            blocks=tuple(
-                BlockStates(**dict(zip(BLOCK_NAMES, parts[at : at + each], strict=True)))
-                for at in range(0, len(parts), each)
-            ),
+            blocks=tuple(self._block(parts[at : at + each], len(logits)) for at in range(0, len(parts), each)),
         )
+
+    def _block(self, parts: list[Tensor], rows: int) -> BlockStates:
+        """What is shown of a layer's block; its values may lie there as [B * H, K, D]."""
+        values, *states = parts
+        by_heads = values.reshape(rows, self.heads, *values.shape[-2:])
+        return BlockStates(**dict(zip(BLOCK_NAMES, (by_heads, *states), strict=True)))

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 import torch
 
 from rollcall.backends.onnx.surgery import EDITED, bias_name, keep_name, map_name, shift_name
+from rollcall.backends.onnx.windows import seen_within
 from rollcall.backends.plan import ExplicitRows
+from rollcall.backends.stock_attention import among_visible
 
 Tensor = torch.Tensor
 
@@ -29,6 +31,8 @@ class Operators:
     heads: int
     queries: int
     dtype: torch.dtype
+    windows: tuple[int | None, ...]
+    """How far the queries of each layer see; None is everything."""
 
     def feeds(self, layers: int) -> dict[str, Tensor]:
         """Inputs of all layers."""
@@ -55,18 +59,27 @@ class Operators:
         """How far each weight's key lies from its own place [E, H, 1 or Q, K]."""
         orders, own = self.explicit.orders.get(layer), self.explicit.readout_orders.get(layer)
         places = torch.arange(self.visible.shape[1])
-        shift = None if orders is None else (orders - places).unsqueeze(2)
+        seen = self._seen(layer)
+
+        def moved(order: Tensor, rows: Tensor | None) -> Tensor:
+            return (order.unsqueeze(2) if rows is None else among_visible(order, rows)) - places
+
+        shift = None if orders is None else moved(orders, seen)
         if own is None:
             return shift
+        readout = self.explicit.readout
         everybody = own.new_zeros(*own.shape[:2], self.queries, len(places))
         if shift is not None:
             everybody += shift
-        at = everybody[:, :, self.explicit.readout]
-        everybody[:, :, self.explicit.readout] = at + own - places
+        everybody[:, :, [readout]] += moved(own, None if seen is None else seen[:, :, [readout]])
         return everybody
 
+    def _seen(self, layer: int) -> Tensor | None:
+        """Which keys each query of the edited rows sees in a layer [E, 1, Q, K]; None where that is no window."""
+        return seen_within(self.windows[layer], self.visible[self.explicit.first :])
+
     def _replacement(self, layer: int) -> tuple[Tensor | None, Tensor | None]:
-        """What multiplies the weights [E, 1 or H, 1 or Q, 1 or K], and what is added to them [E, 1, 1, K]."""
+        """What multiplies the weights [E, 1 or H, 1 or Q, 1 or K], and what is added to them [E, 1, 1 or Q, K]."""
         explicit, visible = self.explicit, self.visible[self.explicit.first :].float()
         keep, added = None, None
         if explicit.silenced is not None or explicit.edges is not None:
@@ -75,7 +88,9 @@ class Operators:
             keep = explicit.passed_on(torch.ones(len(visible), heads, queries, keys), layer)
         if explicit.uniform is not None:
             chosen = explicit.uniform[:, layer, None, None, None].float()
-            shares = (visible / visible.sum(dim=1, keepdim=True).clamp(min=1))[:, None, None]
+            seen = self._seen(layer)
+            shown = visible[:, None, None] if seen is None else seen.float()
+            shares = shown / shown.sum(dim=-1, keepdim=True).clamp(min=1)
             keep = (1 - chosen) if keep is None else keep * (1 - chosen)
             added = chosen * shares
         return keep, added

@@ -56,7 +56,7 @@ def _pooling(softmax: ir.Node, places: dict[ir.Node, int]) -> tuple[Site, ReadOu
         return None
     product = max(sums, key=lambda node: places[node])  # a renormalisation sums, too, and comes before
     weights, summing = sums[product]
-    site = Site(softmax=softmax, scores=scores, weights=weights, product=product)
+    site = Site(softmax=softmax, scores=scores, weights=weights, user=product, product=product)
     return site, ReadOut(state=summing.outputs[0], position=0)
 
 

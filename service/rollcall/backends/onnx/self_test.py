@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from math import inf
 
 import torch
 
 from rollcall.backends.onnx.open_session import OpenSession, Seen
 from rollcall.backends.onnx.surgery import EDITED, bias_name, keep_name, map_name
 from rollcall.backends.onnx.value_norms import block_error
+from rollcall.backends.onnx.windows import seen_within
 from rollcall.backends.plan import ExplicitRows
 from rollcall.backends.self_test import LENGTHS, at_least, at_most
+from rollcall.backends.stock_attention import among_visible
 from rollcall.backends.tensors import TOLERANCES, largest_gap, worst
 from rollcall.domain.model import SelfTest
 
@@ -48,8 +51,10 @@ class OnnxSelfTester:
         scale = max(1.0, float(original.abs().max()))
         tolerances = TOLERANCES[self.opened.dtype]
         close, exact = tolerances.close, EXACT[self.opened.dtype]
-        padded = worst(float(each[1, :, :, LENGTHS[1] :].abs().max()) for each in seen.weights)
-        sums = worst(float((each.float().sum(dim=-1) - 1).abs().max()) for each in seen.weights)
+        # A query of padding may see nothing at all, and what is made of that is no matter.
+        own = [each[row, :, : LENGTHS[row]].float() for each in seen.weights for row in range(len(LENGTHS))]
+        padded = worst(float(each[:, :, LENGTHS[1] :].abs().max()) for each in own[1::2])
+        sums = worst(float((each.sum(dim=-1) - 1).abs().max()) for each in own)
         uniform = self._edited(first=1, uniform=torch.ones(1, self.opened.layers, dtype=torch.bool))
         shifts = (uniform.states - seen.states).abs().amax(dim=1) / (float(seen.states.abs().max()) or 1.0)
         tests = (
@@ -101,10 +106,11 @@ class OnnxSelfTester:
         kept = torch.arange(length).expand(heads, length)
         orders = dict.fromkeys(range(self.opened.layers), torch.stack((torch.stack(drawn), kept)))
         permuted = self._edited(first=0, orders=orders)
-        # Sorted, a permuted row is what it was: in the first layer, whose input no edit has touched.
+        # In the first layer, whose input no edit has touched, weights only change places.
         own, moved = self.opened.see(self.inputs).weights[0], permuted.weights[0]
-        order = orders[0].unsqueeze(2).expand_as(own)
-        return worst((largest_gap(moved, own.gather(3, order)), self._replaced(permuted, permuted)))
+        seen = seen_within(self.opened.windows[0], self.visible)
+        order = orders[0].unsqueeze(2) if seen is None else among_visible(orders[0], seen)
+        return worst((largest_gap(moved, own.gather(3, order.expand_as(own))), self._replaced(permuted, permuted)))
 
     def _hidden(self, scale: float, close: float) -> SelfTest:
         if self.opened.pooled:  # whose mask may hide nothing, or more
@@ -145,9 +151,35 @@ def blocks_make_the_states(opened: OpenSession, inputs: Inputs) -> SelfTest:
     """Whether what was taken for the layers' blocks makes of their values what the graph makes of them."""
     seen = opened.see(inputs, blocks=True)
     layers = zip(opened.blocks, seen.weights, seen.blocks, strict=True)
-    error = worst(block_error(*layer) for layer in layers)
+    try:
+        error = worst(block_error(*layer) for layer in layers)
+    except RuntimeError:  # their shapes do not go together
+        error = inf
     close = TOLERANCES[opened.dtype].close
     return at_most(BLOCKS, error, close, "Blocks and graph differ, relatively, by", required=False)
+
+
+def windows_are_kept(opened: OpenSession, inputs: Inputs, visible: Tensor) -> SelfTest:
+    """Whether what edits put in lies within the windows and is whole, on texts that are longer than they are."""
+    layers = range(opened.layers)
+    rows, length = visible.shape
+    drawn = torch.stack([torch.randperm(length, generator=torch.Generator().manual_seed(row)) for row in range(rows)])
+    order = drawn[:, None].expand(-1, opened.heads, -1)
+    edits = (
+        ExplicitRows(first=0, uniform=torch.ones(rows, opened.layers, dtype=torch.bool)),
+        ExplicitRows(first=0, orders=dict.fromkeys(layers, order)),
+    )
+    errors = []
+    for edit in edits:
+        for weights, window in zip(
+            opened.edit(inputs, visible, edit, weights=True).weights, opened.windows, strict=True
+        ):
+            errors.append(float((weights.float().sum(dim=-1) - 1).abs().max()))
+            seen = seen_within(window, visible)
+            if seen is not None:
+                errors.append(float(weights.masked_fill(seen.to(weights.device), 0.0).abs().max()))
+    close = EXACT[opened.dtype]
+    return at_most("windows_are_kept", worst(errors), close, "Beyond windows, or missing in them, there is at most")
 
 
 def padded_equals_alone(plain: Callable[[Inputs], Tensor], inputs: Inputs) -> SelfTest:

@@ -92,7 +92,7 @@ class Session:
     def _run_bound(self, outputs: Sequence[str], feeds: Mapping[str, Tensor]) -> list[Tensor]:
         binding = self._session.io_binding()
         for name, tensor in feeds.items():
-            binding.bind_cpu_input(name, tensor.numpy())
+            binding.bind_cpu_input(name, tensor.cpu().numpy())
         for name in outputs:
             binding.bind_output(name, "cuda", self.device.index or 0)
         self._session.run_with_iobinding(binding)

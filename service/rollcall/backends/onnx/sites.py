@@ -24,11 +24,15 @@ FEWEST_AXES = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """One attention: `scores` go into the softmax, `weights`, [B, H, Q, K] both, into the product with the values."""
+    """One attention: `scores` go into the softmax, `weights`, [B, H, Q, K] both, into the product with the values.
+
+    `user` is the node that takes the weights: the product itself, or what lays them out as [B * H, Q, K] for it.
+    """
 
     softmax: ir.Node
     scores: ir.Value
     weights: ir.Value
+    user: ir.Node
     product: ir.Node
 
 
@@ -90,7 +94,11 @@ def _site(node: ir.Node) -> Site | None:
     weights = _weights(node.outputs[0])
     if scores is None or weights is None or not _compares(scores):
         return None
-    return Site(softmax=node, scores=scores, weights=weights, product=_product(weights))
+    user = _user(weights)
+    assert user is not None
+    product = _multiplied(weights) or _multiplied(user.outputs[0])
+    assert product is not None
+    return Site(softmax=node, scores=scores, weights=weights, user=user, product=product)
 
 
 def _over_last_axis(node: ir.Node) -> bool:
@@ -104,16 +112,26 @@ def _weights(value: ir.Value) -> ir.Value | None:
     while pending:
         each = pending.pop()
         seen.add(each)
+        if _user(each) is not None:
+            return each
         for user, place in each.uses():
-            if user.op_type == "MatMul" and place == 0 and not is_constant(user.inputs[1]):
-                return each
             if user.op_type in PASSED_THROUGH and not (user.op_type == "Where" and place == 0):
                 pending += [out for out in user.outputs if out not in seen]
     return None
 
 
-def _product(weights: ir.Value) -> ir.Node:
-    return next(user for user, place in weights.uses() if user.op_type == "MatMul" and place == 0)
+def _user(value: ir.Value) -> ir.Node | None:
+    """What takes a value as the first factor of a product with something that depends on the input."""
+    product = _multiplied(value)
+    if product is not None:
+        return product
+    laid_out = (user for user, place in value.uses() if user.op_type == "Reshape" and place == 0)
+    return next((user for user in laid_out if _multiplied(user.outputs[0]) is not None), None)
+
+
+def _multiplied(value: ir.Value) -> ir.Node | None:
+    products = (user for user, place in value.uses() if user.op_type == "MatMul" and place == 0)
+    return next((user for user in products if not is_constant(user.inputs[1])), None)
 
 
 def _compares(scores: ir.Value) -> bool:

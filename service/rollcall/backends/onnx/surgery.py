@@ -182,7 +182,7 @@ def _open(graph: ir.Graph, site: Site, layer: int, dtype: ir.DataType, edited: i
     added = _input(graph, map_name(layer), neutral)
     scores, weights = site.scores, site.weights
     if pooled:
-        scores, weights = _lifted(graph, scores, site.softmax), _lifted(graph, weights, site.product)
+        scores, weights = _lifted(graph, scores, site.softmax), _lifted(graph, weights, site.user)
     biased = ir.node("Add", [scores, bias])
     graph.insert_before(site.softmax, biased)
     logits = _shaped_as(graph, biased.outputs[0], site.scores, site.softmax) if pooled else biased.outputs[0]
@@ -196,10 +196,10 @@ def _open(graph: ir.Graph, site: Site, layer: int, dtype: ir.DataType, edited: i
         },
         outputs=[ir.val(weights_name(layer), dtype, AXES)],
     )
-    graph.insert_before(site.product, choice)
-    used = _shaped_as(graph, choice.outputs[0], site.weights, site.product) if pooled else choice.outputs[0]
+    graph.insert_before(site.user, choice)
+    used = _shaped_as(graph, choice.outputs[0], site.weights, site.user) if pooled else choice.outputs[0]
     for user, place in tuple(site.weights.uses()):
-        if user is site.product:
+        if user is site.user:
             user.replace_input_with(place, used)
     graph.outputs.append(choice.outputs[0])
 

@@ -22,7 +22,7 @@ from rollcall.domain.rows import AttentionEdit, KeyScope, QueryScope, RemovalOpe
 from rollcall.domain.verdicts import Scope
 from rollcall.models.loading import LoadedModel, load_model
 from rollcall.studies.papers.recurrent.backend import RecurrentBackend
-from tests.recurrents import LABELS, POSITIONS, TEXT, export_network, make_network
+from tests.recurrents import LABELS, POSITIONS, TEXT, Einsum, Packed, Renormalised, export_network, make_network
 
 CLOSE = 1e-5
 UNITS = len(TEXT.split())
@@ -96,6 +96,17 @@ def test_attention_and_answer_are_those_of_torch(backend: OnnxBackend, original:
     assert not found.uniform
     assert found.selected is not None
     assert found.selected.shape == (1, 1, 1, UNITS + 2)
+
+
+@pytest.mark.parametrize("form", [Einsum, Renormalised])
+def test_other_ways_to_write_the_sum(tmp_path: Path, original: RecurrentBackend, form: type[Packed]) -> None:
+    """An einsum, states before weights, masks before and after the softmax: the same weights over the same words."""
+    found = load_model(export_network(make_network(), tmp_path / "model", form=form))
+    assert (found.failed, found.scope) == ((), Scope.ALL_LAYERS)
+    rows = [EDITS["identity"], EDITS["uniform"], EDITS["permuted"], EDITS["silenced"]]
+    expected = original.run(variants(read(original), rows))
+    assert isinstance(found.backend, OnnxBackend)
+    assert_same(found.backend.run(variants(read(found.backend), rows)), expected)
 
 
 def test_edits_are_those_of_torch(backend: OnnxBackend, original: RecurrentBackend) -> None:

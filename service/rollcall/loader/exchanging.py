@@ -7,11 +7,10 @@ further requests, and goes when the last one that began with it has ended. What 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -20,15 +19,14 @@ from rollcall.domain.errors import DeviceLost, ModelNotFound, ModelRejected, Rol
 from rollcall.domain.model import Unserved
 from rollcall.edge.health import Health
 from rollcall.engine.dispatch import Dispatcher
-from rollcall.models.loading import LoadedModel, load_model
+from rollcall.loader.entries import load_spec, make_entry, refusing
+from rollcall.models.loading import LoadedModel
 from rollcall.models.repository import Contents, bytes_of, read_repository
 from rollcall.pipeline.catalog import Entry
 from rollcall.pipeline.explain import Pipeline
-from rollcall.settings import MODEL_FILE, LimitSettings, ModelSpec, Settings
+from rollcall.settings import MODEL_FILE, ModelSpec, Settings
 from rollcall.telemetry import logs
 from rollcall.telemetry.metrics import Metrics
-from rollcall.verdict.calibration import UNCALIBRATED, Calibration, calibration_path, parse_calibration
-from rollcall.verdict.policies import STANDARD
 
 _log = logging.getLogger(__name__)
 
@@ -230,7 +228,7 @@ class Loader:
         async with AsyncExitStack() as failing:
             failing.push_async_callback(self._forget, spec.key)
             self._places[spec.key] = spec.path
-            with _refusing(spec):
+            with refusing(spec):
                 model = await self.compute.load(spec.key, load)
             entry = make_entry(spec, model, self.settings.limits)
             failing.pop_all()
@@ -297,68 +295,3 @@ def _written(spec: ModelSpec) -> int:
     """When a revision's `model.toml` was written (ns); 0 where it has gone."""
     file = spec.path / MODEL_FILE
     return file.stat().st_mtime_ns if file.is_file() else 0
-
-
-def prove(spec: ModelSpec, limits: LimitSettings) -> Entry:
-    """Load a model, and prove it, as a server would. Raises ModelRejected."""
-    return make_entry(spec, load_spec(spec, limits), limits)
-
-
-def load_spec(spec: ModelSpec, limits: LimitSettings) -> LoadedModel:
-    """Load a model as its operator describes it; raises ModelRejected."""
-    with _refusing(spec):
-        return load_model(
-            spec.path,
-            device=spec.device,
-            dtype=spec.dtype,
-            max_units=_max_units(spec, limits),
-            tokens=spec.tokens or (),
-            declared=spec.declared,
-        )
-
-
-@contextmanager
-def _refusing(spec: ModelSpec) -> Iterator[None]:
-    """Blame the model for whatever its files do while it is built, proved or warmed up: ModelRejected.
-
-    A tokenizer's own language may panic, which is no Exception: it must not end the thread that everybody waits for.
-    """
-    try:
-        yield
-    except (RollcallError, asyncio.CancelledError, KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:
-        message = f"{spec.path} cannot be built and proved: {type(error).__name__}: {error}"
-        raise ModelRejected(message) from error
-
-
-def _max_units(spec: ModelSpec, limits: LimitSettings) -> int:
-    return spec.declared.max_units or limits.max_units
-
-
-def make_entry(spec: ModelSpec, model: LoadedModel, limits: LimitSettings) -> Entry:
-    """Describe a loaded model; raises ModelRejected for a threshold or calibration that does not fit it."""
-    if spec.threshold is not None and spec.threshold.label not in model.labels:
-        message = f"model {spec.name}: threshold.label {spec.threshold.label!r} is none of {', '.join(model.labels)}"
-        raise ModelRejected(message)
-    beside = calibration_path(spec.path)
-    path = spec.calibration or (beside if beside.is_file() else None)
-    calibration = None if path is None else read_calibration(spec.name, path, model.digest, model.backend.dtype)
-    card = model.card(
-        spec.name,
-        revision=spec.revision,
-        max_units=_max_units(spec, limits),
-        max_characters=limits.max_characters,
-        calibration=calibration.reference() if calibration else UNCALIBRATED,
-        threshold=spec.threshold,
-    )
-    return Entry(card=card, calibration=calibration)
-
-
-def read_calibration(name: str, path: Path, digest: str, dtype: str) -> Calibration:
-    """Read a model's calibration file; raises ModelRejected."""
-    try:
-        return parse_calibration(json.loads(path.read_text()), model_digest=digest, dtype=dtype, policy=STANDARD)
-    except (OSError, ValueError) as error:
-        message = f"model {name}: calibration {path} cannot be used: {error}"
-        raise ModelRejected(message) from error

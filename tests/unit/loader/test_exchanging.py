@@ -12,12 +12,9 @@ import pytest
 import torch
 
 from rollcall.domain.errors import ModelRejected
-from rollcall.domain.inputs import TextInput
-from rollcall.loader import Loader, load_spec, prove
+from rollcall.loader import Loader
 from rollcall.pipeline.leases import Leases
-from rollcall.settings import LimitSettings, ModelSpec, RepositoryMode, RepositorySettings, Sources, load_settings
-from rollcall.settings.building import read_model
-from tests.tiny import TEXT, make_model
+from rollcall.settings import ModelSpec, RepositoryMode, RepositorySettings, Sources, load_settings
 
 
 async def test_a_look_that_fails_is_not_the_last_one(
@@ -40,30 +37,6 @@ async def test_a_look_that_fails_is_not_the_last_one(
     await asyncio.wait_for(looked.wait(), 10)
     following.cancel()
     assert [record.message for record in caplog.records] == ["repository_not_followed"] * 2
-
-
-class Panic(BaseException):
-    """As what a tokenizer raises whose own language panics: no Exception."""
-
-
-@pytest.mark.parametrize(
-    "error", [ValueError("no such size"), torch.OutOfMemoryError("too large"), AttributeError("no field"), Panic("oh")]
-)
-@pytest.mark.parametrize("place", ["AutoTokenizer.from_pretrained", "TorchBackend.self_test"])
-def test_whatever_a_model_does_while_it_is_built_is_blamed_on_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, place: str
-) -> None:
-    """A panic, too: nothing that files do ends the thread that builds them, and the message says what it was."""
-    directory = make_model("bert", tmp_path / "1")
-    (directory / "model.toml").write_text("")
-
-    def fails(*_: object, **__: object) -> object:
-        raise error
-
-    monkeypatch.setattr(f"rollcall.models.loading.{place}", fails)
-    spec = read_model(directory / "model.toml", name="reviews", revision="1")
-    with pytest.raises(ModelRejected, match=type(error).__name__):
-        load_spec(spec, LimitSettings())
 
 
 @dataclass
@@ -142,17 +115,3 @@ async def test_who_gives_up_loading_a_model_that_is_leaving_keeps_nobody_from_it
     with pytest.raises(ModelRejected):
         await loader.load(spec)
     assert compute.tried == [spec.key]
-
-
-def test_a_model_may_have_its_own_number_of_units(tmp_path: Path) -> None:
-    """Words are grouped as its own file says, and GetModel tells it; other models keep to the limits of the server."""
-    directory = make_model("bert", tmp_path / "1")
-    for told, expected in (("max_units = 5\n", 5), ("", 9)):
-        (directory / "model.toml").write_text(told)
-        spec = read_model(directory / "model.toml", name="reviews", revision="1")
-        entry = prove(spec, LimitSettings(max_units=9))
-        assert entry.card.max_units == expected
-        model = load_spec(spec, LimitSettings(max_units=9))
-        encoding = model.backend.encode(TextInput(text=TEXT))
-        assert encoding.grouped
-        assert len(encoding.units) <= expected
