@@ -12,8 +12,9 @@ import secrets
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 
 from rollcall.audit.accepted import Accepted, accept
@@ -31,6 +32,8 @@ from rollcall.telemetry import logs
 _log = logging.getLogger(__name__)
 
 RECORDED, NOT_RECORDED, FAILED = "recorded", "not_recorded", "failed"
+THREADS = 4
+"""In which records are made: they wait for the database where a subject's key has to be looked up."""
 OUTCOMES = (RECORDED, NOT_RECORDED, FAILED)
 
 
@@ -59,6 +62,10 @@ class Recorder:
     pace: Callable[[], Awaitable[None]]
     hurry: Callable[[], None]
     now: Callable[[], float] = time.time
+    threads: ThreadPoolExecutor = field(
+        default_factory=partial(ThreadPoolExecutor, THREADS, "rollcall-records"), repr=False
+    )
+    """Theirs alone: no other work, however long, comes between an answer and its record."""
     instance: str = field(default_factory=lambda: secrets.token_hex(8))
     _numbers: count[int] = field(default_factory=count, repr=False)
     _awaited: dict[str, Future[int]] = field(default_factory=dict, repr=False)
@@ -79,7 +86,7 @@ class Recorder:
         if rule.durability is Durability.DURABLE:
             await self.pace()
         try:
-            spooled = await asyncio.to_thread(self._spool, told, rule)
+            spooled = await asyncio.get_running_loop().run_in_executor(self.threads, self._spool, told, rule)
             receipt = await self._keep(spooled, rule)
         except (SpoolFull, SpoolFailed) as error:
             self.telemetry.audit_recorded(FAILED)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,6 +28,12 @@ if TYPE_CHECKING:
     Context = aio.ServicerContext[Any, Any]
     Reply = TypeVar("Reply")
 
+THREADS = 4
+"""In which calls are answered; further ones wait."""
+MOST_AT_LENGTH = 2
+"""Of them, at most, for calls that may read all of the log."""
+MOST_EXPORTS = 4
+"""That are held in memory at a time, for as long as their readers like."""
 ANYONE = "anyone"
 """What the log calls whoever asks where nobody has to say who they are."""
 
@@ -41,6 +49,9 @@ class Desk(audit_service_pb2_grpc.AuditServiceServicer):
         self._port = port
         self._closing = closing
         self._followers = Places("streams of the log")
+        self._exports = Places("exports")
+        self._at_length = Places("verifications and exports")
+        self._threads = ThreadPoolExecutor(THREADS, "rollcall-desk")
 
     @property
     def _archive(self) -> Archive:
@@ -62,5 +73,17 @@ class Desk(audit_service_pb2_grpc.AuditServiceServicer):
         return once(request, self._actor, index_key(self._archive.operator))
 
     async def _ask(self, work: Callable[[str], Reply]) -> Reply:
-        """Do what was asked by an actor, beside the event loop."""
-        return await asyncio.to_thread(work, self._actor)
+        """Do what was asked by an actor, beside the event loop, in threads that nothing else waits for."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, copy_context().run, work, self._actor)
+
+    async def _ask_at_length(self, work: Callable[[str], Reply]) -> Reply:
+        """Do the same where it may take all of the log. Raises Overloaded while MOST_AT_LENGTH are at it.
+
+        A caller who leaves does not end the work, and its place is taken until it has ended.
+        """
+
+        async def working() -> Reply:
+            with self._at_length.place(of=MOST_AT_LENGTH):
+                return await self._ask(work)
+
+        return await asyncio.shield(working())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rollcall.audit.exporting import Exported, export_records
-from rollcall.edge.audit_desk import Desk
+from rollcall.edge.audit_desk import MOST_EXPORTS, Desk
 from rollcall.edge.converters import governance as convert
 from rollcall.v1 import audit_service_pb2
 
@@ -31,7 +31,8 @@ class Exporting(Desk):
             exported = export_records(self._archive, names, request.filter, reason, actor, texts=request.texts)
             return exported, exported.bundle.zipped()
 
-        exported, data = await self._ask(work)
-        yield audit_service_pb2.ExportRecordsResponse(header=convert.export_header(exported, len(data)))
-        for start in range(0, len(data), CHUNK_BYTES):
-            yield audit_service_pb2.ExportRecordsResponse(chunk=data[start : start + CHUNK_BYTES])
+        with self._exports.place(of=MOST_EXPORTS):
+            exported, data = await self._ask_at_length(work)
+            yield audit_service_pb2.ExportRecordsResponse(header=convert.export_header(exported, len(data)))
+            for start in range(0, len(data), CHUNK_BYTES):
+                yield audit_service_pb2.ExportRecordsResponse(chunk=data[start : start + CHUNK_BYTES])

@@ -116,7 +116,7 @@ class Reading(Desk):
         """Verify the database."""
         del context
         notes = convert.checkpoints(request)
-        return await self._ask(lambda _: convert.report_reply(verify_here(self._archive, notes)))
+        return await self._ask_at_length(lambda _: convert.report_reply(verify_here(self._archive, notes)))
 
     async def GetTrends(  # noqa: N802 - the proto's name
         self, request: audit_service_pb2.GetTrendsRequest, context: Context

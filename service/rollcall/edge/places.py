@@ -1,4 +1,4 @@
-"""Places for calls that hold much memory for as long as their readers like: few, and refused where none is left."""
+"""Places for calls that hold much memory, or a thread, for long: few, and refused where none is left."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Places:
     def place(self, *, of: int) -> Iterator[None]:
         """Hold one `of` so many for the length of a `with` block; raises Overloaded."""
         if self.taken >= of:
-            message = f"{of} {self.what} are being read already"
+            message = f"{of} {self.what} are under way already"
             raise Overloaded(message)
         self.taken += 1
         try:

@@ -96,25 +96,25 @@ class Pipeline:
                 encoding = await self.compute.encode(key, request.input)
             with stopwatch.stage("predict"):
                 result = await self.compute.predict(self._job(request), key, encoding)
-        if not result.finite:
-            message = "the model answered with values that are not numbers"
-            raise BackendError(message)
-        decision = make_decision(request, entry.card, result.logits)
-        prediction = make_prediction(request, entry.card, result.logits, decision)
-        predicted = Predicted(
-            request_id=request.request_id,
-            model=entry.card.ref,
-            prediction=prediction,
-            tokens_total=encoding.tokens_total,
-            tokens_used=encoding.length,
-            timing=stopwatch.timing(),
-            reported_mismatch=reported_mismatch(request, entry.card, prediction),
-            word=encoding.word,
-        )
-        if self.records is not None and request.decision_ref:
-            told = Decided(request=request, card=entry.card, encoding=encoding, predicted=predicted)
-            with self.spans.stage("record"):
-                predicted = replace(predicted, receipt=await self.records.record(told))
+            if not result.finite:
+                message = "the model answered with values that are not numbers"
+                raise BackendError(message)
+            decision = make_decision(request, entry.card, result.logits)
+            prediction = make_prediction(request, entry.card, result.logits, decision)
+            predicted = Predicted(
+                request_id=request.request_id,
+                model=entry.card.ref,
+                prediction=prediction,
+                tokens_total=encoding.tokens_total,
+                tokens_used=encoding.length,
+                timing=stopwatch.timing(),
+                reported_mismatch=reported_mismatch(request, entry.card, prediction),
+                word=encoding.word,
+            )
+            if self.records is not None and request.decision_ref:
+                told = Decided(request=request, card=entry.card, encoding=encoding, predicted=predicted)
+                with self.spans.stage("record"):
+                    predicted = replace(predicted, receipt=await self.records.record(told))
         self.telemetry.predicted(predicted)
         return predicted
 
@@ -132,7 +132,7 @@ class Pipeline:
         records, watch = (self.records, self.watch) if recorded else (None, None)
         if records is not None:
             records.check(request.audit)
-        # 2 admit
+        # 2 admit: until the answer is recorded, so that no more wait for the log than there are permits
         with self._admit(request, entry, explain=True):
             question = (entry.card.ref, plan, request.caller.tenant, replace(request, **NOT_ASKED))
             with self.progress.listening(question, tell):
@@ -144,26 +144,26 @@ class Pipeline:
                     ).work_out(),
                     too_early=lambda worked_out: worked_out.late,
                 )
-        explanation = replace(
-            found.explanation,
-            explanation_id=uuid.uuid4().hex,
-            request_id=request.request_id,
-            reported_mismatch=reported_mismatch(request, entry.card, found.explanation.prediction),
-            timing=replace(found.explanation.timing, total_seconds=stopwatch.timing().total_seconds),
-            retrospective_of=request.retrospective_of,
-        )
-        # 8 record: what must be on the disk before the answer leaves
-        if records is not None:
-            told = Explained(
-                request=request,
-                card=entry.card,
-                encoding=found.encoding,
-                level=plan.level,
-                explanation=explanation,
-                shared=shared,
+            explanation = replace(
+                found.explanation,
+                explanation_id=uuid.uuid4().hex,
+                request_id=request.request_id,
+                reported_mismatch=reported_mismatch(request, entry.card, found.explanation.prediction),
+                timing=replace(found.explanation.timing, total_seconds=stopwatch.timing().total_seconds),
+                retrospective_of=request.retrospective_of,
             )
-            with self.spans.stage("record"):
-                explanation = replace(explanation, receipt=await records.record(told))
+            # 8 record: what must be on the disk before the answer leaves
+            if records is not None:
+                told = Explained(
+                    request=request,
+                    card=entry.card,
+                    encoding=found.encoding,
+                    level=plan.level,
+                    explanation=explanation,
+                    shared=shared,
+                )
+                with self.spans.stage("record"):
+                    explanation = replace(explanation, receipt=await records.record(told))
         self.telemetry.explained(explanation, looks=found.looks, cut=found.cut, shared=shared)
         if watch is not None and found.answered is not None and not shared:
             watch.answered(found.answered, explanation)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import shutil
 import stat
+import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -101,6 +103,29 @@ async def test_many_answers_at_once_have_a_record_each(tmp_path: Path) -> None:
         receipts = await asyncio.gather(*(recorder.record(told) for told in answers))
     with reading(tmp_path / "log.db") as connection:
         assert sorted(queries.record_ids(connection)) == sorted(receipt.record_id for receipt in receipts)
+
+
+async def test_records_are_made_whatever_else_takes_threads(tmp_path: Path) -> None:
+    """Recording waits for no work that something else has given to the event loop's own threads."""
+    begun, let = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        let.wait(30.0)
+
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    made = journal(tmp_path)
+    recorder = made.open()
+    long = asyncio.create_task(asyncio.to_thread(work))
+    try:
+        await asyncio.sleep(0)
+        assert begun.wait(15.0)
+        async with asyncio.timeout(15.0):
+            assert (await recorder.record(samples.explained())).state is RecordState.SPOOLED
+    finally:
+        let.set()
+        await long
+        await asyncio.to_thread(made.close)
 
 
 async def test_no_record_where_none_is_wanted(tmp_path: Path) -> None:
