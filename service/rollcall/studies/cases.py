@@ -182,7 +182,8 @@ def _sides(measured: Measured, served: CheckedMap) -> tuple[SideCase, ...]:
         side = segments == segment
         if measured.effects is None or not measured.truths:
             return None
-        return judge_truth({segment: scores[side]}, measured.effects.among(side), subject.policy)[segment]
+        weights = scores[side] / (scores[side].sum() or 1.0)
+        return judge_truth({segment: weights}, measured.effects.among(side), subject.policy)[segment]
 
     return tuple(
         SideCase(served=Ruling(flag=one.flag, reason=one.reason), truth=truth(one.segment))

@@ -14,13 +14,13 @@ from rollcall.backends.base import variants
 from rollcall.checks.alignment import EffectEstimate, alignment_value, estimate_effects
 from rollcall.checks.base import OPERATORS, Subject
 from rollcall.domain.inputs import ImageInput, TextInput
-from rollcall.domain.maps import DEFAULT_MAPS, Floats, MapKind, UnitMap
+from rollcall.domain.maps import DEFAULT_MAPS, MEASURED_MAPS, Floats, MapKind, UnitMap
 from rollcall.domain.rows import IMAGE_REMOVALS, AttentionEdit, QueryScope, Row, RowResult
-from rollcall.domain.verdicts import Flag, Reason
+from rollcall.domain.verdicts import Flag, Reason, Scope
 from rollcall.models.loading import LoadedModel, load_model
 from rollcall.studies.cases import case_of, from_json, to_json
 from rollcall.studies.laboratory import NAME, Laboratory
-from rollcall.verdict.calibration import Calibration
+from rollcall.verdict.calibration import Calibration, Promise
 from rollcall.verdict.policies import STANDARD
 from rollcall.verdict.scan import outcome
 from tests import toys
@@ -53,6 +53,35 @@ def test_it_answers_as_the_service_does(model: LoadedModel, text: TextInput, cal
     }
     assert answer.recommended_map is found.served.recommended
     assert answer.rows == found.rows
+
+
+@pytest.mark.parametrize("prior", [False, True])
+def test_a_model_that_cannot_be_opened_is_measured_as_it_is_served(tmp_path: Path, prior: bool) -> None:  # noqa: FBT001 - a table
+    """By removals alone, with the calibration's primary map and widths and, where it says so, a gradient as a prior."""
+    model = load_model(make_vision_model("clip", tmp_path), max_units=16)
+    picture = ImageInput(data=png(np.random.default_rng(0).integers(0, 255, size=(SIDE, SIDE, 3))))
+    promised = dict.fromkeys(MEASURED_MAPS, Promise(c=0.02))
+    calibrated = calibration(primary_map=MapKind.LEAVE_ONE_OUT, promises=promised, longest=64, prior=prior)
+    with serving(model, calibration=calibrated) as service:
+        answer = service.explain(ask("", input=picture))
+        both = service.explain(ask("", input=picture, maps=MEASURED_MAPS))
+    assert (answer.primary_map, len(answer.attributions)) == (MapKind.LEAVE_ONE_OUT, 1)
+    kinds = (*MEASURED_MAPS, MapKind.INTEGRATED_GRADIENTS)
+    measured = Laboratory(model=model, policy=STANDARD, calibration=calibrated, kinds=kinds).measure(picture)
+    assert measured.subject.scope is Scope.INPUT_ONLY
+    found = {m.assessment.map.kind: m for m in measured.served.maps}
+    for attribution in (*answer.attributions, *both.attributions):
+        mine, theirs = found[attribution.map.kind], attribution.verdict
+        assert (mine.ruling.flag, mine.ruling.reason) == (theirs.flag, theirs.reason)
+        assert theirs.calibration.id == "cal"
+        ours, served = mine.assessment.alignment, theirs.alignment
+        assert ours is not None
+        assert served is not None
+        assert (ours.width, ours.removals, ours.prior) == (served.width, served.removals, served.prior)
+        assert ours.value == pytest.approx(served.value, abs=1e-5)  # batches of another size round otherwise
+        assert served.prior is (prior and attribution.map.kind is MapKind.LEAVE_ONE_OUT)
+    assert not len(measured.same)
+    assert case_of(measured, 0).same == ()
 
 
 def test_the_truth_of_few_words_is_that_of_all_their_subsets(model: LoadedModel) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from rollcall.checks.alignment import estimate_effects
+from rollcall.domain.maps import Bools, Floats, Ints
 from rollcall.domain.policy import Policy
 from rollcall.studies.cases import Case
 from rollcall.studies.flag.families.base import Undecidable
@@ -30,7 +31,8 @@ def estimated_effects(measured: Sequence[Measured], policy: Policy) -> dict[str,
 
     `correlation` of the effects with the true ones and `reliability`: medians. `allowed`: inputs whose reliability
     allows UNFAITHFUL; `astray`: of these those whose correlation is below ASTRAY. `error`: the root mean square of
-    A - A* of the maps that are offered, for which the default widths must make allowance.
+    A - A* of the maps that are offered, for which the default widths must make allowance. `additive`: the median share
+    of what the removals did to the margin that the true effects add up to, each operator about its own mean.
     """
     found: dict[str, dict[int, list[_Looked]]] = defaultdict(lambda: defaultdict(list))
     for one in measured:
@@ -47,11 +49,12 @@ def estimated_effects(measured: Sequence[Measured], policy: Policy) -> dict[str,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Looked:
-    """One input after one look: correlation, reliability, and A - A* of its maps."""
+    """One input after one look: correlation, reliability, what is additive, and A - A* of its maps."""
 
     removals: int
     correlation: float
     reliability: float
+    additive: float
     errors: tuple[float, ...]
 
 
@@ -68,8 +71,19 @@ def _looks(case: Case, policy: Policy) -> Iterator[_Looked]:
                 removals=rows,
                 correlation=float(np.corrcoef(estimate.effects, case.true_effects)[0, 1]),
                 reliability=estimate.reliability,
+                additive=_additive(removed[:rows], np.array(case.operators[:rows]), margins[:rows], case.true_effects),
                 errors=tuple(_errors(case, rows)),
             )
+
+
+def _additive(removed: Bools, operators: Ints, margins: Floats, effects: Sequence[float]) -> float:
+    """Share of the variance of the margins [R] within each operator that the effects [n] of what is removed explain."""
+    left, whole = margins + removed @ np.array(effects), margins.copy()
+    for values in (left, whole):
+        for operator in np.unique(operators):
+            mine = operators == operator
+            values[mine] -= values[mine].mean()
+    return float(1 - (left @ left) / (whole @ whole))
 
 
 def _errors(case: Case, removals: int) -> Iterator[float]:
@@ -89,6 +103,7 @@ def _told(looks: Sequence[_Looked], policy: Policy) -> dict[str, Any]:
         "inputs": len(looks),
         "correlation": float(np.median([look.correlation for look in looks])),
         "reliability": float(np.median([look.reliability for look in looks])),
+        "additive": float(np.median([look.additive for look in looks])),
         "error": float(np.sqrt(np.mean(np.square(errors)))) if errors else None,
         "allowed": Share(count=len(allowed), total=len(looks)).to_json(),
         "astray": Share(count=sum(correlation < ASTRAY for correlation in allowed), total=len(allowed)).to_json(),

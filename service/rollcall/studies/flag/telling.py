@@ -11,7 +11,8 @@ EFFECTS = """\
 Flags rest on effects estimated from a few removals. rho is what the checks believe of their correlation with the true
 ones (both: medians); a map is called UNFAITHFUL only where it is at least .7. Astray: of the inputs where it is, those
 where the correlation is below .5, so that a right map may look wrong. A is off: root mean square of A - A* of the maps,
-beside which the default widths are .4, .2 and .1. Without the gradient as a prior."""
+beside which the default widths are .4, .2 and .1. Additive: the share of what the removals did to the margin that the
+true effects add up to (median); the rest is noise to them. Without the gradient as a prior."""
 SIDES = """\
 The flag of a map among the words of one text alone, from the same rows, against the same effects there. No calibration
 promises anything of it."""
@@ -20,7 +21,17 @@ FLAGS = ("FAITHFUL", "of them wrong", "UNFAITHFUL", "of them wrong")
 
 def effects_section(effects: Mapping[str, Any]) -> tuple[str, ...]:
     """How near the estimated effects come to the true ones."""
-    heads = ("family", "removals", "inputs", "correlation", "rho", "A is off by", "rho allows UNFAITHFUL", "astray")
+    heads = (
+        "family",
+        "removals",
+        "inputs",
+        "correlation",
+        "rho",
+        "A is off by",
+        "additive",
+        "rho allows UNFAITHFUL",
+        "astray",
+    )
     rows = [_effects(name, *look) for name, found in sorted(effects.items()) for look in found.items()]
     return ("## How near the effects come to the true ones", EFFECTS, table(heads, rows)) if rows else ()
 
@@ -33,6 +44,7 @@ def _effects(family: str, removals: str, one: Mapping[str, Any]) -> tuple[str, .
         f"{one['correlation']:.2f}",
         f"{one['reliability']:.2f}",
         "-" if one["error"] is None else f"{one['error']:.2f}",
+        percent(one["additive"]),
         percent(one["allowed"]["share"]),
         share(one["astray"]),
     )

@@ -34,8 +34,21 @@ def test_effects_of_additive_margins_are_found_and_known_to_be() -> None:
     assert last["inputs"] == 60
     assert last["correlation"] == pytest.approx(1.0, abs=0.02)
     assert last["reliability"] == pytest.approx(1.0, abs=0.02)
+    assert last["additive"] == pytest.approx(1.0, abs=0.01)
     assert last["allowed"]["count"] == 60  # type: ignore[index]
     assert last["astray"]["count"] == 0  # type: ignore[index]
+
+
+def test_what_does_not_add_up_is_counted() -> None:
+    """Noise of the variance of what adds up leaves a half; a step between the operators is no part of either."""
+    random, some = np.random.default_rng(0), []
+    for one in cases(40):
+        removed, operators, _ = one.rows()
+        sums = -(removed @ np.array(one.true_effects))
+        noise = random.normal(size=48) * sums.std()
+        step = np.array([5.0 * (operator is operators[0]) for operator in operators])
+        some.append(replace(one, margins=tuple((sums + noise + step).tolist())))
+    assert told(some)["48"]["additive"] == pytest.approx(0.5, abs=0.08)
 
 
 def test_how_far_off_the_alignment_is() -> None:
