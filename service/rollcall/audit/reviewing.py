@@ -79,8 +79,13 @@ def find_review(archive: Archive, name: str) -> Review:
     return review
 
 
-def list_reviews(archive: Archive, state: ReviewState | None, *, late: bool = False) -> list[Review]:
-    """Reviews, those of the newest records first, in one state or in any; `late`: those that are overdue only."""
+def list_reviews(
+    archive: Archive, state: ReviewState | None, *, late: bool = False, assignee: str = ""
+) -> list[Review]:
+    """Reviews, those of the newest records first, in one state or in any, at most MOST_REVIEWS.
+
+    `late`: those that are overdue only; `assignee`: those of this person only.
+    """
     reached = review_state()
     with archive.reading() as connection:
         rows = connection.execute(
@@ -93,9 +98,26 @@ def list_reviews(archive: Archive, state: ReviewState | None, *, late: bool = Fa
                 *([overdue(archive)] if late else []),
             )
             .order_by(LEAF.c.leaf_index.desc())
-            .limit(MOST_REVIEWS)
+            .limit(None if assignee else MOST_REVIEWS)
         ).all()
-        return [read_review(archive, connection, str(record_id)) for (record_id,) in rows]
+        ids = [str(record_id) for (record_id,) in rows]
+        if assignee:
+            assigned = _assigned(connection)
+            ids = [record_id for record_id in ids if assigned.get(record_id) == assignee][:MOST_REVIEWS]
+        return [read_review(archive, connection, record_id) for record_id in ids]
+
+
+def _assigned(connection: Connection) -> dict[str, str]:
+    """Whom each review is assigned to, by the record's id; without those that nobody has."""
+    rows = connection.execute(
+        select(EVENT.c.record_id, EVENT.c.body)
+        .where(EVENT.c.type == EventKind.REVIEW.value)
+        .order_by(EVENT.c.leaf_index)
+    )
+    told = ((str(record_id), json.loads(body)["details"]) for record_id, body in rows)
+    return {
+        record_id: details["assignee"] for record_id, details in told if details["action"] == ReviewAction.ASSIGN.value
+    }
 
 
 def overdue(archive: Archive) -> ColumnElement[bool]:

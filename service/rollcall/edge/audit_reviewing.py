@@ -125,7 +125,7 @@ class Reviewing(Desk):
         state = convert.state(request.state)
 
         def work(_: str) -> audit_service_pb2.ListReviewsResponse:
-            found = list_reviews(self._archive, state, late=request.overdue_only)
+            found = list_reviews(self._archive, state, late=request.overdue_only, assignee=request.assignee)
             return audit_service_pb2.ListReviewsResponse(reviews=[self._written(each) for each in found])
 
         return await self._ask(work)

@@ -2339,19 +2339,23 @@ class ListReviewsRequest(_message.Message):
 
     STATE_FIELD_NUMBER: _builtins.int
     OVERDUE_ONLY_FIELD_NUMBER: _builtins.int
+    ASSIGNEE_FIELD_NUMBER: _builtins.int
     state: Global___ReviewState.ValueType
     """In this state only."""
     overdue_only: _builtins.bool
     """Those that should be closed by now only."""
+    assignee: _builtins.str
+    """Those that are assigned to this person only; whoever's they are if empty."""
     def __init__(
         self,
         *,
         state: Global___ReviewState.ValueType = ...,
         overdue_only: _builtins.bool = ...,
+        assignee: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["overdue_only", b"overdue_only", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignee", b"assignee", "overdue_only", b"overdue_only", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

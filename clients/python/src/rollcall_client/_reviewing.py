@@ -108,10 +108,13 @@ class Reviewing(Client):
         return self._asked(calls.GET_REVIEW, wire.GetReviewRequest(record_id=record_id))
 
     def reviews(
-        self, state: ReviewState = ReviewState.UNSPECIFIED, *, overdue_only: bool = False
+        self, state: ReviewState = ReviewState.UNSPECIFIED, *, overdue_only: bool = False, assignee: str = ""
     ) -> tuple[Review, ...]:
-        """Reviews, those of the newest records first: in one state, or in any; all, or those that are late."""
-        request = wire.ListReviewsRequest(state=_State(state.value), overdue_only=overdue_only)
+        """Reviews, those of the newest records first, at most 200: in one state, or in any.
+
+        All, those that are late, those that are assigned to somebody, or what is both.
+        """
+        request = wire.ListReviewsRequest(state=_State(state.value), overdue_only=overdue_only, assignee=assignee)
         return self._asked(calls.LIST_REVIEWS, request)
 
     def _each(self, method: Method[Answer], request: Message, timeout: float | None) -> Iterator[Answer]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -13,6 +13,7 @@ from rollcall_client import (
     AuditClient,
     Caller,
     Disposition,
+    RecordSummary,
     Review,
     ReviewAction,
     ReviewState,
@@ -20,6 +21,8 @@ from rollcall_client import (
 
 MOST = 200
 """Of a list, as the service has it."""
+NAMED = 40
+"""Records that a filter names, at most: 2,000 characters."""
 STATES = (ReviewState.OPEN, ReviewState.ASSIGNED, ReviewState.DECIDED, ReviewState.CLOSED)
 DISPOSITIONS = tuple(each for each in Disposition if each.value)
 
@@ -114,16 +117,13 @@ def queue(visit: Visit) -> Response:
     """Show the reviews in one state, or in any, with what their records say."""
     state = _state(visit.asked("state"))
     late = visit.asked("whose") == "late"
-    reviews = visit.client.reviews(state, overdue_only=late)
-    if visit.asked("whose") == "mine":
-        reviews = tuple(review for review in reviews if review.assignee == visit.caller.name)
-    asked = (
-        f"review = {state.name.lower()}" if state.value else " OR ".join(f"review = {s.name.lower()}" for s in STATES)
-    )
-    summaries = {found.record_id: found for found in visit.client.search(asked, page_size=MOST).records}
+    mine = visit.caller.name if visit.asked("whose") == "mine" else ""
+    reviews = visit.client.reviews(state, overdue_only=late, assignee=mine)
+    summaries = _summaries(visit.client, [review.record_id for review in reviews])
     return visit.show(
         "queue.html",
-        reviews=[(review, summaries[review.record_id]) for review in reviews if review.record_id in summaries],
+        reviews=[(review, summaries[review.record_id]) for review in reviews],
+        most=MOST,
         state=state,
         states=STATES,
         whose=visit.asked("whose"),
@@ -161,6 +161,15 @@ def _is_theirs(step: Doable, review: Review, caller: Caller) -> bool:
         case ReviewAction.APPROVE | ReviewAction.RETURN:
             return not review.second_due
     return True
+
+
+def _summaries(client: AuditClient, record_ids: Sequence[str]) -> dict[str, RecordSummary]:
+    """Ask for what records say, as many at a time as a filter may name."""
+    found: dict[str, RecordSummary] = {}
+    for start in range(0, len(record_ids), NAMED):
+        named = " OR ".join(f"record = {record_id}" for record_id in record_ids[start : start + NAMED])
+        found |= {each.record_id: each for each in client.search(named, page_size=NAMED).records}
+    return found
 
 
 def _state(name: str) -> ReviewState:
