@@ -34,6 +34,7 @@ from tests.unit.edge.fakes import FakeHouse, open_door
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rollcall.domain.model import ModelCard
     from rollcall.settings import Settings
 
 NOBODY = "127.0.0.1:1"
@@ -145,6 +146,22 @@ async def test_a_class_can_be_given_by_number() -> None:
     house = FakeHouse()
     assert await ask(house, "explain", "text", "--class", "1") == 0
     assert house.asked[0].target == Target(target=1)
+
+
+class StarsHouse(FakeHouse):
+    """Its labels are numbers."""
+
+    def model(self, name: str) -> ModelCard:
+        """Find the only model."""
+        return replace(super().model(name), labels=("1", "2", "3", "4", "5"))
+
+
+async def test_a_number_that_is_a_label_is_that_label() -> None:
+    """Of one to five stars "1" is the first and not the second; a number that is no label is an index still."""
+    house = StarsHouse()
+    assert await ask(house, "explain", "text", "--class", "1", "--foil", "5") == 0
+    assert await ask(house, "explain", "text", "--class", "0") == 0
+    assert [asked.target for asked in house.asked] == [Target(target="1", foil="5"), Target(target=0)]
 
 
 async def test_a_foil_is_asked_for() -> None:

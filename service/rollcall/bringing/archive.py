@@ -26,6 +26,8 @@ MANIFEST = "MAR-INF/MANIFEST.json"
 LABELS, SETUP = "index_to_name.json", "setup_config.json"
 CLASSIFYING = "sequence_classification"
 MOST_LENGTH = 1_000_000
+MOST_DIGITS = 20
+"""Of a number; of some thousands Python makes none."""
 MOST_MEMBERS = 10_000
 MOST_GROWTH = 20
 """Files may have so many times the archive's bytes: weights hardly shrink, and a bomb grows a thousandfold."""
@@ -98,10 +100,11 @@ def _length(said: object, path: Path) -> int | None:
     """Where the handler cuts texts; a number, or one as text. Raises ModelRejected."""
     if said is None:
         return None
-    if not str(said).isdecimal() or not LEAST_TOKENS <= int(str(said)) <= MOST_LENGTH:
+    text = str(said)
+    if not text.isdecimal() or len(text) > MOST_DIGITS or not LEAST_TOKENS <= int(text) <= MOST_LENGTH:
         message = f"{path}: {SETUP} cuts texts at {said!s:.20} tokens: expected {LEAST_TOKENS} to {MOST_LENGTH}"
         raise ModelRejected(message)
-    return int(str(said))
+    return int(text)
 
 
 def _members(path: Path) -> dict[str, Part]:

@@ -98,15 +98,15 @@ def write(source: Source, place: Place, staged: Path, settings: str) -> tuple[Br
         pickled.unlink()
         size, digest = out.stat().st_size, _digest(out)
         brought.append(Brought(name=out.name, size=size, sha256=digest, origin=part.name, origin_sha256=origin))
-    (staged / RECORD).write_text(_record(source, brought))
-    (staged / MODEL_FILE).write_text(settings)
+    (staged / RECORD).write_text(_record(source, brought), encoding="utf-8")
+    (staged / MODEL_FILE).write_text(settings, encoding="utf-8")
     for path in staged.iterdir():
         _flush(path)
     return tuple(brought)
 
 
 def settings_of(declared: Declared, **others: object) -> str:
-    """What `model.toml` says: what is declared, and `others` that are not None."""
+    """What `model.toml` says: what is declared, and `others` that are not None. Raises ModelRejected."""
     flat = {
         "task": declared.task.value if declared.task else None,
         "labels": list(declared.labels) if declared.labels else None,
@@ -115,15 +115,22 @@ def settings_of(declared: Declared, **others: object) -> str:
         "family": declared.family or None,
         **others,
     }
-    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in flat.items() if value is not None]
+    lines = [_line(key, value) for key, value in flat.items() if value is not None]
     names = {name: value for name in declared.tensors.__slots__ if (value := getattr(declared.tensors, name))}
     if names:
-        lines += [
-            "",
-            "[tensors]",
-            *(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in names.items()),
-        ]
+        lines += ["", "[tensors]", *(_line(name, value) for name, value in names.items())]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _line(key: str, value: object) -> str:
+    """A line of TOML, where texts and lists are as in JSON, but for one control character. Raises ModelRejected."""
+    written = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    try:
+        written.encode()
+    except UnicodeEncodeError as error:
+        message = f"{key} holds half a character ({error.object[error.start]!a}), which cannot be written"
+        raise ModelRejected(message) from error
+    return f"{key} = {written}"
 
 
 def next_revision(repository: Path, name: str) -> str:
@@ -161,12 +168,12 @@ def _digest(path: Path) -> str:
 def _record(source: Source, brought: list[Brought]) -> str:
     """Where everything came from, as TOML."""
     head = {"kind": source.kind, "name": source.name, "notes": list(source.notes), "rollcall": __version__}
-    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in head.items()]
+    lines = [_line(key, value) for key, value in head.items()]
     for each in brought:
         said = {"name": each.name, "bytes": each.size, "sha256": each.sha256}
         if each.sha256 != each.origin_sha256:
             said |= {"rewritten_from": each.origin, "rewritten_from_sha256": each.origin_sha256}
-        lines += ["", "[[file]]", *(f"{key} = {json.dumps(value)}" for key, value in said.items())]
+        lines += ["", "[[file]]", *(_line(key, value) for key, value in said.items())]
     return "".join(f"{line}\n" for line in lines)
 
 

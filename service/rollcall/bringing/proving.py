@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rollcall.domain.errors import ModelRejected
+from rollcall.domain.errors import RollcallError
 from rollcall.domain.model import ModelCard
 from rollcall.loader import prove
 from rollcall.models.repository import read_repository
@@ -43,7 +43,7 @@ def prove_repository(directory: Path) -> Iterator[Proved]:
     for spec in (spec for specs in contents.revisions.values() for spec in specs):
         try:
             card = prove(spec, LimitSettings()).card
-        except ModelRejected as error:
+        except RollcallError as error:
             yield Proved(place=str(spec.path), model=spec.name, revision=spec.revision, problem=str(error))
         else:
             yield Proved(

@@ -119,7 +119,7 @@ def _explain_lines(client: Client, lines: Iterable[str], options: argparse.Names
     """Print what became of each line, by its number from 1; return how many could not be explained."""
     from rollcall_client import Question
 
-    question = _question(options)
+    question = _question(client, options)
     of_text = {name: question.pop(name, None) for name in ("text_pair", "word", "character")}
     texts = ((number, line.rstrip("\r\n")) for number, line in enumerate(lines, start=1) if line.strip())
     questions = (Question(text=text, request_id=f"line-{number}", **of_text) for number, text in texts)
@@ -155,7 +155,7 @@ def _explanation(client: Client, options: argparse.Namespace) -> Explanation:
     """Ask, with progress on stderr where it will take a while."""
     from rollcall_client import CheckLevel as WireLevel
 
-    question = _question(options)
+    question = _question(client, options)
     if options.image is not None:
         if options.text_pair is not None:
             raise CommandError(WRONG, "--text-pair goes with a text: leave out --image")
@@ -168,8 +168,11 @@ def _explanation(client: Client, options: argparse.Namespace) -> Explanation:
         return client.explain_stream(options.text, progress=bar.show, **question)
 
 
-def _question(options: argparse.Namespace) -> dict[str, Any]:
-    """Turn options into keyword arguments of the client; what was left out stays out."""
+def _question(client: Client, options: argparse.Namespace) -> dict[str, Any]:
+    """Turn options into keyword arguments of the client; what was left out stays out.
+
+    A number is a label where the model has such a one, and else an index.
+    """
     from rollcall_client import CheckLevel as WireLevel
     from rollcall_client import MapKind as WireMap
     from rollcall_client import Threshold
@@ -178,7 +181,9 @@ def _question(options: argparse.Namespace) -> dict[str, Any]:
         return WireMap[name.upper().replace("-", "_")]
 
     def label(named: str | None) -> str | int | None:
-        return int(named) if named is not None and named.isdecimal() else named
+        if named is None or not named.isdecimal() or named in client.model(options.model).labels:
+            return named
+        return int(named)
 
     question = {
         "text_pair": options.text_pair,

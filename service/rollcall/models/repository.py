@@ -7,6 +7,7 @@ counting as numbers.
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -54,14 +55,18 @@ def read_repository(directory: Path) -> Contents:
     return Contents(revisions=revisions, mistakes=tuple(mistakes))
 
 
-def files_of(directory: Path) -> tuple[Path, ...]:
-    """Every file of a revision, in a fixed order."""
-    return tuple(sorted(path for path in directory.rglob("*") if path.is_file()))
+def files_of(model: Path) -> tuple[Path, ...]:
+    """Every file of a model, in a fixed order: all of its directory.
+
+    Of an exported file itself and those beside it that begin with its name, as exporters call files of its weights.
+    """
+    found = model.parent.glob(f"{glob.escape(model.name)}*") if model.is_file() else model.rglob("*")
+    return tuple(sorted(path for path in found if path.is_file()))
 
 
-def bytes_of(directory: Path) -> int:
-    """Bytes of all files of a revision."""
-    return sum(path.stat().st_size for path in files_of(directory))
+def bytes_of(model: Path) -> int:
+    """Bytes of all files of a model."""
+    return sum(path.stat().st_size for path in files_of(model))
 
 
 def _revision(root: Path, name: str, own: Path, mistakes: list[Mistake]) -> Iterator[ModelSpec]:

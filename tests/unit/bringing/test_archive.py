@@ -119,10 +119,13 @@ FOREIGN: dict[str, tuple[dict[str, object], str]] = {
     "labels with a gap": ({"index_to_name": {"0": "bad", "2": "good"}}, "no label for class '1'"),
     "texts that are cut nowhere": ({"setup_config": {"max_length": "long"}}, "cuts texts at long tokens"),
     "texts of which nothing is left": ({"setup_config": {"max_length": 2}}, "cuts texts at 2 tokens"),
+    "texts that are cut beyond all numbers": (
+        {"setup_config": {"max_length": "9" * 5_000}}, "cuts texts at 99999999999999999999 tokens"
+    ),
     "labels of other things": ({"index_to_name": {"0": 7}}, "has a label that is no text"),
     "no configuration": ({"without": ("config.json",)}, "holds no config.json"),
     "no weights": ({"without": ("pytorch_model.bin",)}, "holds no model.safetensors"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", FOREIGN)

@@ -25,7 +25,7 @@ from rollcall.bringing.parts import Part, Source
 from rollcall.bringing.placing import RECORD
 from rollcall.bringing.staging import PREFIX
 from rollcall.domain.errors import ModelRejected
-from rollcall.domain.model import UNDECLARED, Declared
+from rollcall.domain.model import UNDECLARED, Declared, TensorNames
 from rollcall.models.loading import directory_digest
 from rollcall.models.repository import read_repository
 from tests.decoders import make_decoder, tokens_of
@@ -64,12 +64,24 @@ def test_a_pickle_becomes_the_model_that_it_was(checkpoint: Path, original: Path
 
 def test_what_is_declared_is_in_the_settings(checkpoint: Path, tmp_path: Path) -> None:
     """And the server reads it there; the next one is the next revision."""
-    said = Declared(labels=('"a"', "b\n", "ü"))
+    said = Declared(labels=('"a"', "b\n", "ü", "\x7f", "😀"))
     brought(checkpoint, tmp_path / "models", declared=said, others={"dtype": "bfloat16", "tokens": None})
     assert brought(checkpoint, tmp_path / "models").revision == "2"
     old, new = read_repository(tmp_path / "models").revisions["reviews"]
     assert (old.declared, old.dtype) == (said, "bfloat16")
     assert (new.declared, new.dtype) == (UNDECLARED, "float32")
+
+
+def test_what_is_no_text_is_refused_by_its_name(checkpoint: Path, tmp_path: Path) -> None:
+    """JSON and command lines may hold halves of characters, which no file does."""
+    for said, key in (
+        ({"declared": Declared(labels=("a", "\ud800"))}, "labels"),
+        ({"declared": Declared(tensors=TensorNames(output="\ud800"))}, "output"),
+        ({"others": {"tokens": ["\udcff"]}}, "tokens"),
+    ):
+        with pytest.raises(ModelRejected, match=rf"{key} holds half a character \('\\ud"):
+            brought(checkpoint, tmp_path / "models", **said)
+    assert left(tmp_path / "models") == []
 
 
 def test_weights_in_several_files_stay_in_several(checkpoint: Path, original: Path, tmp_path: Path) -> None:

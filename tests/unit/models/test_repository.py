@@ -189,3 +189,13 @@ def test_bytes_are_those_of_all_files(tmp_path: Path) -> None:
     (own / "onnx").mkdir()
     (own / "onnx" / "model.onnx").write_bytes(b"12345")
     assert bytes_of(own) == len("{}") + len("# 9 bytes") + 5
+
+
+def test_bytes_of_an_exported_file_are_its_own_and_its_weights(tmp_path: Path) -> None:
+    """Under the names that torch and others give them; another export beside it is another model."""
+    sizes = {"m[1].onnx": 2, "m[1].onnx.data": 30, "m[1].onnx_data": 400, "m1.onnx": 5_000, "other.onnx": 60_000}
+    for name, size in sizes.items():
+        (tmp_path / name).write_bytes(bytes(size))
+    assert bytes_of(tmp_path / "m[1].onnx") == 432
+    assert bytes_of(tmp_path / "other.onnx") == 60_000
+    assert bytes_of(tmp_path / "gone.onnx") == 0
