@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import canned
 import pytest
 
-from rollcall_client._v1 import explanation_pb2
+import canned
 from rollcall_client.html import render_page
 from rollcall_client.terminal import render
-from rollcall_client.types import Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rollcall_client._v1 import explanation_pb2
+    from rollcall_client.types import Unit
 
 OPEN, CLOSE, ARROW = "\N{LEFT DOUBLE QUOTATION MARK}", "\N{RIGHT DOUBLE QUOTATION MARK}", "\N{RIGHTWARDS ARROW}"
 
@@ -28,7 +32,9 @@ def test_the_unit_of_the_word_is_found() -> None:
     assert answer.asked is None
     assert replace(answer, word=second).asked == 1
     wide = replace(first, token_end=second.token_end)
-    later = tuple(replace(each, token_start=each.token_start + 9, token_end=each.token_end + 9) for each in answer.units)
+    later = tuple(
+        replace(each, token_start=each.token_start + 9, token_end=each.token_end + 9) for each in answer.units
+    )
     assert replace(answer, units=(wide, *later[1:]), word=second).asked == 0
 
 
