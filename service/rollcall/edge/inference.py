@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from rollcall import __version__
 from rollcall.domain.errors import FieldViolation, InvalidInput, ModelNotFound
+from rollcall.domain.identity import Role
 from rollcall.edge.access.identity import current
 from rollcall.edge.bounded import IN_FLIGHT, all_of
 from rollcall.edge.converters import requests
@@ -111,12 +112,18 @@ class InferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
     async def RepositoryIndex(  # noqa: N802 - the proto's name
         self, request: oip.RepositoryIndexRequest, context: Context
     ) -> oip.RepositoryIndexResponse:
-        """List the models, and what else the repository holds."""
+        """List the models, and what else the repository holds; what revisions failed with is for admins."""
         del context
         if request.repository_name:
             raise InvalidInput.of("repository_name", ONE_REPOSITORY)
         unserved = () if request.ready else await self._port.unserved()
-        return listings.index(self._port.models(), self._health.models, unserved, ready_only=request.ready)
+        return listings.index(
+            self._port.models(),
+            self._health.models,
+            unserved,
+            ready_only=request.ready,
+            in_detail=Role.ADMIN in current().roles,
+        )
 
     async def RepositoryModelLoad(  # noqa: N802 - the proto's name
         self, request: oip.RepositoryModelLoadRequest, context: Context

@@ -81,9 +81,17 @@ def statistics(ref: ModelRef, tally: Tally) -> oip.ModelStatistics:
 
 
 def index(
-    cards: Iterable[ModelCard], ready: Mapping[str, bool], unserved: Iterable[Unserved], *, ready_only: bool
+    cards: Iterable[ModelCard],
+    ready: Mapping[str, bool],
+    unserved: Iterable[Unserved],
+    *,
+    ready_only: bool,
+    in_detail: bool,
 ) -> oip.RepositoryIndexResponse:
-    """List models and revisions by name, those that take no requests with a reason."""
+    """List models and revisions by name, those that take no requests with a reason.
+
+    What a revision failed with, which may quote its files, is told only `in_detail`.
+    """
     versions = {card.ref.name: version(card.ref) for card in cards}
     entry = oip.RepositoryIndexResponse.ModelIndex
     listed = [
@@ -98,11 +106,17 @@ def index(
             name=one.name,
             version=one.revision,
             state=UNAVAILABLE,
-            reason=f"could not be loaded: {one.problem}" if one.problem else NOT_LOADED,
+            reason=_why(one, in_detail=in_detail),
         )
         for one in unserved
     ]
     return oip.RepositoryIndexResponse(models=sorted(listed, key=lambda each: each.name))
+
+
+def _why(one: Unserved, *, in_detail: bool) -> str:
+    if not one.problem:
+        return NOT_LOADED
+    return f"could not be loaded: {one.problem}" if in_detail else "could not be loaded; admins are told why"
 
 
 def _inputs_of(card: ModelCard) -> dict[str, Spec]:
