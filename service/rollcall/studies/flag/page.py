@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rollcall.studies.flag.telling import FLAGS, effects_section, interval, percent, share, sides_section, wrong
+from rollcall.studies.flag.telling import FLAGS, effects_section, flags, interval, percent, share, sides_section, wrong
 from rollcall.studies.markdown import table
 
 HOW = """\
@@ -137,10 +137,7 @@ def _map(family: str, kind: str, one: Mapping[str, Any]) -> tuple[str, ...]:
         family,
         kind,
         percent(one["truly_right"]["share"]),
-        percent(one["faithful"]["share"]),
-        wrong(one["wrong_faithful"]),
-        percent(one["unfaithful"]["share"]),
-        wrong(one["wrong_unfaithful"]),
+        *flags(one),
         reasons or "-",
     )
 
@@ -250,10 +247,7 @@ def _length(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
         name,
         str(one["maps"]),
         percent(one["truly_right"]["share"]),
-        percent(one["faithful"]["share"]),
-        wrong(one["wrong_faithful"]),
-        percent(one["unfaithful"]["share"]),
-        wrong(one["wrong_unfaithful"]),
+        *flags(one),
         percent(one["decided"]["share"]),
     )
 

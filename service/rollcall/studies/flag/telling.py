@@ -58,16 +58,23 @@ def sides_section(sides: Mapping[str, Any]) -> tuple[str, ...]:
             text,
             str(one["maps"]),
             percent(one["truly_right"]["share"]),
-            percent(one["faithful"]["share"]),
-            wrong(one["wrong_faithful"]),
-            percent(one["unfaithful"]["share"]),
-            wrong(one["wrong_unfaithful"]),
+            *flags(one),
         )
         for family, texts in sorted(sides.items())
         for text, one in texts.items()
     ]
     heads = ("family", "text", "maps", "truly right", *FLAGS)
     return ("## Pairs, each text for itself", SIDES, table(heads, rows)) if rows else ()
+
+
+def flags(one: Mapping[str, Any]) -> tuple[str, ...]:
+    """Under FLAGS: the share of each flag, and how many of them are wrong."""
+    return (
+        percent(one["faithful"]["share"]),
+        wrong(one["wrong_faithful"]),
+        percent(one["unfaithful"]["share"]),
+        wrong(one["wrong_unfaithful"]),
+    )
 
 
 def wrong(one: Mapping[str, Any]) -> str:

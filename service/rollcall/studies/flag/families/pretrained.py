@@ -14,11 +14,10 @@ from transformers import AutoTokenizer, BertForSequenceClassification, PreTraine
 
 from rollcall.domain.inputs import TextInput
 from rollcall.studies.flag.families.base import ACCURACY, Claims, Family, Member, recipe_digest
-from rollcall.studies.flag.families.corpora import CORPORA, rows_of_texts, whole_words
+from rollcall.studies.flag.families.corpora import CORPORA, rows_of_texts
 from rollcall.studies.flag.families.learning import Schedule, reproducible, train
 from rollcall.studies.flag.families.reading import read
-from rollcall.studies.flag.families.texts import chance_of
-from rollcall.studies.flag.families.tuned import EVALUATED, commonest
+from rollcall.studies.flag.families.tuned import EVALUATED, asked_of, commonest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +39,7 @@ def pretrained_family(name: str, truth: str, recipe: PretrainedRecipe, claims: C
         corpus, encoder = CORPORA[recipe.data](data), _encoder(recipe.package)
         tokenizer = AutoTokenizer.from_pretrained(encoder, model_max_length=recipe.positions)
         assert isinstance(tokenizer, PreTrainedTokenizerFast)
-        asked = list(corpus.held_out)
-        chance_of(recipe.data, seed, "inputs").shuffle(asked)
-        asked = whole_words(asked, tokenizer)
+        asked = asked_of(corpus, recipe.data, seed, tokenizer)
         held_rows = rows_of_texts(asked[:EVALUATED], tokenizer)
         with reproducible(seed):
             model = BertForSequenceClassification.from_pretrained(

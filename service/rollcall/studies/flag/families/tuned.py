@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from rollcall.domain.inputs import TextInput
 from rollcall.studies.flag.families.base import ACCURACY, Claims, Family, Member, recipe_digest
-from rollcall.studies.flag.families.corpora import CORPORA, Corpus, rows_of_texts, whole_words
+from rollcall.studies.flag.families.corpora import CORPORA, Corpus, Labelled, rows_of_texts, whole_words
 from rollcall.studies.flag.families.learning import Hiding, Schedule, Shape, new_classifier, reproducible, train
 from rollcall.studies.flag.families.planted import LAST_HIDDEN, ROLLOUT_HIDDEN, TriggerRecipe, trigger_family
 from rollcall.studies.flag.families.reading import Rows, evidence_facts, read
@@ -42,9 +42,7 @@ def tuned_family(name: str, truth: str, recipe: TunedRecipe, claims: Claims) -> 
     def build(seed: int, inputs: int, data: Path | None, directory: Path) -> Member:
         assert data is not None
         corpus, tokenizer, rows = _learnt_from(recipe.data, data, recipe.pieces, recipe.shape.positions)
-        asked = list(corpus.held_out)
-        chance_of(recipe.data, seed, "inputs").shuffle(asked)
-        asked = whole_words(asked, tokenizer)
+        asked = asked_of(corpus, recipe.data, seed, tokenizer)
         held_rows = rows_of_texts(asked[:EVALUATED], tokenizer)
         facts = {"accuracy_of_commonest_class": commonest(held_rows.labels)}
         with reproducible(seed):
@@ -87,6 +85,13 @@ def _learnt_from(name: str, data: Path, pieces: int, positions: int) -> tuple[Co
     learnt = learned_pieces([one.text for one in corpus.training], count=pieces)
     tokenizer = piece_tokenizer(learnt, positions=positions)
     return corpus, tokenizer, rows_of_texts(corpus.training, tokenizer)
+
+
+def asked_of(corpus: Corpus, name: str, seed: int, tokenizer: PreTrainedTokenizerFast) -> list[Labelled]:
+    """The held-out texts of a data set in an order of the seed, each cut to what the model reads."""
+    asked = list(corpus.held_out)
+    chance_of(name, seed, "inputs").shuffle(asked)
+    return whole_words(asked, tokenizer)
 
 
 def commonest(labels: list[int]) -> float:
